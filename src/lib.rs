@@ -1,0 +1,2 @@
+//! privatelink-dns: a DNS server for Azure Private Link.
+pub mod dns;
