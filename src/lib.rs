@@ -1,2 +1,3 @@
 //! privatelink-dns: a DNS server for Azure Private Link.
 pub mod dns;
+pub mod zone;

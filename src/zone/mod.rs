@@ -1,0 +1,5 @@
+//! Zones: what is served from memory. Floor 2.
+
+pub mod origin;
+
+pub use origin::{Claim, Origin};

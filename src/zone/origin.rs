@@ -1,0 +1,54 @@
+//! Where a record set comes from. Every record set carries it; claims of endpoints are never merged.
+
+use std::sync::Arc;
+
+/// Who put a record set into a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in: the SOA of a private-link zone, the special names of RFC 6761 and 6303.
+    BuiltIn,
+    /// A master file.
+    File,
+    /// An operator, by the admin API.
+    Rest,
+    /// A dynamic update (RFC 2136).
+    Update,
+    /// A zone transfer (RFC 5936).
+    Transfer,
+    /// An approved private endpoint.
+    Endpoint(Arc<Claim>),
+}
+
+/// One private endpoint's claim to a name. ARM ids are lower-cased: their case differs between answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// ARM id of the private endpoint.
+    pub endpoint: Arc<str>,
+    /// ARM id of the virtual network that the endpoint's address lies in.
+    pub virtual_network: Option<Arc<str>>,
+    /// Id of the endpoint's subscription.
+    pub subscription: Arc<str>,
+    /// ARM id of the resource behind the endpoint.
+    pub resource: Option<Arc<str>>,
+    /// The sync source that listed the endpoint.
+    pub source: Arc<str>,
+    /// When this claim was first seen, in seconds since 1970.
+    pub since_secs: u64,
+}
+
+impl Origin {
+    /// Whether an operator's hand is behind it, which outranks every endpoint's claim.
+    pub fn is_operators(&self) -> bool {
+        !matches!(self, Origin::Endpoint(_))
+    }
+
+    /// Whether `other` comes from the same place, so that a new record set of the one replaces that of the other.
+    pub fn replaces(&self, other: &Origin) -> bool {
+        match (self, other) {
+            (Origin::Endpoint(mine), Origin::Endpoint(theirs)) => {
+                mine.endpoint == theirs.endpoint && mine.source == theirs.source
+            }
+            (mine, theirs) => std::mem::discriminant(mine) == std::mem::discriminant(theirs),
+        }
+    }
+}
