@@ -95,11 +95,6 @@ impl<'a> NameRef<'a> {
     /// The root, `.`.
     pub const ROOT: NameRef<'static> = NameRef(b"\0");
 
-    /// Takes bytes that are known to be a lower-cased, uncompressed wire name.
-    pub(crate) fn from_canonical(wire: &'a [u8]) -> NameRef<'a> {
-        debug_assert_eq!(wire.last(), Some(&0));
-        NameRef(wire)
-    }
 
     /// Wire form.
     pub fn as_wire(self) -> &'a [u8] {
@@ -266,50 +261,15 @@ impl NameBuf {
     /// Reads a name that may be compressed; answers it and the offset behind it (RFC 1035 §4.1.4).
     pub fn read(message: &[u8], start: usize) -> Result<(NameBuf, usize), NameError> {
         let mut name = NameBuf::empty();
-        let mut at = start;
-        let mut end = None;
-        // Each jump must go before all that was read so far, so that a name ends.
-        let mut lowest = start;
-        loop {
-            let length = *message.get(at).ok_or(NameError::Truncated)?;
-            match length {
-                0 => return Ok((name.finish(NameRef::ROOT)?, end.unwrap_or(at + 1))),
-                1..=63 => {
-                    let label =
-                        message.get(at + 1..at + 1 + usize::from(length)).ok_or(NameError::Truncated)?;
-                    name.push_label(label)?;
-                    at += 1 + usize::from(length);
-                }
-                0xC0.. => {
-                    let low = *message.get(at + 1).ok_or(NameError::Truncated)?;
-                    end.get_or_insert(at + 2);
-                    at = usize::from(u16::from_be_bytes([length & 0x3F, low]));
-                    if at >= lowest {
-                        return Err(NameError::BadPointer);
-                    }
-                    lowest = at;
-                }
-                _ => return Err(NameError::BadLabelType),
-            }
-        }
+        let end = walk(message, start, Pointers::Followed, |label| name.push_label(label))?;
+        Ok((name.finish(NameRef::ROOT)?, end))
     }
 
-    /// Reads a name of uncompressed record data, whatever its case; answers it and the offset behind it.
+    /// Reads a name that must not be compressed; answers it and the offset behind it.
     pub fn read_plain(data: &[u8], start: usize) -> Result<(NameBuf, usize), NameError> {
-        let data = data.get(start..).ok_or(NameError::Truncated)?;
         let mut name = NameBuf::empty();
-        let mut at = 0;
-        loop {
-            match *data.get(at).ok_or(NameError::Truncated)? {
-                0 => return Ok((name.finish(NameRef::ROOT)?, start + at + 1)),
-                length @ 1..=63 => {
-                    let label = data.get(at + 1..at + 1 + usize::from(length)).ok_or(NameError::Truncated)?;
-                    name.push_label(label)?;
-                    at += 1 + usize::from(length);
-                }
-                _ => return Err(NameError::BadLabelType),
-            }
-        }
+        let end = walk(data, start, Pointers::Refused, |label| name.push_label(label))?;
+        Ok((name.finish(NameRef::ROOT)?, end))
     }
 
     /// `front` (labels in wire form without a root label) before `suffix`.
@@ -351,6 +311,52 @@ impl NameBuf {
         self.bytes[start..end].copy_from_slice(suffix.0);
         self.length = end as u8;
         Ok(self)
+    }
+}
+
+/// What to do with a compression pointer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pointers {
+    Followed,
+    Refused,
+}
+
+/// Hands each label of the name at `start` to `label`; answers the offset behind the name.
+pub(crate) fn walk(
+    message: &[u8],
+    start: usize,
+    pointers: Pointers,
+    mut label: impl FnMut(&[u8]) -> Result<(), NameError>,
+) -> Result<usize, NameError> {
+    let mut at = start;
+    let mut end = None;
+    // Each jump must go before all that was read so far, so that a name ends.
+    let mut lowest = start;
+    let mut length_bytes = 1;
+    loop {
+        match *message.get(at).ok_or(NameError::Truncated)? {
+            0 => return Ok(end.unwrap_or(at + 1)),
+            length @ 1..=63 => {
+                let next = at + 1 + usize::from(length);
+                length_bytes += next - at;
+                if length_bytes > MAX_NAME_BYTES {
+                    return Err(NameError::TooLong);
+                }
+                label(message.get(at + 1..next).ok_or(NameError::Truncated)?)?;
+                at = next;
+            }
+            high @ 0xC0.. if pointers == Pointers::Followed => {
+                let low = *message.get(at + 1).ok_or(NameError::Truncated)?;
+                end.get_or_insert(at + 2);
+                at = usize::from(u16::from_be_bytes([high & 0x3F, low]));
+                if at >= lowest {
+                    return Err(NameError::BadPointer);
+                }
+                lowest = at;
+            }
+            0xC0.. => return Err(NameError::BadPointer),
+            _ => return Err(NameError::BadLabelType),
+        }
     }
 }
 

@@ -1,0 +1,91 @@
+//! What belongs to the longest suffix of a name: zones, forwarding rules, catalogue rows.
+
+use hashbrown::HashMap;
+
+use super::{Name, NameRef};
+
+/// A map from names to values that is asked for the longest name that encloses another.
+#[derive(Clone, Debug)]
+pub struct SuffixMap<T> {
+    entries: HashMap<Name, T, foldhash::fast::RandomState>,
+    /// Labels of the longest key: a longer suffix need not be looked for.
+    most_labels: usize,
+}
+
+impl<T> Default for SuffixMap<T> {
+    fn default() -> SuffixMap<T> {
+        SuffixMap { entries: HashMap::default(), most_labels: 0 }
+    }
+}
+
+impl<T> SuffixMap<T> {
+    /// Adds or replaces.
+    pub fn insert(&mut self, name: Name, value: T) -> Option<T> {
+        self.most_labels = self.most_labels.max(name.borrow().label_count());
+        self.entries.insert(name, value)
+    }
+
+    /// Takes out.
+    pub fn remove(&mut self, name: &Name) -> Option<T> {
+        let value = self.entries.remove(name)?;
+        self.most_labels = self.entries.keys().map(|name| name.borrow().label_count()).max().unwrap_or(0);
+        Some(value)
+    }
+
+    /// The value of exactly this name.
+    pub fn exact(&self, name: NameRef<'_>) -> Option<&T> {
+        self.entries.get(name.as_wire())
+    }
+
+    /// The values of all names that enclose `name`, the longest first.
+    pub fn enclosing<'m>(&'m self, name: NameRef<'m>) -> impl Iterator<Item = (NameRef<'m>, &'m T)> {
+        let skip = name.label_count().saturating_sub(self.most_labels);
+        name.ancestors().skip(skip).filter_map(|suffix| Some((suffix, self.exact(suffix)?)))
+    }
+
+    /// All entries in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &T)> {
+        self.entries.iter()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl<T> FromIterator<(Name, T)> for SuffixMap<T> {
+    fn from_iter<I: IntoIterator<Item = (Name, T)>>(entries: I) -> SuffixMap<T> {
+        let mut map = SuffixMap::default();
+        for (name, value) in entries {
+            map.insert(name, value);
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_enclosing_name_comes_first() {
+        let map: SuffixMap<u8> = [(".", 0), ("net.", 1), ("b.c.net.", 3)]
+            .map(|(name, value)| (name.parse().unwrap(), value))
+            .into_iter()
+            .collect();
+        let ask = |text: &str| {
+            let name: Name = text.parse().unwrap();
+            map.enclosing(name.borrow()).map(|(_, value)| *value).collect::<Vec<_>>()
+        };
+        assert_eq!(ask("x.y.b.c.net."), [3, 1, 0]);
+        assert_eq!(ask("xb.c.net."), [1, 0]);
+        assert_eq!(ask("b.c.net."), [3, 1, 0]);
+        assert_eq!(ask("."), [0]);
+    }
+}
