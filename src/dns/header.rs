@@ -6,7 +6,7 @@ use std::fmt;
 pub const HEADER_BYTES: usize = 12;
 
 /// The second 16 bits of a header.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Flags(pub u16);
 
 impl Flags {

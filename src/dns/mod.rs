@@ -1,14 +1,22 @@
 //! The words of the DNS: names, records, messages. Floor 1: knows nothing of the server.
 
+pub mod edns;
 pub mod header;
+pub mod message;
 pub mod name;
 pub mod rdata;
 pub mod record;
+pub mod reply;
+pub mod request;
 mod suffix_map;
 mod svcb;
 pub mod token;
 
+pub use edns::ExtendedError;
 pub use header::{Flags, Rcode};
+pub use message::{Message, MessageError, QueryFlags, Question};
 pub use name::{Name, NameBuf, NameError, NameRef};
 pub use record::{Record, RecordSet, RecordType, Ttl};
+pub use reply::{ReplyWriter, Section};
+pub use request::{Request, Unanswerable};
 pub use suffix_map::SuffixMap;

@@ -95,7 +95,6 @@ impl<'a> NameRef<'a> {
     /// The root, `.`.
     pub const ROOT: NameRef<'static> = NameRef(b"\0");
 
-
     /// Wire form.
     pub fn as_wire(self) -> &'a [u8] {
         self.0
