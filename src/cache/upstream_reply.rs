@@ -1,0 +1,312 @@
+//! What an upstream said to one question, reduced to what it may speak for.
+//!
+//! A forwarding rule's upstream speaks for the rule's domain. A record outside it is neither kept nor handed on:
+//! where the chain leaves the domain it is cut, and its next name is asked again by its own rule (MaginotDNS).
+
+use crate::dns::edns::ExtendedError;
+use crate::dns::{Flags, Message, Name, NameBuf, NameRef, Question, Rcode, Record, RecordType, Ttl};
+
+/// Most aliases in one chain: longer ones are loops or attacks (Unbound and Knot stop at about as many).
+pub const CHAIN_MAX: usize = 16;
+
+/// An upstream's answer along its CNAME chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamReply {
+    /// The code of the chain's end (RFC 6604).
+    pub rcode: Rcode,
+    /// Whether upstream set AD.
+    pub authenticated: bool,
+    /// Aliases and the last name's records, in the order of the chain, signatures behind what they sign.
+    pub answer: Vec<Record>,
+    /// The SOA of a negative answer, and its proof if it was asked for.
+    pub authority: Vec<Record>,
+    pub end: End,
+    /// Upstream's own extended error.
+    pub extended_error: Option<ExtendedError>,
+}
+
+/// How far a reply goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// To the last name's data.
+    Data,
+    /// To the statement that the last name has none, or does not exist.
+    Negative,
+    /// To an alias of this name, which upstream said nothing about or may not speak for.
+    Continues(Name),
+    /// To a failure: SERVFAIL, REFUSED and the like.
+    Failed,
+}
+
+/// Why a message is no reply to the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAReply {
+    #[error("the CNAME chain of the reply loops or is longer than {CHAIN_MAX}")]
+    Chain,
+    #[error("a DNAME of the reply makes a name too long")]
+    TooLong,
+}
+
+impl UpstreamReply {
+    /// Follows the chain through `message` as far as `speaks_for` allows.
+    pub fn from_message(
+        message: Message,
+        question: &Question,
+        speaks_for: impl Fn(NameRef<'_>) -> bool,
+    ) -> Result<UpstreamReply, NotAReply> {
+        let mut chain = Chain { message: &message, kept: Vec::new() };
+        let mut current = question.name.clone();
+        let mut aliases = 0;
+        let end = loop {
+            if aliases > 0 && !speaks_for(current.borrow()) {
+                break End::Continues(current.clone());
+            }
+            if question.rtype != RecordType::CNAME
+                && let Some(target) = chain.follow(&current)?
+            {
+                aliases += 1;
+                let seen = chain.kept.iter().any(|record| record.owner == target);
+                if seen || aliases > CHAIN_MAX {
+                    return Err(NotAReply::Chain);
+                }
+                current = target;
+                continue;
+            }
+            if chain.take(&current, question.rtype) {
+                break End::Data;
+            }
+            let has_soa = message.authority.iter().any(|record| record.rtype == RecordType::SOA);
+            break match message.rcode {
+                Rcode::NXDOMAIN => End::Negative,
+                // The alias alone: upstream does not know its target, which is not "no data".
+                Rcode::NOERROR if aliases > 0 && !has_soa => End::Continues(current.clone()),
+                Rcode::NOERROR => End::Negative,
+                _ => End::Failed,
+            };
+        };
+        let answer = chain.kept;
+        let mut reply = UpstreamReply {
+            rcode: match &end {
+                End::Data | End::Continues(_) => Rcode::NOERROR,
+                End::Negative | End::Failed => message.rcode,
+            },
+            authenticated: message.flags.has(Flags::AD),
+            answer,
+            authority: Vec::new(),
+            end,
+            extended_error: message
+                .extended_error
+                .map(|(code, text)| ExtendedError::new(code, format!("upstream: {text}"))),
+        };
+        if reply.end == End::Negative {
+            let belongs = |record: &Record| match record.rtype {
+                // RFC 2308 §5: the SOA of the zone that encloses the end of the chain.
+                RecordType::SOA => current.is_within(&record.owner) && speaks_for(record.owner()),
+                RecordType::NSEC | RecordType::NSEC3 | RecordType::RRSIG => speaks_for(record.owner()),
+                _ => false,
+            };
+            reply.authority = message.authority.into_iter().filter(belongs).collect();
+        }
+        reply.level_ttls();
+        Ok(reply)
+    }
+
+    /// A failure without any record.
+    pub fn failure(rcode: Rcode, why: ExtendedError) -> UpstreamReply {
+        UpstreamReply {
+            rcode,
+            authenticated: false,
+            answer: Vec::new(),
+            authority: Vec::new(),
+            end: End::Failed,
+            extended_error: Some(why),
+        }
+    }
+
+    /// The SOA of a negative answer.
+    pub fn soa(&self) -> Option<&Record> {
+        self.authority.iter().find(|record| record.rtype == RecordType::SOA)
+    }
+
+    /// Seconds that every part of the reply may be kept (RFC 2308 §5 for its negative part); zero without a promise.
+    pub fn lifetime_secs(&self) -> u32 {
+        let answer = self.answer.iter().map(|record| record.ttl.secs()).min();
+        if self.end != End::Negative {
+            return answer.unwrap_or(0);
+        }
+        let negative = self.soa().map_or(0, |soa| {
+            let minimum = soa.data.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+            soa.ttl.secs().min(minimum)
+        });
+        answer.map_or(negative, |answer| answer.min(negative))
+    }
+
+    /// RFC 2181 §5.2: the records of a set have one lifetime, the least that was seen.
+    fn level_ttls(&mut self) {
+        for index in 1..self.answer.len() {
+            let (before, at) = self.answer.split_at_mut(index);
+            let (last, record) = (&mut before[index - 1], &mut at[0]);
+            if last.owner == record.owner && last.rtype == record.rtype && last.ttl != record.ttl {
+                let least: Ttl = last.ttl.min(record.ttl);
+                (last.ttl, record.ttl) = (least, least);
+            }
+        }
+    }
+}
+
+/// The records kept while a chain is followed.
+struct Chain<'m> {
+    message: &'m Message,
+    kept: Vec<Record>,
+}
+
+impl Chain<'_> {
+    /// Keeps the alias at `owner`; answers its target.
+    fn follow(&mut self, owner: &Name) -> Result<Option<Name>, NotAReply> {
+        let answer = &self.message.answer;
+        let alias = answer.iter().find(|record| record.rtype == RecordType::CNAME && record.owner == *owner);
+        let dname = answer.iter().find(|record| {
+            record.rtype == RecordType::DNAME && record.owner != *owner && owner.is_within(&record.owner)
+        });
+        if let Some(dname) = dname {
+            self.keep(dname);
+            let front = owner.borrow().strip_suffix(dname.owner()).unwrap_or_default();
+            let Some(target) = dname.target() else { return Ok(None) };
+            let target = NameBuf::join(front, target.borrow()).map_err(|_| NotAReply::TooLong)?.to_name();
+            // RFC 6672 §3.1: the CNAME follows from the DNAME, whatever upstream made of it.
+            self.kept.push(Record {
+                owner: owner.clone(),
+                rtype: RecordType::CNAME,
+                ttl: dname.ttl,
+                data: target.as_wire().into(),
+            });
+            return Ok(Some(target));
+        }
+        let Some(alias) = alias else { return Ok(None) };
+        self.keep(alias);
+        Ok(alias.target().map(|target| target.to_name()))
+    }
+
+    /// Keeps what `owner` has of a type; answers whether there is any.
+    fn take(&mut self, owner: &Name, rtype: RecordType) -> bool {
+        let asked =
+            |record: &&Record| record.owner == *owner && (record.rtype == rtype || rtype == RecordType::ANY);
+        let before = self.kept.len();
+        self.kept.extend(self.message.answer.iter().filter(asked).cloned());
+        let found = self.kept.len() > before;
+        if found && rtype != RecordType::ANY {
+            self.keep_signatures(owner, rtype);
+        }
+        found
+    }
+
+    fn keep(&mut self, record: &Record) {
+        self.kept.push(record.clone());
+        self.keep_signatures(&record.owner, record.rtype);
+    }
+
+    fn keep_signatures(&mut self, owner: &Name, rtype: RecordType) {
+        let signs = |record: &&Record| record.owner == *owner && record.type_covered() == Some(rtype);
+        self.kept.extend(self.message.answer.iter().filter(signs).cloned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::rdata;
+
+    fn record(text: &str) -> Record {
+        let mut words = text.splitn(4, ' ');
+        let mut next = || words.next().unwrap();
+        let owner = next().parse().unwrap();
+        let ttl = Ttl::from_secs(next().parse().unwrap()).unwrap();
+        let rtype: RecordType = next().parse().unwrap();
+        let data = rdata::from_text(rtype, next(), NameRef::ROOT).unwrap().into();
+        Record { owner, rtype, ttl, data }
+    }
+
+    fn reply(
+        rcode: Rcode,
+        question: &str,
+        answer: &[&str],
+        authority: &[&str],
+    ) -> Result<UpstreamReply, NotAReply> {
+        let (name, rtype) = question.split_once(' ').unwrap();
+        let question = Question { name: name.parse().unwrap(), rtype: rtype.parse().unwrap() };
+        let message = Message {
+            id: 0,
+            flags: Flags::QR,
+            rcode,
+            question: Some(question.clone()),
+            raw_question: Vec::new(),
+            answer: answer.iter().map(|text| record(text)).collect(),
+            authority: authority.iter().map(|text| record(text)).collect(),
+            additional: Vec::new(),
+            extended_error: None,
+            has_edns: false,
+            cookie: None,
+        };
+        let secret: Name = "secret.".parse().unwrap();
+        UpstreamReply::from_message(message, &question, |name| !name.is_within(secret.borrow()))
+    }
+
+    #[test]
+    fn the_chain_is_followed_in_its_order_and_strangers_are_left_out() {
+        let reply = reply(
+            Rcode::NOERROR,
+            "a.x. A",
+            &["c.x. 5 A 10.0.0.1", "b.x. 60 CNAME c.x.", "a.x. 60 CNAME b.x.", "evil.x. 60 A 6.6.6.6"],
+            &["x. 60 NS evil.x."],
+        )
+        .unwrap();
+        let owners: Vec<String> = reply.answer.iter().map(|record| record.owner.to_string()).collect();
+        assert_eq!(owners, ["a.x.", "b.x.", "c.x."]);
+        assert_eq!((reply.end, reply.authority.len()), (End::Data, 0));
+    }
+
+    #[test]
+    fn a_chain_that_leaves_what_upstream_speaks_for_is_cut() {
+        let cut =
+            reply(Rcode::NOERROR, "a.x. A", &["a.x. 60 CNAME b.secret.", "b.secret. 60 A 6.6.6.6"], &[])
+                .unwrap();
+        assert_eq!(cut.end, End::Continues("b.secret.".parse().unwrap()));
+        assert_eq!(cut.answer.len(), 1);
+        let negative = reply(Rcode::NXDOMAIN, "a.x. A", &[], &["secret. 60 SOA a. b. 1 1 1 1 1"]).unwrap();
+        assert!(negative.soa().is_none());
+    }
+
+    #[test]
+    fn an_alias_alone_continues_and_with_an_soa_it_is_no_data() {
+        let alone = reply(Rcode::NOERROR, "a.x. A", &["a.x. 60 CNAME b.x."], &[]).unwrap();
+        assert_eq!(alone.end, End::Continues("b.x.".parse().unwrap()));
+        let soa = &["x. 60 SOA a. b. 1 1 1 1 20"];
+        let no_data = reply(Rcode::NOERROR, "a.x. A", &["a.x. 60 CNAME b.x."], soa).unwrap();
+        assert_eq!((&no_data.end, no_data.lifetime_secs()), (&End::Negative, 20));
+        let gone = reply(Rcode::NXDOMAIN, "a.x. A", &["a.x. 10 CNAME b.x."], soa).unwrap();
+        assert_eq!((gone.rcode, gone.lifetime_secs()), (Rcode::NXDOMAIN, 10));
+        let failed = reply(Rcode::SERVFAIL, "a.x. A", &["a.x. 10 CNAME b.x."], &[]).unwrap();
+        assert_eq!((failed.rcode, failed.end, failed.answer.len()), (Rcode::SERVFAIL, End::Failed, 1));
+    }
+
+    #[test]
+    fn loops_are_no_reply() {
+        let looping = ["a.x. 60 CNAME b.x.", "b.x. 60 CNAME a.x."];
+        assert_eq!(reply(Rcode::NOERROR, "a.x. A", &looping, &[]), Err(NotAReply::Chain));
+        let own = ["a.x. 60 CNAME a.x."];
+        assert_eq!(reply(Rcode::NOERROR, "a.x. A", &own, &[]), Err(NotAReply::Chain));
+        let long: Vec<String> = (0..20).map(|n| format!("n{n}.x. 60 CNAME n{}.x.", n + 1)).collect();
+        let long: Vec<&str> = long.iter().map(String::as_str).collect();
+        assert_eq!(reply(Rcode::NOERROR, "n0.x. A", &long, &[]), Err(NotAReply::Chain));
+    }
+
+    #[test]
+    fn a_cname_is_an_answer_to_its_own_type_and_a_dname_makes_one() {
+        let asked = reply(Rcode::NOERROR, "a.x. CNAME", &["a.x. 60 CNAME b.x."], &[]).unwrap();
+        assert_eq!((&asked.end, asked.answer.len()), (&End::Data, 1));
+        assert_eq!(asked.lifetime_secs(), 60);
+        let dname = reply(Rcode::NOERROR, "a.x. A", &["x. 60 DNAME y.", "a.y. 5 A 10.0.0.1"], &[]).unwrap();
+        let text: Vec<String> = dname.answer.iter().map(Record::to_string).collect();
+        assert_eq!(text, ["x. 60 DNAME y.", "a.x. 60 CNAME a.y.", "a.y. 5 A 10.0.0.1"]);
+    }
+}
