@@ -1,5 +1,27 @@
 //! Zones: what is served from memory. Floor 2.
+//!
+//! A `Snapshot` holds all `Zone`s; each is made by a `ZoneBuilder` and changed by a `ChangeSet` through the `Store`.
 
-pub mod origin;
+mod builder;
+mod change;
+mod error;
+mod history;
+mod name_trie;
+mod network;
+mod origin;
+mod served;
+mod slot;
+mod snapshot;
+mod store;
+mod withheld;
 
+pub use builder::{ZoneBuilder, is_newer};
+pub use change::{Change, ChangeSet, Effect};
+pub use error::ZoneError;
+pub use network::{Network, NetworkError, Networks, ViewId};
 pub use origin::{Claim, Origin};
+pub use served::{Node, OnMissing, Outcome, Zone, ZoneHeader, ZoneKind};
+pub use slot::{Offer, Slot};
+pub use snapshot::Snapshot;
+pub use store::{CommitError, Committed, Journal, JournalError, Store, Unjournaled};
+pub use withheld::Withheld;
