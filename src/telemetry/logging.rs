@@ -1,0 +1,169 @@
+//! Logs: text for people or JSON for collectors, on stderr.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::str::FromStr;
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The variable that overrides `log_level`.
+const FILTER_VARIABLE: &str = "RUST_LOG";
+
+/// How much is logged, and in what form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub log_format: LogFormat,
+    /// A level (`info`), or levels of parts (`info,privatelink_dns::sync=debug`); `RUST_LOG` outranks it.
+    pub log_level: String,
+}
+
+/// The form of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Time, level, message, fields.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Why logging could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    #[error("`{0}` is not a log level or filter such as `info` or `info,privatelink_dns::sync=debug`")]
+    Filter(String),
+    #[error("`{0}` is not a log format: text or json")]
+    Format(String),
+    #[error("logging has begun already")]
+    Begun,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { log_format: LogFormat::Text, log_level: "info".to_owned() }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = LoggingError;
+
+    fn from_str(text: &str) -> Result<LogFormat, LoggingError> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(LoggingError::Format(other.to_owned())),
+        }
+    }
+}
+
+/// Sends the logs of the whole process to stderr, once.
+pub fn init(settings: &Settings) -> Result<(), LoggingError> {
+    let variable = env::var(FILTER_VARIABLE).ok();
+    let filter = filter(variable.as_deref(), settings)?;
+    // https://no-color.org
+    let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let style = if io::stderr().is_terminal() && !no_color { Style::Coloured } else { Style::Plain };
+    subscriber(settings.log_format, filter, style, io::stderr).try_init().map_err(|_| LoggingError::Begun)
+}
+
+/// Whether lines carry colours, which only a terminal understands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Coloured,
+    Plain,
+}
+
+fn filter(variable: Option<&str>, settings: &Settings) -> Result<EnvFilter, LoggingError> {
+    let text = variable.filter(|text| !text.trim().is_empty()).unwrap_or(&settings.log_level);
+    EnvFilter::builder().parse(text).map_err(|_| LoggingError::Filter(text.to_owned()))
+}
+
+fn subscriber<W>(
+    format: LogFormat,
+    filter: EnvFilter,
+    style: Style,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match format {
+        LogFormat::Text => Box::new(lines.with_ansi(style == Style::Coloured).with_target(false).finish()),
+        LogFormat::Json => {
+            Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(settings: &Settings, variable: Option<&str>, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let filter = filter(variable, settings).unwrap();
+        let subscriber = subscriber(settings.log_format, filter, Style::Plain, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_has_time_level_message_and_fields() {
+        let text = logged(&Settings::default(), None, || {
+            tracing::debug!("not seen");
+            tracing::info!(zone.apex = "corp.internal.", changes = 3, "Synced");
+        });
+        let (time, rest) = text.split_once(' ').unwrap();
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
+        assert_eq!(rest.trim(), "INFO Synced zone.apex=\"corp.internal.\" changes=3");
+    }
+
+    #[test]
+    fn json_has_the_fields_at_its_top() {
+        let settings = Settings { log_format: "json".parse().unwrap(), ..Settings::default() };
+        let text = logged(&settings, None, || tracing::warn!(changes = 3, "Synced"));
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["level"], &line["message"], &line["changes"]),
+            (&"WARN".into(), &"Synced".into(), &3.into())
+        );
+        assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn the_variable_outranks_the_setting_unless_it_is_empty() {
+        let warn = Settings { log_level: "warn".to_owned(), ..Settings::default() };
+        assert_eq!(logged(&warn, None, || tracing::info!("quiet")), "");
+        assert_eq!(logged(&warn, Some(" "), || tracing::info!("quiet")), "");
+        assert!(logged(&warn, Some("info"), || tracing::info!("loud")).contains("loud"));
+    }
+
+    #[test]
+    fn bad_settings_are_named() {
+        let bad = Settings { log_level: "a=loudly".to_owned(), ..Settings::default() };
+        assert!(filter(None, &bad).unwrap_err().to_string().contains("`a=loudly`"));
+        assert!("xml".parse::<LogFormat>().unwrap_err().to_string().contains("`xml`"));
+    }
+}

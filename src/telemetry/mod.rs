@@ -1,0 +1,7 @@
+//! What the server tells of itself: logs and counters. Floor 1.
+
+pub mod counter;
+pub mod logging;
+
+pub use counter::Counter;
+pub use logging::{LogFormat, LoggingError, Settings};
