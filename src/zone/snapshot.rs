@@ -37,7 +37,7 @@ impl Snapshot {
     }
 
     /// The zone that answers for a name in a view: the longest apex that encloses it (design R1).
-    pub fn zone_for<'s>(&'s self, name: NameRef<'s>, view: ViewId) -> Option<&'s Zone> {
+    pub fn zone_for(&self, name: NameRef<'_>, view: ViewId) -> Option<&Zone> {
         self.zones.enclosing(name).map(|(_, zone)| &**zone).find(|zone| zone.is_served_to(view))
     }
 
