@@ -5,10 +5,6 @@
 
 // Floor 1: words.
 pub mod dns;
-pub mod telemetry;
-
-// Floor 2: nouns, what the server holds.
-pub mod cache;
 pub mod privatelink;
 pub mod zone;
 

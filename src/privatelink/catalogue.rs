@@ -234,3 +234,150 @@ impl std::fmt::Display for Cloud {
         out.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn overlay(text: &str) -> Result<Catalogue, CatalogueError> {
+        Catalogue::with_overlay(Cloud::Public, text)
+    }
+
+    fn error(text: &str) -> String {
+        overlay(text).unwrap_err().to_string()
+    }
+
+    fn place(catalogue: &Catalogue, fqdn: &str) -> Option<String> {
+        let place = catalogue.place(name(fqdn).borrow(), Default::default())?;
+        Some(place.record.to_string())
+    }
+
+    #[test]
+    fn the_file_has_every_row_of_the_sources() {
+        let lines = Cloud::ALL.map(|cloud| Catalogue::builtin(cloud).services().len());
+        assert_eq!(lines, [140, 69, 42]);
+        assert_eq!(lines.iter().sum::<usize>(), 251);
+        assert_eq!(Catalogue::builtin(Cloud::Public).regions().count(), 95);
+        for cloud in Cloud::ALL {
+            for service in Catalogue::builtin(cloud).services() {
+                assert!(!service.name.is_empty() && service.resource_type.starts_with("Microsoft."));
+                assert!(!service.sources.is_empty());
+                assert_eq!(service.zone.is_none(), service.status >= Status::None, "{}", service.name);
+            }
+        }
+    }
+
+    #[test]
+    fn geo_codes_are_found_by_either_name_of_a_region() {
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        for (region, code) in [
+            ("westcentralus", "wcus"),
+            ("North Europe", "ne"),
+            ("spaincentral", "spc"),
+            ("chinanorth3", "bjb3"),
+            ("USGovVirginia", "ugv"),
+        ] {
+            assert_eq!(catalogue.geo_code(region), Some(code));
+        }
+        assert_eq!(catalogue.geo_code("atlantis"), None);
+    }
+
+    #[test]
+    fn a_zone_is_told_from_a_name_in_it_and_from_other_zones() {
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        let services = |apex: &str| {
+            let apex = name(apex);
+            let services = catalogue.is_private_link_zone(apex.borrow())?;
+            Some(services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>())
+        };
+        assert_eq!(services("privatelink.vaultcore.azure.net"), Some(vec!["Azure Key Vault"]));
+        assert_eq!(services("privatelink.westeurope.kusto.windows.net"), Some(vec!["Azure Data Explorer"]));
+        assert!(services("privatelink.blob.core.windows.net").unwrap().contains(&"Azure Storage"));
+        assert_eq!(services("kv.privatelink.vaultcore.azure.net"), None);
+        assert_eq!(services("privatelink.vaultcore.azure.cn"), None);
+        assert_eq!(services("corp.internal"), None);
+        assert_eq!(services("."), None);
+    }
+
+    #[test]
+    fn an_overlay_adds_a_zone_replaces_a_line_and_overrides_a_geo_code() {
+        let catalogue = overlay(
+            r#"
+            [[public]]
+            service = "Our shop"
+            type = "Contoso.Shop/shops"
+            zones = [{ groups = ["shop"], zone = "privatelink.shop.contoso.com", public = ["shop.contoso.com"] }]
+            [[public]]
+            service = "Azure Key Vault"
+            type = "microsoft.keyvault/vaults"
+            zones = [{ zone = "privatelink.vaultcore.azure.net", public = ["vault.example.net"] }]
+            [regions]
+            spaincentral = { code = "ESC" }
+            atlantis = { code = "atl", name = "Atlantis" }
+            "#,
+        )
+        .unwrap();
+        assert_eq!(catalogue.services().len(), 140 + 1);
+        let shop = place(&catalogue, "a.shop.contoso.com");
+        assert_eq!(shop.as_deref(), Some("a.privatelink.shop.contoso.com."));
+        let vault = place(&catalogue, "a.vault.example.net");
+        assert_eq!(vault.as_deref(), Some("a.privatelink.vaultcore.azure.net."));
+        assert_eq!(place(&catalogue, "a.vault.azure.net"), None);
+        assert_eq!(catalogue.geo_code("spaincentral"), Some("esc"));
+        assert_eq!(catalogue.geo_code("Atlantis"), Some("atl"));
+        assert_eq!(catalogue.data.regions.find("spaincentral").unwrap().display_name, "Spain Central");
+        assert!(overlay("").is_ok());
+    }
+
+    #[test]
+    fn an_overlay_can_take_a_zone_away() {
+        let catalogue = overlay(
+            "[[public]]\nservice = \"x\"\ntype = \"Microsoft.Search/searchServices\"\n\
+             zones = [{ zone = \"privatelink.search.windows.net\", status = \"none\" }]",
+        )
+        .unwrap();
+        assert_eq!(place(&catalogue, "a.search.windows.net"), None);
+        let zone = name("privatelink.search.windows.net");
+        assert_eq!(catalogue.is_private_link_zone(zone.borrow()).map(|services| services.len()), None);
+    }
+
+    #[test]
+    fn an_error_of_an_overlay_names_its_line_and_key() {
+        let block = "[[public]]\nservice = \"x\"\ntype = \"A.B/c\"\nzones = [\n  ";
+        for (row, expected) in [
+            (r#"{ zone = "a..b" }"#, "line 5: `zone`: `a..b` is no name: a label is empty"),
+            (r#"{ zone = "a.b", public = ["c.d", "{e.f"] }"#, "line 5: `public`: `{e.f` has a brace"),
+            (r#"{ zone = 3 }"#, "line 5: `zone`: "),
+            (r#"{ zone = "a.b", status = "old" }"#, "line 5: `status`: unknown variant `old`"),
+            (r#"{ zone = "a.b", zonee = "c" }"#, "line 5: unknown field `zonee`"),
+            (r#"{ public = ["a.b"] }"#, "line 5: `zone`: is missing"),
+            (
+                r#"{ zone = "privatelink.{x}.b", public = ["c.d"] }"#,
+                "line 5: `public`: `c.d` does not tell {x}",
+            ),
+            (
+                r#"{ zone = "a.b", public = ["a.b"] }"#,
+                "line 5: `public`: `a.b` would be its own private name",
+            ),
+        ] {
+            let message = error(&format!("{block}{row}\n]"));
+            assert!(message.starts_with(expected), "{message}");
+        }
+        let message = error("\n[regions]\nx = { code = \"a.b\" }");
+        assert_eq!(message, "line 3: `code`: a geo code is 1 to 16 letters and digits");
+        assert!(error("[[public]]\nservice = \"x\"").starts_with("line 1: missing field `type`"));
+        assert!(error("a = ").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn a_cloud_is_read_by_its_word() {
+        for cloud in Cloud::ALL {
+            assert_eq!(cloud.to_string().parse(), Ok(cloud));
+        }
+        assert!("germany".parse::<Cloud>().unwrap_err().to_string().contains("public, usgov and china"));
+    }
+}

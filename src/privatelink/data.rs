@@ -223,7 +223,7 @@ fn line_of(text: &str, at: usize) -> usize {
 fn key_of(text: &str, at: Range<usize>) -> Option<String> {
     let (front, value) = (text.get(..at.start)?, text.get(at.clone())?);
     let is_key = text.get(at.end..)?.trim_start().starts_with('=');
-    if is_key || value.is_empty() || value.starts_with(['{', '[']) {
+    if is_key || value.is_empty() || value.starts_with('{') || value.starts_with("[[") {
         return None;
     }
     let (front, _) = front.rsplit_once('=')?;

@@ -154,3 +154,63 @@ impl fmt::Display for Status {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn describe(text: &str) -> Description {
+        let name: Name = text.parse().unwrap();
+        Catalogue::builtin(Cloud::Public).describe(name.borrow())
+    }
+
+    #[test]
+    fn a_public_name_is_told_its_zone_record_and_services() {
+        let description = describe("kv01.vault.azure.net");
+        assert_eq!(description.kind, Kind::Public);
+        assert_eq!(
+            description.to_string(),
+            "kv01.vault.azure.net. is a public name (cloud public)\n  \
+             zone          privatelink.vaultcore.azure.net.\n  \
+             record        kv01\n  \
+             private name  kv01.privatelink.vaultcore.azure.net.\n  \
+             public name   kv01.vault.azure.net.\n  \
+             service       Azure Key Vault\n    \
+             type        Microsoft.KeyVault/vaults\n    \
+             group ids   vault\n    \
+             zone        privatelink.vaultcore.azure.net\n    \
+             public      vault.azure.net, vaultcore.azure.net\n    \
+             status      current\n    \
+             note        public suffix vault.azure.net differs from the zone stem vaultcore.azure.net\n"
+        );
+    }
+
+    #[test]
+    fn private_names_zones_and_suffixes_are_told_apart() {
+        let private = describe("acct.privatelink.blob.core.windows.net");
+        assert_eq!(private.kind, Kind::Private);
+        assert_eq!(private.public_names[0].to_string(), "acct.blob.core.windows.net.");
+        let zone = describe("privatelink.blob.core.windows.net");
+        assert_eq!(zone.kind, Kind::Zone);
+        assert!(zone.services.iter().any(|service| service.name == "Azure Managed Disks"));
+        assert_eq!(describe("blob.core.windows.net").kind, Kind::Suffix);
+        let renamed = describe("ep.eastus.inference.ml.azure.com");
+        assert_eq!(renamed.kind, Kind::Suffix);
+        assert!(renamed.to_string().contains("Azure Machine Learning workspace"));
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_nearest_zone() {
+        for (text, zone) in [
+            ("acct.privatelink.blob.core.window.net", Some("privatelink.blob.core.windows.net")),
+            ("acct.blob.core.window.net", Some("privatelink.blob.core.windows.net")),
+            ("kv.vault.azur.net", Some("privatelink.vaultcore.azure.net")),
+            ("www.example.org", None),
+            (".", None),
+        ] {
+            let description = describe(text);
+            assert_eq!(description.kind, Kind::Unknown { nearest: zone.map(str::to_owned) });
+            assert!(description.to_string().contains("is unknown"));
+        }
+    }
+}

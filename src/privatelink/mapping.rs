@@ -65,6 +65,7 @@ impl Mapping {
             }
         }
         for rename in &row.rename {
+            let is_like = rename.public.strip_suffix(&zone.stem()).is_some();
             let mapping = Mapping {
                 public: rename.public.clone(),
                 private: rename.record.before(zone),
@@ -72,7 +73,7 @@ impl Mapping {
                 front: Front::None,
                 way: Way::Both,
                 beside: rename.beside.clone(),
-                likeness: Likeness::OtherStem,
+                likeness: if is_like { Likeness::Label } else { Likeness::OtherStem },
             };
             mappings.push(("rename", mapping));
         }
@@ -151,11 +152,32 @@ impl Mapping {
         self.public.fill(front, &bindings)
     }
 
+    /// Whether a private name that this knows has no public name by another mapping.
+    ///
+    /// `acct.z12` in a blob zone is the record of `acct.z12.blob.storage.azure.net` alone; but an Azure ML workspace
+    /// has its certificate's name beside the one with the label put in.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.front == Front::None && self.likeness == Likeness::OtherStem
+    }
+
     fn takes(&self, front: &[u8]) -> bool {
         match self.front {
             Front::Needed => !front.is_empty(),
             Front::Allowed => true,
             Front::None => front.is_empty(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Mapping {
+    /// Whether it maps whole names.
+    pub(super) fn is_whole(&self) -> bool {
+        self.front == Front::None
+    }
+
+    /// Whether a public name alone does not tell the private one.
+    pub(super) fn needs_beside(&self) -> bool {
+        self.beside.is_some()
     }
 }

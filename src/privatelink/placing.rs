@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use smallvec::SmallVec;
 
 use super::catalogue::{Catalogue, IndexedMapping, Zone};
-use super::data::{Service, Status};
+use super::data::Service;
 use crate::dns::{Name, NameRef};
 
 /// The private names tried for one public name; more than any suffix of the catalogue has (a test holds it).
@@ -64,19 +64,24 @@ impl Catalogue {
 
     /// The public names of a private name, the one to use first.
     pub fn public_names(&self, private: NameRef<'_>) -> Vec<Name> {
-        let mut found: Vec<(Status, Name)> = Vec::new();
+        let mut found: Vec<(_, Name)> = Vec::new();
         for indexed in self.mappings_of_private(private) {
             if let Some(name) = indexed.mapping.outward(private)
                 && !self.is_marked(name.borrow())
-                && !found.iter().any(|(_, known)| *known == name)
             {
-                found.push((indexed.status, name));
+                found.push(((indexed.status, !indexed.mapping.is_exclusive()), name));
             }
         }
         // Names of older zones only where no current line knows the private name.
-        let best = found.iter().map(|(status, _)| *status).min();
-        let best = found.into_iter().filter(|(status, _)| Some(*status) == best);
-        best.map(|(_, name)| name).take(PUBLIC_NAMES_MAX).collect()
+        let best = found.iter().map(|(rank, _)| *rank).min();
+        found.retain(|(rank, _)| Some(*rank) == best);
+        let mut names: Vec<Name> = Vec::new();
+        for (_, name) in found {
+            if names.len() < PUBLIC_NAMES_MAX && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The zone that encloses a name already in private form: the best in status, then the longest, then the most literal.
@@ -146,6 +151,135 @@ impl Hint<'_> {
             (true, true) => Fit::TypeAndGroup,
             (true, false) if self.resource_type.is_some() => Fit::Type,
             _ => Fit::Suffix,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dns::NameBuf;
+    use crate::privatelink::data::Status;
+    use crate::privatelink::{Cloud, Template};
+
+    static CATALOGUES: LazyLock<[Catalogue; 3]> = LazyLock::new(|| Cloud::ALL.map(Catalogue::builtin));
+
+    /// A name of the template: `labels` in front, its placeholders filled from `numbers`.
+    fn sample(template: &Template, labels: &[String], numbers: [u32; 3]) -> Name {
+        let mut text = template.to_string();
+        for (placeholder, number) in template.placeholders().collect::<Vec<_>>().iter().zip(numbers) {
+            let value = match *placeholder {
+                "partitionId" => number.to_string(),
+                "00-99" => format!("{:02}", number % 100),
+                _ => format!("p{number}q"),
+            };
+            text = text.replace(&format!("{{{placeholder}}}"), &value);
+        }
+        [labels.join("."), text].join(".").trim_start_matches('.').parse().unwrap()
+    }
+
+    proptest! {
+        // Each case goes through all lines of all clouds.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn a_private_name_comes_back_from_each_of_its_public_names(
+            labels in proptest::collection::vec("[a-z]{2}[a-z0-9-]{0,10}[a-z]", 1..3),
+            numbers in any::<[u16; 3]>(),
+        ) {
+            let numbers = numbers.map(u32::from);
+            for catalogue in &*CATALOGUES {
+                for indexed in &catalogue.mappings {
+                    let mapping = &indexed.mapping;
+                    let labels = if mapping.is_whole() { &[][..] } else { &labels[..] };
+                    let private = sample(&mapping.private, labels, numbers);
+                    let Some(public) = mapping.outward(private.borrow()) else { continue };
+                    let publics = catalogue.public_names(private.borrow());
+                    // Only a better mapping of the same private name may take a public name's place.
+                    prop_assert!(!publics.is_empty(), "{private}");
+                    prop_assert!(
+                        publics.contains(&public) || indexed.status > Status::Current || !mapping.is_exclusive(),
+                        "{private} {public} {publics:?}"
+                    );
+                    for public in publics {
+                        if mapping.needs_beside() {
+                            continue;
+                        }
+                        let found = catalogue.private_names(public.borrow());
+                        prop_assert!(found.iter().any(|place| place.record == private), "{private} {public} {found:?}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn the_endpoint_of_a_current_line_gets_its_own_zone_back(
+            label in "[a-z]{2}[a-z0-9-]{0,10}[a-z]",
+            numbers in any::<[u16; 3]>(),
+        ) {
+            for catalogue in &*CATALOGUES {
+                for service in catalogue.services().iter().filter(|service| service.status == Status::Current) {
+                    for mapping in service.mappings.iter().filter(|mapping| !mapping.needs_beside()) {
+                        let labels = if mapping.is_whole() { vec![] } else { vec![label.clone()] };
+                        let public = sample(&mapping.public, &labels, numbers.map(u32::from));
+                        let (zone, record) = mapping.inward(public.borrow(), &[]).unwrap();
+                        let hint = Hint {
+                            resource_type: Some(&service.resource_type),
+                            group_id: service.group_ids.first().map(String::as_str),
+                            beside: &[],
+                        };
+                        let place = catalogue.place(public.borrow(), hint).unwrap();
+                        prop_assert_eq!(&place, &Place { zone, record });
+                        // What is placed stays where it is.
+                        let again = catalogue.place(place.record.borrow(), hint).unwrap();
+                        prop_assert_eq!(&again.record, &place.record);
+                        prop_assert!(place.record.is_within(&place.zone) && place.record != place.zone);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn no_name_makes_the_catalogue_panic(
+            labels in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..=63), 0..4),
+            suffix in 0..600_usize,
+        ) {
+            for catalogue in &*CATALOGUES {
+                let mapping = &catalogue.mappings[suffix % catalogue.mappings.len()].mapping;
+                for template in [&mapping.public, &mapping.private, &mapping.zone] {
+                    let end = template.literal_suffix();
+                    let mut wire = Vec::new();
+                    for label in &labels {
+                        wire.push(label.len() as u8);
+                        wire.extend(label.iter().map(u8::to_ascii_lowercase));
+                    }
+                    let Ok(name) = NameBuf::join(&wire, end.borrow()) else { continue };
+                    let name = name.borrow();
+                    let first = catalogue.private_names(name).first().cloned();
+                    if catalogue.private_zone_of(name).is_none() {
+                        prop_assert_eq!(catalogue.place(name, Hint::default()), first);
+                    }
+                    catalogue.public_names(name);
+                    catalogue.is_private_link_zone(name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bounds_hold_all_that_the_catalogue_has() {
+        for catalogue in &*CATALOGUES {
+            for indexed in &catalogue.mappings {
+                let labels = ["aa".to_owned(), "bb".to_owned(), "cc".to_owned()];
+                let public = sample(&indexed.mapping.public, &labels, [1; 3]);
+                assert!(catalogue.private_names(public.borrow()).len() < PRIVATE_NAMES_MAX, "{public}");
+                let private = sample(&indexed.mapping.private, &labels, [1; 3]);
+                assert!(catalogue.public_names(private.borrow()).len() < PUBLIC_NAMES_MAX, "{private}");
+            }
         }
     }
 }

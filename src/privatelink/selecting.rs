@@ -96,3 +96,75 @@ fn fill(template: &Template, regions: &[&Region]) -> Vec<Name> {
     };
     regions.iter().filter_map(of_region).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::privatelink::Cloud;
+
+    fn zones_in(cloud: Cloud, selectors: &[&str], regions: &[&str]) -> Result<Vec<String>, String> {
+        let strings = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+        let zones = Catalogue::builtin(cloud).zones(&strings(selectors), &strings(regions));
+        let text = |name: Name| name.to_string().trim_end_matches('.').to_owned();
+        zones.map(|zones| zones.into_iter().map(text).collect()).map_err(|error| error.to_string())
+    }
+
+    fn zones(selectors: &[&str], regions: &[&str]) -> Result<Vec<String>, String> {
+        zones_in(Cloud::Public, selectors, regions)
+    }
+
+    #[test]
+    fn all_is_every_current_zone_filled_by_region() {
+        let none = zones(&["all"], &[]).unwrap();
+        let two = zones(&["all"], &["westeurope", "North Europe"]).unwrap();
+        assert!(none.contains(&"privatelink.blob.core.windows.net".to_owned()));
+        assert!(none.iter().all(|zone| !zone.contains("kusto") && !zone.contains('{')));
+        for zone in [
+            "privatelink.westeurope.kusto.windows.net",
+            "privatelink.northeurope.azmk8s.io",
+            "privatelink.we.backup.windowsazure.com",
+            "privatelink.ne.backup.windowsazure.com",
+        ] {
+            assert!(two.contains(&zone.to_owned()), "{zone}");
+        }
+        for zone in ["scm.privatelink.azurewebsites.net", "westeurope.privatelink.batch.azure.com"] {
+            assert!(!two.contains(&zone.to_owned()), "{zone}");
+        }
+        assert_eq!(two.len(), none.len() + 2 * 5);
+    }
+
+    #[test]
+    fn a_selector_is_a_service_a_type_a_group_a_zone_or_a_pattern() {
+        let blob = Ok(vec!["privatelink.blob.core.windows.net".to_owned()]);
+        assert_eq!(zones(&["Blob"], &[]), blob);
+        assert_eq!(zones(&["blob", "privatelink.blob.core.windows.net."], &[]), blob);
+        let vault = Ok(vec!["privatelink.vaultcore.azure.net".to_owned()]);
+        assert_eq!(zones(&["azure key vault"], &[]), vault);
+        assert_eq!(zones(&["microsoft.keyvault/vaults"], &[]), vault);
+        let pattern = "privatelink.{regionCode}.backup.windowsazure.com";
+        assert_eq!(zones(&[pattern], &["eastus"]).unwrap(), ["privatelink.eus.backup.windowsazure.com"]);
+        assert_eq!(zones(&[pattern], &[]).unwrap(), [""; 0]);
+        let filled = "privatelink.eastus.azmk8s.io";
+        assert_eq!(zones(&[filled], &[]).unwrap(), [filled]);
+        assert_eq!(
+            zones(&["AzureSiteRecovery"], &["eastus"]).unwrap(),
+            ["privatelink.siterecovery.windowsazure.com"]
+        );
+        let gov = zones_in(Cloud::UsGov, &["vault"], &[]).unwrap();
+        assert_eq!(gov, ["privatelink.vaultcore.usgovcloudapi.net"]);
+    }
+
+    #[test]
+    fn an_unknown_word_is_an_error_that_names_the_nearest() {
+        let error = zones(&["blobs"], &[]).unwrap_err();
+        assert!(error.contains("`blobs`") && error.ends_with("did you mean `blob`?"), "{error}");
+        let error = zones(&["privatelink.blob.core.window.net"], &[]).unwrap_err();
+        assert!(error.ends_with("did you mean `privatelink.blob.core.windows.net`?"), "{error}");
+        let error = zones(&["all"], &["westeurop"]).unwrap_err();
+        assert!(error.ends_with("no region `westeurop`; did you mean `westeurope`?"), "{error}");
+        assert!(zones(&["all"], &["chinaeast"]).is_err());
+        assert!(
+            zones(&["xyzzy-plugh-nothing-here"], &[]).unwrap_err().ends_with("`xyzzy-plugh-nothing-here`")
+        );
+    }
+}
