@@ -1,3 +1,4 @@
 //! privatelink-dns: a DNS server for Azure Private Link.
 pub mod dns;
+pub mod sync;
 pub mod zone;
