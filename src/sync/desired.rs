@@ -231,3 +231,146 @@ impl Record {
 fn same_addresses(mine: &[IpAddr], theirs: &[IpAddr]) -> bool {
     mine.len() == theirs.len() && mine.iter().all(|address| theirs.contains(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Knows `blob` and `queue`, and folds `cert.` names as Azure ML does.
+    struct Double;
+
+    impl Placing for Double {
+        fn place(&self, fqdn: NameRef<'_>, _: Option<&str>, group_id: Option<&str>) -> Option<(Name, Name)> {
+            assert_eq!(group_id, Some("g"));
+            let public = ["blob.example", "queue.example"].into_iter().map(name);
+            let public = public.into_iter().find(|public| fqdn.is_within(public.borrow()))?;
+            let zone = name(&format!("privatelink.{public}"));
+            let name = format!("{}.{zone}", fqdn.relative_to(public.borrow()));
+            Some((zone, name.parse().unwrap()))
+        }
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn listed(fqdn: &str, address: &str) -> EndpointName {
+        let addresses = vec![address.parse().unwrap()];
+        EndpointName { fqdn: name(fqdn), addresses, group_id: None, member: None, zone: None }
+    }
+
+    fn grouped(fqdn: &str, zone: &str, address: &str) -> EndpointName {
+        EndpointName { zone: Some(name(zone)), ..listed(fqdn, address) }
+    }
+
+    fn endpoint(id: &str, state: ConnectionState, names: Vec<EndpointName>) -> Endpoint {
+        Endpoint {
+            id: id.into(),
+            name: id.into(),
+            subscription: "s".into(),
+            resource_group: None,
+            virtual_network: Some("v".into()),
+            resource: None,
+            resource_type: None,
+            group_ids: vec!["g".into()],
+            state,
+            knowledge: Knowledge::Whole,
+            names,
+        }
+    }
+
+    fn desired_of(endpoints: Vec<Endpoint>) -> Desired {
+        desired(&Inventory::new(endpoints, Vec::new()), &Double, &"source".into(), |_| 7)
+    }
+
+    fn told(desired: &Desired) -> Vec<String> {
+        let publications = desired.publications.iter();
+        publications
+            .map(|it| {
+                format!("{} {} {:?}{:?} {:?}", it.claim.endpoint, it.name, it.ipv4, it.ipv6, it.public_names)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn two_endpoints_of_one_name_are_two_publications() {
+        let names = |address| vec![listed("a.blob.example", address)];
+        let one = endpoint("1", ConnectionState::Approved, names("10.0.0.1"));
+        let two = endpoint("2", ConnectionState::Approved, names("fd00::1"));
+        let desired = desired_of(vec![one, two]);
+        assert_eq!(
+            told(&desired),
+            [
+                "1 a.privatelink.blob.example. [10.0.0.1][] [a.blob.example.]",
+                "2 a.privatelink.blob.example. [][fd00::1] [a.blob.example.]"
+            ]
+        );
+        let claim = &desired.publications[1].claim;
+        assert_eq!(
+            (&*claim.source, claim.since_secs, claim.virtual_network.as_deref()),
+            ("source", 7, Some("v"))
+        );
+    }
+
+    #[test]
+    fn only_approved_endpoints_publish() {
+        let names = vec![listed("a.blob.example", "10.0.0.1"), listed("a.other", "10.0.0.1")];
+        let states = [
+            ConnectionState::Pending,
+            ConnectionState::Rejected,
+            ConnectionState::Disconnected,
+            ConnectionState::Other("New".into()),
+        ];
+        let desired = desired_of(states.map(|state| endpoint("pe", state, names.clone())).to_vec());
+        assert_eq!((desired.publications, desired.unplaced), (vec![], vec![]));
+        assert_eq!(
+            desired.withheld.iter().map(|it| it.state.as_str()).collect::<Vec<_>>(),
+            ["Pending", "Rejected", "Disconnected", "New"]
+        );
+        assert_eq!(desired.withheld[0].public_names, [name("a.blob.example")]);
+    }
+
+    #[test]
+    fn a_zone_group_speaks_for_its_addresses_and_the_interface_for_the_rest() {
+        let names = vec![
+            grouped("a.privatelink.blob.example", "privatelink.blob.example", "10.0.0.1"),
+            listed("a.blob.example", "10.0.0.1"),
+            listed("cert.a.blob.example", "10.0.0.1"),
+            listed("odd.elsewhere", "10.0.0.1"),
+            listed("new.blob.example", "10.0.0.2"),
+            listed("a.queue.example", "10.0.0.1"),
+            listed("unknown.elsewhere", "10.0.0.3"),
+        ];
+        let desired = desired_of(vec![endpoint("pe", ConnectionState::Approved, names)]);
+        assert_eq!(
+            told(&desired),
+            [
+                "pe a.privatelink.blob.example. [10.0.0.1][] [a.blob.example.]",
+                "pe new.privatelink.blob.example. [10.0.0.2][] [new.blob.example.]",
+                "pe a.privatelink.queue.example. [10.0.0.1][] [a.queue.example.]",
+            ]
+        );
+        assert_eq!(desired.unplaced.len(), 1);
+        assert_eq!(desired.unplaced[0].fqdn, name("unknown.elsewhere"));
+        assert!(desired.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_zone_group_that_differs_counts_and_is_told() {
+        let names = vec![
+            grouped("a.privatelink.blob.example", "privatelink.blob.example", "10.0.0.1"),
+            listed("a.blob.example", "10.0.0.2"),
+        ];
+        let desired = desired_of(vec![endpoint("pe", ConnectionState::Approved, names)]);
+        assert_eq!(told(&desired), ["pe a.privatelink.blob.example. [10.0.0.1][] [a.blob.example.]"]);
+        assert!(matches!(&desired.warnings[..], [Warning::GroupDiffers { .. }]));
+    }
+
+    #[test]
+    fn what_an_unsettled_endpoint_published_is_to_stay() {
+        let unsettled = |state| Endpoint { knowledge: Knowledge::Unsettled, ..endpoint("pe", state, vec![]) };
+        assert_eq!(desired_of(vec![unsettled(ConnectionState::Approved)]).unsettled, ["pe".into()]);
+        // A rejection counts at once, whatever else is still to come.
+        assert!(desired_of(vec![unsettled(ConnectionState::Rejected)]).unsettled.is_empty());
+    }
+}

@@ -153,3 +153,93 @@ fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
         bytes => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINT: &str =
+        r#"{"id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/privateEndpoints/pe"}"#;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn with(files: &[(&str, &[u8])]) -> Folder {
+            let folder = Folder(tempfile::tempdir().unwrap());
+            for (name, bytes) in files {
+                let path = folder.0.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+            folder
+        }
+
+        fn read(&self) -> Result<Inventory, DirectoryError> {
+            read(&Settings { path: self.0.path().to_owned(), ..Settings::default() })
+        }
+    }
+
+    #[test]
+    fn json_files_are_read_in_any_layout_and_others_are_not() {
+        let second = ENDPOINT.replace("/pe", "/pe2");
+        let folder = Folder::with(&[
+            ("a/b/one.json", ENDPOINT.as_bytes()),
+            ("two.JSON", second.as_bytes()),
+            ("README.md", b"# no inventory"),
+            (".hidden.json", b"{"),
+        ]);
+        assert_eq!(folder.read().unwrap().endpoints().len(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_config_map_is_read_once_through_its_links() {
+        let folder = Folder::with(&[("..2026_10_02/a.json", ENDPOINT.as_bytes())]);
+        let at = |name: &str| folder.0.path().join(name);
+        std::os::unix::fs::symlink("..2026_10_02", at("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/a.json", at("a.json")).unwrap();
+        std::os::unix::fs::symlink(".", at("loop")).unwrap();
+        std::os::unix::fs::symlink("a.json", at("again.json")).unwrap();
+        assert_eq!(files_below(folder.0.path()).unwrap(), [at("a.json")]);
+        assert_eq!(folder.read().unwrap().endpoints().len(), 1);
+    }
+
+    #[test]
+    fn text_may_carry_a_byte_order_mark() {
+        let utf16: Vec<u8> =
+            "\u{FEFF}".chars().chain(ENDPOINT.chars()).flat_map(|it| (it as u16).to_le_bytes()).collect();
+        let utf8 = format!("\u{FEFF}{ENDPOINT}").into_bytes();
+        for bytes in [utf16, utf8] {
+            assert_eq!(Folder::with(&[("a.json", &bytes)]).read().unwrap().endpoints().len(), 1);
+        }
+        for bytes in [&b"\xFF\xFE{"[..], b"\xFF\xFE\x00\xD8", b"\"\xE9\""] {
+            let error = Folder::with(&[("a.json", bytes)]).read().unwrap_err();
+            assert!(matches!(error, DirectoryError::Encoding { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_broken_file_is_no_inventory_and_tells_its_place() {
+        let folder = Folder::with(&[
+            ("a.json", ENDPOINT.as_bytes()),
+            ("b/broken.json", b"{\"value\": [\n{\"id\": \"/sub"),
+        ]);
+        let error = folder.read().unwrap_err();
+        let DirectoryError::File { path, line: 2, column: 12, .. } = &error else { panic!("{error}") };
+        assert!(path.ends_with("b/broken.json"));
+        assert!(error.to_string().ends_with("b/broken.json:2:12"));
+    }
+
+    #[test]
+    fn a_folder_without_files_is_an_error_and_not_an_empty_inventory() {
+        assert!(matches!(Folder::with(&[]).read(), Err(DirectoryError::Empty { .. })));
+        assert!(matches!(read(&Settings::default()), Err(DirectoryError::Read { .. })));
+        assert!(Folder::with(&[("a.json", b"[]")]).read().unwrap().endpoints().is_empty());
+    }
+
+    #[test]
+    fn the_depth_of_folders_is_bounded() {
+        let deep = "d/".repeat(DEPTH_MAX + 1) + "a.json";
+        assert!(matches!(Folder::with(&[(&deep, b"[]")]).read(), Err(DirectoryError::TooDeep { .. })));
+    }
+}

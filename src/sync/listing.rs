@@ -143,3 +143,83 @@ fn join(
     let assembled = assembled.collect();
     Inventory::new(assembled, warnings)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network";
+    const LINK: &str = "https://management.azure.com/subscriptions/S/providers/Microsoft.Network/privateEndpoints?$skiptoken=2";
+
+    fn endpoint(name: &str, fqdn: &str) -> String {
+        format!(
+            r#"{{"id": "{BASE}/privateEndpoints/{name}", "name": "{name}", "customDnsConfigs": [{{"fqdn": "{fqdn}",
+            "ipAddresses": ["10.0.0.1"]}}]}}"#
+        )
+    }
+
+    fn page(items: &[String], link: Option<&str>) -> String {
+        let link = link.map_or("null".to_owned(), |link| format!("\"{link}\""));
+        format!(r#"{{"value": [{}], "nextLink": {link}}}"#, items.join(","))
+    }
+
+    fn inventory(bodies: &[(&str, String)]) -> Result<Inventory, Incomplete> {
+        let mut listings = Listings::default();
+        for (origin, body) in bodies {
+            listings.add(*origin, Body::read(body.as_bytes()).unwrap());
+        }
+        listings.into_inventory()
+    }
+
+    #[test]
+    fn all_pages_or_nothing() {
+        let first = page(&[endpoint("a", "a.example")], Some(LINK));
+        let last = page(&[endpoint("b", "b.example")], None);
+        let nic = format!(r#"[{{"id": "{BASE}/networkInterfaces/n"}}]"#);
+        let elsewhere = last.replace("/subscriptions/s/", "/subscriptions/other/");
+        let both = inventory(&[("2.json", last), ("1.json", first.clone())]).unwrap();
+        assert_eq!(both.endpoints().len(), 2);
+        for other in [nic, elsewhere, page(&[], None)] {
+            let missing = inventory(&[("page1.json", first.clone()), ("other.json", other)]).unwrap_err();
+            assert_eq!(&*missing.origin, "page1.json");
+        }
+    }
+
+    #[test]
+    fn an_empty_last_page_is_known_by_its_name() {
+        let first = page(&[endpoint("a", "a.example")], Some(LINK));
+        assert!(inventory(&[("x/page1.json", first.clone()), ("x/page2.json", page(&[], None))]).is_ok());
+        assert!(inventory(&[("x/page1.json", first), ("y/page2.json", page(&[], None))]).is_err());
+    }
+
+    #[test]
+    fn a_missing_page_of_another_kind_does_not_matter() {
+        let records = r#"{"value": [], "nextLink":
+            "https://management.azure.com/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/privateDnsZones/z/ALL?x"}"#;
+        assert!(inventory(&[("records.json", records.to_owned())]).is_ok());
+        let opaque = r#"{"value": [], "nextLink": "?token"}"#;
+        assert!(inventory(&[("opaque.json", opaque.to_owned())]).is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_counts_and_a_difference_is_told() {
+        let old = page(&[endpoint("a", "old.example")], None);
+        let new = page(&[endpoint("A", "new.example")], None);
+        let inventory = |bodies: &[(&str, String)]| super::tests::inventory(bodies).unwrap();
+        let same = inventory(&[("1", old.clone()), ("2", old.clone())]);
+        assert_eq!((same.endpoints().len(), same.warnings().len()), (1, 0));
+        let differing = inventory(&[("1", old), ("2", new)]);
+        assert_eq!(differing.endpoints()[0].names[0].fqdn.to_string(), "new.example.");
+        let [Warning::Duplicate { first, second, .. }] = differing.warnings() else { panic!() };
+        assert_eq!((&**first, &**second), ("1", "2"));
+    }
+
+    #[test]
+    fn interfaces_and_groups_of_unknown_endpoints_fall_away() {
+        let nic = format!(
+            r#"[{{"id": "{BASE}/networkInterfaces/n", "privateEndpoint": {{"id": "{BASE}/privateEndpoints/gone"}}}},
+            {{"id": "{BASE}/privateEndpoints/gone/privateDnsZoneGroups/default"}}]"#
+        );
+        assert_eq!(inventory(&[("n", nic)]).unwrap(), Inventory::default());
+    }
+}

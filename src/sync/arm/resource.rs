@@ -105,9 +105,7 @@ impl Resource {
             Some(NETWORK_INTERFACE) => {
                 NetworkInterface::read(id, item).map(|interface| Some(Resource::NetworkInterface(interface)))
             }
-            Some(ZONE_GROUP) => {
-                ZoneGroup::read(id, item).map(|group| group.map(Resource::ZoneGroup))
-            }
+            Some(ZONE_GROUP) => ZoneGroup::read(id, item).map(|group| group.map(Resource::ZoneGroup)),
             _ => Ok(None),
         };
         read.map_err(|cause| format!("{}: {cause}", id.as_str()))

@@ -38,8 +38,10 @@ fn one_endpoint_reads_alike_in_every_form() {
 
 #[test]
 fn other_resources_are_left_out_but_their_listing_is_known() {
-    let body = read(r#"{"value": [{"id": "/subscriptions/S/resourceGroups/g/providers/Microsoft.Network/privateDnsZones/z",
-        "properties": {"subnet": 5}}], "nextLink": "https://next"}"#);
+    let body = read(
+        r#"{"value": [{"id": "/subscriptions/S/resourceGroups/g/providers/Microsoft.Network/privateDnsZones/z",
+        "properties": {"subnet": 5}}], "nextLink": "https://next"}"#,
+    );
     assert!(body.resources.is_empty());
     assert_eq!(body.pages[0].next_link.as_deref(), Some("https://next"));
     let listing = body.pages[0].listings.first().unwrap();
@@ -51,7 +53,9 @@ fn a_list_may_mix_kinds_and_an_empty_one_is_a_page() {
     let nic = r#"{"id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkInterfaces/n",
         "ipConfigurations": [{"privateIpAddress": "10.0.0.1", "privateLinkConnectionProperties": {"fqdns": ["*.a.b"]}}]}"#;
     let body = read(&format!(r#"{{"value": [{nic}, {ENDPOINT}]}}"#));
-    let [Resource::NetworkInterface(nic), Resource::PrivateEndpoint(_)] = &body.resources[..] else { panic!() };
+    let [Resource::NetworkInterface(nic), Resource::PrivateEndpoint(_)] = &body.resources[..] else {
+        panic!()
+    };
     assert_eq!(nic.ip_configurations[0].address.as_deref(), Some("10.0.0.1"));
     assert_eq!(body.pages[0].listings.len(), 2);
     assert_eq!(read("[]"), read(r#"{"value": []}"#));
@@ -60,7 +64,9 @@ fn a_list_may_mix_kinds_and_an_empty_one_is_a_page() {
 
 #[test]
 fn broken_json_is_refused_with_its_place() {
-    let ArmError::Syntax { line, column, message } = error("{\"value\": [\n  {\"id\": \"/sub") else { panic!() };
+    let ArmError::Syntax { line, column, message } = error("{\"value\": [\n  {\"id\": \"/sub") else {
+        panic!()
+    };
     assert_eq!((line, column), (2, 14));
     assert_eq!(message, "EOF while parsing a string");
     // A list item that is no resource is told with the place where it ends.
@@ -72,15 +78,20 @@ fn broken_json_is_refused_with_its_place() {
     assert!(matches!(error(r#"{"value": 3}"#), ArmError::Syntax { .. }));
     assert!(matches!(error("[3]"), ArmError::Syntax { .. }));
     let shape = error(&ENDPOINT.replace("[{", "{\"a\": [{").replace("}]", "}]}"));
-    assert!(shape.to_string().ends_with("/pe: `manualPrivateLinkServiceConnections` is not a list of objects"));
+    assert!(
+        shape.to_string().ends_with("/pe: `manualPrivateLinkServiceConnections` is not a list of objects")
+    );
 }
 
 #[test]
 fn what_is_no_listing_is_refused() {
     assert!(matches!(error(" <html>502</html>"), ArmError::Html));
     let refused = error(r#"{"error": {"code": "AuthorizationFailed", "message": "no"}}"#);
-    assert!(matches!(refused, ArmError::Refused { code, message } if code == "AuthorizationFailed" && message == "no"));
-    for text in ["{}", "3", "\"a\"", r#"{"request": {"method": "GET"}, "response": {"status": 200}}"#, "null"] {
+    assert!(
+        matches!(refused, ArmError::Refused { code, message } if code == "AuthorizationFailed" && message == "no")
+    );
+    for text in ["{}", "3", "\"a\"", r#"{"request": {"method": "GET"}, "response": {"status": 200}}"#, "null"]
+    {
         assert!(!matches!(Body::read(text.as_bytes()), Ok(_) | Err(ArmError::Html)), "{text}");
     }
 }
