@@ -241,8 +241,8 @@ mod tests {
 
     impl Placing for Double {
         fn place(&self, fqdn: NameRef<'_>, _: Option<&str>, group_id: Option<&str>) -> Option<(Name, Name)> {
-            assert_eq!(group_id, Some("g"));
-            let public = ["blob.example", "queue.example"].into_iter().map(name);
+            assert_eq!(group_id, Some("AzureBackup"));
+            let public = ["blob.core.windows.net", "queue.core.windows.net"].into_iter().map(name);
             let public = public.into_iter().find(|public| fqdn.is_within(public.borrow()))?;
             let zone = name(&format!("privatelink.{public}"));
             let name = format!("{}.{zone}", fqdn.relative_to(public.borrow()));
@@ -271,8 +271,8 @@ mod tests {
             resource_group: None,
             virtual_network: Some("v".into()),
             resource: None,
-            resource_type: None,
-            group_ids: vec!["g".into()],
+            resource_type: Some("microsoft.recoveryservices/vaults".into()),
+            group_ids: vec!["AzureBackup".into()],
             state,
             knowledge: Knowledge::Whole,
             names,
@@ -294,15 +294,15 @@ mod tests {
 
     #[test]
     fn two_endpoints_of_one_name_are_two_publications() {
-        let names = |address| vec![listed("a.blob.example", address)];
+        let names = |address| vec![listed("a.blob.core.windows.net", address)];
         let one = endpoint("1", ConnectionState::Approved, names("10.0.0.1"));
         let two = endpoint("2", ConnectionState::Approved, names("fd00::1"));
         let desired = desired_of(vec![one, two]);
         assert_eq!(
             told(&desired),
             [
-                "1 a.privatelink.blob.example. [10.0.0.1][] [a.blob.example.]",
-                "2 a.privatelink.blob.example. [][fd00::1] [a.blob.example.]"
+                "1 a.privatelink.blob.core.windows.net. [10.0.0.1][] [a.blob.core.windows.net.]",
+                "2 a.privatelink.blob.core.windows.net. [][fd00::1] [a.blob.core.windows.net.]"
             ]
         );
         let claim = &desired.publications[1].claim;
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn only_approved_endpoints_publish() {
-        let names = vec![listed("a.blob.example", "10.0.0.1"), listed("a.other", "10.0.0.1")];
+        let names = vec![listed("a.blob.core.windows.net", "10.0.0.1"), listed("a.example", "10.0.0.1")];
         let states = [
             ConnectionState::Pending,
             ConnectionState::Rejected,
@@ -327,42 +327,45 @@ mod tests {
             desired.withheld.iter().map(|it| it.state.as_str()).collect::<Vec<_>>(),
             ["Pending", "Rejected", "Disconnected", "New"]
         );
-        assert_eq!(desired.withheld[0].public_names, [name("a.blob.example")]);
+        assert_eq!(desired.withheld[0].public_names, [name("a.blob.core.windows.net")]);
     }
 
     #[test]
     fn a_zone_group_speaks_for_its_addresses_and_the_interface_for_the_rest() {
         let names = vec![
-            grouped("a.privatelink.blob.example", "privatelink.blob.example", "10.0.0.1"),
-            listed("a.blob.example", "10.0.0.1"),
-            listed("cert.a.blob.example", "10.0.0.1"),
-            listed("odd.elsewhere", "10.0.0.1"),
-            listed("new.blob.example", "10.0.0.2"),
-            listed("a.queue.example", "10.0.0.1"),
-            listed("unknown.elsewhere", "10.0.0.3"),
+            grouped("a.privatelink.blob.core.windows.net", "privatelink.blob.core.windows.net", "10.0.0.1"),
+            listed("a.blob.core.windows.net", "10.0.0.1"),
+            listed("cert.a.blob.core.windows.net", "10.0.0.1"),
+            listed("odd.example", "10.0.0.1"),
+            listed("new.blob.core.windows.net", "10.0.0.2"),
+            listed("a.queue.core.windows.net", "10.0.0.1"),
+            listed("unknown.example", "10.0.0.3"),
         ];
         let desired = desired_of(vec![endpoint("pe", ConnectionState::Approved, names)]);
         assert_eq!(
             told(&desired),
             [
-                "pe a.privatelink.blob.example. [10.0.0.1][] [a.blob.example.]",
-                "pe new.privatelink.blob.example. [10.0.0.2][] [new.blob.example.]",
-                "pe a.privatelink.queue.example. [10.0.0.1][] [a.queue.example.]",
+                "pe a.privatelink.blob.core.windows.net. [10.0.0.1][] [a.blob.core.windows.net.]",
+                "pe new.privatelink.blob.core.windows.net. [10.0.0.2][] [new.blob.core.windows.net.]",
+                "pe a.privatelink.queue.core.windows.net. [10.0.0.1][] [a.queue.core.windows.net.]",
             ]
         );
         assert_eq!(desired.unplaced.len(), 1);
-        assert_eq!(desired.unplaced[0].fqdn, name("unknown.elsewhere"));
+        assert_eq!(desired.unplaced[0].fqdn, name("unknown.example"));
         assert!(desired.warnings.is_empty());
     }
 
     #[test]
     fn a_zone_group_that_differs_counts_and_is_told() {
         let names = vec![
-            grouped("a.privatelink.blob.example", "privatelink.blob.example", "10.0.0.1"),
-            listed("a.blob.example", "10.0.0.2"),
+            grouped("a.privatelink.blob.core.windows.net", "privatelink.blob.core.windows.net", "10.0.0.1"),
+            listed("a.blob.core.windows.net", "10.0.0.2"),
         ];
         let desired = desired_of(vec![endpoint("pe", ConnectionState::Approved, names)]);
-        assert_eq!(told(&desired), ["pe a.privatelink.blob.example. [10.0.0.1][] [a.blob.example.]"]);
+        assert_eq!(
+            told(&desired),
+            ["pe a.privatelink.blob.core.windows.net. [10.0.0.1][] [a.blob.core.windows.net.]"]
+        );
         assert!(matches!(&desired.warnings[..], [Warning::GroupDiffers { .. }]));
     }
 

@@ -53,7 +53,8 @@ impl Default for Settings {
     }
 }
 
-/// Reads the whole folder or nothing. Blocks; files count in the order of their paths, the last of two alike wins.
+/// Reads the whole folder or nothing; of two files with the same resource, the one whose path sorts last counts.
+// It blocks: callers on the async runtime use a blocking thread.
 pub fn read(settings: &Settings) -> Result<Inventory, DirectoryError> {
     let mut listings = Listings::default();
     let mut bytes_left = FOLDER_BYTES_MAX;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use privatelink_dns::dns::{Name, NameRef};
+use privatelink_dns::sync::arm::Body;
 use privatelink_dns::sync::desired::{Desired, Placing, desired};
 use privatelink_dns::sync::directory::{self, DirectoryError, Settings};
 use privatelink_dns::sync::{ConnectionState, Inventory};
@@ -169,6 +170,19 @@ fn an_answer_that_is_no_listing_is_no_inventory() {
         let error = read(folder.path()).unwrap_err();
         let DirectoryError::File { path, line, column, .. } = &error else { panic!("{file}: {error}") };
         assert_eq!((path, (*line, *column)), (&folder.path().join("bad.json"), place), "{file}");
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_anywhere_is_refused() {
+    for file in ["arm/scenario-ipv6/private-endpoint.json", "arm/scenario-ipv6/private-dns-zone-groups.json"]
+    {
+        let bytes = std::fs::read(fixtures().join(file)).unwrap();
+        let whole = bytes.trim_ascii_end();
+        assert!(Body::read(whole).is_ok());
+        for end in 0..whole.len() {
+            assert!(Body::read(&whole[..end]).is_err(), "{file} cut at {end}");
+        }
     }
 }
 
