@@ -6,6 +6,7 @@
 // Floor 1: words.
 pub mod dns;
 pub mod privatelink;
+pub mod sync;
 pub mod zone;
 
 // Floor 3: verbs, what the server does.
