@@ -5,9 +5,13 @@
 
 // Floor 1: words.
 pub mod dns;
+pub mod telemetry;
+
+// Floor 2: nouns, what the server holds.
+pub mod cache;
 pub mod privatelink;
-pub mod sync;
 pub mod zone;
 
 // Floor 3: verbs, what the server does.
 pub mod answer;
+pub mod sync;
