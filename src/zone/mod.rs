@@ -1,5 +1,7 @@
 //! Zones: what is served from memory. Floor 2.
 
+pub mod master_file;
 pub mod origin;
 
+pub use master_file::{MasterFile, MasterFileError};
 pub use origin::{Claim, Origin};
