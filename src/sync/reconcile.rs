@@ -1,6 +1,7 @@
 //! From what a source wants published to the changes that make it so. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -152,6 +153,30 @@ pub struct Conflict {
     pub rtype: RecordType,
     /// Each claim with its addresses, the one that is served outside all views first.
     pub claims: Vec<(Arc<Claim>, Vec<IpAddr>)>,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} private endpoints claim {} {}:", self.claims.len(), self.name, self.rtype)?;
+        for (index, (claim, addresses)) in self.claims.iter().enumerate() {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let separator = if index == 0 { "" } else { "," };
+            write!(out, "{separator} {} by {}", addresses.join(" "), claim.endpoint)?;
+        }
+        write!(out, "; clients outside their virtual networks are served the first")
+    }
+}
+
+/// The sources that have claims or withheld endpoints in a snapshot.
+pub fn sources_of(snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
+    let mut sources: BTreeSet<Arc<str>> =
+        snapshot.withheld_by_source().map(|(source, _)| source.clone()).collect();
+    for (_, _, _, claim) in claims(snapshot) {
+        if !sources.contains(&claim.source) {
+            sources.insert(claim.source.clone());
+        }
+    }
+    sources
 }
 
 /// All conflicts of a snapshot, in the order of names.
