@@ -1,5 +1,17 @@
 //! privatelink-dns: a DNS server for Azure Private Link.
-pub mod cache;
+//!
+//! The floors of the house, from the ground up. A folder imports from lower floors only, and rooms on one floor do not
+//! know each other; `tests/suite/house.rs` holds the rule.
+
+// Floor 1: words.
 pub mod dns;
 pub mod telemetry;
+
+// Floor 2: nouns, what the server holds.
+pub mod cache;
+pub mod privatelink;
 pub mod zone;
+
+// Floor 3: verbs, what the server does.
+pub mod answer;
+pub mod sync;

@@ -1,9 +1,33 @@
 //! Zones: what is served from memory. Floor 2.
+//!
+//! A `Snapshot` holds all `Zone`s; each is made by a `ZoneBuilder` and changed by a `ChangeSet` through the `Store`.
 
-pub mod export;
-pub mod master_file;
-pub mod origin;
+mod builder;
+mod change;
+mod error;
+mod export;
+mod history;
+mod load;
+mod master_file;
+mod name_trie;
+mod network;
+mod origin;
+mod served;
+mod slot;
+mod snapshot;
+mod store;
+mod withheld;
 
+pub use builder::{ZoneBuilder, is_newer};
+pub use change::{Change, ChangeSet, Effect};
+pub use error::ZoneError;
 pub use export::write_master_file;
+pub use load::changes_of_file;
 pub use master_file::{MasterFile, MasterFileError};
+pub use network::{Network, NetworkError, Networks, ViewId};
 pub use origin::{Claim, Origin};
+pub use served::{Node, OnMissing, Outcome, Zone, ZoneHeader, ZoneKind};
+pub use slot::{Offer, Slot};
+pub use snapshot::Snapshot;
+pub use store::{CommitError, Committed, Journal, JournalError, Store, Unjournaled};
+pub use withheld::Withheld;

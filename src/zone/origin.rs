@@ -1,5 +1,6 @@
 //! Where a record set comes from. Every record set carries it; claims of endpoints are never merged.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// Who put a record set into a zone.
@@ -49,6 +50,26 @@ impl Origin {
                 mine.endpoint == theirs.endpoint && mine.source == theirs.source
             }
             (mine, theirs) => std::mem::discriminant(mine) == std::mem::discriminant(theirs),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// Reads behind record data: "from private endpoint …".
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::BuiltIn => out.write_str("(built in)"),
+            Origin::File => out.write_str("from a master file"),
+            Origin::Rest => out.write_str("from an operator"),
+            Origin::Update => out.write_str("from a dynamic update"),
+            Origin::Transfer => out.write_str("from a zone transfer"),
+            Origin::Endpoint(claim) => {
+                write!(out, "from private endpoint {}", claim.endpoint)?;
+                match &claim.virtual_network {
+                    Some(network) => write!(out, " in virtual network {network}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

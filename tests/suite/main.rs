@@ -1,3 +1,5 @@
-//! The integration tests, one binary: building many takes longer than running them.
+//! The one integration binary: what the parts do together.
 
+mod inventory;
 mod packets;
+mod zones;

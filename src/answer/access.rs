@@ -1,0 +1,95 @@
+//! Who may ask at all: the same on every transport, before anything else (design R7).
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixSet;
+
+/// `[access]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessSettings {
+    pub allow: Vec<IpNet>,
+    /// Goes before `allow`.
+    pub deny: Vec<IpNet>,
+}
+
+impl Default for AccessSettings {
+    /// Loopback and private addresses (RFC 1918, 6598, 4193, 4291).
+    fn default() -> AccessSettings {
+        const PRIVATE: [&str; 8] = [
+            "127.0.0.0/8",
+            "::1/128",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "fc00::/7",
+            "fe80::/10",
+        ];
+        let allow = PRIVATE.iter().map(|range| range.parse().expect("the range is well formed")).collect();
+        AccessSettings { allow, deny: Vec::new() }
+    }
+}
+
+/// Ranges indexed for look-up.
+#[derive(Clone, Default)]
+pub struct Access {
+    allow: Ranges,
+    deny: Ranges,
+}
+
+#[derive(Clone, Default)]
+struct Ranges {
+    v4: PrefixSet<Ipv4Net>,
+    v6: PrefixSet<Ipv6Net>,
+}
+
+impl Access {
+    /// Indexes ranges.
+    pub fn new(settings: &AccessSettings) -> Access {
+        Access { allow: Ranges::new(&settings.allow), deny: Ranges::new(&settings.deny) }
+    }
+
+    /// Whether a client may ask. IPv4 written as IPv6 counts as IPv4.
+    pub fn allows(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.allow.contain(client) && !self.deny.contain(client)
+    }
+}
+
+impl Ranges {
+    fn new(ranges: &[IpNet]) -> Ranges {
+        let mut all = Ranges::default();
+        for range in ranges {
+            match range {
+                IpNet::V4(range) => all.v4.insert(range.trunc()),
+                IpNet::V6(range) => all.v6.insert(range.trunc()),
+            };
+        }
+        all
+    }
+
+    fn contain(&self, client: IpAddr) -> bool {
+        match client {
+            IpAddr::V4(ip) => self.v4.get_lpm(&Ipv4Net::from(ip)).is_some(),
+            IpAddr::V6(ip) => self.v6.get_lpm(&Ipv6Net::from(ip)).is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_clients_may_ask_and_deny_goes_first() {
+        let mut settings = AccessSettings::default();
+        settings.deny.push("10.9.0.0/16".parse().unwrap());
+        let access = Access::new(&settings);
+        let allows = |ip: &str| access.allows(ip.parse().unwrap());
+        assert!(allows("10.1.2.3") && allows("fd00::1") && allows("::ffff:192.168.1.1"));
+        assert!(
+            !allows("10.9.1.1") && !allows("::ffff:10.9.1.1") && !allows("8.8.8.8") && !allows("2001:db8::1")
+        );
+    }
+}

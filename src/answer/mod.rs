@@ -1,0 +1,12 @@
+//! Decides what a question is answered: view, access, zone, splice. Floor 3; pure: no clock, socket, lock, await.
+
+mod access;
+mod chase;
+mod part;
+mod rules;
+mod special;
+
+pub use access::{Access, AccessSettings};
+pub use chase::{Chase, Recursion, Step};
+pub use part::{Authority, Freshness, Part, Relayed, STALE_TTL_SECS, negative_ttl_secs};
+pub use rules::{PublicNames, Rules, Settings};

@@ -1,0 +1,73 @@
+//! Parts of an answer: where each record comes from, and how long it may be kept.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::cache::UpstreamReply;
+use crate::dns::{NameBuf, RecordSet, RecordType};
+use crate::zone::{Offer, Zone};
+
+/// One step of an answer, in the order of the chain.
+#[derive(Clone)]
+pub enum Part<'s> {
+    /// A record set of a zone. The owner is the name of this number along the chain.
+    Local { owner: usize, offer: &'s Offer, zone: &'s Zone },
+    /// A DNAME of a zone, whose owner is not a name of the chain.
+    Dname { owner: &'s crate::dns::Name, offer: &'s Offer, zone: &'s Zone },
+    /// An alias that no zone holds: it follows from a DNAME, or from the catalogue.
+    Alias { owner: usize, ttl_secs: u32 },
+    /// Records that upstream gave.
+    Upstream { relayed: Relayed, records: Range<usize> },
+}
+
+/// An upstream's reply, and how old it is.
+#[derive(Clone)]
+pub struct Relayed {
+    pub reply: Arc<UpstreamReply>,
+    pub age_secs: u32,
+    pub freshness: Freshness,
+}
+
+/// Whether a reply is within its lifetime.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    Fresh,
+    /// Its records are given `STALE_TTL_SECS`.
+    Stale,
+}
+
+/// How long a stale record may be kept by who asked (RFC 8767 §4).
+pub const STALE_TTL_SECS: u32 = 30;
+
+impl Relayed {
+    /// What is left of a lifetime.
+    pub fn ttl_left_secs(&self, ttl_secs: u32) -> u32 {
+        match self.freshness {
+            Freshness::Fresh => ttl_secs.saturating_sub(self.age_secs),
+            Freshness::Stale => STALE_TTL_SECS,
+        }
+    }
+}
+
+/// What goes into the authority section.
+#[derive(Clone, Default)]
+pub enum Authority<'s> {
+    #[default]
+    Nothing,
+    /// The SOA of a zone that has no data or no such name.
+    Soa(&'s Zone),
+    /// What upstream said of its negative answer.
+    Upstream(Relayed),
+    /// A delegation, whose glue goes into the additional section.
+    Delegation { cut: &'s crate::dns::Name, servers: &'s Offer, zone: &'s Zone },
+}
+
+/// The names that a chain passed, the question first.
+pub type Names = smallvec::SmallVec<[NameBuf; 3]>;
+
+/// Lifetime of a SOA record in a negative answer (RFC 2308 §3).
+pub fn negative_ttl_secs(soa: &RecordSet) -> u32 {
+    debug_assert_eq!(soa.rtype, RecordType::SOA);
+    let minimum = soa.records().next().and_then(<[u8]>::last_chunk).map(|bytes| u32::from_be_bytes(*bytes));
+    minimum.unwrap_or(0).min(soa.ttl.secs())
+}

@@ -1,0 +1,67 @@
+//! What answers are decided by, besides the zones: access, special names, public names.
+
+use std::sync::Arc;
+
+use super::access::{Access, AccessSettings};
+use super::special;
+use crate::dns::{Name, NameRef, SuffixMap};
+use crate::privatelink::Catalogue;
+use crate::zone::Snapshot;
+
+/// How public names of published endpoints are answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PublicNames {
+    /// Upstream is asked and its answer is cut where it enters a zone of ours (design R4).
+    #[default]
+    Splice,
+    /// They are answered from the catalogue at once; upstream is not asked (design R5).
+    Local,
+}
+
+/// What the parts of an answer depend on.
+#[derive(Clone)]
+pub struct Settings {
+    pub access: AccessSettings,
+    pub public_names: PublicNames,
+    /// The domains of explicit forwarding rules: below them no name is special.
+    pub forwarded: Vec<Name>,
+    pub catalogue: Arc<Catalogue>,
+}
+
+/// Settings made ready for look-ups.
+pub struct Rules {
+    pub(super) access: Access,
+    pub(super) public_names: PublicNames,
+    pub(super) catalogue: Arc<Catalogue>,
+    forwarded: SuffixMap<()>,
+    special: Snapshot,
+}
+
+impl Rules {
+    /// Makes settings ready.
+    pub fn new(settings: Settings) -> Rules {
+        let explicit = settings.forwarded.into_iter().filter(|domain| !domain.borrow().is_root());
+        Rules {
+            access: Access::new(&settings.access),
+            public_names: settings.public_names,
+            catalogue: settings.catalogue,
+            forwarded: explicit.map(|domain| (domain, ())).collect(),
+            special: special::zones(),
+        }
+    }
+
+    /// Who may ask.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Whether a rule other than the default one forwards this name.
+    pub(super) fn is_forwarded(&self, name: NameRef<'_>) -> bool {
+        !self.forwarded.is_empty() && self.forwarded.enclosing(name).next().is_some()
+    }
+
+    /// The special zones, if this name may be special (design R8).
+    pub(super) fn special_for(&self, name: NameRef<'_>) -> Option<&Snapshot> {
+        (!self.is_forwarded(name)).then_some(&self.special)
+    }
+}

@@ -1,0 +1,383 @@
+//! The catalogue of one cloud, indexed so that a name finds its lines without reading all of them.
+
+use std::str::FromStr;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::data::{Data, Service, Status};
+use super::geo::Region;
+use super::mapping::Mapping;
+use super::template::{Bindings, Template};
+use crate::dns::{Name, NameRef};
+
+/// Which public names lead into which private zones, in one cloud.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    cloud: Cloud,
+    pub(super) data: Data,
+    pub(super) mappings: Vec<IndexedMapping>,
+    /// Mappings by the literal end of their public and of their private names.
+    by_public: Index,
+    by_private: Index,
+    pub(super) zones: Vec<Zone>,
+    by_zone: Index,
+}
+
+/// An Azure cloud with Private Link zones of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cloud {
+    #[default]
+    Public,
+    UsGov,
+    China,
+}
+
+/// A mapping and the lines of the catalogue that have it.
+#[derive(Debug, Clone)]
+pub(super) struct IndexedMapping {
+    pub(super) mapping: Mapping,
+    pub(super) services: SmallVec<[u32; 4]>,
+    /// The best status of those lines.
+    pub(super) status: Status,
+    /// The number of labels behind the last placeholder of the public name.
+    pub(super) literal_labels: usize,
+}
+
+/// A zone, or a family of zones, and the lines of the catalogue that name it.
+#[derive(Debug, Clone)]
+pub(super) struct Zone {
+    pub(super) template: Template,
+    pub(super) services: SmallVec<[u32; 4]>,
+    /// The best status of those lines.
+    pub(super) status: Status,
+}
+
+/// Why a catalogue cannot be read, or does not know a word.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogueError {
+    #[error("line {line}: {message}")]
+    Syntax { line: usize, message: String },
+    #[error("line {line}: `{key}`: {message}")]
+    Value { line: usize, key: String, message: String },
+    #[error("the catalogue knows no service, group id or zone `{selector}`{}", did_you_mean(nearest))]
+    UnknownSelector { selector: String, nearest: Option<String> },
+    #[error("the catalogue knows no region `{region}`{}", did_you_mean(nearest))]
+    UnknownRegion { region: String, nearest: Option<String> },
+    #[error("no such cloud: `{0}`; there are public, usgov and china")]
+    UnknownCloud(String),
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
+}
+
+/// Numbers of mappings or zones by the literal end of a name.
+#[derive(Debug, Clone, Default)]
+struct Index(HashMap<Name, SmallVec<[u32; 4]>>);
+
+impl Catalogue {
+    /// What is compiled in.
+    pub fn builtin(cloud: Cloud) -> Catalogue {
+        Catalogue::of(cloud, Data::builtin().clone())
+    }
+
+    /// What is compiled in with an operator's file laid over it; errors name line and key.
+    pub fn with_overlay(cloud: Cloud, text: &str) -> Result<Catalogue, CatalogueError> {
+        Ok(Catalogue::of(cloud, Data::builtin().overlay(text)?))
+    }
+
+    fn of(cloud: Cloud, data: Data) -> Catalogue {
+        let mut catalogue = Catalogue {
+            cloud,
+            data: Data::default(),
+            mappings: Vec::new(),
+            by_public: Index::default(),
+            by_private: Index::default(),
+            zones: Vec::new(),
+            by_zone: Index::default(),
+        };
+        catalogue.add_services(data.services(cloud));
+        catalogue.data = data;
+        catalogue
+    }
+
+    fn add_services(&mut self, services: &[Service]) {
+        let (mut known_mappings, mut known_zones) = (HashMap::new(), HashMap::new());
+        for (at, service) in (0..).zip(services) {
+            for mapping in &service.mappings {
+                let number = *known_mappings.entry(mapping).or_insert_with(|| self.add_mapping(mapping));
+                let indexed = &mut self.mappings[number as usize];
+                indexed.services.push(at);
+                indexed.status = indexed.status.min(service.status);
+            }
+            if let Some(template) = service.zone.as_ref().filter(|_| service.has_zone()) {
+                let number = *known_zones.entry(template).or_insert_with(|| self.add_zone(template));
+                let zone = &mut self.zones[number as usize];
+                zone.services.push(at);
+                zone.status = zone.status.min(service.status);
+            }
+        }
+    }
+
+    fn add_mapping(&mut self, mapping: &Mapping) -> u32 {
+        let number = self.mappings.len() as u32;
+        let public = mapping.public.literal_suffix();
+        self.mappings.push(IndexedMapping {
+            mapping: mapping.clone(),
+            services: SmallVec::new(),
+            status: Status::Unknown,
+            literal_labels: public.borrow().label_count(),
+        });
+        self.by_public.insert(public, number);
+        self.by_private.insert(mapping.private.literal_suffix(), number);
+        number
+    }
+
+    fn add_zone(&mut self, template: &Template) -> u32 {
+        let number = self.zones.len() as u32;
+        let zone = Zone { template: template.clone(), services: SmallVec::new(), status: Status::Unknown };
+        self.zones.push(zone);
+        self.by_zone.insert(template.literal_suffix(), number);
+        number
+    }
+
+    /// The cloud this is the catalogue of.
+    pub fn cloud(&self) -> Cloud {
+        self.cloud
+    }
+
+    /// All lines, an overlay's first.
+    pub fn services(&self) -> &[Service] {
+        self.data.services(self.cloud)
+    }
+
+    /// All regions of all clouds, by name.
+    pub fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.data.regions.iter()
+    }
+
+    /// The geo code of a region, given its name or display name.
+    pub fn geo_code(&self, region: &str) -> Option<&str> {
+        self.data.regions.find(region).map(|region| region.geo_code.as_str())
+    }
+
+    /// The lines that name the zone `apex`, the best first; `None` when it is no private-link zone.
+    pub fn is_private_link_zone(&self, apex: NameRef<'_>) -> Option<Vec<&Service>> {
+        let mut services: Vec<_> = self
+            .zones_above(apex)
+            .filter(|(_, front)| front.is_empty())
+            .flat_map(|(zone, _)| zone.services.iter().map(|at| &self.services()[*at as usize]))
+            .collect();
+        services.sort_by_key(|service| service.status);
+        (!services.is_empty()).then_some(services)
+    }
+
+    /// The zones that a name is or lies in, with the labels in front of their apex.
+    pub(super) fn zones_above<'a>(&'a self, name: NameRef<'a>) -> impl Iterator<Item = (&'a Zone, &'a [u8])> {
+        self.by_zone.find(name).filter_map(move |number| {
+            let zone = &self.zones[number as usize];
+            let front = zone.template.match_suffix(name, &mut Bindings::default())?;
+            Some((zone, front))
+        })
+    }
+
+    /// The mappings whose public names end like `name`.
+    pub(super) fn mappings_of_public(&self, name: NameRef<'_>) -> impl Iterator<Item = &IndexedMapping> {
+        self.by_public.find(name).map(|number| &self.mappings[number as usize])
+    }
+
+    /// The mappings whose private names end like `name`.
+    pub(super) fn mappings_of_private(&self, name: NameRef<'_>) -> impl Iterator<Item = &IndexedMapping> {
+        self.by_private.find(name).map(|number| &self.mappings[number as usize])
+    }
+}
+
+impl Index {
+    fn insert(&mut self, suffix: Name, number: u32) {
+        self.0.entry(suffix).or_default().push(number);
+    }
+
+    fn find(&self, name: NameRef<'_>) -> impl Iterator<Item = u32> {
+        name.ancestors().filter_map(|ancestor| self.0.get(ancestor.as_wire())).flatten().copied()
+    }
+}
+
+impl Cloud {
+    /// All of them.
+    pub const ALL: [Cloud; 3] = [Cloud::Public, Cloud::UsGov, Cloud::China];
+
+    /// Its word in config.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cloud::Public => "public",
+            Cloud::UsGov => "usgov",
+            Cloud::China => "china",
+        }
+    }
+}
+
+impl FromStr for Cloud {
+    type Err = CatalogueError;
+
+    fn from_str(text: &str) -> Result<Cloud, CatalogueError> {
+        Cloud::ALL
+            .into_iter()
+            .find(|cloud| cloud.as_str() == text)
+            .ok_or_else(|| CatalogueError::UnknownCloud(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Cloud {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn overlay(text: &str) -> Result<Catalogue, CatalogueError> {
+        Catalogue::with_overlay(Cloud::Public, text)
+    }
+
+    fn error(text: &str) -> String {
+        overlay(text).unwrap_err().to_string()
+    }
+
+    fn place(catalogue: &Catalogue, fqdn: &str) -> Option<String> {
+        let place = catalogue.place(name(fqdn).borrow(), Default::default())?;
+        Some(place.record.to_string())
+    }
+
+    #[test]
+    fn the_file_has_every_row_of_the_sources() {
+        let lines = Cloud::ALL.map(|cloud| Catalogue::builtin(cloud).services().len());
+        assert_eq!(lines, [140, 69, 42]);
+        assert_eq!(lines.iter().sum::<usize>(), 251);
+        assert_eq!(Catalogue::builtin(Cloud::Public).regions().count(), 95);
+        for cloud in Cloud::ALL {
+            for service in Catalogue::builtin(cloud).services() {
+                assert!(!service.name.is_empty() && service.resource_type.starts_with("Microsoft."));
+                assert!(!service.sources.is_empty());
+                assert_eq!(service.zone.is_none(), service.status >= Status::None, "{}", service.name);
+            }
+        }
+    }
+
+    #[test]
+    fn geo_codes_are_found_by_either_name_of_a_region() {
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        for (region, code) in [
+            ("westcentralus", "wcus"),
+            ("North Europe", "ne"),
+            ("spaincentral", "spc"),
+            ("chinanorth3", "bjb3"),
+            ("USGovVirginia", "ugv"),
+        ] {
+            assert_eq!(catalogue.geo_code(region), Some(code));
+        }
+        assert_eq!(catalogue.geo_code("atlantis"), None);
+    }
+
+    #[test]
+    fn a_zone_is_told_from_a_name_in_it_and_from_other_zones() {
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        let services = |apex: &str| {
+            let apex = name(apex);
+            let services = catalogue.is_private_link_zone(apex.borrow())?;
+            Some(services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>())
+        };
+        assert_eq!(services("privatelink.vaultcore.azure.net"), Some(vec!["Azure Key Vault"]));
+        assert_eq!(services("privatelink.westeurope.kusto.windows.net"), Some(vec!["Azure Data Explorer"]));
+        assert!(services("privatelink.blob.core.windows.net").unwrap().contains(&"Azure Storage"));
+        assert_eq!(services("kv.privatelink.vaultcore.azure.net"), None);
+        assert_eq!(services("privatelink.vaultcore.azure.cn"), None);
+        assert_eq!(services("corp.internal"), None);
+        assert_eq!(services("."), None);
+    }
+
+    #[test]
+    fn an_overlay_adds_a_zone_replaces_a_line_and_overrides_a_geo_code() {
+        let catalogue = overlay(
+            r#"
+            [[public]]
+            service = "Our shop"
+            type = "Contoso.Shop/shops"
+            zones = [{ groups = ["shop"], zone = "privatelink.shop.contoso.com", public = ["shop.contoso.com"] }]
+            [[public]]
+            service = "Azure Key Vault"
+            type = "microsoft.keyvault/vaults"
+            zones = [{ zone = "privatelink.vaultcore.azure.net", public = ["vault.example.net"] }]
+            [regions]
+            spaincentral = { code = "ESC" }
+            atlantis = { code = "atl", name = "Atlantis" }
+            "#,
+        )
+        .unwrap();
+        assert_eq!(catalogue.services().len(), 140 + 1);
+        let shop = place(&catalogue, "a.shop.contoso.com");
+        assert_eq!(shop.as_deref(), Some("a.privatelink.shop.contoso.com."));
+        let vault = place(&catalogue, "a.vault.example.net");
+        assert_eq!(vault.as_deref(), Some("a.privatelink.vaultcore.azure.net."));
+        assert_eq!(place(&catalogue, "a.vault.azure.net"), None);
+        assert_eq!(catalogue.geo_code("spaincentral"), Some("esc"));
+        assert_eq!(catalogue.geo_code("Atlantis"), Some("atl"));
+        assert_eq!(catalogue.data.regions.find("spaincentral").unwrap().display_name, "Spain Central");
+        assert!(overlay("").is_ok());
+    }
+
+    #[test]
+    fn an_overlay_can_take_a_zone_away() {
+        let catalogue = overlay(
+            "[[public]]\nservice = \"x\"\ntype = \"Microsoft.Search/searchServices\"\n\
+             zones = [{ zone = \"privatelink.search.windows.net\", status = \"none\" }]",
+        )
+        .unwrap();
+        assert_eq!(place(&catalogue, "a.search.windows.net"), None);
+        let zone = name("privatelink.search.windows.net");
+        assert_eq!(catalogue.is_private_link_zone(zone.borrow()).map(|services| services.len()), None);
+    }
+
+    #[test]
+    fn an_error_of_an_overlay_names_its_line_and_key() {
+        let block = "[[public]]\nservice = \"x\"\ntype = \"A.B/c\"\nzones = [\n  ";
+        for (row, expected) in [
+            (r#"{ zone = "a..b" }"#, "line 5: `zone`: `a..b` is no name: a label is empty"),
+            (r#"{ zone = "a.b", public = ["c.d", "{e.f"] }"#, "line 5: `public`: `{e.f` has a brace"),
+            (r#"{ zone = 3 }"#, "line 5: `zone`: "),
+            (r#"{ zone = "a.b", status = "old" }"#, "line 5: `status`: unknown variant `old`"),
+            (r#"{ zone = "a.b", zonee = "c" }"#, "line 5: unknown field `zonee`"),
+            (r#"{ public = ["a.b"] }"#, "line 5: `zone`: is missing"),
+            (
+                r#"{ zone = "privatelink.{x}.b", public = ["c.d"] }"#,
+                "line 5: `public`: `c.d` does not tell {x}",
+            ),
+            (
+                r#"{ zone = "a.b", public = ["a.b"] }"#,
+                "line 5: `public`: `a.b` would be its own private name",
+            ),
+        ] {
+            let message = error(&format!("{block}{row}\n]"));
+            assert!(message.starts_with(expected), "{message}");
+        }
+        let message = error("\n[regions]\nx = { code = \"a.b\" }");
+        assert_eq!(message, "line 3: `code`: a geo code is 1 to 16 letters and digits");
+        assert!(error("[[public]]\nservice = \"x\"").starts_with("line 1: missing field `type`"));
+        assert!(error("a = ").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn a_cloud_is_read_by_its_word() {
+        for cloud in Cloud::ALL {
+            assert_eq!(cloud.to_string().parse(), Ok(cloud));
+        }
+        assert!("germany".parse::<Cloud>().unwrap_err().to_string().contains("public, usgov and china"));
+    }
+}

@@ -1,0 +1,20 @@
+//! The catalogue of Azure Private Link: which public names lead into which private zone. Floor 2.
+
+mod catalogue;
+mod data;
+mod describe;
+mod geo;
+mod mapping;
+mod nearest;
+mod placing;
+mod selecting;
+mod template;
+#[cfg(test)]
+mod traps;
+
+pub use catalogue::{Catalogue, CatalogueError, Cloud};
+pub use data::{Service, Status};
+pub use describe::{Description, Kind};
+pub use geo::Region;
+pub use placing::{Hint, Place};
+pub use template::{Template, TemplateError};

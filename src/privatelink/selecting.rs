@@ -1,0 +1,170 @@
+//! From an operator's words to the zones to serve.
+
+use std::collections::BTreeSet;
+
+use super::catalogue::{Catalogue, CatalogueError, Zone};
+use super::data::Status;
+use super::geo::Region;
+use super::nearest::nearest;
+use super::template::{Bindings, Template};
+use crate::dns::Name;
+
+/// Every current zone.
+const ALL: &str = "all";
+
+impl Catalogue {
+    /// The zones that `selectors` name: `all`, services, resource types, group ids, zones or their patterns. `regions` fill
+    /// {regionName} and {regionCode}; a zone with a placeholder that nothing fills is left out.
+    pub fn zones(&self, selectors: &[String], regions: &[String]) -> Result<Vec<Name>, CatalogueError> {
+        let regions: Vec<&Region> =
+            regions.iter().map(|region| self.region(region)).collect::<Result<_, _>>()?;
+        let mut names = BTreeSet::new();
+        for selector in selectors {
+            if let Some(name) = self.concrete_zone(selector) {
+                names.insert(name);
+                continue;
+            }
+            let zones = self.select(selector);
+            if zones.is_empty() {
+                return Err(self.unknown_selector(selector));
+            }
+            names.extend(zones.into_iter().flat_map(|zone| fill(&zone.template, &regions)));
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn region(&self, region: &str) -> Result<&Region, CatalogueError> {
+        let cloud = self.cloud().as_str();
+        self.data.regions.find(region).filter(|region| region.cloud == cloud).ok_or_else(|| {
+            let names = self.data.regions.iter().filter(|region| region.cloud == cloud);
+            let nearest = nearest(region, names.map(|region| region.name.as_str()));
+            CatalogueError::UnknownRegion { region: region.to_owned(), nearest }
+        })
+    }
+
+    /// The zone itself when a selector is its name, filled already.
+    fn concrete_zone(&self, selector: &str) -> Option<Name> {
+        let name: Name = selector.parse().ok()?;
+        (!selector.contains('{') && self.is_private_link_zone(name.borrow()).is_some()).then_some(name)
+    }
+
+    fn select(&self, selector: &str) -> Vec<&Zone> {
+        if selector.eq_ignore_ascii_case(ALL) {
+            return self.zones.iter().filter(|zone| zone.status == Status::Current).collect();
+        }
+        if let Ok(pattern) = Template::parse(selector)
+            && let Some(zone) = self.zones.iter().find(|zone| zone.template == pattern)
+        {
+            return vec![zone];
+        }
+        let mut found: Vec<(Status, &Zone)> = Vec::new();
+        for zone in &self.zones {
+            let services = zone.services.iter().map(|at| &self.services()[*at as usize]);
+            let named = services.filter(|service| {
+                service.name.eq_ignore_ascii_case(selector)
+                    || service.resource_type.eq_ignore_ascii_case(selector)
+                    || service.group_ids.iter().any(|group| group.eq_ignore_ascii_case(selector))
+            });
+            found.extend(named.map(|service| service.status).min().map(|status| (status, zone)));
+        }
+        // Variants and older zones only where a word has nothing current.
+        let best = found.iter().map(|(status, _)| *status).min();
+        found.into_iter().filter(|(status, _)| Some(*status) == best).map(|(_, zone)| zone).collect()
+    }
+
+    fn unknown_selector(&self, selector: &str) -> CatalogueError {
+        let zones: Vec<String> = self.zones.iter().map(|zone| zone.template.to_string()).collect();
+        let words = self.services().iter().filter(|service| service.has_zone()).flat_map(|service| {
+            let groups = service.group_ids.iter().map(String::as_str);
+            [service.name.as_str(), service.resource_type.as_str()].into_iter().chain(groups)
+        });
+        let nearest = nearest(selector, words.chain(zones.iter().map(String::as_str)).chain([ALL]));
+        CatalogueError::UnknownSelector { selector: selector.to_owned(), nearest }
+    }
+}
+
+/// The zones of a template: itself, or one a region; none when something else has to be filled.
+fn fill(template: &Template, regions: &[&Region]) -> Vec<Name> {
+    if template.is_literal() {
+        return template.fill(b"", &Bindings::default()).into_iter().collect();
+    }
+    let of_region = |region: &&Region| {
+        let mut bindings = Bindings::default();
+        bindings.bind("regionName", region.name.as_bytes())?;
+        bindings.bind("regionCode", region.geo_code.as_bytes())?;
+        template.fill(b"", &bindings)
+    };
+    regions.iter().filter_map(of_region).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::privatelink::Cloud;
+
+    fn zones_in(cloud: Cloud, selectors: &[&str], regions: &[&str]) -> Result<Vec<String>, String> {
+        let strings = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+        let zones = Catalogue::builtin(cloud).zones(&strings(selectors), &strings(regions));
+        let text = |name: Name| name.to_string().trim_end_matches('.').to_owned();
+        zones.map(|zones| zones.into_iter().map(text).collect()).map_err(|error| error.to_string())
+    }
+
+    fn zones(selectors: &[&str], regions: &[&str]) -> Result<Vec<String>, String> {
+        zones_in(Cloud::Public, selectors, regions)
+    }
+
+    #[test]
+    fn all_is_every_current_zone_filled_by_region() {
+        let none = zones(&["all"], &[]).unwrap();
+        let two = zones(&["all"], &["westeurope", "North Europe"]).unwrap();
+        assert!(none.contains(&"privatelink.blob.core.windows.net".to_owned()));
+        assert!(none.iter().all(|zone| !zone.contains("kusto") && !zone.contains('{')));
+        for zone in [
+            "privatelink.westeurope.kusto.windows.net",
+            "privatelink.northeurope.azmk8s.io",
+            "privatelink.we.backup.windowsazure.com",
+            "privatelink.ne.backup.windowsazure.com",
+        ] {
+            assert!(two.contains(&zone.to_owned()), "{zone}");
+        }
+        for zone in ["scm.privatelink.azurewebsites.net", "westeurope.privatelink.batch.azure.com"] {
+            assert!(!two.contains(&zone.to_owned()), "{zone}");
+        }
+        assert_eq!(two.len(), none.len() + 2 * 5);
+    }
+
+    #[test]
+    fn a_selector_is_a_service_a_type_a_group_a_zone_or_a_pattern() {
+        let blob = Ok(vec!["privatelink.blob.core.windows.net".to_owned()]);
+        assert_eq!(zones(&["Blob"], &[]), blob);
+        assert_eq!(zones(&["blob", "privatelink.blob.core.windows.net."], &[]), blob);
+        let vault = Ok(vec!["privatelink.vaultcore.azure.net".to_owned()]);
+        assert_eq!(zones(&["azure key vault"], &[]), vault);
+        assert_eq!(zones(&["microsoft.keyvault/vaults"], &[]), vault);
+        let pattern = "privatelink.{regionCode}.backup.windowsazure.com";
+        assert_eq!(zones(&[pattern], &["eastus"]).unwrap(), ["privatelink.eus.backup.windowsazure.com"]);
+        assert_eq!(zones(&[pattern], &[]).unwrap(), [""; 0]);
+        let filled = "privatelink.eastus.azmk8s.io";
+        assert_eq!(zones(&[filled], &[]).unwrap(), [filled]);
+        assert_eq!(
+            zones(&["AzureSiteRecovery"], &["eastus"]).unwrap(),
+            ["privatelink.siterecovery.windowsazure.com"]
+        );
+        let gov = zones_in(Cloud::UsGov, &["vault"], &[]).unwrap();
+        assert_eq!(gov, ["privatelink.vaultcore.usgovcloudapi.net"]);
+    }
+
+    #[test]
+    fn an_unknown_word_is_an_error_that_names_the_nearest() {
+        let error = zones(&["blobs"], &[]).unwrap_err();
+        assert!(error.contains("`blobs`") && error.ends_with("did you mean `blob`?"), "{error}");
+        let error = zones(&["privatelink.blob.core.window.net"], &[]).unwrap_err();
+        assert!(error.ends_with("did you mean `privatelink.blob.core.windows.net`?"), "{error}");
+        let error = zones(&["all"], &["westeurop"]).unwrap_err();
+        assert!(error.ends_with("no region `westeurop`; did you mean `westeurope`?"), "{error}");
+        assert!(zones(&["all"], &["chinaeast"]).is_err());
+        assert!(
+            zones(&["xyzzy-plugh-nothing-here"], &[]).unwrap_err().ends_with("`xyzzy-plugh-nothing-here`")
+        );
+    }
+}

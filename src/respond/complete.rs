@@ -1,0 +1,172 @@
+//! Completes a reply: the one place where header, sections and EDNS are put together.
+
+use super::client::{Client, Transport};
+use crate::answer::{Authority, Chase, Part, Relayed, STALE_TTL_SECS, negative_ttl_secs};
+use crate::dns::edns::{ReplyEdns, UDP_PAYLOAD_BYTES, UDP_PAYLOAD_BYTES_PLAIN};
+use crate::dns::reply::Full;
+use crate::dns::{
+    ExtendedError, Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter, Request, Section, edns::Edns,
+};
+use crate::zone::{Offer, ViewId, Zone};
+
+/// What we tell TCP clients that ask (RFC 7828), in units of 100 ms: the listener's idle timeout.
+const TCP_KEEPALIVE_100MS: u16 = 100;
+
+/// What of a request a reply is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'m> {
+    pub id: u16,
+    pub flags: Flags,
+    pub question: &'m [u8],
+    pub edns: Option<Edns<'m>>,
+    pub rtype: RecordType,
+    pub cookie: Option<[u8; 24]>,
+}
+
+impl<'m> Asked<'m> {
+    pub(super) fn new(request: &Request<'m>, cookie: Option<[u8; 24]>) -> Asked<'m> {
+        Asked {
+            id: request.id,
+            flags: request.flags,
+            question: request.question,
+            edns: request.edns,
+            rtype: request.rtype,
+            cookie,
+        }
+    }
+
+    fn reply_edns<'e>(&self, client: Client, extended_errors: &'e [ExtendedError]) -> Option<ReplyEdns<'e>> {
+        let edns = self.edns?;
+        Some(ReplyEdns {
+            dnssec_ok: edns.dnssec_ok,
+            cookie: self.cookie,
+            extended_errors,
+            keepalive_100ms: (edns.keepalive && client.transport == Transport::Tcp).then_some(TCP_KEEPALIVE_100MS),
+            padded_to: None,
+        })
+    }
+
+    /// The largest reply the client takes over its transport.
+    fn limit(&self, client: Client) -> usize {
+        usize::from(match (client.transport, self.edns) {
+            (Transport::Tcp, _) => u16::MAX,
+            (Transport::Udp, None) => UDP_PAYLOAD_BYTES_PLAIN,
+            (Transport::Udp, Some(edns)) => edns.payload_bytes.min(UDP_PAYLOAD_BYTES),
+        })
+    }
+}
+
+/// A reply without records; answers its length, or `None` when it does not fit the buffer.
+pub(super) fn complete_error(
+    asked: &Asked<'_>,
+    client: Client,
+    rcode: Rcode,
+    errors: &[ExtendedError],
+    buffer: &mut [u8],
+) -> Option<usize> {
+    let edns = asked.reply_edns(client, errors);
+    let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
+    // Nothing but id, opcode and RD of the request goes back (the JIGGLE attacks).
+    let flags = Flags::QR.with(Flags(asked.flags.0 & 0x7900), true).with(Flags::RA, true);
+    Some(writer.finish(asked.id, flags, rcode, edns.as_ref()))
+}
+
+/// The reply that a finished chase makes; answers its length, or `None` when it does not fit the buffer.
+pub(super) fn complete(asked: &Asked<'_>, client: Client, chase: &Chase<'_>, buffer: &mut [u8]) -> Option<usize> {
+    let edns = asked.reply_edns(client, chase.errors());
+    let mut writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
+    writer.reserve(edns.as_ref());
+    let dnssec_ok = asked.edns.is_some_and(|edns| edns.dnssec_ok);
+    let mut sections = Sections { writer: &mut writer, chase, dnssec_ok, rtype: asked.rtype };
+    let truncated = sections.write().is_err();
+    if truncated {
+        // RFC 2181 §9: what is cut short is asked again over TCP; no part of it is of use.
+        writer.clear();
+    }
+    // RFC 6840 §5.8: AD tells only those who ask for it.
+    let asked_for_ad = dnssec_ok || asked.flags.has(Flags::AD);
+    let flags = Flags::QR
+        .with(Flags(asked.flags.0 & (Flags::RD.0 | Flags::CD.0)), true)
+        .with(Flags::RA, true)
+        .with(Flags::AA, chase.is_authoritative())
+        .with(Flags::AD, asked_for_ad && chase.is_authenticated())
+        .with(Flags::TC, truncated);
+    Some(writer.finish(asked.id, flags, chase.rcode(), edns.as_ref()))
+}
+
+/// Writes a chase's parts into the sections of a reply.
+struct Sections<'w, 'b, 'c, 's> {
+    writer: &'w mut ReplyWriter<'b>,
+    chase: &'c Chase<'s>,
+    dnssec_ok: bool,
+    rtype: RecordType,
+}
+
+impl Sections<'_, '_, '_, '_> {
+    fn write(&mut self) -> Result<(), Full> {
+        let chase = self.chase;
+        for part in chase.parts() {
+            match part {
+                Part::Local { owner, offer, .. } => self.set(Section::Answer, chase.name(*owner), &offer.set)?,
+                Part::Dname { owner, offer, .. } => self.set(Section::Answer, owner.borrow(), &offer.set)?,
+                Part::Alias { owner, ttl_secs } => {
+                    let target = chase.name(owner + 1).as_wire();
+                    self.writer.record(Section::Answer, chase.name(*owner), RecordType::CNAME, *ttl_secs, target)?;
+                }
+                Part::Upstream { relayed, records } => {
+                    for record in &relayed.reply.answer[records.clone()] {
+                        self.relayed(Section::Answer, relayed, record)?;
+                    }
+                }
+            }
+        }
+        match chase.authority() {
+            Authority::Nothing => Ok(()),
+            Authority::Soa(zone) => self.soa(zone),
+            Authority::Upstream(relayed) => {
+                relayed.reply.authority.iter().try_for_each(|record| self.relayed(Section::Authority, relayed, record))
+            }
+            Authority::Delegation { cut, servers, zone } => {
+                self.set(Section::Authority, cut.borrow(), &servers.set)?;
+                self.glue(servers, zone, chase.view())
+            }
+        }
+    }
+
+    fn set(&mut self, section: Section, owner: NameRef<'_>, set: &RecordSet) -> Result<(), Full> {
+        set.records().try_for_each(|data| self.writer.record(section, owner, set.rtype, set.ttl.secs(), data))
+    }
+
+    fn soa(&mut self, zone: &Zone) -> Result<(), Full> {
+        let set = &zone.soa().set;
+        let (owner, ttl_secs) = (zone.apex().borrow(), negative_ttl_secs(set));
+        set.records().try_for_each(|data| {
+            self.writer.record(Section::Authority, owner, RecordType::SOA, ttl_secs, data)
+        })
+    }
+
+    /// Addresses of the name servers that lie in the zone; without room for them the reply is cut (RFC 9471).
+    fn glue(&mut self, servers: &Offer, zone: &Zone, view: ViewId) -> Result<(), Full> {
+        for server in servers.set.records() {
+            let Ok((server, _)) = crate::dns::NameBuf::read_plain(server, 0) else { continue };
+            let Some(node) = zone.node(server.borrow()) else { continue };
+            for rtype in [RecordType::A, RecordType::AAAA] {
+                if let Some(slot) = node.slot(rtype) {
+                    self.set(Section::Additional, server.borrow(), &slot.served(view).set)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn relayed(&mut self, section: Section, relayed: &Relayed, record: &crate::dns::Record) -> Result<(), Full> {
+        let is_proof = matches!(record.rtype, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3);
+        let asked_for = self.dnssec_ok || self.rtype == record.rtype || self.rtype == RecordType::ANY;
+        if is_proof && !asked_for {
+            return Ok(());
+        }
+        let ttl_secs = relayed.ttl_left_secs(record.ttl.secs());
+        debug_assert!(ttl_secs <= record.ttl.secs().max(STALE_TTL_SECS));
+        self.writer.record(section, record.owner(), record.rtype, ttl_secs, &record.data)
+    }
+}

@@ -1,0 +1,278 @@
+//! The responder: takes a message, finds its answer, writes the reply.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::client::{Client, Transport};
+use super::complete::{Asked, complete, complete_error};
+use super::cookie::Cookies;
+use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
+use crate::cache::{Cache, Lookup};
+use crate::dns::{ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable};
+use crate::forward::{self, Forwarder};
+use crate::telemetry::Counter;
+use crate::zone::{Snapshot, Store};
+
+/// The parts that a reload exchanges together.
+pub struct Serving {
+    pub rules: Rules,
+    pub cache: Arc<Cache>,
+    pub forwarder: Arc<Forwarder>,
+}
+
+/// Answers messages.
+pub struct Responder {
+    store: Arc<Store>,
+    serving: ArcSwap<Serving>,
+    cookies: Cookies,
+    /// Where refreshes of cached replies run: the callers' threads are not all the runtime's.
+    runtime: Handle,
+    counters: Counters,
+}
+
+/// What happened to messages.
+#[derive(Default)]
+pub struct Counters {
+    /// Messages that were no query and got no reply.
+    pub dropped: Counter,
+    /// Messages answered with an error because of what they are: FORMERR, NOTIMP, BADVERS, another class.
+    pub unanswerable: Counter,
+    /// Queries of clients that no `access.allow` names.
+    pub not_allowed: Counter,
+    /// Queries that came back to us from an upstream of ours.
+    pub loops: Counter,
+}
+
+/// What a batch of messages is answered from.
+pub struct View {
+    snapshot: Guard<Arc<Snapshot>>,
+    serving: Guard<Arc<Serving>>,
+}
+
+/// What came of a message without waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attempt {
+    /// A reply of this many bytes is in the buffer.
+    Reply(usize),
+    /// There is no reply.
+    Drop,
+    /// Upstream must be asked.
+    Wait,
+}
+
+impl Responder {
+    /// A responder over a store; call it inside a runtime.
+    pub fn new(store: Arc<Store>, serving: Serving, cookie_secret: [u8; 16]) -> Responder {
+        Responder {
+            store,
+            serving: ArcSwap::from_pointee(serving),
+            cookies: Cookies::new(cookie_secret),
+            runtime: Handle::current(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Goes on with other rules, cache and forwarder.
+    pub fn replace(&self, serving: Serving) {
+        self.serving.store(Arc::new(serving));
+    }
+
+    /// The parts in use.
+    pub fn serving(&self) -> Arc<Serving> {
+        self.serving.load_full()
+    }
+
+    /// The zones.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What the next batch is answered from.
+    pub fn view(&self) -> View {
+        View { snapshot: self.store.load(), serving: self.serving.load() }
+    }
+
+    /// Answers without waiting, if zones and cache suffice.
+    pub fn try_answer(&self, view: &View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
+        let query = match self.admit(&view.serving.rules, message, client, buffer) {
+            Ok(query) => query,
+            Err(attempt) => return attempt,
+        };
+        let mut chase = query.chase(&view.snapshot, &view.serving.rules, client);
+        let mut step = chase.run();
+        let now = Instant::now();
+        while step == Step::Ask {
+            match self.from_cache(&view.serving, &chase, &query, now) {
+                Some(relayed) => step = chase.feed(relayed),
+                None => return Attempt::Wait,
+            }
+        }
+        complete(&query.asked, client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
+    }
+
+    /// Answers, and asks upstream for what is missing. `None`: no reply.
+    pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client) -> Option<Vec<u8>> {
+        let (snapshot, serving) = (self.store.snapshot(), self.serving());
+        let mut buffer = vec![0; reply_bytes(client.transport)];
+        let length = {
+            let query = match self.admit(&serving.rules, &message, client, &mut buffer) {
+                Ok(query) => query,
+                Err(Attempt::Reply(length)) => {
+                    buffer.truncate(length);
+                    return Some(buffer);
+                }
+                Err(_) => return None,
+            };
+            let mut chase = query.chase(&snapshot, &serving.rules, client);
+            let mut step = chase.run();
+            if step == Step::Ask && serving.forwarder.is_own_question(query.asked.question) {
+                self.counters.loops.add(1);
+                serving.forwarder.note_loop(query.asked.question);
+                let why = "forwarding loop: this question came back to the server that asked it";
+                let errors = [ExtendedError::new(ExtendedError::OTHER, why)];
+                complete_error(&query.asked, client, Rcode::SERVFAIL, &errors, &mut buffer)?
+            } else {
+                while step == Step::Ask {
+                    let relayed = self.relayed(&serving, &mut chase, &query).await;
+                    step = chase.feed(relayed);
+                }
+                complete(&query.asked, client, &chase, &mut buffer)?
+            }
+        };
+        buffer.truncate(length);
+        Some(buffer)
+    }
+
+    /// What upstream says to the chase's current name, from the cache or by asking.
+    pub(super) async fn relayed(&self, serving: &Serving, chase: &mut Chase<'_>, query: &Query<'_>) -> Relayed {
+        if let Some(relayed) = self.from_cache(serving, chase, query, Instant::now()) {
+            return relayed;
+        }
+        let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+        let outcome = serving.forwarder.ask(question, query.flags).await;
+        let freshness = match outcome.freshness {
+            forward::Freshness::Fresh => Freshness::Fresh,
+            forward::Freshness::Stale { why } => {
+                let code = if outcome.reply.rcode == Rcode::NXDOMAIN {
+                    ExtendedError::STALE_NXDOMAIN
+                } else {
+                    ExtendedError::STALE_ANSWER
+                };
+                chase.add_error(ExtendedError::new(code, why));
+                Freshness::Stale
+            }
+        };
+        Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness }
+    }
+
+    fn from_cache(&self, serving: &Serving, chase: &Chase<'_>, query: &Query<'_>, now: Instant) -> Option<Relayed> {
+        match serving.cache.get(chase.current(), query.rtype, query.flags, now) {
+            Lookup::Fresh(hit) => {
+                if hit.wants_prefetch {
+                    let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+                    let _entered = self.runtime.enter();
+                    serving.forwarder.prefetch(question, query.flags);
+                }
+                Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness: Freshness::Fresh })
+            }
+            Lookup::Stale { .. } | Lookup::Miss => None,
+        }
+    }
+
+    /// Reads a message and turns away what cannot or may not be answered; a reply to it is then in the buffer.
+    pub(super) fn admit<'m>(
+        &self,
+        rules: &Rules,
+        message: &'m [u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Result<Query<'m>, Attempt> {
+        let reply = |length: Option<usize>| length.map_or(Attempt::Drop, Attempt::Reply);
+        let request = match Request::read(message) {
+            Ok(request) => request,
+            Err(Unanswerable::Drop) => {
+                self.counters.dropped.add(1);
+                return Err(Attempt::Drop);
+            }
+            Err(Unanswerable::Refuse { id, flags, rcode, question, edns }) => {
+                self.counters.unanswerable.add(1);
+                let cookie = edns.and_then(|edns| self.cookie(edns.cookie, client.address.ip()));
+                let asked = Asked { id, flags, question, edns, rtype: RecordType(0), cookie };
+                return Err(reply(complete_error(&asked, client, rcode, &[], buffer)));
+            }
+        };
+        let cookie = request.edns.and_then(|edns| self.cookie(edns.cookie, client.address.ip()));
+        let asked = Asked::new(&request, cookie);
+        let refuse = |rcode, code, why: &'static str, buffer: &mut [u8]| {
+            reply(complete_error(&asked, client, rcode, &[ExtendedError::new(code, why)], buffer))
+        };
+        if !rules.access().allows(client.address.ip()) {
+            self.counters.not_allowed.add(1);
+            let why = "client network not allowed";
+            return Err(refuse(Rcode::REFUSED, ExtendedError::PROHIBITED, why, buffer));
+        }
+        match request.rtype {
+            RecordType::AXFR | RecordType::IXFR => {
+                let why = "zone transfers are not served";
+                return Err(refuse(Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, why, buffer));
+            }
+            // RFC 6891 §6.1: OPT is no question; the others only mean something in other messages.
+            rtype if rtype.is_question_only() && rtype != RecordType::ANY => {
+                let why = "this type cannot be asked for";
+                return Err(refuse(Rcode::NOTIMP, ExtendedError::NOT_SUPPORTED, why, buffer));
+            }
+            _ => {}
+        }
+        let flags = QueryFlags {
+            dnssec_ok: request.dnssec_ok(),
+            checking_disabled: request.flags.has(Flags::CD),
+        };
+        Ok(Query { asked, name: request.name, rtype: request.rtype, flags })
+    }
+
+    fn cookie(&self, request: Option<&[u8]>, client: IpAddr) -> Option<[u8; 24]> {
+        let now_secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        // RFC 9018 §4.3: the time is taken modulo 2^32.
+        self.cookies.reply(request?, client, now_secs as u32)
+    }
+}
+
+/// A query that is answered.
+pub(super) struct Query<'m> {
+    pub(super) asked: Asked<'m>,
+    pub(super) name: crate::dns::NameBuf,
+    pub(super) rtype: RecordType,
+    pub(super) flags: QueryFlags,
+}
+
+impl Query<'_> {
+    pub(super) fn chase<'s>(&self, snapshot: &'s Snapshot, rules: &'s Rules, client: Client) -> Chase<'s> {
+        let view = snapshot.networks().view_of(client.address.ip());
+        let recursion =
+            if self.asked.flags.has(Flags::RD) { Recursion::Desired } else { Recursion::NotDesired };
+        Chase::new(snapshot, rules, view, self.name, self.rtype, recursion)
+    }
+}
+
+/// Room for the largest reply over a transport.
+pub(super) fn reply_bytes(transport: Transport) -> usize {
+    match transport {
+        Transport::Udp => usize::from(crate::dns::edns::UDP_PAYLOAD_BYTES),
+        Transport::Tcp => usize::from(u16::MAX),
+    }
+}
+
+/// A question of the server's own operator, for `explain`.
+pub(super) fn own_question(name: &Name, rtype: RecordType) -> Vec<u8> {
+    crate::dns::message::query(0, name.borrow(), rtype, QueryFlags::default(), true)
+}

@@ -1,0 +1,371 @@
+//! What should be published of an inventory, and why the rest should not. Pure: no clock, no store.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::dns::Name;
+use crate::privatelink::{Catalogue, Hint, Place};
+use crate::zone::Claim;
+
+use super::inventory::{ConnectionState, Endpoint, EndpointName, Inventory, Knowledge, Warning};
+
+/// What the zones should hold of one source, in the order of names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Desired {
+    pub publications: Vec<Publication>,
+    pub withheld: Vec<Withheld>,
+    pub unplaced: Vec<Unplaced>,
+    /// Ids of approved endpoints whose names are not known for now: what they published stays.
+    pub unsettled: Vec<Arc<str>>,
+    pub warnings: Vec<Warning>,
+}
+
+/// One endpoint's addresses for one private name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    pub zone: Name,
+    /// The whole private name.
+    pub name: Name,
+    pub ipv4: Vec<Ipv4Addr>,
+    pub ipv6: Vec<Ipv6Addr>,
+    /// The public names that lead to it, as Azure lists them.
+    pub public_names: Vec<Name>,
+    pub claim: Arc<Claim>,
+}
+
+/// A name that is not published because its endpoint is not approved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withheld {
+    pub zone: Name,
+    /// The whole private name.
+    pub name: Name,
+    pub public_names: Vec<Name>,
+    pub endpoint: Arc<str>,
+    pub endpoint_name: Arc<str>,
+    pub state: ConnectionState,
+}
+
+/// A name of an approved endpoint that no zone of the catalogue takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaced {
+    pub fqdn: Name,
+    pub endpoint: Arc<str>,
+    pub resource: Option<Arc<str>>,
+}
+
+/// What an inventory wants published; `since_secs` tells for an endpoint's id when its claim was first seen.
+pub fn desired(
+    inventory: &Inventory,
+    catalogue: &Catalogue,
+    source: &Arc<str>,
+    since_secs: impl Fn(&Arc<str>) -> u64,
+) -> Desired {
+    let mut desired = Desired { warnings: inventory.warnings().to_vec(), ..Desired::default() };
+    for endpoint in inventory.endpoints() {
+        let records = Records::of(endpoint, catalogue, &mut desired);
+        if endpoint.state == ConnectionState::Approved {
+            let claim = Arc::new(claim(endpoint, source, since_secs(&endpoint.id)));
+            desired.publications.extend(records.publications(&claim));
+            if endpoint.knowledge == Knowledge::Unsettled {
+                desired.unsettled.push(Arc::clone(&endpoint.id));
+            }
+        } else {
+            desired.withheld.extend(records.withheld(endpoint));
+        }
+    }
+    // The sorts are stable: claims to one name stay in the order of their endpoints' ids.
+    desired.publications.sort_by(|a, b| a.name.cmp(&b.name));
+    desired.withheld.sort_by(|a, b| a.name.cmp(&b.name));
+    desired
+}
+
+fn claim(endpoint: &Endpoint, source: &Arc<str>, since_secs: u64) -> Claim {
+    Claim {
+        endpoint: Arc::clone(&endpoint.id),
+        virtual_network: endpoint.virtual_network.clone(),
+        subscription: Arc::clone(&endpoint.subscription),
+        resource: endpoint.resource.clone(),
+        source: Arc::clone(source),
+        since_secs,
+    }
+}
+
+/// What helps to place a name: the group that its address is of or, when that is not told, the endpoint's only one.
+fn hint<'a>(endpoint: &'a Endpoint, name: &'a EndpointName, beside: &'a [Name]) -> Hint<'a> {
+    let only = match endpoint.group_ids.as_slice() {
+        [only] => Some(&**only),
+        _ => None,
+    };
+    Hint {
+        resource_type: endpoint.resource_type.as_deref(),
+        group_id: name.group_id.as_deref().or(only),
+        beside,
+    }
+}
+
+/// An endpoint's records by private name.
+#[derive(Default)]
+struct Records(BTreeMap<Name, Record>);
+
+struct Record {
+    zone: Name,
+    addresses: Vec<IpAddr>,
+    public_names: Vec<Name>,
+    author: Author,
+}
+
+/// Who gave a record its addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Author {
+    ZoneGroup,
+    Endpoint,
+}
+
+impl Records {
+    fn of(endpoint: &Endpoint, catalogue: &Catalogue, desired: &mut Desired) -> Records {
+        let mut records = Records::default();
+        let (grouped, listed): (Vec<_>, Vec<_>) = endpoint.names.iter().partition(|name| name.zone.is_some());
+        for name in grouped {
+            if let Some(zone) = &name.zone {
+                records.add(zone.clone(), name.fqdn.clone(), name, Author::ZoneGroup);
+            }
+        }
+        let beside: Vec<Name> = endpoint.names.iter().map(|name| name.fqdn.clone()).collect();
+        for name in listed {
+            let hint = hint(endpoint, name, &beside);
+            records.place(endpoint, name, catalogue.place(name.fqdn.borrow(), hint), desired);
+        }
+        records
+    }
+
+    /// Adds a name that the endpoint or its interface lists, unless the zone group has said it already.
+    fn place(
+        &mut self,
+        endpoint: &Endpoint,
+        name: &EndpointName,
+        place: Option<Place>,
+        desired: &mut Desired,
+    ) {
+        let Some(Place { zone, record: private }) = place else {
+            if !self.group_has(name, None) && endpoint.state == ConnectionState::Approved {
+                desired.unplaced.push(Unplaced {
+                    fqdn: name.fqdn.clone(),
+                    endpoint: Arc::clone(&endpoint.id),
+                    resource: endpoint.resource.clone(),
+                });
+            }
+            return;
+        };
+        let grouped = self.0.get_mut(&private).filter(|record| record.author == Author::ZoneGroup);
+        if let Some(record) = grouped {
+            if !same_addresses(&record.addresses, &name.addresses) {
+                let endpoint = Arc::clone(&endpoint.id);
+                desired.warnings.push(Warning::GroupDiffers { endpoint, name: private.clone() });
+            }
+            record.add_public_name(&name.fqdn, &private);
+        } else if !self.group_has(name, Some(&zone)) {
+            // Azure ML's interface lists names that its zone group folds into others of the same address.
+            self.add(zone, private, name, Author::Endpoint);
+        }
+    }
+
+    fn add(&mut self, zone: Name, private: Name, name: &EndpointName, author: Author) {
+        let record = self.0.entry(private.clone()).or_insert_with(|| Record {
+            zone,
+            addresses: Vec::new(),
+            public_names: Vec::new(),
+            author,
+        });
+        record.addresses.extend(name.addresses.iter().copied());
+        record.addresses.sort_unstable();
+        record.addresses.dedup();
+        record.add_public_name(&name.fqdn, &private);
+    }
+
+    /// Whether the zone group has records for all addresses of a name, in `zone` if it is given.
+    fn group_has(&self, name: &EndpointName, zone: Option<&Name>) -> bool {
+        let grouped = || self.0.values().filter(|record| record.author == Author::ZoneGroup);
+        name.addresses.iter().all(|address| {
+            grouped().any(|record| {
+                record.addresses.contains(address) && zone.is_none_or(|zone| record.zone == *zone)
+            })
+        })
+    }
+
+    fn publications(self, claim: &Arc<Claim>) -> impl Iterator<Item = Publication> {
+        self.0.into_iter().map(|(name, record)| {
+            let (ipv4, ipv6) =
+                record.addresses.iter().fold((Vec::new(), Vec::new()), |mut split, address| {
+                    match address {
+                        IpAddr::V4(address) => split.0.push(*address),
+                        IpAddr::V6(address) => split.1.push(*address),
+                    }
+                    split
+                });
+            let (zone, public_names, claim) = (record.zone, record.public_names, Arc::clone(claim));
+            Publication { zone, name, ipv4, ipv6, public_names, claim }
+        })
+    }
+
+    fn withheld(self, endpoint: &Endpoint) -> impl Iterator<Item = Withheld> {
+        self.0.into_iter().map(|(name, record)| Withheld {
+            zone: record.zone,
+            name,
+            public_names: record.public_names,
+            endpoint: Arc::clone(&endpoint.id),
+            endpoint_name: Arc::clone(&endpoint.name),
+            state: endpoint.state.clone(),
+        })
+    }
+}
+
+impl Record {
+    fn add_public_name(&mut self, fqdn: &Name, private: &Name) {
+        if fqdn != private && !self.public_names.contains(fqdn) {
+            self.public_names.push(fqdn.clone());
+        }
+    }
+}
+
+fn same_addresses(mine: &[IpAddr], theirs: &[IpAddr]) -> bool {
+    mine.len() == theirs.len() && mine.iter().all(|address| theirs.contains(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::privatelink::Cloud;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn listed(fqdn: &str, address: &str) -> EndpointName {
+        let addresses = vec![address.parse().unwrap()];
+        EndpointName { fqdn: name(fqdn), addresses, group_id: None, member: None, zone: None }
+    }
+
+    fn grouped(fqdn: &str, zone: &str, address: &str) -> EndpointName {
+        EndpointName { zone: Some(name(zone)), ..listed(fqdn, address) }
+    }
+
+    fn endpoint(id: &str, state: ConnectionState, names: Vec<EndpointName>) -> Endpoint {
+        Endpoint {
+            id: id.into(),
+            name: id.into(),
+            subscription: "s".into(),
+            resource_group: None,
+            virtual_network: Some("v".into()),
+            resource: None,
+            resource_type: Some("microsoft.recoveryservices/vaults".into()),
+            group_ids: vec!["AzureBackup".into()],
+            state,
+            knowledge: Knowledge::Whole,
+            names,
+        }
+    }
+
+    fn desired_of(endpoints: Vec<Endpoint>) -> Desired {
+        desired(
+            &Inventory::new(endpoints, Vec::new()),
+            &Catalogue::builtin(Cloud::Public),
+            &"source".into(),
+            |_| 7,
+        )
+    }
+
+    fn told(desired: &Desired) -> Vec<String> {
+        let publications = desired.publications.iter();
+        publications
+            .map(|it| {
+                format!("{} {} {:?}{:?} {:?}", it.claim.endpoint, it.name, it.ipv4, it.ipv6, it.public_names)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn two_endpoints_of_one_name_are_two_publications() {
+        let names = |address| vec![listed("a.blob.core.windows.net", address)];
+        let one = endpoint("1", ConnectionState::Approved, names("10.0.0.1"));
+        let two = endpoint("2", ConnectionState::Approved, names("fd00::1"));
+        let desired = desired_of(vec![one, two]);
+        assert_eq!(
+            told(&desired),
+            [
+                "1 a.privatelink.blob.core.windows.net. [10.0.0.1][] [a.blob.core.windows.net.]",
+                "2 a.privatelink.blob.core.windows.net. [][fd00::1] [a.blob.core.windows.net.]"
+            ]
+        );
+        let claim = &desired.publications[1].claim;
+        assert_eq!(
+            (&*claim.source, claim.since_secs, claim.virtual_network.as_deref()),
+            ("source", 7, Some("v"))
+        );
+    }
+
+    #[test]
+    fn only_approved_endpoints_publish() {
+        let names = vec![listed("a.blob.core.windows.net", "10.0.0.1"), listed("a.example", "10.0.0.1")];
+        let states = [
+            ConnectionState::Pending,
+            ConnectionState::Rejected,
+            ConnectionState::Disconnected,
+            ConnectionState::Other("New".into()),
+        ];
+        let desired = desired_of(states.map(|state| endpoint("pe", state, names.clone())).to_vec());
+        assert_eq!((desired.publications, desired.unplaced), (vec![], vec![]));
+        assert_eq!(
+            desired.withheld.iter().map(|it| it.state.as_str()).collect::<Vec<_>>(),
+            ["Pending", "Rejected", "Disconnected", "New"]
+        );
+        assert_eq!(desired.withheld[0].public_names, [name("a.blob.core.windows.net")]);
+    }
+
+    #[test]
+    fn a_zone_group_speaks_for_its_addresses_and_the_interface_for_the_rest() {
+        let names = vec![
+            grouped("a.privatelink.blob.core.windows.net", "privatelink.blob.core.windows.net", "10.0.0.1"),
+            listed("a.blob.core.windows.net", "10.0.0.1"),
+            listed("cert.a.blob.core.windows.net", "10.0.0.1"),
+            listed("odd.example", "10.0.0.1"),
+            listed("new.blob.core.windows.net", "10.0.0.2"),
+            listed("a.queue.core.windows.net", "10.0.0.1"),
+            listed("unknown.example", "10.0.0.3"),
+        ];
+        let desired = desired_of(vec![endpoint("pe", ConnectionState::Approved, names)]);
+        assert_eq!(
+            told(&desired),
+            [
+                "pe a.privatelink.blob.core.windows.net. [10.0.0.1][] [a.blob.core.windows.net.]",
+                "pe new.privatelink.blob.core.windows.net. [10.0.0.2][] [new.blob.core.windows.net.]",
+                "pe a.privatelink.queue.core.windows.net. [10.0.0.1][] [a.queue.core.windows.net.]",
+            ]
+        );
+        assert_eq!(desired.unplaced.len(), 1);
+        assert_eq!(desired.unplaced[0].fqdn, name("unknown.example"));
+        assert!(desired.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_zone_group_that_differs_counts_and_is_told() {
+        let names = vec![
+            grouped("a.privatelink.blob.core.windows.net", "privatelink.blob.core.windows.net", "10.0.0.1"),
+            listed("a.blob.core.windows.net", "10.0.0.2"),
+        ];
+        let desired = desired_of(vec![endpoint("pe", ConnectionState::Approved, names)]);
+        assert_eq!(
+            told(&desired),
+            ["pe a.privatelink.blob.core.windows.net. [10.0.0.1][] [a.blob.core.windows.net.]"]
+        );
+        assert!(matches!(&desired.warnings[..], [Warning::GroupDiffers { .. }]));
+    }
+
+    #[test]
+    fn what_an_unsettled_endpoint_published_is_to_stay() {
+        let unsettled = |state| Endpoint { knowledge: Knowledge::Unsettled, ..endpoint("pe", state, vec![]) };
+        assert_eq!(desired_of(vec![unsettled(ConnectionState::Approved)]).unsettled, ["pe".into()]);
+        // A rejection counts at once, whatever else is still to come.
+        assert!(desired_of(vec![unsettled(ConnectionState::Rejected)]).unsettled.is_empty());
+    }
+}

@@ -1,0 +1,456 @@
+//! The private endpoints of a source, with the names and addresses they stand for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::dns::{Name, NameError, NameRef};
+
+use super::arm::{ArmId, CustomDns, NetworkInterface, PrivateEndpoint, RecordSet, ZoneGroup};
+
+/// All private endpoints of a source; made by [`super::listing::Listings`] from complete listings only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    endpoints: Vec<Endpoint>,
+    warnings: Vec<Warning>,
+}
+
+/// A private endpoint. Ids are lower-cased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub id: Arc<str>,
+    /// As Azure writes it.
+    pub name: Arc<str>,
+    pub subscription: Arc<str>,
+    pub resource_group: Option<Arc<str>>,
+    /// The network that its address lies in.
+    pub virtual_network: Option<Arc<str>>,
+    /// The resource behind it, which may be in a subscription that cannot be read.
+    pub resource: Option<Arc<str>>,
+    pub resource_type: Option<Arc<str>>,
+    pub group_ids: Vec<Arc<str>>,
+    pub state: ConnectionState,
+    pub knowledge: Knowledge,
+    /// Record sets of its zone group first, then the names of its interface or, without these, its own.
+    pub names: Vec<EndpointName>,
+}
+
+/// What the resource's owner says to the connection; only an approved one carries traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionState {
+    Approved,
+    Pending,
+    Rejected,
+    Disconnected,
+    /// A word that is not known, or none.
+    Other(Arc<str>),
+}
+
+/// Whether the listing tells the endpoint's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knowledge {
+    Whole,
+    /// It has none yet, but is being provisioned or its interface is not listed: what was known stays.
+    Unsettled,
+}
+
+/// A name of an endpoint and its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointName {
+    pub fqdn: Name,
+    pub addresses: Vec<IpAddr>,
+    pub group_id: Option<Arc<str>>,
+    pub member: Option<Arc<str>>,
+    /// Where the zone group keeps it; `fqdn` is the private name then.
+    pub zone: Option<Name>,
+}
+
+/// What is odd in a listing, but no reason to refuse it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    #[error("{id} differs in {first} and {second}: that of {second} counts")]
+    Duplicate { id: Arc<str>, first: Arc<str>, second: Arc<str> },
+    #[error("{id} is not the id of a resource in a subscription: left out")]
+    BadId { id: Arc<str> },
+    #[error("{endpoint} has `{name}`, which is no domain name: left out")]
+    BadName { endpoint: Arc<str>, name: Arc<str>, source: NameError },
+    #[error("{endpoint} has `{address}`, which is no IP address: left out")]
+    BadAddress { endpoint: Arc<str>, address: Arc<str> },
+    #[error("{endpoint} has `{name}` without an address: left out")]
+    NoAddress { endpoint: Arc<str>, name: Arc<str> },
+    #[error("{endpoint} has `{name}` in {zone}, which does not enclose it: left out")]
+    OutOfZone { endpoint: Arc<str>, name: Arc<str>, zone: Arc<str> },
+    #[error("{endpoint} is approved but its names are not listed: export the network interfaces too")]
+    Unsettled { endpoint: Arc<str> },
+    #[error(
+        "{endpoint}: zone group and interface give `{name}` different addresses: those of the group count"
+    )]
+    GroupDiffers { endpoint: Arc<str>, name: Name },
+}
+
+impl Inventory {
+    pub(super) fn new(endpoints: Vec<Endpoint>, warnings: Vec<Warning>) -> Inventory {
+        Inventory { endpoints, warnings }
+    }
+
+    /// The endpoints in the order of their ids.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// What was odd, in the order it was met.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+}
+
+impl ConnectionState {
+    fn read(status: Option<&str>) -> ConnectionState {
+        let status = status.unwrap_or("Unknown");
+        let known = [
+            ConnectionState::Approved,
+            ConnectionState::Pending,
+            ConnectionState::Rejected,
+            ConnectionState::Disconnected,
+        ];
+        let found = known.into_iter().find(|state| state.as_str().eq_ignore_ascii_case(status));
+        found.unwrap_or_else(|| ConnectionState::Other(Arc::from(status)))
+    }
+
+    /// Azure's word for it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            ConnectionState::Approved => "Approved",
+            ConnectionState::Pending => "Pending",
+            ConnectionState::Rejected => "Rejected",
+            ConnectionState::Disconnected => "Disconnected",
+            ConnectionState::Other(word) => word,
+        }
+    }
+}
+
+impl std::fmt::Display for ConnectionState {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl Endpoint {
+    /// Puts together what the endpoint, its interfaces and its zone groups say.
+    pub(super) fn assemble(
+        endpoint: &PrivateEndpoint,
+        interfaces: &[&NetworkInterface],
+        groups: &[&ZoneGroup],
+        warnings: &mut Vec<Warning>,
+    ) -> Option<Endpoint> {
+        let id = endpoint.id.shared();
+        let Some(subscription) = endpoint.id.subscription() else {
+            warnings.push(Warning::BadId { id });
+            return None;
+        };
+        // There is one connection. Were there more, one that is not approved must not shadow a public name.
+        let states = endpoint.connections.iter().map(|it| ConnectionState::read(it.status.as_deref()));
+        let mut states: Vec<ConnectionState> = states.collect();
+        states.sort_by_key(|state| *state == ConnectionState::Approved);
+        let state = states.into_iter().next().unwrap_or_else(|| ConnectionState::read(None));
+        let mut reader = NameReader { endpoint: &id, warnings };
+        let mut names = reader.of_groups(groups);
+        let public = reader.of_interfaces(interfaces);
+        names.extend(if public.is_empty() { reader.of_endpoint(endpoint, interfaces) } else { public });
+        let provisioning = endpoint.provisioning_state.as_deref().unwrap_or("Succeeded");
+        let unfinished = !["Succeeded", "Deleting"].iter().any(|it| provisioning.eq_ignore_ascii_case(it));
+        let unlisted = interfaces.is_empty() && !endpoint.network_interfaces.is_empty();
+        let knowledge = match names.is_empty() && (unfinished || unlisted) {
+            true => Knowledge::Unsettled,
+            false => Knowledge::Whole,
+        };
+        if knowledge == Knowledge::Unsettled && !unfinished && state == ConnectionState::Approved {
+            warnings.push(Warning::Unsettled { endpoint: Arc::clone(&id) });
+        }
+        let subnets =
+            interfaces.iter().flat_map(|it| &it.ip_configurations).filter_map(|it| it.subnet.as_ref());
+        let resource = endpoint.connections.iter().find_map(|it| it.resource.as_ref());
+        Some(Endpoint {
+            name: Arc::clone(&endpoint.name),
+            subscription: Arc::from(subscription),
+            resource_group: endpoint.id.resource_group().map(Arc::from),
+            virtual_network: endpoint.subnet.iter().chain(subnets).find_map(network_of),
+            resource: resource.map(ArmId::shared),
+            resource_type: resource.and_then(ArmId::resource_type).map(Arc::from),
+            group_ids: endpoint.connections.iter().flat_map(|it| it.group_ids.iter().cloned()).collect(),
+            state,
+            knowledge,
+            names,
+            id,
+        })
+    }
+}
+
+/// `…/virtualNetworks/{name}` of `…/virtualNetworks/{name}/subnets/{name}`.
+fn network_of(subnet: &ArmId) -> Option<Arc<str>> {
+    let network = subnet.parent()?;
+    network.as_str().contains("/virtualnetworks/").then(|| network.shared())
+}
+
+/// Reads texts into names and addresses; what cannot be read becomes a warning.
+struct NameReader<'a> {
+    endpoint: &'a Arc<str>,
+    warnings: &'a mut Vec<Warning>,
+}
+
+impl NameReader<'_> {
+    fn of_groups(&mut self, groups: &[&ZoneGroup]) -> Vec<EndpointName> {
+        let mut names = Vec::new();
+        for record_set in groups.iter().flat_map(|group| &group.record_sets) {
+            let Some(zone) = self.name(&record_set.zone, NameRef::ROOT) else { continue };
+            let Some(fqdn) = self.private_name(record_set, &zone) else { continue };
+            let addresses = self.addresses(&record_set.addresses);
+            let text = record_set.name.as_ref().or(record_set.fqdn.as_ref());
+            if let Some(text) = text.filter(|_| addresses.is_empty()) {
+                self.warnings
+                    .push(Warning::NoAddress { endpoint: Arc::clone(self.endpoint), name: Arc::clone(text) });
+                continue;
+            }
+            let name = EndpointName { fqdn, addresses, group_id: None, member: None, zone: Some(zone) };
+            merge(&mut names, name);
+        }
+        names
+    }
+
+    fn private_name(&mut self, record_set: &RecordSet, zone: &Name) -> Option<Name> {
+        let (text, origin) = match (&record_set.name, &record_set.fqdn) {
+            (Some(name), _) => (name, zone.borrow()),
+            (None, Some(fqdn)) => (fqdn, NameRef::ROOT),
+            (None, None) => return None,
+        };
+        let name = self.name(text, origin)?;
+        if !name.is_within(zone) {
+            let (endpoint, zone) = (Arc::clone(self.endpoint), Arc::clone(&record_set.zone));
+            self.warnings.push(Warning::OutOfZone { endpoint, name: Arc::clone(text), zone });
+            return None;
+        }
+        Some(name)
+    }
+
+    fn of_interfaces(&mut self, interfaces: &[&NetworkInterface]) -> Vec<EndpointName> {
+        let mut names = Vec::new();
+        for configuration in interfaces.iter().flat_map(|it| &it.ip_configurations) {
+            let addresses = self.addresses(configuration.address.as_slice());
+            for text in &configuration.fqdns {
+                let Some(fqdn) = self.name(text, NameRef::ROOT) else { continue };
+                if addresses.is_empty() {
+                    let (endpoint, name) = (Arc::clone(self.endpoint), Arc::clone(text));
+                    self.warnings.push(Warning::NoAddress { endpoint, name });
+                    continue;
+                }
+                let name = EndpointName {
+                    fqdn,
+                    addresses: addresses.clone(),
+                    group_id: configuration.group_id.clone(),
+                    member: configuration.member.clone(),
+                    zone: None,
+                };
+                merge(&mut names, name);
+            }
+        }
+        names
+    }
+
+    /// The endpoint's own list, which is empty as soon as it has a zone group.
+    fn of_endpoint(
+        &mut self,
+        endpoint: &PrivateEndpoint,
+        interfaces: &[&NetworkInterface],
+    ) -> Vec<EndpointName> {
+        let mut names = Vec::new();
+        for CustomDns { fqdn, addresses } in &endpoint.custom_dns {
+            let Some(text) = fqdn else { continue };
+            let Some(fqdn) = self.name(text, NameRef::ROOT) else { continue };
+            let mut addresses = self.addresses(addresses);
+            let mut configurations = interfaces.iter().flat_map(|it| &it.ip_configurations);
+            // Without an address there is no doubt which one is meant if the interface has a single one.
+            if let (true, Some(only), None) =
+                (addresses.is_empty(), configurations.next(), configurations.next())
+            {
+                addresses = self.addresses(only.address.as_slice());
+            }
+            if addresses.is_empty() {
+                let (endpoint, name) = (Arc::clone(self.endpoint), Arc::clone(text));
+                self.warnings.push(Warning::NoAddress { endpoint, name });
+                continue;
+            }
+            merge(&mut names, EndpointName { fqdn, addresses, group_id: None, member: None, zone: None });
+        }
+        names
+    }
+
+    fn name(&mut self, text: &Arc<str>, origin: NameRef<'_>) -> Option<Name> {
+        Name::parse(text, origin)
+            .map_err(|source| {
+                let (endpoint, name) = (Arc::clone(self.endpoint), Arc::clone(text));
+                self.warnings.push(Warning::BadName { endpoint, name, source });
+            })
+            .ok()
+    }
+
+    fn addresses(&mut self, texts: &[Arc<str>]) -> Vec<IpAddr> {
+        let mut addresses = Vec::new();
+        for text in texts {
+            match text.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => self.warnings.push(Warning::BadAddress {
+                    endpoint: Arc::clone(self.endpoint),
+                    address: Arc::clone(text),
+                }),
+            }
+        }
+        addresses
+    }
+}
+
+/// Adds a name, or its addresses to the one that is there: a dual-stack endpoint lists a name twice.
+fn merge(names: &mut Vec<EndpointName>, name: EndpointName) {
+    match names.iter_mut().find(|known| known.fqdn == name.fqdn && known.zone == name.zone) {
+        None => names.push(name),
+        Some(known) => {
+            for address in name.addresses {
+                if !known.addresses.contains(&address) {
+                    known.addresses.push(address);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::arm::Body;
+    use crate::sync::listing::Listings;
+
+    const BASE: &str = "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network";
+
+    /// An inventory of one endpoint, with keys of its own and whatever comes beside it.
+    fn inventory(endpoint: &str, others: &str) -> Inventory {
+        let text = format!(
+            r#"[{{"id": "{BASE}/privateEndpoints/PE", "name": "PE", "networkInterfaces": [{{"id": "{BASE}/networkInterfaces/N"}}],
+            {endpoint}}} {others}]"#
+        );
+        let mut listings = Listings::default();
+        listings.add("test", Body::read(text.as_bytes()).unwrap());
+        listings.into_inventory().unwrap()
+    }
+
+    fn interface(configurations: &str) -> String {
+        format!(r#", {{"id": "{BASE}/networkInterfaces/N", "ipConfigurations": [{configurations}]}}"#)
+    }
+
+    fn configuration(address: &str, fqdns: &str) -> String {
+        format!(
+            r#"{{"privateIPAddress": "{address}", "privateLinkConnectionProperties": {{"groupId": "g", "fqdns": [{fqdns}]}},
+            "subnet": {{"id": "/subscriptions/S/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/V/subnets/a"}}}}"#
+        )
+    }
+
+    fn told(inventory: &Inventory) -> Vec<String> {
+        let names = inventory.endpoints()[0].names.iter();
+        names.map(|name| format!("{} {:?}", name.fqdn, name.addresses)).collect()
+    }
+
+    #[test]
+    fn the_interface_outranks_the_endpoints_own_list() {
+        let own = r#""customDnsConfigs": [{"fqdn": "a.example", "ipAddresses": ["10.0.0.9"]}]"#;
+        let configured = format!(
+            "{},{}",
+            configuration("10.0.0.1", "\"A.example\", \"*.b.example\""),
+            configuration("fd00::1", "\"a.example\"")
+        );
+        let both = inventory(own, &interface(&configured));
+        assert_eq!(told(&both), ["a.example. [10.0.0.1, fd00::1]", "*.b.example. [10.0.0.1]"]);
+        assert_eq!(
+            both.endpoints()[0].virtual_network.as_deref(),
+            Some("/subscriptions/s/resourcegroups/g/providers/microsoft.network/virtualnetworks/v")
+        );
+        assert_eq!(told(&inventory(own, "")), ["a.example. [10.0.0.9]"]);
+        assert_eq!(told(&inventory(own, &interface(""))), ["a.example. [10.0.0.9]"]);
+    }
+
+    #[test]
+    fn a_name_without_an_address_takes_the_only_one_of_the_interface() {
+        let own = r#""customDnsConfigs": [{"fqdn": "a.example", "ipAddresses": []}]"#;
+        let one = inventory(own, &interface(&configuration("10.0.0.1", "")));
+        assert_eq!(told(&one), ["a.example. [10.0.0.1]"]);
+        let two = format!("{0},{0}", configuration("10.0.0.1", ""));
+        assert!(matches!(inventory(own, &interface(&two)).warnings(), [Warning::NoAddress { .. }]));
+    }
+
+    #[test]
+    fn zone_groups_come_first_and_keep_their_zone() {
+        let group = |name: &str| {
+            format!(
+                r#", {{"id": "{BASE}/privateEndpoints/pe/privateDnsZoneGroups/default", "privateDnsZoneConfigs": [{{
+                "privateDnsZoneId": "/subscriptions/x/resourceGroups/g/providers/Microsoft.Network/privateDnsZones/Z.example",
+                "recordSets": [{{"recordSetName": "{name}", "ipAddresses": ["10.0.0.1"]}},
+                    {{"fqdn": "c.z.example", "ipAddresses": ["10.0.0.2"]}}, {{"recordSetName": "none", "ipAddresses": null}}]}}]}}"#
+            )
+        };
+        let grouped = inventory(r#""customDnsConfigs": []"#, &group("a.b"));
+        assert_eq!(told(&grouped), ["a.b.z.example. [10.0.0.1]", "c.z.example. [10.0.0.2]"]);
+        assert_eq!(grouped.endpoints()[0].names[0].zone, Some("z.example".parse().unwrap()));
+        assert!(matches!(grouped.warnings(), [Warning::NoAddress { .. }]));
+        assert!(matches!(
+            inventory(r#""tags": null"#, &group("a.other.")).warnings(),
+            [Warning::OutOfZone { .. }, ..]
+        ));
+    }
+
+    #[test]
+    fn names_that_are_not_listed_are_not_taken_for_none() {
+        let approved = r#""privateLinkServiceConnections": [{"privateLinkServiceConnectionState": {"status": "approved"}}]"#;
+        let unlisted = inventory(approved, "");
+        assert_eq!(unlisted.endpoints()[0].knowledge, Knowledge::Unsettled);
+        assert!(matches!(unlisted.warnings(), [Warning::Unsettled { .. }]));
+        // A Private Link Service has an interface, and no names.
+        let listed = inventory(approved, &interface(&configuration("10.0.0.1", "")));
+        assert_eq!(listed.endpoints()[0].knowledge, Knowledge::Whole);
+        let updating = format!(r#"{approved}, "provisioningState": "Updating""#);
+        let updating = inventory(&updating, &interface(&configuration("10.0.0.1", "")));
+        assert_eq!(updating.endpoints()[0].knowledge, Knowledge::Unsettled);
+    }
+
+    #[test]
+    fn a_connection_that_is_not_approved_outweighs_one_that_is() {
+        let state = |automatic: &str, manual: &str| {
+            let connection = |status: &str| match status {
+                "" => String::new(),
+                status => format!(r#"{{"privateLinkServiceConnectionState": {{"status": "{status}"}}}}"#),
+            };
+            let endpoint = format!(
+                r#""privateLinkServiceConnections": [{}], "manualPrivateLinkServiceConnections": [{}]"#,
+                connection(automatic),
+                connection(manual)
+            );
+            inventory(&endpoint, "").endpoints()[0].state.clone()
+        };
+        assert_eq!(state("Approved", ""), ConnectionState::Approved);
+        assert_eq!(state("", "APPROVED"), ConnectionState::Approved);
+        assert_eq!(state("Approved", "Pending"), ConnectionState::Pending);
+        assert_eq!(state("Disconnected", "Approved"), ConnectionState::Disconnected);
+        assert_eq!(state("Odd", ""), ConnectionState::Other("Odd".into()));
+        assert_eq!(state("", ""), ConnectionState::Other("Unknown".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_the_rest_stays() {
+        let configured = format!(
+            "{},{}",
+            configuration("10.0.0.300", "\"a.example\""),
+            configuration("10.0.0.1", "\"a..b\", \"b.example\"")
+        );
+        let inventory = inventory(r#""tags": null"#, &interface(&configured));
+        assert_eq!(told(&inventory), ["b.example. [10.0.0.1]"]);
+        assert!(matches!(
+            inventory.warnings(),
+            [Warning::BadAddress { .. }, Warning::NoAddress { .. }, Warning::BadName { .. }]
+        ));
+    }
+}

@@ -1,0 +1,410 @@
+//! Changes to zones: a set of them is applied whole or not at all, and computed from two states.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::builder::{ZoneBuilder, is_newer, soa_serial, with_serial};
+use super::error::ZoneError;
+use super::network::Networks;
+use super::origin::Origin;
+use super::served::{Zone, ZoneHeader};
+use super::slot::Offer;
+use super::snapshot::Snapshot;
+use super::withheld::Withheld;
+use crate::dns::{Name, RecordType};
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Makes a zone, or gives it other settings.
+    SetZone(ZoneHeader),
+    /// Takes a zone away with all that is in it.
+    DropZone(Name),
+    /// Adds an offer, or replaces that of the same origin.
+    Put { zone: Name, name: Name, offer: Offer },
+    /// Takes an origin's offer back.
+    Remove { zone: Name, name: Name, rtype: RecordType, origin: Origin },
+    /// Other networks or preferences: who is served what is decided anew.
+    SetNetworks(Arc<Networks>),
+    /// The endpoints that a source lists but that do not publish; replaces what it said before.
+    SetWithheld { source: Arc<str>, endpoints: Vec<Withheld> },
+}
+
+/// Changes that belong together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChangeSet {
+    pub changes: Vec<Change>,
+}
+
+/// What applying a change set did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Zones that changed, with their new serials; `None` for a zone that is gone.
+    pub zones: BTreeMap<Name, Option<u32>>,
+}
+
+impl ChangeSet {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The state after these changes; what they do not touch is shared with the old one.
+    pub fn apply(&self, old: &Snapshot) -> Result<(Snapshot, Effect), ZoneError> {
+        let mut new = old.clone();
+        new.revision += 1;
+        let networks = self.changes.iter().rev().find_map(|change| match change {
+            Change::SetNetworks(networks) => Some(networks.clone()),
+            _ => None,
+        });
+        let networks_changed = networks.is_some();
+        let networks = networks.unwrap_or_else(|| old.networks.clone());
+        let mut builders: BTreeMap<Name, ZoneBuilder<'_>> = BTreeMap::new();
+        let mut effect = Effect::default();
+        for change in &self.changes {
+            match change {
+                Change::SetZone(header) => match builders.get_mut(&header.apex) {
+                    Some(builder) => builder.set_header(header.clone()),
+                    None => {
+                        let builder = match new.zone(header.apex.borrow()) {
+                            Some(zone) => {
+                                let mut builder = ZoneBuilder::from_zone(zone, &networks);
+                                builder.set_header(header.clone());
+                                builder
+                            }
+                            None => ZoneBuilder::new(header.clone(), &networks),
+                        };
+                        builders.insert(header.apex.clone(), builder);
+                    }
+                },
+                Change::DropZone(apex) => {
+                    builders.remove(apex);
+                    if new.remove_zone(apex) {
+                        effect.zones.insert(apex.clone(), None);
+                    }
+                }
+                Change::Put { zone, name, offer } => {
+                    builder(&mut builders, &new, zone, &networks)?.put(name, offer.clone())?;
+                }
+                Change::Remove { zone, name, rtype, origin } => {
+                    builder(&mut builders, &new, zone, &networks)?.remove(name, *rtype, origin);
+                }
+                Change::SetNetworks(_) => {}
+                Change::SetWithheld { source, endpoints } => new.set_withheld(source, endpoints),
+            }
+        }
+        if networks_changed {
+            for (apex, zone) in old.zones() {
+                if new.zone(apex.borrow()).is_some() {
+                    let builder = ZoneBuilder::from_zone(zone, &networks);
+                    builders.entry(apex.clone()).or_insert(builder).choose_all();
+                }
+            }
+        }
+        for (apex, builder) in builders {
+            let zone = builder.finish()?;
+            let serial = zone.serial();
+            if old.zone(apex.borrow()).is_none_or(|old| old.serial() != serial) {
+                effect.zones.insert(apex, Some(serial));
+            }
+            new.insert_zone(zone);
+        }
+        new.networks = networks;
+        Ok((new, effect))
+    }
+
+    /// The changes that turn `old` into `new`, serials apart.
+    pub fn diff(old: &Snapshot, new: &Snapshot) -> ChangeSet {
+        let mut changes = Vec::new();
+        if old.networks != new.networks {
+            changes.push(Change::SetNetworks(new.networks.clone()));
+        }
+        for (apex, _) in old.zones().filter(|(apex, _)| new.zone(apex.borrow()).is_none()) {
+            changes.push(Change::DropZone(apex.clone()));
+        }
+        for (apex, zone) in new.zones() {
+            match old.zone(apex.borrow()) {
+                Some(old) => diff_zone(old, zone, &mut changes),
+                None => {
+                    changes.push(Change::SetZone(zone.header().clone()));
+                    changes.extend(offers(zone).map(|(name, offer)| Change::Put {
+                        zone: apex.clone(),
+                        name: name.clone(),
+                        offer: offer.clone(),
+                    }));
+                }
+            }
+        }
+        for (source, endpoints) in old.withheld_by_source() {
+            if !endpoints.is_empty() && new.withheld_of(source).is_empty() {
+                changes.push(Change::SetWithheld { source: source.clone(), endpoints: Vec::new() });
+            }
+        }
+        for (source, endpoints) in new.withheld_by_source() {
+            if old.withheld_of(source) != endpoints {
+                changes.push(Change::SetWithheld { source: source.clone(), endpoints: endpoints.to_vec() });
+            }
+        }
+        ChangeSet { changes }
+    }
+}
+
+fn builder<'b, 'n>(
+    builders: &'b mut BTreeMap<Name, ZoneBuilder<'n>>,
+    snapshot: &Snapshot,
+    apex: &Name,
+    networks: &'n Networks,
+) -> Result<&'b mut ZoneBuilder<'n>, ZoneError> {
+    if !builders.contains_key(apex) {
+        let zone = snapshot.zone(apex.borrow()).ok_or_else(|| ZoneError::NoSuchZone(apex.clone()))?;
+        builders.insert(apex.clone(), ZoneBuilder::from_zone(zone, networks));
+    }
+    Ok(builders.get_mut(apex).expect("the builder was just made"))
+}
+
+fn offers(zone: &Zone) -> impl Iterator<Item = (&Name, &Offer)> {
+    zone.nodes().flat_map(|(name, node)| {
+        node.slots().iter().flat_map(move |slot| slot.offers().iter().map(move |offer| (name, offer)))
+    })
+}
+
+fn diff_zone(old: &Zone, new: &Zone, changes: &mut Vec<Change>) {
+    if old.header() != new.header() {
+        changes.push(Change::SetZone(new.header().clone()));
+    }
+    let apex = new.apex();
+    for (name, offer) in offers(old) {
+        let rtype = offer.set.rtype;
+        let slot = new.node(name.borrow()).and_then(|node| node.slot(rtype));
+        let still =
+            slot.is_some_and(|slot| slot.offers().iter().any(|other| other.origin.replaces(&offer.origin)));
+        if !still {
+            let (zone, name, origin) = (apex.clone(), name.clone(), offer.origin.clone());
+            changes.push(Change::Remove { zone, name, rtype, origin });
+        }
+    }
+    for (name, offer) in offers(new) {
+        let slot = old.node(name.borrow()).and_then(|node| node.slot(offer.set.rtype));
+        let is_same = |other: &Offer| other == offer || is_older_soa(other, offer);
+        if !slot.is_some_and(|slot| slot.offers().iter().any(is_same)) {
+            changes.push(Change::Put { zone: apex.clone(), name: name.clone(), offer: offer.clone() });
+        }
+    }
+}
+
+/// Whether `new` is the SOA record `old` with a serial that is no news.
+fn is_older_soa(old: &Offer, new: &Offer) -> bool {
+    let serials = (soa_serial(&old.set), soa_serial(&new.set));
+    let (Some(old_serial), Some(new_serial), true) = (serials.0, serials.1, new.set.rtype == RecordType::SOA)
+    else {
+        return false;
+    };
+    old.origin == new.origin
+        && !is_newer(new_serial, old_serial)
+        && with_serial(&new.set, old_serial) == old.set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Networks, Outcome, ViewId, Withheld};
+    use super::*;
+    use crate::dns::{RecordSet, Ttl, rdata};
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn put(text: &str, origin: Origin) -> Change {
+        let words: Vec<&str> = text.splitn(5, ' ').collect();
+        let [zone, owner, ttl, rtype, data] = words[..] else { panic!("zone owner ttl type data") };
+        let zone = name(zone);
+        let rtype: RecordType = rtype.parse().unwrap();
+        let data: Vec<Vec<u8>> =
+            data.split(" | ").map(|data| rdata::from_text(rtype, data, zone.borrow()).unwrap()).collect();
+        let set = RecordSet::new(rtype, Ttl::from_secs(ttl.parse().unwrap()).unwrap(), data).unwrap();
+        let name = Name::parse(owner, zone.borrow()).unwrap();
+        Change::Put { zone, name, offer: Offer { set, origin } }
+    }
+
+    fn plain(apex: &str) -> [Change; 2] {
+        let soa = put(&format!("{apex} @ 3600 SOA ns host 7 1 1 1 60"), Origin::File);
+        [Change::SetZone(ZoneHeader::plain(name(apex))), soa]
+    }
+
+    fn with(changes: impl IntoIterator<Item = Change>) -> Result<Snapshot, ZoneError> {
+        let changes = plain("z.").into_iter().chain(changes).collect();
+        ChangeSet { changes }.apply(&Snapshot::default()).map(|(snapshot, _)| snapshot)
+    }
+
+    fn file(texts: &[&str]) -> Result<Snapshot, ZoneError> {
+        with(texts.iter().map(|text| put(&format!("z. {text}"), Origin::File)))
+    }
+
+    fn ask(snapshot: &Snapshot, owner: &str, rtype: &str) -> String {
+        let owner = name(owner);
+        let zone = snapshot.zone_for(owner.borrow(), ViewId::NONE).expect("the zone is served");
+        let text = |offer: &Offer| {
+            let rtype = offer.set.rtype;
+            let data: Vec<String> = offer.set.records().map(|data| rdata::to_text(rtype, data)).collect();
+            format!("{rtype} {}", data.join(" | "))
+        };
+        match zone.lookup(owner.borrow(), rtype.parse().unwrap(), ViewId::NONE) {
+            Outcome::Hit(offer) => text(offer),
+            Outcome::Alias(offer) => format!("alias {}", text(offer)),
+            Outcome::Dname { owner, offer } => format!("{owner} {}", text(offer)),
+            Outcome::Referral { cut, offer } => format!("{cut} {}", text(offer)),
+            Outcome::NoData => "no data".into(),
+            Outcome::NoSuchName => "no such name".into(),
+        }
+    }
+
+    #[test]
+    fn a_zone_answers_by_the_algorithm_of_rfc_1034_and_4592() {
+        let snapshot = file(&[
+            "a 60 A 10.0.0.1",
+            "x.y.b 60 A 10.0.0.2",
+            "c 60 CNAME a",
+            "* 60 TXT wild",
+            "*.w 60 A 10.0.0.3",
+            "sub 60 NS ns.sub",
+            "ns.sub 60 A 10.0.0.4",
+            "d 60 DNAME e.",
+        ])
+        .unwrap();
+        for (owner, rtype, expected) in [
+            ("a.z.", "A", "A 10.0.0.1"),
+            ("a.z.", "AAAA", "no data"),
+            ("b.z.", "A", "no data"),
+            ("y.b.z.", "A", "no data"),
+            ("other.b.z.", "TXT", "no such name"),
+            ("q.a.z.", "TXT", "no such name"),
+            ("c.z.", "A", "alias CNAME a.z."),
+            ("c.z.", "CNAME", "CNAME a.z."),
+            ("c.z.", "ANY", "CNAME a.z."),
+            ("q.z.", "TXT", "TXT \"wild\""),
+            ("q.r.z.", "TXT", "TXT \"wild\""),
+            ("q.z.", "A", "no data"),
+            ("q.w.z.", "A", "A 10.0.0.3"),
+            ("w.z.", "A", "no data"),
+            ("sub.z.", "A", "sub.z. NS ns.sub.z."),
+            ("ns.sub.z.", "A", "sub.z. NS ns.sub.z."),
+            ("sub.z.", "DS", "no data"),
+            ("q.d.z.", "A", "d.z. DNAME e."),
+            ("d.z.", "A", "no data"),
+            ("z.", "SOA", "SOA ns.z. host.z. 7 1 1 1 60"),
+            ("z.", "NS", "no data"),
+        ] {
+            assert_eq!(ask(&snapshot, owner, rtype), expected, "{owner} {rtype}");
+        }
+    }
+
+    #[test]
+    fn what_no_zone_may_be_is_refused() {
+        let error = |texts: &[&str]| file(texts).err().expect("refused").to_string();
+        assert_eq!(
+            error(&["a 1 CNAME b", "a 1 A 10.0.0.1"]),
+            "a.z. has a CNAME record beside other data (RFC 1034 §3.6.2)"
+        );
+        assert_eq!(error(&["a. 1 A 10.0.0.1"]), "a. does not lie in zone z.");
+        assert_eq!(error(&["a 1 CNAME b | c"]), "a.z. has more than one CNAME record");
+        assert_eq!(
+            error(&["a 1 SOA a b 1 1 1 1 1"]),
+            "a.z. has a SOA record, which belongs only at the apex z."
+        );
+        assert!(error(&["a 1 DNAME b", "x.a 1 A 10.0.0.1"]).contains("RFC 6672"));
+        assert!(error(&["*.a 1 NS b"]).contains("wildcard"));
+        let bare = ChangeSet { changes: vec![Change::SetZone(ZoneHeader::plain(name("z.")))] };
+        assert_eq!(bare.apply(&Snapshot::default()).err(), Some(ZoneError::NoSoa(name("z."))));
+        let stray = ChangeSet { changes: vec![put("z. a 1 A 10.0.0.1", Origin::Rest)] };
+        assert_eq!(stray.apply(&Snapshot::default()).err(), Some(ZoneError::NoSuchZone(name("z."))));
+    }
+
+    #[test]
+    fn the_serial_rises_by_one_unless_a_newer_one_is_given() {
+        let old = file(&["a 60 A 10.0.0.1"]).unwrap();
+        let serial = |changes: Vec<Change>| {
+            ChangeSet { changes }.apply(&old).unwrap().0.zone(name("z.").borrow()).unwrap().serial()
+        };
+        assert_eq!(serial(vec![put("z. a 60 A 10.0.0.2", Origin::File)]), 8);
+        assert_eq!(serial(vec![put("z. a 60 A 10.0.0.1", Origin::File)]), 7);
+        assert_eq!(serial(plain("z.").into()), 7);
+        assert_eq!(serial(vec![put("z. @ 3600 SOA ns host 20 1 1 1 60", Origin::File)]), 20);
+        assert_eq!(serial(vec![put("z. @ 3600 SOA ns host 3 1 1 1 99", Origin::File)]), 8);
+    }
+
+    #[test]
+    fn empty_non_terminals_come_and_go_with_what_is_below_them() {
+        let old = file(&["x.y.b 60 A 10.0.0.2", "y.b 60 A 10.0.0.3"]).unwrap();
+        let remove = |owner: &str, snapshot: &Snapshot| {
+            let (zone, name) = (name("z."), name(owner));
+            let change = Change::Remove { zone, name, rtype: RecordType::A, origin: Origin::File };
+            ChangeSet { changes: vec![change] }.apply(snapshot).unwrap().0
+        };
+        let one = remove("y.b.z.", &old);
+        assert_eq!(ask(&one, "y.b.z.", "A"), "no data");
+        let none = remove("x.y.b.z.", &one);
+        assert_eq!(ask(&none, "b.z.", "A"), "no such name");
+        assert_eq!(none.zone(name("z.").borrow()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_operators_cname_hides_a_claim_and_an_empty_private_link_zone_is_not_served() {
+        let apex = "privatelink.blob.core.windows.net.";
+        let header = ZoneHeader::private_link(name(apex));
+        let claim = super::super::Claim {
+            endpoint: "/pe".into(),
+            virtual_network: None,
+            subscription: "s".into(),
+            resource: None,
+            source: "arm".into(),
+            since_secs: 1,
+        };
+        let claim = Origin::Endpoint(Arc::new(claim));
+        let (empty, _) =
+            ChangeSet { changes: vec![Change::SetZone(header)] }.apply(&Snapshot::default()).unwrap();
+        let app = name("app.privatelink.blob.core.windows.net.");
+        assert!(empty.zone_for(app.borrow(), ViewId::NONE).is_none());
+        let changes = vec![
+            put(&format!("{apex} app 10 A 10.0.0.1"), claim),
+            put(&format!("{apex} app 10 CNAME elsewhere."), Origin::Rest),
+        ];
+        let (full, _) = ChangeSet { changes }.apply(&empty).unwrap();
+        assert_eq!(ask(&full, "app.privatelink.blob.core.windows.net.", "A"), "alias CNAME elsewhere.");
+    }
+
+    #[test]
+    fn views_see_their_zones_and_a_missing_network_is_an_error() {
+        let mut header = ZoneHeader::plain(name("z."));
+        header.networks = vec!["hub".into()];
+        let soa = put("z. @ 1 SOA a b 1 1 1 1 1", Origin::File);
+        let bad = ChangeSet { changes: vec![Change::SetZone(header.clone()), soa.clone()] };
+        assert!(matches!(bad.apply(&Snapshot::default()), Err(ZoneError::NoSuchNetwork(..))));
+        let hub = super::super::Network { name: "hub".into(), clients: vec![], virtual_networks: vec![] };
+        let networks = Change::SetNetworks(Networks::new(vec![hub], vec![]).unwrap().into());
+        let good = ChangeSet { changes: vec![Change::SetZone(header), soa, networks] };
+        let (snapshot, _) = good.apply(&Snapshot::default()).unwrap();
+        assert!(snapshot.zone_for(name("a.z.").borrow(), ViewId::NONE).is_none());
+        assert!(snapshot.zone_for(name("a.z.").borrow(), ViewId(1)).is_some());
+    }
+
+    #[test]
+    fn a_diff_applied_makes_the_new_state() {
+        let old = file(&["a 60 A 10.0.0.1", "b 60 A 10.0.0.2"]).unwrap();
+        let withheld = Withheld {
+            name: name("p.z."),
+            endpoint: "/pe".into(),
+            endpoint_name: "pe".into(),
+            state: "Pending".into(),
+        };
+        let new = with([
+            put("z. a 60 A 10.0.0.9", Origin::File),
+            put("z. c 60 TXT x", Origin::Rest),
+            Change::SetWithheld { source: "arm".into(), endpoints: vec![withheld] },
+        ])
+        .unwrap();
+        let (made, _) = ChangeSet::diff(&old, &new).apply(&old).unwrap();
+        assert!(ChangeSet::diff(&made, &new).is_empty());
+        assert_eq!(made.withheld(name("p.z.").borrow()).unwrap().state, "Pending".into());
+        assert!(ChangeSet::diff(&old, &old).is_empty());
+    }
+}

@@ -1,0 +1,201 @@
+//! One name and type: every record set that was offered for it, and which is served to whom.
+
+use smallvec::SmallVec;
+
+use super::network::{Networks, ViewId};
+use super::origin::{Claim, Origin};
+use crate::dns::{RecordSet, RecordType};
+
+/// A record set and who offers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub set: RecordSet,
+    pub origin: Origin,
+}
+
+/// All offers for one name and type. There is at least one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    offers: SmallVec<[Offer; 1]>,
+    /// The offer that is served where the view does not say otherwise.
+    served: u16,
+    /// Views that are served another offer.
+    by_view: SmallVec<[(ViewId, u16); 0]>,
+}
+
+impl Slot {
+    pub(super) fn new(offer: Offer) -> Slot {
+        Slot { offers: SmallVec::from_iter([offer]), served: 0, by_view: SmallVec::new() }
+    }
+
+    /// The type of all offers.
+    pub fn rtype(&self) -> RecordType {
+        self.offers[0].set.rtype
+    }
+
+    /// The offer that a view is served.
+    pub fn served(&self, view: ViewId) -> &Offer {
+        let of_view = self.by_view.iter().find(|(other, _)| *other == view);
+        &self.offers[usize::from(of_view.map_or(self.served, |(_, index)| *index))]
+    }
+
+    /// All offers, in the order in which they came.
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
+    }
+
+    /// Whether endpoints disagree: more than one claim, with different data.
+    pub fn is_conflict(&self) -> bool {
+        let mut claims = self.offers.iter().filter(|offer| !offer.origin.is_operators());
+        claims.next().is_some_and(|first| claims.any(|other| other.set.records().ne(first.set.records())))
+    }
+
+    /// Adds an offer, or replaces the one from the same origin; answers whether that changed anything.
+    /// A claim keeps the time when it was first seen.
+    pub(super) fn put(&mut self, mut offer: Offer, networks: &Networks) -> bool {
+        match self.offers.iter_mut().find(|other| other.origin.replaces(&offer.origin)) {
+            Some(before) => {
+                if let (Origin::Endpoint(old), Origin::Endpoint(new)) = (&before.origin, &mut offer.origin)
+                    && old.since_secs < new.since_secs
+                {
+                    *new = Claim { since_secs: old.since_secs, ..(**new).clone() }.into();
+                }
+                if *before == offer {
+                    return false;
+                }
+                *before = offer;
+            }
+            None => self.offers.push(offer),
+        }
+        self.choose(networks);
+        true
+    }
+
+    /// Takes an offer back; answers what is left of the slot.
+    pub(super) fn without(mut self, origin: &Origin, networks: &Networks) -> Option<Slot> {
+        self.offers.retain(|offer| !offer.origin.replaces(origin));
+        if self.offers.is_empty() {
+            return None;
+        }
+        self.choose(networks);
+        Some(self)
+    }
+
+    /// Decides anew who is served what (design §3).
+    pub(super) fn choose(&mut self, networks: &Networks) {
+        self.by_view.clear();
+        self.served = best(&self.offers, |_| 0, networks);
+        // An operator's record is for everyone.
+        if self.offers.len() == 1 || self.offers[usize::from(self.served)].origin.is_operators() {
+            return;
+        }
+        for (view, network) in networks.iter() {
+            let is_strange = |claim: &Claim| {
+                let own =
+                    claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id));
+                u8::from(!own)
+            };
+            let index = best(&self.offers, is_strange, networks);
+            if index != self.served {
+                self.by_view.push((view, index));
+            }
+        }
+    }
+}
+
+/// The index of the best offer: operators first, then claims by `distance`, preference, age, id.
+fn best(offers: &[Offer], distance: impl Fn(&Claim) -> u8, networks: &Networks) -> u16 {
+    let rank = |offer: &Offer| match &offer.origin {
+        Origin::Endpoint(claim) => {
+            (1, distance(claim), preference(claim, networks), claim.since_secs, Some(claim.endpoint.clone()))
+        }
+        // What operators wrote goes before what came with the zone.
+        Origin::Rest => (0, 0, 0, 0, None),
+        Origin::Update => (0, 1, 0, 0, None),
+        Origin::File => (0, 2, 0, 0, None),
+        Origin::Transfer => (0, 3, 0, 0, None),
+        Origin::BuiltIn => (0, 4, 0, 0, None),
+    };
+    let best = offers.iter().enumerate().min_by_key(|(_, offer)| rank(offer));
+    best.map_or(0, |(index, _)| index as u16)
+}
+
+/// The place of a claim in the configured preference; a shorter ARM id stands for all below it.
+fn preference(claim: &Claim, networks: &Networks) -> usize {
+    let covers = |id: &str, preferred: &str| {
+        id.strip_prefix(preferred).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let place = networks.preferred().iter().position(|preferred| {
+        covers(&claim.endpoint, preferred)
+            || claim.virtual_network.as_ref().is_some_and(|id| covers(id, preferred))
+            || *claim.subscription == **preferred
+    });
+    place.unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::network::Network;
+    use super::*;
+    use crate::dns::Ttl;
+
+    fn offer(last: u8, origin: Origin) -> Offer {
+        let ttl = Ttl::from_secs(10).unwrap();
+        Offer { set: RecordSet::new(RecordType::A, ttl, [[10, 0, 0, last]]).unwrap(), origin }
+    }
+
+    fn claim(endpoint: &str, network: &str, since_secs: u64) -> Origin {
+        Origin::Endpoint(Arc::new(Claim {
+            endpoint: format!("/subscriptions/s/{endpoint}").into(),
+            virtual_network: Some(network.into()),
+            subscription: "s".into(),
+            resource: None,
+            source: "arm".into(),
+            since_secs,
+        }))
+    }
+
+    fn networks(preferred: &[&str]) -> Networks {
+        let of =
+            |name: &str| Network { name: name.into(), clients: vec![], virtual_networks: vec![name.into()] };
+        Networks::new(vec![of("vnet1"), of("vnet2")], preferred.iter().map(|id| (*id).into()).collect())
+            .unwrap()
+    }
+
+    fn served(slot: &Slot, view: u16) -> u8 {
+        slot.served(ViewId(view)).set.records().next().unwrap()[3]
+    }
+
+    #[test]
+    fn each_network_is_served_its_own_claim_and_strangers_the_oldest() {
+        let networks = networks(&[]);
+        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)));
+        slot.put(offer(1, claim("a", "vnet1", 100)), &networks);
+        assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (2, 1, 2));
+        assert!(slot.is_conflict());
+        let left = slot.without(&claim("b", "vnet2", 0), &networks).unwrap();
+        assert_eq!((served(&left, 0), served(&left, 2)), (1, 1));
+        assert!(left.without(&claim("a", "vnet1", 0), &networks).is_none());
+    }
+
+    #[test]
+    fn a_preference_goes_before_age_and_an_operator_before_all() {
+        let networks = networks(&["/subscriptions/s/a"]);
+        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)));
+        slot.put(offer(1, claim("a", "vnet1", 100)), &networks);
+        assert_eq!((served(&slot, 0), served(&slot, 2)), (1, 2));
+        slot.put(offer(9, Origin::Rest), &networks);
+        assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (9, 9, 9));
+    }
+
+    #[test]
+    fn a_claim_seen_again_keeps_its_age() {
+        let networks = networks(&[]);
+        let mut slot = Slot::new(offer(1, claim("a", "vnet1", 100)));
+        slot.put(offer(3, claim("a", "vnet1", 900)), &networks);
+        slot.put(offer(2, claim("b", "vnet1", 500)), &networks);
+        assert_eq!(served(&slot, 0), 3);
+    }
+}

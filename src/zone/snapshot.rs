@@ -1,0 +1,87 @@
+//! All zones at one revision: immutable, loaded once for a request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::network::{Networks, ViewId};
+use super::served::Zone;
+use super::withheld::Withheld;
+use crate::dns::{Name, NameRef, SuffixMap};
+
+/// What is served, at one revision.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    pub(super) revision: u64,
+    pub(super) networks: Arc<Networks>,
+    zones: Arc<SuffixMap<Arc<Zone>>>,
+    withheld: Arc<WithheldIndex>,
+}
+
+#[derive(Clone, Default)]
+struct WithheldIndex {
+    by_source: BTreeMap<Arc<str>, Vec<Withheld>>,
+    by_name: HashMap<Name, Withheld>,
+}
+
+impl Snapshot {
+    /// Counts commits.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The networks that clients belong to.
+    pub fn networks(&self) -> &Arc<Networks> {
+        &self.networks
+    }
+
+    /// The zone that answers for a name in a view: the longest apex that encloses it (design R1).
+    pub fn zone_for(&self, name: NameRef<'_>, view: ViewId) -> Option<&Zone> {
+        self.zones.enclosing(name).map(|(_, zone)| &**zone).find(|zone| zone.is_served_to(view))
+    }
+
+    /// The zone of exactly this name, served or not.
+    pub fn zone(&self, apex: NameRef<'_>) -> Option<&Arc<Zone>> {
+        self.zones.exact(apex)
+    }
+
+    /// All zones in no order.
+    pub fn zones(&self) -> impl Iterator<Item = (&Name, &Arc<Zone>)> {
+        self.zones.iter()
+    }
+
+    /// An endpoint that would publish this name, were it approved.
+    pub fn withheld(&self, name: NameRef<'_>) -> Option<&Withheld> {
+        if self.withheld.by_name.is_empty() { None } else { self.withheld.by_name.get(name.as_wire()) }
+    }
+
+    /// What each source withholds.
+    pub fn withheld_by_source(&self) -> impl Iterator<Item = (&Arc<str>, &[Withheld])> {
+        self.withheld.by_source.iter().map(|(source, endpoints)| (source, &endpoints[..]))
+    }
+
+    /// What a source withholds.
+    pub fn withheld_of(&self, source: &str) -> &[Withheld] {
+        self.withheld.by_source.get(source).map_or(&[], |endpoints| endpoints)
+    }
+
+    pub(super) fn insert_zone(&mut self, zone: Zone) {
+        Arc::make_mut(&mut self.zones).insert(zone.apex().clone(), Arc::new(zone));
+    }
+
+    pub(super) fn remove_zone(&mut self, apex: &Name) -> bool {
+        self.zone(apex.borrow()).is_some() && Arc::make_mut(&mut self.zones).remove(apex).is_some()
+    }
+
+    pub(super) fn set_withheld(&mut self, source: &Arc<str>, endpoints: &[Withheld]) {
+        let index = Arc::make_mut(&mut self.withheld);
+        if endpoints.is_empty() {
+            index.by_source.remove(source);
+        } else {
+            index.by_source.insert(source.clone(), endpoints.to_vec());
+        }
+        let all = index.by_source.values().flatten();
+        index.by_name = all.map(|withheld| (withheld.name.clone(), withheld.clone())).collect();
+    }
+}
