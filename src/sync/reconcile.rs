@@ -19,14 +19,14 @@ pub struct PublishSettings {
     pub ttl: Ttl,
     /// For the zones that the first endpoint in them makes.
     pub on_missing: OnMissing,
-    /// The zones that may be published into; none = all.
-    pub zones: Option<Vec<Name>>,
+    /// Selectors of the zones that may be published into, as the catalogue knows them.
+    pub zones: Vec<String>,
 }
 
 impl Default for PublishSettings {
     fn default() -> PublishSettings {
         let ttl = Ttl::from_secs(10).expect("ten seconds are a lifetime");
-        PublishSettings { ttl, on_missing: OnMissing::AskPublic, zones: None }
+        PublishSettings { ttl, on_missing: OnMissing::AskPublic, zones: vec!["all".to_owned()] }
     }
 }
 
@@ -57,9 +57,7 @@ pub fn plan(
     let mut puts = Vec::new();
     for publication in &desired.publications {
         let zone = &publication.zone;
-        let is_configured =
-            settings.zones.as_ref().is_none_or(|zones| zones.iter().any(|served| zone.is_within(served)));
-        if !is_configured || catalogue.is_private_link_zone(zone.borrow()).is_none() {
+        if !catalogue.selects(&settings.zones, zone.borrow()) {
             plan.not_served.push(publication.name.clone());
             continue;
         }
@@ -284,7 +282,7 @@ mod tests {
     fn only_configured_zones_are_published_into() {
         let desired =
             Desired { publications: vec![publication("/a", "x", [10, 0, 0, 1])], ..Desired::default() };
-        let zones = Some(vec!["privatelink.vaultcore.azure.net.".parse().unwrap()]);
+        let zones = vec!["vault".to_owned()];
         let settings = PublishSettings { zones, ..PublishSettings::default() };
         let refused = plan(&desired, &"dir".into(), &settings, &catalogue(), &Snapshot::default());
         assert_eq!((refused.added, refused.not_served.len()), (0, 1));
