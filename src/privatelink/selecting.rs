@@ -35,7 +35,7 @@ impl Catalogue {
 
     /// Whether `selectors` name the zone `apex`, in whatever region; `all` names every private-link zone.
     pub fn selects(&self, selectors: &[String], apex: NameRef<'_>) -> bool {
-        let is_named = |zone: &&Zone| {
+        let is_named = |zone: &Zone| {
             zone.template.match_suffix(apex, &mut Bindings::default()).is_some_and(<[u8]>::is_empty)
         };
         self.is_private_link_zone(apex).is_some()
@@ -43,7 +43,7 @@ impl Catalogue {
                 Some(zone) => zone.borrow() == apex,
                 None => {
                     selector.eq_ignore_ascii_case(ALL)
-                        || self.select(selector).iter().any(|zone| is_named(&zone))
+                        || self.select(selector).iter().any(|zone| is_named(zone))
                 }
             })
     }
