@@ -14,4 +14,11 @@ pub mod zone;
 
 // Floor 3: verbs, what the server does.
 pub mod answer;
+pub mod forward;
 pub mod sync;
+
+// Floor 4: one request from bytes to bytes.
+pub mod respond;
+
+// Floor 5: sockets.
+pub mod listen;
