@@ -5,7 +5,9 @@
 mod builder;
 mod change;
 mod error;
+mod export;
 mod history;
+pub mod master_file;
 mod name_trie;
 mod network;
 mod origin;
@@ -18,6 +20,8 @@ mod withheld;
 pub use builder::{ZoneBuilder, is_newer};
 pub use change::{Change, ChangeSet, Effect};
 pub use error::ZoneError;
+pub use export::write_master_file;
+pub use master_file::{MasterFile, MasterFileError};
 pub use network::{Network, NetworkError, Networks, ViewId};
 pub use origin::{Claim, Origin};
 pub use served::{Node, OnMissing, Outcome, Zone, ZoneHeader, ZoneKind};
