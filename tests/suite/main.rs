@@ -1,3 +1,4 @@
 //! The one integration binary: what the parts do together.
 
 mod inventory;
+mod zones;
