@@ -1,5 +1,6 @@
 //! The responder: takes a message, finds its answer, writes the reply.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +13,7 @@ use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error};
 use super::cookie::Cookies;
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
-use crate::cache::{Cache, Lookup};
+use crate::cache::{Cache, Lookup, UpstreamReply};
 use crate::dns::{ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable};
 use crate::forward::{self, Forwarder};
 use crate::telemetry::Counter;
@@ -112,7 +113,7 @@ impl Responder {
         let mut step = chase.run();
         let now = Instant::now();
         while step == Step::Ask {
-            match self.from_cache(&view.serving, &chase, &query, now) {
+            match self.from_cache(&view.serving, &mut chase, &query, now) {
                 Some(relayed) => step = chase.feed(relayed),
                 None => return Attempt::Wait,
             }
@@ -163,30 +164,35 @@ impl Responder {
         let freshness = match outcome.freshness {
             forward::Freshness::Fresh => Freshness::Fresh,
             forward::Freshness::Stale { why } => {
-                let code = if outcome.reply.rcode == Rcode::NXDOMAIN {
-                    ExtendedError::STALE_NXDOMAIN
-                } else {
-                    ExtendedError::STALE_ANSWER
-                };
-                chase.add_error(ExtendedError::new(code, why));
+                chase.add_error(stale_error(&outcome.reply, why));
                 Freshness::Stale
             }
         };
         Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness }
     }
 
-    fn from_cache(&self, serving: &Serving, chase: &Chase<'_>, query: &Query<'_>, now: Instant) -> Option<Relayed> {
-        match serving.cache.get(chase.current(), query.rtype, query.flags, now) {
-            Lookup::Fresh(hit) => {
-                if hit.wants_prefetch {
-                    let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-                    let _entered = self.runtime.enter();
-                    serving.forwarder.prefetch(question, query.flags);
-                }
-                Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness: Freshness::Fresh })
+    fn from_cache(
+        &self,
+        serving: &Serving,
+        chase: &mut Chase<'_>,
+        query: &Query<'_>,
+        now: Instant,
+    ) -> Option<Relayed> {
+        let (hit, freshness) = match serving.cache.get(chase.current(), query.rtype, query.flags, now) {
+            Lookup::Fresh(hit) => (hit, Freshness::Fresh),
+            // Upstream failed a moment ago and is not asked again yet (RFC 8767 §5).
+            Lookup::Stale { hit, recheck: false } => {
+                chase.add_error(stale_error(&hit.reply, "answered stale: upstream does not answer"));
+                (hit, Freshness::Stale)
             }
-            Lookup::Stale { .. } | Lookup::Miss => None,
+            Lookup::Stale { recheck: true, .. } | Lookup::Miss => return None,
+        };
+        if hit.wants_prefetch {
+            let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+            let _entered = self.runtime.enter();
+            serving.forwarder.prefetch(question, query.flags);
         }
+        Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness })
     }
 
     /// Reads a message and turns away what cannot or may not be answered; a reply to it is then in the buffer.
@@ -245,6 +251,15 @@ impl Responder {
         // RFC 9018 §4.3: the time is taken modulo 2^32.
         self.cookies.reply(request?, client, now_secs as u32)
     }
+}
+
+/// RFC 8914 §4.4, §4.20.
+fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> ExtendedError {
+    let code = match reply.rcode {
+        Rcode::NXDOMAIN => ExtendedError::STALE_NXDOMAIN,
+        _ => ExtendedError::STALE_ANSWER,
+    };
+    ExtendedError::new(code, why)
 }
 
 /// A query that is answered.

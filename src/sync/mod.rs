@@ -9,4 +9,4 @@ mod reconcile;
 
 pub use desired::{Desired, desired};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
-pub use reconcile::{Conflict, Plan, PublishSettings, address, conflicts, plan};
+pub use reconcile::{Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of};

@@ -1,6 +1,7 @@
 //! From what a source wants published to the changes that make it so. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,14 +19,14 @@ pub struct PublishSettings {
     pub ttl: Ttl,
     /// For the zones that the first endpoint in them makes.
     pub on_missing: OnMissing,
-    /// The zones that may be published into; none = all.
-    pub zones: Option<Vec<Name>>,
+    /// Selectors of the zones that may be published into, as the catalogue knows them.
+    pub zones: Vec<String>,
 }
 
 impl Default for PublishSettings {
     fn default() -> PublishSettings {
         let ttl = Ttl::from_secs(10).expect("ten seconds are a lifetime");
-        PublishSettings { ttl, on_missing: OnMissing::AskPublic, zones: None }
+        PublishSettings { ttl, on_missing: OnMissing::AskPublic, zones: vec!["all".to_owned()] }
     }
 }
 
@@ -56,9 +57,7 @@ pub fn plan(
     let mut puts = Vec::new();
     for publication in &desired.publications {
         let zone = &publication.zone;
-        let is_configured =
-            settings.zones.as_ref().is_none_or(|zones| zones.iter().any(|served| zone.is_within(served)));
-        if !is_configured || catalogue.is_private_link_zone(zone.borrow()).is_none() {
+        if !catalogue.selects(&settings.zones, zone.borrow()) {
             plan.not_served.push(publication.name.clone());
             continue;
         }
@@ -152,6 +151,30 @@ pub struct Conflict {
     pub rtype: RecordType,
     /// Each claim with its addresses, the one that is served outside all views first.
     pub claims: Vec<(Arc<Claim>, Vec<IpAddr>)>,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} private endpoints claim {} {}:", self.claims.len(), self.name, self.rtype)?;
+        for (index, (claim, addresses)) in self.claims.iter().enumerate() {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let separator = if index == 0 { "" } else { "," };
+            write!(out, "{separator} {} by {}", addresses.join(" "), claim.endpoint)?;
+        }
+        write!(out, "; clients outside their virtual networks are served the first")
+    }
+}
+
+/// The sources that have claims or withheld endpoints in a snapshot.
+pub fn sources_of(snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
+    let mut sources: BTreeSet<Arc<str>> =
+        snapshot.withheld_by_source().map(|(source, _)| source.clone()).collect();
+    for (_, _, _, claim) in claims(snapshot) {
+        if !sources.contains(&claim.source) {
+            sources.insert(claim.source.clone());
+        }
+    }
+    sources
 }
 
 /// All conflicts of a snapshot, in the order of names.
@@ -259,7 +282,7 @@ mod tests {
     fn only_configured_zones_are_published_into() {
         let desired =
             Desired { publications: vec![publication("/a", "x", [10, 0, 0, 1])], ..Desired::default() };
-        let zones = Some(vec!["privatelink.vaultcore.azure.net.".parse().unwrap()]);
+        let zones = vec!["vault".to_owned()];
         let settings = PublishSettings { zones, ..PublishSettings::default() };
         let refused = plan(&desired, &"dir".into(), &settings, &catalogue(), &Snapshot::default());
         assert_eq!((refused.added, refused.not_served.len()), (0, 1));

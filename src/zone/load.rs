@@ -11,13 +11,16 @@ use super::slot::Offer;
 use super::snapshot::Snapshot;
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
 
+/// The least lifetime and the data of a set's lines.
+type Lines<'f> = (Ttl, Vec<&'f [u8]>);
+
 /// The changes after which the zone's records of origin `File` are those of `file`, and no others.
 pub fn changes_of_file(
     file: &MasterFile,
     header: ZoneHeader,
     snapshot: &Snapshot,
 ) -> Result<Vec<Change>, ZoneError> {
-    let mut sets: HashMap<(&Name, RecordType), (Ttl, Vec<&[u8]>)> = HashMap::new();
+    let mut sets: HashMap<(&Name, RecordType), Lines<'_>> = HashMap::new();
     for entry in &file.entries {
         let (ttl, data) = sets.entry((&entry.owner, entry.rtype)).or_insert_with(|| (entry.ttl, Vec::new()));
         // RFC 2181 §5.2: a set has one lifetime.

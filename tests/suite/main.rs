@@ -1,4 +1,5 @@
 //! The one integration binary: what the parts do together.
 
 mod inventory;
+mod packets;
 mod zones;
