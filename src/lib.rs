@@ -22,3 +22,9 @@ pub mod respond;
 
 // Floor 5: sockets.
 pub mod listen;
+
+// Floor 6: the config file becomes the parts' settings.
+pub mod config;
+
+// Floor 7: from settings to a server that runs.
+pub mod daemon;

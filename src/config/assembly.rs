@@ -18,6 +18,7 @@ use super::words::{ClientRange, Domain, ListenAddress, SourceKind, Upstream};
 use super::{Config, PrivateLinkSettings, SyncSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
 use crate::dns::{Name, Ttl};
+use crate::forward::UpstreamAddress;
 use crate::privatelink::{Catalogue, Service, Template};
 use crate::sync::arm::ArmId;
 use crate::sync::directory;
@@ -452,7 +453,7 @@ impl Assembly<'_> {
             }
             rules.extend(self.rule(&key, rule, listen));
         }
-        forward::Settings { rules }
+        forward::Settings { rules, ..forward::Settings::default() }
     }
 
     fn rule(
@@ -485,7 +486,8 @@ impl Assembly<'_> {
 }
 
 /// Whether a query to `upstream` surely arrives at a socket bound to `own`.
-fn reaches(own: SocketAddr, upstream: SocketAddr) -> bool {
+fn reaches(own: SocketAddr, upstream: UpstreamAddress) -> bool {
+    let upstream = upstream.socket();
     let (own_ip, ip) = (own.ip().to_canonical(), upstream.ip().to_canonical());
     let by_wildcard = own_ip.is_unspecified() && ip.is_loopback() && own_ip.is_ipv4() == ip.is_ipv4();
     own.port() == upstream.port() && (own_ip == ip || by_wildcard)

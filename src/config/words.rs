@@ -7,11 +7,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::dns::Name;
+use crate::forward::{UpstreamAddress, UpstreamAddressError};
 use crate::telemetry::LogFormat;
 use crate::{answer, privatelink, zone};
-
-/// The port of DNS.
-const DNS_PORT: u16 = 53;
 
 /// `10.0.0.0/8`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +26,7 @@ pub(super) struct Domain(pub Name);
 
 /// `168.63.129.16`, `10.1.0.4:5353`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Upstream(pub SocketAddr);
+pub(super) struct Upstream(pub UpstreamAddress);
 
 /// What `on_missing` may be.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -109,23 +107,7 @@ impl FromStr for Upstream {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Upstream, String> {
-        if text.contains("://") {
-            return Err(format!(
-                "`{text}`: not available in this version: upstreams over TLS and HTTPS; \
-                 write an address, or an address and a port"
-            ));
-        }
-        let bare = text.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
-        let address = bare.or_else(|_| text.parse()).map_err(|_| {
-            format!("`{text}` is no address such as 168.63.129.16, 10.1.0.4:5353 or [fd00::4]:53")
-        })?;
-        if address.port() == 0 {
-            return Err(format!("`{text}`: nobody answers at port 0"));
-        }
-        if address.ip().is_unspecified() || address.ip().is_multicast() {
-            return Err(format!("`{text}` is no server's address"));
-        }
-        Ok(Upstream(address))
+        text.parse().map(Upstream).map_err(|error: UpstreamAddressError| error.to_string())
     }
 }
 

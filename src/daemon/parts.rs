@@ -14,8 +14,8 @@ use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::respond::{Responder, Serving};
 use crate::zone::{
-    Change, ChangeSet, CommitError, MasterFile, MasterFileError, NetworkError, Networks, Store,
-    Unjournaled, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
+    Change, ChangeSet, CommitError, MasterFile, MasterFileError, NetworkError, Networks, Store, Unjournaled,
+    ZoneError, ZoneHeader, ZoneKind, changes_of_file,
 };
 
 /// All that answers, without sockets.
@@ -90,8 +90,11 @@ fn load_zones(config: &Config, store: &Store) -> Result<(), LoadError> {
             files.push((zone, MasterFile::read(file, &zone.header.apex, folder)?));
         }
     }
-    let configured: BTreeSet<&Name> =
-        headers.iter().map(|header| &header.apex).chain(config.zones.iter().map(|zone| &zone.header.apex)).collect();
+    let configured: BTreeSet<&Name> = headers
+        .iter()
+        .map(|header| &header.apex)
+        .chain(config.zones.iter().map(|zone| &zone.header.apex))
+        .collect();
     let mut at_fault = None;
     let committed = store.commit_with(|old| {
         let mut changes = Vec::new();

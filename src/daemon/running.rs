@@ -115,10 +115,14 @@ impl Daemon {
         loop {
             let next_pass = tokio::time::sleep(self.config.sync.interval);
             tokio::select! {
-                _ = hangup.recv() => self.log(tokio::task::block_in_place(|| self.reload())),
+                _ = hangup.recv() => {
+                    let result = tokio::task::block_in_place(|| self.reload());
+                    self.log(result);
+                }
                 // What does not tell of changes (network file systems) is looked at all the same.
                 () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
-                    self.log(tokio::task::block_in_place(|| self.look()));
+                    let result = tokio::task::block_in_place(|| self.look());
+                    self.log(result);
                 }
                 () = &mut stop => break,
             }
@@ -195,7 +199,8 @@ fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
 fn fingerprint(path: &Path, config: &Config) -> Fingerprint {
     let inventories = config.sync.sources.iter();
     // A folder that cannot be read looks empty; reading it then tells what is wrong.
-    let inventories = inventories.flat_map(|source| crate::sync::directory::files_below(&source.path).unwrap_or_default());
+    let inventories =
+        inventories.flat_map(|source| crate::sync::directory::files_below(&source.path).unwrap_or_default());
     let files = std::iter::once(path.to_owned()).chain(config.files().map(Path::to_owned)).chain(inventories);
     files
         .map(|file| match std::fs::metadata(&file) {
