@@ -302,6 +302,7 @@ mod tests {
     use std::net;
     use std::time::Duration;
 
+    use super::super::batch::{Batch, Wait};
     use super::super::echo::*;
     use super::*;
 
@@ -391,6 +392,27 @@ mod tests {
         assert_eq!((bound.udp.len(), bound.tcp.len()), (6, 2));
     }
 
+    #[test]
+    fn a_retired_socket_is_given_nothing_new_and_keeps_what_it_has() {
+        let bound = bind(&Settings { workers: 3, ..settings(&["0.0.0.0:0"]) }).unwrap();
+        let mut server = bound.addresses()[0];
+        server.set_ip(net::Ipv4Addr::LOCALHOST.into());
+        let mut batch = Batch::new();
+        let mut received = |socket: &UdpSocket| batch.receive(&socket.socket, Wait::No).unwrap_or(0);
+        let send_from_60_ports = || {
+            for _ in 0..60 {
+                net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"question", server).unwrap();
+            }
+        };
+        send_from_60_ports();
+        bound.udp[1].retire().unwrap();
+        let before: Vec<_> = bound.udp.iter().map(|socket| received(socket)).collect();
+        assert!(before.iter().sum::<usize>() == 60 && before[1] > 0, "{before:?}");
+        send_from_60_ports();
+        let after: Vec<_> = bound.udp.iter().map(|socket| received(socket)).collect();
+        assert!(after.iter().sum::<usize>() == 60 && after[1] == 0, "{after:?}");
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_reload_keeps_the_ports_of_addresses_that_stay_and_frees_the_others() {
         let (_, first) = listen(&settings(&["127.0.0.1:0", "127.0.0.2:0"]));
@@ -415,8 +437,8 @@ mod tests {
     async fn a_reload_that_fails_leaves_the_listeners_as_they_are() {
         let (_, listening) = listen(&settings(&["127.0.0.1:0"]));
         let server = listening.addresses()[0];
-        let other = net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let _holder = net::TcpListener::bind(other).unwrap();
+        let holder = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = holder.local_addr().unwrap();
         listening.rebind(&settings(&["127.0.0.1:0", &other.to_string()])).unwrap_err();
         drop(listening.rebind(&settings(&["127.0.0.1:0"])).unwrap());
         let client = udp_client(server).await;
