@@ -5,11 +5,7 @@
 
 // Floor 1: words.
 pub mod dns;
-pub mod telemetry;
-
-// Floor 2: nouns, what the server holds.
-pub mod cache;
-pub mod privatelink;
+pub mod forward;
 pub mod zone;
 
 // Floor 3: verbs, what the server does.
