@@ -10,9 +10,6 @@ use crate::dns::Name;
 use crate::telemetry::LogFormat;
 use crate::{answer, privatelink, zone};
 
-/// The port of DNS.
-const DNS_PORT: u16 = 53;
-
 /// `10.0.0.0/8`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ClientRange(pub IpNet);
@@ -25,10 +22,6 @@ pub(super) struct ListenAddress(pub SocketAddr);
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Domain(pub Name);
-
-/// `168.63.129.16`, `10.1.0.4:5353`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Upstream(pub SocketAddr);
 
 /// What `on_missing` may be.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -102,30 +95,6 @@ impl TryFrom<String> for Domain {
             return Err("a name is empty; the root is written as \".\"".to_owned());
         }
         text.parse().map(Domain).map_err(|error| format!("`{text}` is no name: {error}"))
-    }
-}
-
-impl FromStr for Upstream {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Upstream, String> {
-        if text.contains("://") {
-            return Err(format!(
-                "`{text}`: not available in this version: upstreams over TLS and HTTPS; \
-                 write an address, or an address and a port"
-            ));
-        }
-        let bare = text.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
-        let address = bare.or_else(|_| text.parse()).map_err(|_| {
-            format!("`{text}` is no address such as 168.63.129.16, 10.1.0.4:5353 or [fd00::4]:53")
-        })?;
-        if address.port() == 0 {
-            return Err(format!("`{text}`: nobody answers at port 0"));
-        }
-        if address.ip().is_unspecified() || address.ip().is_multicast() {
-            return Err(format!("`{text}` is no server's address"));
-        }
-        Ok(Upstream(address))
     }
 }
 
