@@ -11,11 +11,11 @@ use crate::answer::{self, Rules};
 use crate::cache::Cache;
 use crate::config::{Config, ZoneSettings};
 use crate::dns::Name;
-use crate::forward::{Forwarder, ForwardError};
+use crate::forward::Forwarder;
 use crate::respond::{Responder, Serving};
 use crate::zone::{
-    Change, ChangeSet, CommitError, MasterFile, MasterFileError, NetworkError, Networks, Store,
-    Unjournaled, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
+    Change, ChangeSet, CommitError, MasterFile, MasterFileError, NetworkError, Networks, Store, Unjournaled,
+    ZoneError, ZoneHeader, ZoneKind, changes_of_file,
 };
 
 /// All that answers, without sockets.
@@ -36,8 +36,6 @@ pub enum LoadError {
     Zone { file: String, cause: ZoneError },
     #[error(transparent)]
     Commit(#[from] CommitError),
-    #[error(transparent)]
-    Forward(#[from] ForwardError),
 }
 
 impl Parts {
@@ -48,7 +46,7 @@ impl Parts {
         let mut sources = Sources::new(config);
         sources.pass(&store)?;
         let cache = Arc::new(Cache::new(config.cache.clone()));
-        let serving = serving(config, cache)?;
+        let serving = serving(config, cache);
         let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
         Ok(Parts { store, responder, sources })
     }
@@ -61,7 +59,7 @@ impl Parts {
             true => Arc::clone(&self.responder.serving().cache),
             false => Arc::new(Cache::new(new.cache.clone())),
         };
-        let serving = serving(new, cache)?;
+        let serving = serving(new, cache);
         load_zones(new, &self.store)?;
         self.responder.replace(serving);
         self.sources.configure(new);
@@ -70,15 +68,15 @@ impl Parts {
     }
 }
 
-fn serving(config: &Config, cache: Arc<Cache>) -> Result<Serving, LoadError> {
+fn serving(config: &Config, cache: Arc<Cache>) -> Serving {
     let rules = Rules::new(answer::Settings {
         access: config.access.clone(),
         public_names: config.private_link.public_names,
         forwarded: config.forward.rules.iter().map(|rule| rule.domain.clone()).collect(),
         catalogue: Arc::clone(&config.private_link.catalogue),
     });
-    let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache))?;
-    Ok(Serving { rules, cache, forwarder })
+    let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
+    Serving { rules, cache, forwarder }
 }
 
 /// Commits networks, private-link zones and zone files as one change; re-reads every file.
@@ -92,8 +90,11 @@ fn load_zones(config: &Config, store: &Store) -> Result<(), LoadError> {
             files.push((zone, MasterFile::read(file, &zone.header.apex, folder)?));
         }
     }
-    let configured: BTreeSet<&Name> =
-        headers.iter().map(|header| &header.apex).chain(config.zones.iter().map(|zone| &zone.header.apex)).collect();
+    let configured: BTreeSet<&Name> = headers
+        .iter()
+        .map(|header| &header.apex)
+        .chain(config.zones.iter().map(|zone| &zone.header.apex))
+        .collect();
     let mut at_fault = None;
     let committed = store.commit_with(|old| {
         let mut changes = Vec::new();

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::parts::{LoadError, Parts};
 use super::watch::{Depth, Watch};
 use crate::config::{Config, ConfigErrors};
-use crate::listen::{self, BindError, Bound, Listening, Sharing};
+use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
@@ -66,16 +67,16 @@ impl Daemon {
     /// Loads, binds and serves; call it inside a runtime.
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         // Sockets first: who cannot have its port should not read a million records to learn that.
-        let bound = Bound::bind(&config.listen, Sharing::Exclusive)?;
+        let bound = listen::bind(&config.listen)?;
         let parts = Parts::load(&config)?;
-        let listening = bound.run(Arc::clone(&parts.responder));
+        let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
         let seen = fingerprint(path, &config);
         let watch = Watch::new(&folders(path, &config));
         Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
     }
 
     /// Where the server listens.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> &[SocketAddr] {
         self.listening.addresses()
     }
 
@@ -114,10 +115,14 @@ impl Daemon {
         loop {
             let next_pass = tokio::time::sleep(self.config.sync.interval);
             tokio::select! {
-                _ = hangup.recv() => self.log(tokio::task::block_in_place(|| self.reload())),
+                _ = hangup.recv() => {
+                    let result = tokio::task::block_in_place(|| self.reload());
+                    self.log(result);
+                }
                 // What does not tell of changes (network file systems) is looked at all the same.
                 () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
-                    self.log(tokio::task::block_in_place(|| self.look()));
+                    let result = tokio::task::block_in_place(|| self.look());
+                    self.log(result);
                 }
                 () = &mut stop => break,
             }
@@ -129,7 +134,10 @@ impl Daemon {
 
     /// Answers what has arrived, and stops.
     pub async fn stop(self) {
-        self.listening.drain(DRAIN_PATIENCE).await;
+        let drained = self.listening.drain(DRAIN_PATIENCE).await;
+        if drained.unfinished > 0 {
+            warn!(unfinished = drained.unfinished, "Stopped with {} requests unfinished", drained.unfinished);
+        }
     }
 
     /// Reloads if a file changed.
@@ -148,12 +156,12 @@ impl Daemon {
         let config = Config::load(&self.path)?;
         let rebound = match config.listen == self.config.listen {
             true => None,
-            false => Some(Bound::bind(&config.listen, Sharing::Shared)?),
+            false => Some(self.listening.rebind(&config.listen)?),
         };
         self.parts.reload(&self.config, &config)?;
         if let Some(bound) = rebound {
             // The new listeners answer before the old ones close: no query is lost.
-            let new = bound.run(Arc::clone(&self.parts.responder));
+            let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;
             let old = std::mem::replace(&mut self.listening, new);
             tokio::spawn(old.drain(DRAIN_PATIENCE));
         }
@@ -191,7 +199,8 @@ fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
 fn fingerprint(path: &Path, config: &Config) -> Fingerprint {
     let inventories = config.sync.sources.iter();
     // A folder that cannot be read looks empty; reading it then tells what is wrong.
-    let inventories = inventories.flat_map(|source| crate::sync::directory::files_below(&source.path).unwrap_or_default());
+    let inventories =
+        inventories.flat_map(|source| crate::sync::directory::files_below(&source.path).unwrap_or_default());
     let files = std::iter::once(path.to_owned()).chain(config.files().map(Path::to_owned)).chain(inventories);
     files
         .map(|file| match std::fs::metadata(&file) {

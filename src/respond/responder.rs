@@ -14,7 +14,9 @@ use super::complete::{Asked, complete, complete_error};
 use super::cookie::Cookies;
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, UpstreamReply};
-use crate::dns::{ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable};
+use crate::dns::{
+    ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable,
+};
 use crate::forward::{self, Forwarder};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store};
@@ -155,7 +157,12 @@ impl Responder {
     }
 
     /// What upstream says to the chase's current name, from the cache or by asking.
-    pub(super) async fn relayed(&self, serving: &Serving, chase: &mut Chase<'_>, query: &Query<'_>) -> Relayed {
+    pub(super) async fn relayed(
+        &self,
+        serving: &Serving,
+        chase: &mut Chase<'_>,
+        query: &Query<'_>,
+    ) -> Relayed {
         if let Some(relayed) = self.from_cache(serving, chase, query, Instant::now()) {
             return relayed;
         }
@@ -163,8 +170,8 @@ impl Responder {
         let outcome = serving.forwarder.ask(question, query.flags).await;
         let freshness = match outcome.freshness {
             forward::Freshness::Fresh => Freshness::Fresh,
-            forward::Freshness::Stale { why } => {
-                chase.add_error(stale_error(&outcome.reply, why));
+            forward::Freshness::Stale(why) => {
+                chase.add_error(why);
                 Freshness::Stale
             }
         };
@@ -239,10 +246,8 @@ impl Responder {
             }
             _ => {}
         }
-        let flags = QueryFlags {
-            dnssec_ok: request.dnssec_ok(),
-            checking_disabled: request.flags.has(Flags::CD),
-        };
+        let flags =
+            QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.flags.has(Flags::CD) };
         Ok(Query { asked, name: request.name, rtype: request.rtype, flags })
     }
 
