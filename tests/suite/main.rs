@@ -1,3 +1,5 @@
 //! The one integration binary: what the parts do together.
 
+mod answers;
 mod inventory;
+mod support;
