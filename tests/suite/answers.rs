@@ -291,7 +291,7 @@ impl Play {
         Ok(())
     }
 
-    /// `reply NAME TYPE RCODE|nothing [ad] [of RULE]`, sections in the block.
+    /// `reply NAME TYPE RCODE|nothing|loops [ad] [of RULE]`, sections in the block.
     fn reply(&mut self, rest: &str, block: &[(usize, String)]) -> Result<(), String> {
         let (rest, rule) = rest.split_once(" of ").map_or((rest, "."), |(rest, rule)| (rest, rule.trim()));
         let mut words = rest.split_whitespace();
@@ -300,6 +300,8 @@ impl Play {
         let rtype = if rtype == "*" { None } else { Some(record_type(rtype)?) };
         let says = if says == "nothing" {
             Says::Nothing
+        } else if says == "loops" {
+            Says::WhatWeSay
         } else {
             let mut told = Told::new(rcode(says)?);
             told.authenticated = words.any(|word| word == "ad");

@@ -1,9 +1,11 @@
 //! Upstreams that say what they are told: as a recursive server that holds some records, or reply by reply.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, Weak};
 
 use privatelink_dns::dns::{Flags, Name, NameBuf, NameRef, Rcode, Record, RecordType, Request, rdata};
+use privatelink_dns::respond::{Client, Responder, Transport};
 
 use super::message::{Line, word};
 
@@ -21,6 +23,8 @@ struct State {
     down: Vec<String>,
     asked: Vec<String>,
     shouts: bool,
+    /// Where a loop leads.
+    responder: Weak<Responder>,
 }
 
 /// One reply in full.
@@ -37,6 +41,8 @@ pub struct Scripted {
 #[derive(Clone)]
 pub enum Says {
     Nothing,
+    /// What we say ourselves, when it asks us.
+    WhatWeSay,
     This(Told),
 }
 
@@ -93,30 +99,47 @@ impl Upstreams {
         self.0.lock().unwrap().shouts = true;
     }
 
+    /// The server that an upstream asks which leads back to it.
+    pub fn lead_back_to(&self, responder: &Arc<Responder>) {
+        self.0.lock().unwrap().responder = Arc::downgrade(responder);
+    }
+
     /// What was asked since this was last called, as `name TYPE`, with ` of rule` but for the default one.
     pub fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }
 
     /// The reply to a query; `None`: none comes.
-    pub fn answer(&self, rule: &str, query: &[u8]) -> Option<Vec<u8>> {
+    pub async fn answer(&self, rule: &str, query: &[u8]) -> Option<Vec<u8>> {
         let request = Request::read(query).ok().expect("what we send upstream is a query");
+        let responder = match self.says(rule, &request) {
+            Says::Nothing => return None,
+            Says::This(told) => return Some(write(&request, &told, self.0.lock().unwrap().shouts)),
+            Says::WhatWeSay => self.0.lock().unwrap().responder.upgrade()?,
+        };
+        let address = SocketAddr::new(IpAddr::from([10, 0, 0, 53]), 53);
+        let client = Client { address, local: None, transport: Transport::Udp };
+        responder.answer(query.to_vec(), client).await
+    }
+
+    fn says(&self, rule: &str, request: &Request<'_>) -> Says {
         let mut state = self.0.lock().unwrap();
         let of = if rule == "." { String::new() } else { format!(" of {rule}") };
         state.asked.push(format!("{} {}{of}", request.name, request.rtype));
         if state.down.iter().any(|down| down == rule) {
-            return None;
+            return Says::Nothing;
         }
         let name = request.name.to_name();
         let scripted = state.scripted.iter().rev().find(|reply| {
             reply.rule == rule && reply.name == name && reply.rtype.is_none_or(|rtype| rtype == request.rtype)
         });
-        let told = match scripted.map(|scripted| &scripted.says) {
-            Some(Says::Nothing) => return None,
-            Some(Says::This(told)) => told.clone(),
-            None => resolve(state.records.get(rule).map_or(&[], Vec::as_slice), name, &request),
-        };
-        Some(write(&request, &told, state.shouts))
+        match scripted {
+            Some(scripted) => scripted.says.clone(),
+            None => {
+                let records = state.records.get(rule).map_or(&[][..], Vec::as_slice);
+                Says::This(resolve(records, name, request))
+            }
+        }
     }
 }
 

@@ -56,6 +56,7 @@ impl World {
         });
         let serving = Serving { rules, cache, forwarder };
         let responder = Arc::new(Responder::new(store.clone(), serving, [7; 16]));
+        upstreams.lead_back_to(&responder);
         let world = World { store, upstreams, responder, withheld: Vec::new() };
         world.commit(vec![Change::SetNetworks(networks.into())]);
         world
