@@ -14,4 +14,17 @@ pub mod zone;
 
 // Floor 3: verbs, what the server does.
 pub mod answer;
+pub mod forward;
 pub mod sync;
+
+// Floor 4: one request from bytes to bytes.
+pub mod respond;
+
+// Floor 5: sockets.
+pub mod listen;
+
+// Floor 6: the config file becomes the parts' settings.
+pub mod config;
+
+// Floor 7: from settings to a server that runs.
+pub mod daemon;

@@ -1,5 +1,11 @@
 //! What upstreams said, kept for as long as they allow. Floor 2.
 
+mod counters;
+mod entry;
+mod key;
+mod store;
 mod upstream_reply;
 
+pub use counters::Counters;
+pub use store::{Cache, Hit, Listed, Lookup, Settings};
 pub use upstream_reply::{CHAIN_MAX, End, NotAReply, UpstreamReply};

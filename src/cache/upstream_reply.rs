@@ -62,7 +62,7 @@ impl UpstreamReply {
                 break End::Continues(current.clone());
             }
             if question.rtype != RecordType::CNAME
-                && let Some(target) = chain.follow(&current)?
+                && let Some(target) = chain.follow(&current, &speaks_for)?
             {
                 aliases += 1;
                 let seen = chain.kept.iter().any(|record| record.owner == target);
@@ -162,11 +162,19 @@ struct Chain<'m> {
 
 impl Chain<'_> {
     /// Keeps the alias at `owner`; answers its target.
-    fn follow(&mut self, owner: &Name) -> Result<Option<Name>, NotAReply> {
+    fn follow(
+        &mut self,
+        owner: &Name,
+        speaks_for: &impl Fn(NameRef<'_>) -> bool,
+    ) -> Result<Option<Name>, NotAReply> {
         let answer = &self.message.answer;
         let alias = answer.iter().find(|record| record.rtype == RecordType::CNAME && record.owner == *owner);
         let dname = answer.iter().find(|record| {
-            record.rtype == RecordType::DNAME && record.owner != *owner && owner.is_within(&record.owner)
+            // Its owner lies above the question and may lie outside of what upstream speaks for.
+            record.rtype == RecordType::DNAME
+                && record.owner != *owner
+                && owner.is_within(&record.owner)
+                && speaks_for(record.owner())
         });
         if let Some(dname) = dname {
             self.keep(dname);
@@ -248,7 +256,10 @@ mod tests {
             cookie: None,
         };
         let secret: Name = "secret.".parse().unwrap();
-        UpstreamReply::from_message(message, &question, |name| !name.is_within(secret.borrow()))
+        let top: Name = "top.".parse().unwrap();
+        UpstreamReply::from_message(message, &question, |name| {
+            !name.is_within(secret.borrow()) && name != top.borrow()
+        })
     }
 
     #[test]
@@ -274,6 +285,13 @@ mod tests {
         assert_eq!(cut.answer.len(), 1);
         let negative = reply(Rcode::NXDOMAIN, "a.x. A", &[], &["secret. 60 SOA a. b. 1 1 1 1 1"]).unwrap();
         assert!(negative.soa().is_none());
+    }
+
+    #[test]
+    fn a_dname_above_what_upstream_speaks_for_is_left_out() {
+        let answer = ["top. 60 DNAME evil.", "a.x.top. 60 A 10.0.0.1"];
+        let kept = reply(Rcode::NOERROR, "a.x.top. A", &answer, &[]).unwrap();
+        assert_eq!((kept.end, kept.answer.len()), (End::Data, 1));
     }
 
     #[test]

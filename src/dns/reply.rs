@@ -158,12 +158,14 @@ impl<'b> ReplyWriter<'b> {
     /// Writes a name (any case, uncompressed wire form), its longest known suffix as a pointer.
     fn name(&mut self, wire: &[u8]) -> Result<(), Full> {
         let mut rest = wire;
+        // A label of this very name is no target: what stands behind it is not written yet.
+        let known = self.names_used;
         loop {
             let length = usize::from(rest[0]);
             if length == 0 {
                 return self.put(&[0]);
             }
-            if let Some(offset) = self.find(rest) {
+            if let Some(offset) = self.find(rest, known) {
                 return self.put(&(0xC000 | offset).to_be_bytes());
             }
             self.remember(self.length);
@@ -172,8 +174,8 @@ impl<'b> ReplyWriter<'b> {
         }
     }
 
-    fn find(&self, wire: &[u8]) -> Option<u16> {
-        self.names[..self.names_used].iter().copied().find(|offset| self.is_at(usize::from(*offset), wire))
+    fn find(&self, wire: &[u8], known: usize) -> Option<u16> {
+        self.names[..known].iter().copied().find(|offset| self.is_at(usize::from(*offset), wire))
     }
 
     /// Whether the name at `offset` of the reply is `wire`, whatever the case.
@@ -248,6 +250,15 @@ mod tests {
         // Owner 2, fixed 10, then "app" 4 + "link" 5 + pointer 2.
         assert_eq!(&buffer[26..28], b"\xc0\x0c");
         assert_eq!(u16::from_be_bytes([buffer[36], buffer[37]]), 11);
+    }
+
+    #[test]
+    fn a_name_does_not_point_to_itself() {
+        let mut buffer = [0; 512];
+        let mut writer = ReplyWriter::new(&mut buffer, 512, QUESTION).unwrap();
+        writer.record(Section::Answer, name("a.a.").borrow(), RecordType::A, 1, &[10, 0, 0, 4]).unwrap();
+        let length = writer.finish(7, Flags::QR, Rcode::NOERROR, None);
+        assert_eq!(Message::read(&buffer[..length]).unwrap().answer[0].to_string(), "a.a. 1 A 10.0.0.4");
     }
 
     #[test]

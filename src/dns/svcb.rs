@@ -147,8 +147,9 @@ pub(super) fn write(mut data: &[u8], out: &mut String) -> Option<()> {
 }
 
 fn write_value(key: u16, value: &[u8], out: &mut String) -> Option<()> {
-    let words =
-        |size: usize| (!value.is_empty() && value.len() % size == 0).then(|| value.chunks_exact(size));
+    let words = |size: usize| {
+        (!value.is_empty() && value.len().is_multiple_of(size)).then(|| value.chunks_exact(size))
+    };
     let list: Vec<String> = match key {
         0 => words(2)?.map(|bytes| key_text(u16::from_be_bytes([bytes[0], bytes[1]]))).collect(),
         1 => {

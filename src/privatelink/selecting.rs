@@ -7,7 +7,7 @@ use super::data::Status;
 use super::geo::Region;
 use super::nearest::nearest;
 use super::template::{Bindings, Template};
-use crate::dns::Name;
+use crate::dns::{Name, NameRef};
 
 /// Every current zone.
 const ALL: &str = "all";
@@ -31,6 +31,21 @@ impl Catalogue {
             names.extend(zones.into_iter().flat_map(|zone| fill(&zone.template, &regions)));
         }
         Ok(names.into_iter().collect())
+    }
+
+    /// Whether `selectors` name the zone `apex`, in whatever region; `all` names every private-link zone.
+    pub fn selects(&self, selectors: &[String], apex: NameRef<'_>) -> bool {
+        let is_named = |zone: &Zone| {
+            zone.template.match_suffix(apex, &mut Bindings::default()).is_some_and(<[u8]>::is_empty)
+        };
+        self.is_private_link_zone(apex).is_some()
+            && selectors.iter().any(|selector| match self.concrete_zone(selector) {
+                Some(zone) => zone.borrow() == apex,
+                None => {
+                    selector.eq_ignore_ascii_case(ALL)
+                        || self.select(selector).iter().any(|zone| is_named(zone))
+                }
+            })
     }
 
     fn region(&self, region: &str) -> Result<&Region, CatalogueError> {
@@ -101,6 +116,19 @@ fn fill(template: &Template, regions: &[&Region]) -> Vec<Name> {
 mod tests {
     use super::*;
     use crate::privatelink::Cloud;
+
+    #[test]
+    fn a_selector_names_its_zones_in_every_region() {
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        let selects = |selector: &str, zone: &str| {
+            catalogue.selects(&[selector.to_owned()], zone.parse::<Name>().unwrap().borrow())
+        };
+        assert!(selects("cluster", "privatelink.eastus.kusto.windows.net"));
+        assert!(selects("all", "privatelink.eastus.kusto.windows.net"));
+        assert!(selects("privatelink.blob.core.windows.net", "privatelink.blob.core.windows.net"));
+        assert!(!selects("blob", "privatelink.vaultcore.azure.net"));
+        assert!(!selects("all", "bank.example"));
+    }
 
     fn zones_in(cloud: Cloud, selectors: &[&str], regions: &[&str]) -> Result<Vec<String>, String> {
         let strings = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();

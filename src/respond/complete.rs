@@ -41,7 +41,8 @@ impl<'m> Asked<'m> {
             dnssec_ok: edns.dnssec_ok,
             cookie: self.cookie,
             extended_errors,
-            keepalive_100ms: (edns.keepalive && client.transport == Transport::Tcp).then_some(TCP_KEEPALIVE_100MS),
+            keepalive_100ms: (edns.keepalive && client.transport == Transport::Tcp)
+                .then_some(TCP_KEEPALIVE_100MS),
             padded_to: None,
         })
     }
@@ -72,7 +73,12 @@ pub(super) fn complete_error(
 }
 
 /// The reply that a finished chase makes; answers its length, or `None` when it does not fit the buffer.
-pub(super) fn complete(asked: &Asked<'_>, client: Client, chase: &Chase<'_>, buffer: &mut [u8]) -> Option<usize> {
+pub(super) fn complete(
+    asked: &Asked<'_>,
+    client: Client,
+    chase: &Chase<'_>,
+    buffer: &mut [u8],
+) -> Option<usize> {
     let edns = asked.reply_edns(client, chase.errors());
     let mut writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
     writer.reserve(edns.as_ref());
@@ -107,11 +113,19 @@ impl Sections<'_, '_, '_, '_> {
         let chase = self.chase;
         for part in chase.parts() {
             match part {
-                Part::Local { owner, offer, .. } => self.set(Section::Answer, chase.name(*owner), &offer.set)?,
+                Part::Local { owner, offer, .. } => {
+                    self.set(Section::Answer, chase.name(*owner), &offer.set)?
+                }
                 Part::Dname { owner, offer, .. } => self.set(Section::Answer, owner.borrow(), &offer.set)?,
                 Part::Alias { owner, ttl_secs } => {
                     let target = chase.name(owner + 1).as_wire();
-                    self.writer.record(Section::Answer, chase.name(*owner), RecordType::CNAME, *ttl_secs, target)?;
+                    self.writer.record(
+                        Section::Answer,
+                        chase.name(*owner),
+                        RecordType::CNAME,
+                        *ttl_secs,
+                        target,
+                    )?;
                 }
                 Part::Upstream { relayed, records } => {
                     for record in &relayed.reply.answer[records.clone()] {
@@ -123,9 +137,11 @@ impl Sections<'_, '_, '_, '_> {
         match chase.authority() {
             Authority::Nothing => Ok(()),
             Authority::Soa(zone) => self.soa(zone),
-            Authority::Upstream(relayed) => {
-                relayed.reply.authority.iter().try_for_each(|record| self.relayed(Section::Authority, relayed, record))
-            }
+            Authority::Upstream(relayed) => relayed
+                .reply
+                .authority
+                .iter()
+                .try_for_each(|record| self.relayed(Section::Authority, relayed, record)),
             Authority::Delegation { cut, servers, zone } => {
                 self.set(Section::Authority, cut.borrow(), &servers.set)?;
                 self.glue(servers, zone, chase.view())
@@ -159,7 +175,12 @@ impl Sections<'_, '_, '_, '_> {
         Ok(())
     }
 
-    fn relayed(&mut self, section: Section, relayed: &Relayed, record: &crate::dns::Record) -> Result<(), Full> {
+    fn relayed(
+        &mut self,
+        section: Section,
+        relayed: &Relayed,
+        record: &crate::dns::Record,
+    ) -> Result<(), Full> {
         let is_proof = matches!(record.rtype, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3);
         let asked_for = self.dnssec_ok || self.rtype == record.rtype || self.rtype == RecordType::ANY;
         if is_proof && !asked_for {

@@ -43,8 +43,9 @@ mod tests {
     fn the_cookie_is_that_of_rfc_9018_appendix_a() {
         let secret = 0xe5e9_73e5_a6b2_a43f_48e7_dc84_9e37_bfcf_u128.to_be_bytes();
         let client_cookie = 0x2464_c4ab_cf10_c957_u64.to_be_bytes();
-        let cookie =
-            Cookies::new(secret).reply(&client_cookie, "198.51.100.100".parse().unwrap(), 1_559_731_985).unwrap();
+        let cookie = Cookies::new(secret)
+            .reply(&client_cookie, "198.51.100.100".parse().unwrap(), 1_559_731_985)
+            .unwrap();
         let expected = 0x0100_0000_5cf7_9f11_1f81_30c3_eee2_9480_u128.to_be_bytes();
         assert_eq!(cookie[8..], expected);
     }

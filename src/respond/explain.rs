@@ -22,8 +22,7 @@ impl Responder {
     pub async fn explain(self: Arc<Self>, name: &Name, rtype: RecordType, client: IpAddr) -> Explanation {
         let (snapshot, serving) = (self.store().snapshot(), self.serving());
         let message = own_question(name, rtype);
-        let client =
-            Client { address: SocketAddr::new(client, 0), local: None, transport: Transport::Tcp };
+        let client = Client { address: SocketAddr::new(client, 0), local: None, transport: Transport::Tcp };
         let mut steps = Vec::new();
         let view = snapshot.networks().view_of(client.address.ip());
         steps.push(match snapshot.networks().name(view) {
@@ -31,7 +30,10 @@ impl Responder {
             None => format!("view: {} belongs to no configured network", client.address.ip()),
         });
         let allowed = serving.rules.access().allows(client.address.ip());
-        steps.push(format!("access: {}", if allowed { "allowed" } else { "refused, client network not allowed" }));
+        steps.push(format!(
+            "access: {}",
+            if allowed { "allowed" } else { "refused, client network not allowed" }
+        ));
         let mut buffer = vec![0; reply_bytes(client.transport)];
         let query = match self.admit(&serving.rules, &message, client, &mut buffer) {
             Ok(query) => query,
@@ -48,12 +50,21 @@ impl Responder {
         while step == Step::Ask {
             let current = chase.current().to_name();
             let rule = serving.forwarder.rule_for(current.borrow());
-            chase.note(|| format!("rule: {current} is forwarded by {rule}"));
+            chase.note(|| match rule {
+                Some(rule) => {
+                    let upstreams: Vec<String> =
+                        rule.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();
+                    format!("rule: {current} is asked of {} by rule {}", upstreams.join(", "), rule.domain)
+                }
+                None => format!("rule: none forwards {current}"),
+            });
             let relayed = self.relayed(&serving, &mut chase, &query).await;
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());
-        steps.extend(chase.errors().iter().map(|error| format!("extended error {}: {}", error.code, error.text)));
+        steps.extend(
+            chase.errors().iter().map(|error| format!("extended error {}: {}", error.code, error.text)),
+        );
         let reply = complete(&query.asked, client, &chase, &mut buffer);
         Explanation { steps, reply: reply.and_then(|length| Message::read(&buffer[..length]).ok()) }
     }

@@ -1,5 +1,6 @@
 //! The responder: takes a message, finds its answer, writes the reply.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,8 +13,10 @@ use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error};
 use super::cookie::Cookies;
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
-use crate::cache::{Cache, Lookup};
-use crate::dns::{ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable};
+use crate::cache::{Cache, Lookup, UpstreamReply};
+use crate::dns::{
+    ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable,
+};
 use crate::forward::{self, Forwarder};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store};
@@ -112,7 +115,7 @@ impl Responder {
         let mut step = chase.run();
         let now = Instant::now();
         while step == Step::Ask {
-            match self.from_cache(&view.serving, &chase, &query, now) {
+            match self.from_cache(&view.serving, &mut chase, &query, now) {
                 Some(relayed) => step = chase.feed(relayed),
                 None => return Attempt::Wait,
             }
@@ -154,7 +157,12 @@ impl Responder {
     }
 
     /// What upstream says to the chase's current name, from the cache or by asking.
-    pub(super) async fn relayed(&self, serving: &Serving, chase: &mut Chase<'_>, query: &Query<'_>) -> Relayed {
+    pub(super) async fn relayed(
+        &self,
+        serving: &Serving,
+        chase: &mut Chase<'_>,
+        query: &Query<'_>,
+    ) -> Relayed {
         if let Some(relayed) = self.from_cache(serving, chase, query, Instant::now()) {
             return relayed;
         }
@@ -162,31 +170,36 @@ impl Responder {
         let outcome = serving.forwarder.ask(question, query.flags).await;
         let freshness = match outcome.freshness {
             forward::Freshness::Fresh => Freshness::Fresh,
-            forward::Freshness::Stale { why } => {
-                let code = if outcome.reply.rcode == Rcode::NXDOMAIN {
-                    ExtendedError::STALE_NXDOMAIN
-                } else {
-                    ExtendedError::STALE_ANSWER
-                };
-                chase.add_error(ExtendedError::new(code, why));
+            forward::Freshness::Stale(why) => {
+                chase.add_error(why);
                 Freshness::Stale
             }
         };
         Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness }
     }
 
-    fn from_cache(&self, serving: &Serving, chase: &Chase<'_>, query: &Query<'_>, now: Instant) -> Option<Relayed> {
-        match serving.cache.get(chase.current(), query.rtype, query.flags, now) {
-            Lookup::Fresh(hit) => {
-                if hit.wants_prefetch {
-                    let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-                    let _entered = self.runtime.enter();
-                    serving.forwarder.prefetch(question, query.flags);
-                }
-                Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness: Freshness::Fresh })
+    fn from_cache(
+        &self,
+        serving: &Serving,
+        chase: &mut Chase<'_>,
+        query: &Query<'_>,
+        now: Instant,
+    ) -> Option<Relayed> {
+        let (hit, freshness) = match serving.cache.get(chase.current(), query.rtype, query.flags, now) {
+            Lookup::Fresh(hit) => (hit, Freshness::Fresh),
+            // Upstream failed a moment ago and is not asked again yet (RFC 8767 §5).
+            Lookup::Stale { hit, recheck: false } => {
+                chase.add_error(stale_error(&hit.reply, "answered stale: upstream does not answer"));
+                (hit, Freshness::Stale)
             }
-            Lookup::Stale { .. } | Lookup::Miss => None,
+            Lookup::Stale { recheck: true, .. } | Lookup::Miss => return None,
+        };
+        if hit.wants_prefetch {
+            let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+            let _entered = self.runtime.enter();
+            serving.forwarder.prefetch(question, query.flags);
         }
+        Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness })
     }
 
     /// Reads a message and turns away what cannot or may not be answered; a reply to it is then in the buffer.
@@ -233,10 +246,8 @@ impl Responder {
             }
             _ => {}
         }
-        let flags = QueryFlags {
-            dnssec_ok: request.dnssec_ok(),
-            checking_disabled: request.flags.has(Flags::CD),
-        };
+        let flags =
+            QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.flags.has(Flags::CD) };
         Ok(Query { asked, name: request.name, rtype: request.rtype, flags })
     }
 
@@ -245,6 +256,15 @@ impl Responder {
         // RFC 9018 §4.3: the time is taken modulo 2^32.
         self.cookies.reply(request?, client, now_secs as u32)
     }
+}
+
+/// RFC 8914 §4.4, §4.20.
+fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> ExtendedError {
+    let code = match reply.rcode {
+        Rcode::NXDOMAIN => ExtendedError::STALE_NXDOMAIN,
+        _ => ExtendedError::STALE_ANSWER,
+    };
+    ExtendedError::new(code, why)
 }
 
 /// A query that is answered.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::dns::{Name, NameRef};
+use crate::dns::Name;
+use crate::privatelink::{Catalogue, Hint, Place};
 use crate::zone::Claim;
 
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Inventory, Knowledge, Warning};
@@ -53,21 +54,10 @@ pub struct Unplaced {
     pub resource: Option<Arc<str>>,
 }
 
-/// Knows the private zone and the private name of a public name.
-pub trait Placing {
-    /// Zone and whole private name; `None` for a name that no private-link zone takes.
-    fn place(
-        &self,
-        fqdn: NameRef<'_>,
-        resource_type: Option<&str>,
-        group_id: Option<&str>,
-    ) -> Option<(Name, Name)>;
-}
-
 /// What an inventory wants published; `since_secs` tells for an endpoint's id when its claim was first seen.
 pub fn desired(
     inventory: &Inventory,
-    catalogue: &impl Placing,
+    catalogue: &Catalogue,
     source: &Arc<str>,
     since_secs: impl Fn(&Arc<str>) -> u64,
 ) -> Desired {
@@ -101,6 +91,19 @@ fn claim(endpoint: &Endpoint, source: &Arc<str>, since_secs: u64) -> Claim {
     }
 }
 
+/// What helps to place a name: the group that its address is of or, when that is not told, the endpoint's only one.
+fn hint<'a>(endpoint: &'a Endpoint, name: &'a EndpointName, beside: &'a [Name]) -> Hint<'a> {
+    let only = match endpoint.group_ids.as_slice() {
+        [only] => Some(&**only),
+        _ => None,
+    };
+    Hint {
+        resource_type: endpoint.resource_type.as_deref(),
+        group_id: name.group_id.as_deref().or(only),
+        beside,
+    }
+}
+
 /// An endpoint's records by private name.
 #[derive(Default)]
 struct Records(BTreeMap<Name, Record>);
@@ -120,7 +123,7 @@ enum Author {
 }
 
 impl Records {
-    fn of(endpoint: &Endpoint, catalogue: &impl Placing, desired: &mut Desired) -> Records {
+    fn of(endpoint: &Endpoint, catalogue: &Catalogue, desired: &mut Desired) -> Records {
         let mut records = Records::default();
         let (grouped, listed): (Vec<_>, Vec<_>) = endpoint.names.iter().partition(|name| name.zone.is_some());
         for name in grouped {
@@ -128,8 +131,10 @@ impl Records {
                 records.add(zone.clone(), name.fqdn.clone(), name, Author::ZoneGroup);
             }
         }
+        let beside: Vec<Name> = endpoint.names.iter().map(|name| name.fqdn.clone()).collect();
         for name in listed {
-            records.place(endpoint, name, catalogue, desired);
+            let hint = hint(endpoint, name, &beside);
+            records.place(endpoint, name, catalogue.place(name.fqdn.borrow(), hint), desired);
         }
         records
     }
@@ -139,15 +144,10 @@ impl Records {
         &mut self,
         endpoint: &Endpoint,
         name: &EndpointName,
-        catalogue: &impl Placing,
+        place: Option<Place>,
         desired: &mut Desired,
     ) {
-        let group_id = name.group_id.as_deref().or(match endpoint.group_ids.as_slice() {
-            [only] => Some(&**only),
-            _ => None,
-        });
-        let place = catalogue.place(name.fqdn.borrow(), endpoint.resource_type.as_deref(), group_id);
-        let Some((zone, private)) = place else {
+        let Some(Place { zone, record: private }) = place else {
             if !self.group_has(name, None) && endpoint.state == ConnectionState::Approved {
                 desired.unplaced.push(Unplaced {
                     fqdn: name.fqdn.clone(),
@@ -235,20 +235,7 @@ fn same_addresses(mine: &[IpAddr], theirs: &[IpAddr]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Knows `blob` and `queue`, and folds `cert.` names as Azure ML does.
-    struct Double;
-
-    impl Placing for Double {
-        fn place(&self, fqdn: NameRef<'_>, _: Option<&str>, group_id: Option<&str>) -> Option<(Name, Name)> {
-            assert_eq!(group_id, Some("AzureBackup"));
-            let public = ["blob.core.windows.net", "queue.core.windows.net"].into_iter().map(name);
-            let public = public.into_iter().find(|public| fqdn.is_within(public.borrow()))?;
-            let zone = name(&format!("privatelink.{public}"));
-            let name = format!("{}.{zone}", fqdn.relative_to(public.borrow()));
-            Some((zone, name.parse().unwrap()))
-        }
-    }
+    use crate::privatelink::Cloud;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -280,7 +267,12 @@ mod tests {
     }
 
     fn desired_of(endpoints: Vec<Endpoint>) -> Desired {
-        desired(&Inventory::new(endpoints, Vec::new()), &Double, &"source".into(), |_| 7)
+        desired(
+            &Inventory::new(endpoints, Vec::new()),
+            &Catalogue::builtin(Cloud::Public),
+            &"source".into(),
+            |_| 7,
+        )
     }
 
     fn told(desired: &Desired) -> Vec<String> {

@@ -5,6 +5,8 @@ pub mod desired;
 pub mod directory;
 pub mod inventory;
 pub mod listing;
+mod reconcile;
 
 pub use desired::{Desired, desired};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
+pub use reconcile::{Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of};

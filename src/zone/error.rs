@@ -23,6 +23,8 @@ pub enum ZoneError {
     EmptySet(Name),
     #[error("{name} has {rtype} data that is not valid")]
     BadData { name: Name, rtype: RecordType },
+    #[error("the {rtype} records of {name} are more than one message can carry")]
+    SetTooLarge { name: Name, rtype: RecordType },
     #[error("there is no zone {0}")]
     NoSuchZone(Name),
     #[error("zone {0} names network `{1}`, which is not configured")]

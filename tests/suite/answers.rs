@@ -11,7 +11,7 @@ use privatelink_dns::zone::{Change, Claim, Network, OnMissing, Origin};
 
 use crate::support::message::{AD, Ask, CD, Line, QR, RD, Reply, same_section, word};
 use crate::support::script::{Case, Step, cases};
-use crate::support::upstream::{Says, Scripted, Told, Upstreams, record};
+use crate::support::scripted::{Says, Scripted, Told, Upstreams, record};
 use crate::support::world::{Setup, World, default_soa, endpoint_id, header, put, range, set};
 
 /// A test for each script; `every_script_is_run` holds the list complete.

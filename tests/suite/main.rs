@@ -4,4 +4,6 @@ mod answers;
 mod house;
 mod inventory;
 mod matrix;
+mod packets;
 mod support;
+mod zones;

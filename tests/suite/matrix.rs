@@ -11,7 +11,7 @@ use privatelink_dns::respond::Transport;
 use privatelink_dns::zone::{Change, OnMissing, Origin};
 
 use crate::support::message::{AD, Ask, Line, Reply, same_section};
-use crate::support::upstream::{Says, Scripted, Told, Upstreams, record};
+use crate::support::scripted::{Says, Scripted, Told, Upstreams, record};
 use crate::support::world::{Setup, World, header, put, set};
 
 const PUBLIC: &str = "app.blob.core.windows.net.";

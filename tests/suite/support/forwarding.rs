@@ -7,7 +7,7 @@ use privatelink_dns::cache::Cache;
 use privatelink_dns::dns::Name;
 use privatelink_dns::forward::{Exchange, Forwarder, Protocol, Query, RuleSettings, Settings, Transport};
 
-use super::upstream::Upstreams;
+use super::scripted::Upstreams;
 
 /// Hands queries to the scripted upstreams; a rule's upstream is known by its address.
 struct Wire {

@@ -3,5 +3,6 @@
 pub mod forwarding;
 pub mod message;
 pub mod script;
-pub mod upstream;
+pub mod scripted;
+
 pub mod world;

@@ -1,248 +1,101 @@
-//! Upstreams that say what they are told: as a recursive server that holds some records, or reply by reply.
+//! An upstream on real sockets that answers from a table.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, Weak};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-use privatelink_dns::dns::{Flags, Name, NameBuf, NameRef, Rcode, Record, RecordType, Request, rdata};
-use privatelink_dns::respond::{Client, Responder, Transport};
+use privatelink_dns::dns::{
+    Flags, Name, Rcode, RecordType, ReplyWriter, Request, Section, edns::ReplyEdns, rdata,
+};
 
-use super::message::{Line, word};
-
-/// Most aliases that an upstream follows for one question.
-const CHAIN_MAX: usize = 20;
-
-/// The upstreams of all forwarding rules; a rule is named by its domain, the default one is `.`.
-#[derive(Default)]
-pub struct Upstreams(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    records: BTreeMap<String, Vec<Record>>,
-    scripted: Vec<Scripted>,
-    down: Vec<String>,
-    asked: Vec<String>,
-    shouts: bool,
-    /// Where a loop leads.
-    responder: Weak<Responder>,
+/// Answers what it was told, NXDOMAIN to all else.
+pub struct Upstream {
+    pub address: SocketAddr,
+    asked: Arc<AtomicU64>,
 }
 
-/// One reply in full.
-#[derive(Clone)]
-pub struct Scripted {
-    /// The rule whose upstream says it.
-    pub rule: String,
-    pub name: Name,
-    /// `None`: to every type.
-    pub rtype: Option<RecordType>,
-    pub says: Says,
-}
+type Table = HashMap<(Name, RecordType), Vec<String>>;
 
-#[derive(Clone)]
-pub enum Says {
-    Nothing,
-    /// What we say ourselves, when it asks us.
-    WhatWeSay,
-    This(Told),
-}
-
-/// What a reply says.
-#[derive(Clone, Debug)]
-pub struct Told {
-    pub rcode: Rcode,
-    pub authenticated: bool,
-    pub answer: Vec<Record>,
-    pub authority: Vec<Record>,
-    pub additional: Vec<Record>,
-    pub extended_error: Option<(u16, String)>,
-}
-
-impl Told {
-    pub fn new(rcode: Rcode) -> Told {
-        Told {
-            rcode,
-            authenticated: false,
-            answer: Vec::new(),
-            authority: Vec::new(),
-            additional: Vec::new(),
-            extended_error: None,
+impl Upstream {
+    /// `rows` are questions (`name type`) and their answer sections, records as `owner ttl type data`.
+    pub fn start(rows: &[(&str, &[&str])]) -> Upstream {
+        let mut table = Table::new();
+        for (question, records) in rows {
+            let (name, rtype) = question.split_once(' ').unwrap();
+            let records = records.iter().map(|record| (*record).to_owned()).collect();
+            table.insert((name.parse().unwrap(), rtype.parse().unwrap()), records);
         }
-    }
-}
-
-impl Upstreams {
-    /// Adds a record to what a rule's upstream holds.
-    pub fn hold(&self, rule: &str, record: Record) {
-        self.0.lock().unwrap().records.entry(rule.to_owned()).or_default().push(record);
-    }
-
-    /// From now on this is the reply; what was told before to the same question is forgotten.
-    pub fn tell(&self, reply: Scripted) {
-        let mut state = self.0.lock().unwrap();
-        state.scripted.retain(|other| {
-            (&other.rule, &other.name, other.rtype) != (&reply.rule, &reply.name, reply.rtype)
-        });
-        state.scripted.push(reply);
-    }
-
-    /// A rule's upstream no longer answers, or answers again.
-    pub fn set_down(&self, rule: &str, is_down: bool) {
-        let mut state = self.0.lock().unwrap();
-        state.down.retain(|other| other != rule);
-        if is_down {
-            state.down.push(rule.to_owned());
-        }
-    }
-
-    /// All names of replies are written in capitals.
-    pub fn shout(&self) {
-        self.0.lock().unwrap().shouts = true;
-    }
-
-    /// The server that an upstream asks which leads back to it.
-    pub fn lead_back_to(&self, responder: &Arc<Responder>) {
-        self.0.lock().unwrap().responder = Arc::downgrade(responder);
-    }
-
-    /// What was asked since this was last called, as `name TYPE`, with ` of rule` but for the default one.
-    pub fn take_asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap().asked)
-    }
-
-    /// The reply to a query; `None`: none comes.
-    pub async fn answer(&self, rule: &str, query: &[u8]) -> Option<Vec<u8>> {
-        let request = Request::read(query).ok().expect("what we send upstream is a query");
-        let responder = match self.says(rule, &request) {
-            Says::Nothing => return None,
-            Says::This(told) => return Some(write(&request, &told, self.0.lock().unwrap().shouts)),
-            Says::WhatWeSay => self.0.lock().unwrap().responder.upgrade()?,
-        };
-        let address = SocketAddr::new(IpAddr::from([10, 0, 0, 53]), 53);
-        let client = Client { address, local: None, transport: Transport::Udp };
-        responder.answer(query.to_vec(), client).await
-    }
-
-    fn says(&self, rule: &str, request: &Request<'_>) -> Says {
-        let mut state = self.0.lock().unwrap();
-        let of = if rule == "." { String::new() } else { format!(" of {rule}") };
-        state.asked.push(format!("{} {}{of}", request.name, request.rtype));
-        if state.down.iter().any(|down| down == rule) {
-            return Says::Nothing;
-        }
-        let name = request.name.to_name();
-        let scripted = state.scripted.iter().rev().find(|reply| {
-            reply.rule == rule && reply.name == name && reply.rtype.is_none_or(|rtype| rtype == request.rtype)
-        });
-        match scripted {
-            Some(scripted) => scripted.says.clone(),
-            None => {
-                let records = state.records.get(rule).map_or(&[][..], Vec::as_slice);
-                Says::This(resolve(records, name, request))
+        let (udp, tcp) = bind();
+        let address = udp.local_addr().unwrap();
+        let (table, asked) = (Arc::new(table), Arc::new(AtomicU64::new(0)));
+        let upstream = Upstream { address, asked: Arc::clone(&asked) };
+        let (for_udp, for_tcp) = ((Arc::clone(&table), Arc::clone(&asked)), (table, asked));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // The thread ends with the test process: closing needs no ceremony.
+            while let Ok((length, from)) = udp.recv_from(&mut buffer) {
+                for_udp.1.fetch_add(1, Ordering::SeqCst);
+                let _ = udp.send_to(&reply(&for_udp.0, &buffer[..length], 1232), from);
             }
+        });
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = tcp.accept() {
+                let (table, asked) = (Arc::clone(&for_tcp.0), Arc::clone(&for_tcp.1));
+                thread::spawn(move || {
+                    let mut length = [0; 2];
+                    while stream.read_exact(&mut length).is_ok() {
+                        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+                        stream.read_exact(&mut message)?;
+                        asked.fetch_add(1, Ordering::SeqCst);
+                        let reply = reply(&table, &message, usize::from(u16::MAX));
+                        stream.write_all(&(reply.len() as u16).to_be_bytes())?;
+                        stream.write_all(&reply)?;
+                    }
+                    std::io::Result::Ok(())
+                });
+            }
+        });
+        upstream
+    }
+
+    /// How many queries came so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// One port for both, which the kernel has free.
+fn bind() -> (UdpSocket, TcpListener) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+            return (udp, tcp);
         }
     }
 }
 
-/// What a recursive server says that knows these records and no others.
-fn resolve(records: &[Record], mut name: Name, request: &Request<'_>) -> Told {
-    let mut told = Told::new(Rcode::NOERROR);
-    let signatures = request.dnssec_ok();
-    let of = |owner: &Name, rtype: RecordType| -> Vec<Record> {
-        let wanted = records.iter().filter(|record| record.owner == *owner);
-        let signs = |record: &&Record| record.type_covered() == Some(rtype) && signatures;
-        wanted.filter(|record| record.rtype == rtype || signs(record)).cloned().collect()
-    };
-    for _ in 0..CHAIN_MAX {
-        if request.rtype == RecordType::ANY {
-            let all =
-                records.iter().filter(|record| record.owner == name && record.rtype != RecordType::RRSIG);
-            told.answer.extend(all.cloned());
-        } else {
-            told.answer.extend(of(&name, request.rtype));
-        }
-        if told.answer.iter().any(|record| record.owner == name) {
-            return told;
-        }
-        let alias = of(&name, RecordType::CNAME);
-        if let Some(target) = alias.first().and_then(Record::target) {
-            told.answer.extend(alias);
-            name = target.to_name();
-            continue;
-        }
-        let above =
-            name.borrow().ancestors().skip(1).find_map(|owner| of(&owner.to_name(), RecordType::DNAME).pop());
-        if let Some(dname) = above {
-            let front = name.borrow().strip_suffix(dname.owner()).expect("the owner lies above");
-            let target = dname.target().expect("a DNAME has a target");
-            let target = NameBuf::join(front, target.borrow()).expect("scripts stay short").to_name();
-            let alias = Record {
-                owner: name,
-                rtype: RecordType::CNAME,
-                ttl: dname.ttl,
-                data: target.as_wire().into(),
-            };
-            told.answer.extend([dname, alias]);
-            name = target;
-            continue;
-        }
-        if !records.iter().any(|record| record.owner.is_within(&name)) {
-            told.rcode = Rcode::NXDOMAIN;
-        }
-        let soa = name.borrow().ancestors().find_map(|owner| of(&owner.to_name(), RecordType::SOA).pop());
-        told.authority.extend(soa);
-        return told;
+fn reply(table: &Table, message: &[u8], limit: usize) -> Vec<u8> {
+    let request = Request::read(message).ok().expect("the forwarder asks well formed questions");
+    let records = table.get(&(request.name.to_name(), request.rtype));
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    let mut writer = ReplyWriter::new(&mut buffer, limit, request.question).unwrap();
+    let edns = ReplyEdns::default();
+    writer.reserve(Some(&edns));
+    let mut truncated = false;
+    for record in records.into_iter().flatten() {
+        let words: Vec<&str> = record.splitn(4, ' ').collect();
+        let owner: Name = words[0].parse().unwrap();
+        let rtype: RecordType = words[2].parse().unwrap();
+        let data = rdata::from_text(rtype, words[3], owner.borrow()).unwrap();
+        let ttl_secs = words[1].parse().unwrap();
+        truncated |= writer.record(Section::Answer, owner.borrow(), rtype, ttl_secs, &data).is_err();
     }
-    told
-}
-
-/// The bytes of a reply; its question is as it came.
-fn write(request: &Request<'_>, told: &Told, shouts: bool) -> Vec<u8> {
-    let flags = Flags::QR.with(Flags::RD, true).with(Flags::RA, true).with(Flags::AD, told.authenticated);
-    let mut bytes = request.id.to_be_bytes().to_vec();
-    bytes.extend((flags.0 | told.rcode.0 & 0x0F).to_be_bytes());
-    let sections = [&told.answer, &told.authority, &told.additional];
-    bytes.extend([0, 1]);
-    for (number, section) in sections.iter().enumerate() {
-        let opt = u16::from(number == 2 && request.edns.is_some());
-        bytes.extend((section.len() as u16 + opt).to_be_bytes());
-    }
-    bytes.extend(request.question);
-    for record in sections.into_iter().flatten() {
-        let has_name = matches!(record.rtype, RecordType::CNAME | RecordType::DNAME | RecordType::NS);
-        let shouted = |bytes: &[u8], on: bool| if on { bytes.to_ascii_uppercase() } else { bytes.to_vec() };
-        bytes.extend(shouted(record.owner.as_wire(), shouts));
-        bytes.extend(record.rtype.0.to_be_bytes());
-        bytes.extend([0, 1]);
-        bytes.extend(record.ttl.secs().to_be_bytes());
-        bytes.extend((record.data.len() as u16).to_be_bytes());
-        bytes.extend(shouted(&record.data, shouts && has_name));
-    }
-    if request.edns.is_some() {
-        let mut options = Vec::new();
-        if let Some((code, text)) = &told.extended_error {
-            options.extend([0, 15]);
-            options.extend((text.len() as u16 + 2).to_be_bytes());
-            options.extend(code.to_be_bytes());
-            options.extend(text.as_bytes());
-        }
-        bytes.extend([0, 0, 41, 4, 208, (told.rcode.0 >> 4) as u8, 0, 0, 0]);
-        bytes.extend((options.len() as u16).to_be_bytes());
-        bytes.extend(options);
-    }
-    bytes
-}
-
-/// Reads `owner ttl TYPE data`.
-pub fn record(text: &str, origin: NameRef<'_>) -> Result<Record, String> {
-    let line = Line::parse(text, origin)?;
-    let (_, rest) = word(text)?;
-    let (_, rest) = word(rest)?;
-    let (_, data) = word(rest)?;
-    let rtype: RecordType = line.rtype.parse().expect("the line was read");
-    Ok(Record {
-        owner: line.owner.parse().expect("the line was read"),
-        rtype,
-        ttl: privatelink_dns::dns::Ttl::from_secs(line.ttl_secs).ok_or("the TTL is too long")?,
-        data: rdata::from_text(rtype, data, origin).map_err(|error| error.to_string())?.into(),
-    })
+    let rcode = if records.is_some() { Rcode::NOERROR } else { Rcode::NXDOMAIN };
+    let flags = Flags::QR.with(Flags::RA, true).with(Flags::TC, truncated);
+    let length = writer.finish(request.id, flags, rcode, Some(&edns));
+    buffer.truncate(length);
+    buffer
 }

@@ -15,7 +15,7 @@ use privatelink_dns::zone::{
 
 use super::forwarding;
 use super::message::{Ask, Reply};
-use super::upstream::Upstreams;
+use super::scripted::Upstreams;
 
 /// Zones of `privatelink.*` have Azure's SOA; this is what other zones get that bring none.
 const SOA: &str = "ns hostmaster 1 3600 600 86400 300";

@@ -1,0 +1,494 @@
+//! From the file's keys to the parts' Settings, and what cannot stand together.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::slice;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+use super::document::Document;
+use super::error::{ConfigError, ConfigErrors};
+use super::words::{ClientRange, Domain, ListenAddress, SourceKind, Upstream};
+use super::{Config, PrivateLinkSettings, SyncSettings, ZoneSettings, file};
+use crate::answer::AccessSettings;
+use crate::dns::{Name, Ttl};
+use crate::forward::UpstreamAddress;
+use crate::privatelink::{Catalogue, Service, Template};
+use crate::sync::arm::ArmId;
+use crate::sync::directory;
+use crate::zone::{Network, OnMissing, ZoneHeader, ZoneKind};
+use crate::{cache, forward, listen, telemetry};
+
+/// Longest time between two passes: beyond a day a source is not kept up to date but forgotten.
+const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
+
+/// Longest timeout of a connection: beyond an hour it is a leak.
+const TIMEOUT_SECS_MAX: u64 = 3600;
+
+/// Makes all Settings, or tells everything that is wrong.
+pub(super) fn assemble(
+    document: &Document<'_>,
+    file: file::File,
+    path: &Path,
+) -> Result<Config, ConfigErrors> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut assembly = Assembly { document, folder, errors: Vec::new() };
+    let networks = assembly.networks(file.network);
+    assembly.not_available(&file.store, &file.admin);
+    let has_source = !file.sync.source.is_empty();
+    let prefer = assembly.arm_ids("private_link.prefer", &file.private_link.prefer);
+    let listen = assembly.listen(file.listen);
+    let private_link = assembly.private_link(file.private_link, has_source);
+    let zones = match &private_link {
+        Some(private_link) => assembly.zones(file.zone, &networks, private_link),
+        None => Vec::new(),
+    };
+    let forward = assembly.forward(file.forward, &listen);
+    let access = AccessSettings {
+        allow: assembly.ranges("access.allow", &file.access.allow).collect(),
+        deny: assembly.ranges("access.deny", &file.access.deny).collect(),
+    };
+    let cache = cache::Settings {
+        size_bytes: file.cache.size_bytes,
+        serve_stale_secs: file.cache.serve_stale_secs,
+        negative_max_secs: file.cache.negative_max_secs,
+    };
+    let sync = assembly.sync(file.sync);
+    let telemetry = assembly.telemetry(file.telemetry);
+    let state_dir = assembly.whole(file.state_dir);
+    match private_link {
+        Some(private_link) if assembly.errors.is_empty() => Ok(Config {
+            file: path.to_owned(),
+            state_dir,
+            listen,
+            networks,
+            prefer,
+            access,
+            private_link,
+            zones,
+            forward,
+            cache,
+            sync,
+            telemetry,
+        }),
+        _ => Err(ConfigErrors::new(assembly.errors)),
+    }
+}
+
+/// What is found wrong while the Settings are made.
+struct Assembly<'d> {
+    document: &'d Document<'d>,
+    folder: &'d Path,
+    errors: Vec<ConfigError>,
+}
+
+impl Assembly<'_> {
+    fn error(&mut self, key: impl AsRef<str>, message: impl Into<String>) {
+        self.errors.push(self.document.error_at(key.as_ref(), message.into()));
+    }
+
+    /// The values of a list with their places in it; those that cannot be read are told and left out.
+    fn each<T: FromStr<Err = String>>(
+        &mut self,
+        key: &str,
+        texts: &[String],
+    ) -> impl Iterator<Item = (usize, T)> + use<T> {
+        let mut values = Vec::new();
+        for (at, text) in texts.iter().enumerate() {
+            match text.parse() {
+                Ok(value) => values.push((at, value)),
+                Err(message) => self.error(format!("{key}[{at}]"), message),
+            }
+        }
+        values.into_iter()
+    }
+
+    fn ranges(&mut self, key: &str, texts: &[String]) -> impl Iterator<Item = IpNet> + use<> {
+        self.each(key, texts).map(|(_, ClientRange(range))| range)
+    }
+
+    /// A path as seen from the config's folder.
+    fn whole(&self, path: PathBuf) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// Refuses what is planned but not built, rather than to pass over it.
+    fn not_available(&mut self, store: &file::Store, admin: &file::Admin) {
+        if !store.url.is_empty() {
+            self.error("store.url", "not available in this version: a store of records; leave it empty");
+        }
+        if !admin.listen.is_empty() {
+            self.error("admin.listen", "not available in this version: the admin API; leave it empty");
+        }
+    }
+
+    fn networks(&mut self, networks: Vec<file::Network>) -> Vec<Network> {
+        let mut names = HashSet::new();
+        let mut ranges: HashMap<IpNet, String> = HashMap::new();
+        if networks.len() >= usize::from(u16::MAX) {
+            self.error("network", format!("there are more than {} networks", u16::MAX - 1));
+        }
+        let mut made = Vec::new();
+        for (at, network) in networks.into_iter().enumerate() {
+            if network.name.is_empty() {
+                self.error(format!("network[{at}].name"), "a network needs a name");
+            } else if !names.insert(network.name.clone()) {
+                let message = format!("network `{}` is there already", network.name);
+                self.error(format!("network[{at}].name"), message);
+            }
+            let key = format!("network[{at}].clients");
+            if network.clients.is_empty() {
+                self.error(&key, "no client can belong to a network without ranges");
+            }
+            let mut clients = Vec::new();
+            for (client, ClientRange(range)) in self.each(&key, &network.clients) {
+                if let Some(other) = ranges.insert(range, network.name.clone()) {
+                    let message = format!("range {range} belongs to network `{other}` already");
+                    self.error(format!("{key}[{client}]"), message);
+                }
+                clients.push(range);
+            }
+            let key = format!("network[{at}].virtual_networks");
+            for (number, id) in network.virtual_networks.iter().enumerate() {
+                if !id.to_ascii_lowercase().contains("/providers/microsoft.network/virtualnetworks/") {
+                    let message = format!(
+                        "`{id}` is no ARM id of a virtual network: \
+                         /subscriptions/…/providers/Microsoft.Network/virtualNetworks/…"
+                    );
+                    self.error(format!("{key}[{number}]"), message);
+                }
+            }
+            let ids = network.virtual_networks.iter();
+            let virtual_networks = ids.map(|id| ArmId::new(id).shared()).collect();
+            made.push(Network { name: network.name.into(), clients, virtual_networks });
+        }
+        made
+    }
+
+    fn arm_ids(&mut self, key: &str, ids: &[String]) -> Vec<Arc<str>> {
+        for (at, id) in ids.iter().enumerate() {
+            let is_bare_subscription = id.len() == 36 && !id.contains('/');
+            if !is_bare_subscription && !id.to_ascii_lowercase().starts_with("/subscriptions/") {
+                let message = format!(
+                    "`{id}` is no ARM id of an endpoint, a virtual network, a resource group or a subscription"
+                );
+                self.error(format!("{key}[{at}]"), message);
+            }
+        }
+        ids.iter().map(|id| ArmId::new(id).shared()).collect()
+    }
+
+    fn listen(&mut self, listen: file::Listen) -> listen::Settings {
+        let unavailable = [
+            ("listen.tls", "DNS over TLS", !listen.tls.is_empty()),
+            ("listen.https", "DNS over HTTPS", !listen.https.is_empty()),
+            ("listen.quic", "DNS over QUIC", !listen.quic.is_empty()),
+            ("listen.certificate", "encrypted transports", !listen.certificate.is_empty()),
+            ("listen.key", "encrypted transports", !listen.key.is_empty()),
+        ];
+        for (key, what, _) in unavailable.iter().filter(|(_, _, is_set)| *is_set) {
+            self.error(key, format!("not available in this version: {what}; leave it empty"));
+        }
+        if listen.dns.is_empty() {
+            self.error("listen.dns", "there is no address to listen on");
+        }
+        let mut dns = Vec::new();
+        for (at, ListenAddress(address)) in self.each("listen.dns", &listen.dns) {
+            // Each port 0 is another one.
+            if address.port() != 0 && dns.contains(&address) {
+                self.error(format!("listen.dns[{at}]"), format!("{address} is there already"));
+            }
+            dns.push(address);
+        }
+        self.within("listen.workers", listen.workers as u64, 0, listen::WORKERS_MAX as u64);
+        let tcp = &listen.tcp;
+        let counts = [
+            ("listen.udp_waiting_max", listen.udp_waiting_max as u64),
+            ("listen.udp_buffer_size_bytes", listen.udp_buffer_size_bytes as u64),
+            ("listen.tcp.connections_max", tcp.connections_max as u64),
+            ("listen.tcp.connections_per_client_max", tcp.connections_per_client_max as u64),
+            ("listen.tcp.waiting_max", tcp.waiting_max as u64),
+            ("listen.tcp.in_flight_max", tcp.in_flight_max as u64),
+            ("listen.tcp.messages_max", tcp.messages_max),
+        ];
+        for (key, count) in counts {
+            self.within(key, count, 1, i32::MAX as u64);
+        }
+        let timeouts = [
+            ("listen.tcp.idle_timeout_secs", tcp.idle_timeout_secs),
+            ("listen.tcp.message_timeout_secs", tcp.message_timeout_secs),
+            ("listen.tcp.write_timeout_secs", tcp.write_timeout_secs),
+        ];
+        for (key, secs) in timeouts {
+            self.within(key, secs, 1, TIMEOUT_SECS_MAX);
+        }
+        listen::Settings {
+            dns,
+            workers: listen.workers,
+            udp_waiting_max: listen.udp_waiting_max,
+            udp_buffer_size_bytes: listen.udp_buffer_size_bytes,
+            tcp: listen::TcpSettings {
+                connections_max: tcp.connections_max,
+                connections_per_client_max: tcp.connections_per_client_max,
+                waiting_max: tcp.waiting_max,
+                in_flight_max: tcp.in_flight_max,
+                messages_max: tcp.messages_max,
+                idle_timeout: Duration::from_secs(tcp.idle_timeout_secs),
+                message_timeout: Duration::from_secs(tcp.message_timeout_secs),
+                write_timeout: Duration::from_secs(tcp.write_timeout_secs),
+            },
+        }
+    }
+
+    fn within(&mut self, key: &str, value: u64, least: u64, most: u64) {
+        if !(least..=most).contains(&value) {
+            self.error(key, format!("{value} is not between {least} and {most}"));
+        }
+    }
+
+    /// `None` when there is no catalogue to tell the zones by.
+    fn private_link(&mut self, file: file::PrivateLink, has_source: bool) -> Option<PrivateLinkSettings> {
+        let cloud = file.cloud.into();
+        let catalogue_file = file.catalogue.map(|path| self.whole(path));
+        let catalogue = match &catalogue_file {
+            None => Catalogue::builtin(cloud),
+            Some(path) => {
+                let text = match fs::read_to_string(path) {
+                    Ok(text) => text,
+                    Err(error) => {
+                        self.error(
+                            "private_link.catalogue",
+                            format!("cannot read {}: {error}", path.display()),
+                        );
+                        return None;
+                    }
+                };
+                match Catalogue::with_overlay(cloud, &text) {
+                    Ok(catalogue) => catalogue,
+                    Err(error) => {
+                        self.error("private_link.catalogue", format!("{}: {error}", path.display()));
+                        return None;
+                    }
+                }
+            }
+        };
+        let mut regions = Vec::new();
+        for (at, region) in file.regions.into_iter().enumerate() {
+            match catalogue.zones(&[], slice::from_ref(&region)) {
+                Ok(_) => regions.push(region),
+                Err(error) => self.error(format!("private_link.regions[{at}]"), error.to_string()),
+            }
+        }
+        let mut zones = BTreeSet::new();
+        for (at, selector) in file.zones.iter().enumerate() {
+            let named = catalogue.zones(slice::from_ref(selector), &regions);
+            let message = match named {
+                Ok(named) if named.is_empty() && regions.is_empty() && !has_source => format!(
+                    "`{selector}` names zones with a region in their name, but neither private_link.regions \
+                     nor a sync source tells which"
+                ),
+                Ok(named) => {
+                    zones.extend(named);
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
+            self.error(format!("private_link.zones[{at}]"), message);
+        }
+        let ttl = Ttl::from_secs(file.ttl_secs);
+        if ttl.is_none() {
+            self.within("private_link.ttl_secs", file.ttl_secs.into(), 0, Ttl::MAX.secs().into());
+        }
+        Some(PrivateLinkSettings {
+            catalogue: Arc::new(catalogue),
+            catalogue_file,
+            selectors: file.zones,
+            regions,
+            zones: zones.into_iter().collect(),
+            ttl: ttl.unwrap_or(Ttl::MAX),
+            on_missing: file.on_missing.into(),
+            public_names: file.public_names.into(),
+        })
+    }
+
+    fn zones(
+        &mut self,
+        zones: Vec<file::Zone>,
+        networks: &[Network],
+        private_link: &PrivateLinkSettings,
+    ) -> Vec<ZoneSettings> {
+        let mut made: Vec<ZoneSettings> = Vec::new();
+        for (at, zone) in zones.into_iter().enumerate() {
+            let apex = zone.name.0;
+            if made.iter().any(|other| other.header.apex == apex) {
+                self.error(format!("zone[{at}].name"), format!("zone {apex} is there already"));
+            }
+            let mut header = if private_link.catalogue.is_private_link_zone(apex.borrow()).is_some() {
+                ZoneHeader { on_missing: private_link.on_missing, ..ZoneHeader::private_link(apex) }
+            } else {
+                ZoneHeader::plain(apex)
+            };
+            if let Some(on_missing) = zone.on_missing {
+                header.on_missing = on_missing.into();
+            }
+            self.check_public_suffix(at, &header, &private_link.catalogue);
+            for (number, name) in zone.networks.iter().enumerate() {
+                if !networks.iter().any(|network| *network.name == **name) {
+                    let message = format!("there is no network `{name}`");
+                    self.error(format!("zone[{at}].networks[{number}]"), message);
+                }
+            }
+            header.networks = zone.networks.into_iter().map(Arc::from).collect();
+            let file = zone.file.map(|path| self.whole(path));
+            match &file {
+                Some(path) => self.check_file(&format!("zone[{at}].file"), path),
+                None if header.kind == ZoneKind::Plain => {
+                    let message = format!("{} is no private-link zone and needs a file", header.apex);
+                    self.error(format!("zone[{at}]"), message);
+                }
+                None => {}
+            }
+            made.push(ZoneSettings { header, file });
+        }
+        made
+    }
+
+    /// A zone of all storage accounts of the world without those of others makes these vanish (facts §3).
+    fn check_public_suffix(&mut self, at: usize, header: &ZoneHeader, catalogue: &Catalogue) {
+        let name = header.apex.to_string();
+        let Ok(pattern) = Template::parse(&name) else { return };
+        let is_public = |service: &Service| service.public_suffixes.contains(&pattern);
+        if header.on_missing == OnMissing::NxDomain && catalogue.services().iter().any(is_public) {
+            let message = format!(
+                "{name} is a public suffix of Azure: everybody else's names below it would not exist; \
+                 set on_missing = \"ask-public\", or leave the zone out and its names are spliced"
+            );
+            self.error(format!("zone[{at}].name"), message);
+        }
+    }
+
+    fn check_file(&mut self, key: &str, path: &Path) {
+        let opened = fs::File::open(path).and_then(|file| file.metadata());
+        match opened {
+            Ok(kind) if kind.is_file() => {}
+            Ok(_) => self.error(key, format!("{} is not a file", path.display())),
+            Err(error) => self.error(key, format!("cannot read {}: {error}", path.display())),
+        }
+    }
+
+    fn sync(&mut self, sync: file::Sync) -> SyncSettings {
+        self.within("sync.interval_secs", sync.interval_secs, 1, SYNC_INTERVAL_SECS_MAX);
+        self.within("sync.withdraw_max_percent", sync.withdraw_max_percent.into(), 0, 100);
+        let mut sources: Vec<directory::Settings> = Vec::new();
+        for (at, source) in sync.source.into_iter().enumerate() {
+            if source.kind == SourceKind::Arm {
+                let message = "not available in this version: live Azure; export the inventory and use kind = \"directory\"";
+                self.error(format!("sync.source[{at}].kind"), message);
+                continue;
+            }
+            let of_arm = [
+                ("subscriptions", source.subscriptions.is_some()),
+                ("credential", source.credential.is_some()),
+                ("endpoint", source.endpoint.is_some()),
+                ("authority", source.authority.is_some()),
+                ("identity_endpoint", source.identity_endpoint.is_some()),
+            ];
+            for (key, _) in of_arm.iter().filter(|(_, is_set)| *is_set) {
+                self.error(format!("sync.source[{at}].{key}"), "belongs to a source of kind \"arm\"");
+            }
+            let Some(path) = source.path else {
+                self.error(format!("sync.source[{at}]"), "a source of kind \"directory\" needs a path");
+                continue;
+            };
+            let path = self.whole(path);
+            let folder = || path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = source.name.or_else(folder).unwrap_or_else(|| directory::Settings::default().name);
+            if sources.iter().any(|other| other.name == name) {
+                let message = format!("source `{name}` is there already; give this one another name");
+                self.error(format!("sync.source[{at}].name"), message);
+            }
+            sources.push(directory::Settings { name, path });
+        }
+        SyncSettings {
+            interval: Duration::from_secs(sync.interval_secs),
+            withdraw_max_percent: sync.withdraw_max_percent,
+            sources,
+        }
+    }
+
+    fn telemetry(&mut self, file: file::Telemetry) -> telemetry::Settings {
+        if EnvFilter::builder().parse(&file.log_level).is_err() {
+            let error = telemetry::LoggingError::Filter(file.log_level.clone());
+            self.error("telemetry.log_level", error.to_string());
+        }
+        telemetry::Settings { log_format: file.log_format.into(), log_level: file.log_level }
+    }
+
+    fn forward(&mut self, file: file::Forward, listen: &listen::Settings) -> forward::Settings {
+        let default = file::Rule {
+            domain: Domain(Name::root()),
+            upstreams: file.upstreams,
+            queries_per_second_max: file.queries_per_second_max,
+        };
+        // Without an upstream of their own, names that no rule forwards are not forwarded at all.
+        let has_default = !default.upstreams.is_empty();
+        let mut rules = Vec::from_iter(self.rule("forward", default, listen).filter(|_| has_default));
+        for (at, rule) in file.rule.into_iter().enumerate() {
+            let key = format!("forward.rule[{at}]");
+            if rule.domain.0 == Name::root() {
+                let message = "what no other rule forwards goes to forward.upstreams";
+                self.error(format!("{key}.domain"), message);
+            } else if rules.iter().any(|other| other.domain == rule.domain.0) {
+                let message = format!("there is a rule for {} already", rule.domain.0);
+                self.error(format!("{key}.domain"), message);
+            }
+            if rule.upstreams.is_empty() {
+                self.error(format!("{key}.upstreams"), "a rule without an upstream forwards nothing");
+            }
+            rules.extend(self.rule(&key, rule, listen));
+        }
+        forward::Settings { rules, ..forward::Settings::default() }
+    }
+
+    fn rule(
+        &mut self,
+        key: &str,
+        rule: file::Rule,
+        listen: &listen::Settings,
+    ) -> Option<forward::RuleSettings> {
+        if rule.queries_per_second_max == Some(0) {
+            let key = format!("{key}.queries_per_second_max");
+            self.error(key, "0 queries a second would shed every query; leave the key out for no bound");
+        }
+        let mut upstreams = Vec::new();
+        let list = format!("{key}.upstreams");
+        for (at, Upstream(upstream)) in self.each(&list, &rule.upstreams) {
+            if upstreams.contains(&upstream) {
+                self.error(format!("{list}[{at}]"), format!("{upstream} is there already"));
+            } else if let Some(own) = listen.dns.iter().find(|own| reaches(**own, upstream)) {
+                let message = format!("{upstream} is this server itself, which listens on {own}");
+                self.error(format!("{list}[{at}]"), message);
+            }
+            upstreams.push(upstream);
+        }
+        Some(forward::RuleSettings {
+            domain: rule.domain.0,
+            upstreams,
+            queries_per_second_max: rule.queries_per_second_max,
+        })
+    }
+}
+
+/// Whether a query to `upstream` surely arrives at a socket bound to `own`.
+fn reaches(own: SocketAddr, upstream: UpstreamAddress) -> bool {
+    let upstream = upstream.socket();
+    let (own_ip, ip) = (own.ip().to_canonical(), upstream.ip().to_canonical());
+    let by_wildcard = own_ip.is_unspecified() && ip.is_loopback() && own_ip.is_ipv4() == ip.is_ipv4();
+    own.port() == upstream.port() && (own_ip == ip || by_wildcard)
+}

@@ -1,0 +1,107 @@
+//! Holds `config/example.toml`, `config/quickstart.toml` and the README against the code.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::document::Document;
+use super::file::File;
+
+const EXAMPLE: &str = include_str!("../../config/example.toml");
+const README: &str = include_str!("../../README.md");
+
+/// The example with the lines that show what has no default.
+fn whole_example() -> String {
+    let is_shown =
+        |line: &&str| line.strip_prefix('#').is_some_and(|line| !line.is_empty() && !line.starts_with(' '));
+    EXAMPLE.lines().map(|line| if is_shown(&line) { &line[1..] } else { line }.to_owned() + "\n").collect()
+}
+
+fn file(text: &str) -> File {
+    Document::read(text, Path::new("example.toml")).unwrap().to().unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The tables of a file, `[[…]]` with their first index, and the keys in each.
+fn tables(text: &str) -> Vec<(String, BTreeSet<String>)> {
+    let root = DeTable::parse(text).unwrap();
+    let mut tables = Vec::new();
+    collect("", root.get_ref(), &mut tables);
+    tables
+}
+
+fn collect(path: &str, table: &DeTable<'_>, tables: &mut Vec<(String, BTreeSet<String>)>) {
+    tables.push((path.to_owned(), table.keys().map(|key| key.get_ref().to_string()).collect()));
+    for (key, value) in table.iter() {
+        let path = format!("{path}.{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(table) => collect(&path, table, tables),
+            DeValue::Array(array) => {
+                let inner = array.iter().filter_map(|value| value.get_ref().as_table());
+                inner.for_each(|table| collect(&path, table, tables));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The keys that the code knows in a table: its own error to a key that it does not know tells them.
+fn known_keys(path: &str) -> BTreeSet<String> {
+    let parts: Vec<&str> = path.split('.').filter(|part| !part.is_empty()).collect();
+    let is_array =
+        |path: &str| EXAMPLE.lines().any(|line| line == format!("#[[{}]]", path.trim_start_matches('.')));
+    let header = match parts.as_slice() {
+        [] => String::new(),
+        parts if is_array(path) => format!("[[{}]]\n", parts.join(".")),
+        parts => format!("[{}]\n", parts.join(".")),
+    };
+    let text = format!("{header}no-such-key = 1\n");
+    let document = Document::read(&text, Path::new("probe.toml")).unwrap();
+    let errors = document.to::<File>().unwrap_err();
+    let message = &errors.iter().find(|error| error.message.contains("no-such-key")).unwrap().message;
+    let words = message.split('`').skip(1).step_by(2).map(str::to_owned);
+    words.filter(|word| word != "no-such-key").collect()
+}
+
+#[test]
+fn the_example_shows_every_key_and_no_other() {
+    let shown = whole_example();
+    file(&shown);
+    let mut tables = tables(&shown);
+    tables.sort();
+    let mut merged: Vec<(String, BTreeSet<String>)> = Vec::new();
+    for (path, keys) in tables {
+        match merged.last_mut() {
+            Some((last, all)) if *last == path => all.extend(keys),
+            _ => merged.push((path, keys)),
+        }
+    }
+    assert!(merged.len() >= 14, "{merged:?}");
+    for (path, keys) in merged {
+        assert_eq!(keys, known_keys(&path), "the keys of [{path}]");
+    }
+}
+
+#[test]
+fn the_example_as_it_stands_is_the_default() {
+    assert_eq!(file(EXAMPLE), File::default());
+}
+
+#[test]
+fn the_readme_has_a_row_for_every_key() {
+    for (path, keys) in tables(&whole_example()) {
+        for key in keys {
+            let row = format!("| `{}` |", format!("{path}.{key}").trim_start_matches('.'));
+            let is_table = EXAMPLE.contains(&format!("[{}]", row.trim_matches(['|', ' ', '`'])));
+            assert!(is_table || README.contains(&row), "no row {row}");
+        }
+    }
+}
+
+#[test]
+fn the_quickstart_is_a_good_config() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/quickstart.toml");
+    let config = super::Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+    // It must not ask strangers.
+    assert!(config.forward.rules.is_empty());
+}

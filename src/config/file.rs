@@ -1,0 +1,270 @@
+//! The config file, key by key, as it is written. `config/example.toml` explains each; a test holds it against these.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::words::{Cloud, Domain, Format, OnMissing, PublicNames, SourceKind};
+use crate::answer::AccessSettings;
+use crate::{cache, listen, telemetry};
+
+/// Azure's resolver as every virtual machine sees it.
+pub(super) const AZURE_RESOLVER: &str = "168.63.129.16";
+
+/// The whole file.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    pub state_dir: PathBuf,
+    pub listen: Listen,
+    pub network: Vec<Network>,
+    pub access: Access,
+    pub private_link: PrivateLink,
+    pub zone: Vec<Zone>,
+    pub forward: Forward,
+    pub cache: Cache,
+    pub sync: Sync,
+    pub store: Store,
+    pub admin: Admin,
+    pub telemetry: Telemetry,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Listen {
+    pub dns: Vec<String>,
+    pub tls: Vec<String>,
+    pub https: Vec<String>,
+    pub quic: Vec<String>,
+    pub certificate: String,
+    pub key: String,
+    pub workers: usize,
+    pub udp_waiting_max: usize,
+    pub udp_buffer_size_bytes: usize,
+    pub tcp: Tcp,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tcp {
+    pub connections_max: usize,
+    pub connections_per_client_max: usize,
+    pub waiting_max: usize,
+    pub in_flight_max: usize,
+    pub messages_max: u64,
+    pub idle_timeout_secs: u64,
+    pub message_timeout_secs: u64,
+    pub write_timeout_secs: u64,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Network {
+    pub name: String,
+    pub clients: Vec<String>,
+    #[serde(default)]
+    pub virtual_networks: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Access {
+    pub allow: Vec<String>,
+    pub deny: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PrivateLink {
+    pub cloud: Cloud,
+    pub zones: Vec<String>,
+    pub regions: Vec<String>,
+    pub ttl_secs: u32,
+    pub on_missing: OnMissing,
+    pub public_names: PublicNames,
+    pub prefer: Vec<String>,
+    pub catalogue: Option<PathBuf>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Zone {
+    pub name: Domain,
+    pub file: Option<PathBuf>,
+    #[serde(default)]
+    pub networks: Vec<String>,
+    pub on_missing: Option<OnMissing>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Forward {
+    pub upstreams: Vec<String>,
+    pub queries_per_second_max: Option<u32>,
+    pub rule: Vec<Rule>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub domain: Domain,
+    pub upstreams: Vec<String>,
+    pub queries_per_second_max: Option<u32>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Cache {
+    pub size_bytes: u64,
+    pub serve_stale_secs: u32,
+    pub negative_max_secs: u32,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Sync {
+    pub interval_secs: u64,
+    pub withdraw_max_percent: u8,
+    pub source: Vec<Source>,
+}
+
+/// A source of either kind; `assembly` refuses what belongs to the other.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    pub kind: SourceKind,
+    pub name: Option<String>,
+    pub path: Option<PathBuf>,
+    pub subscriptions: Option<Vec<String>>,
+    pub credential: Option<String>,
+    pub endpoint: Option<String>,
+    pub authority: Option<String>,
+    pub identity_endpoint: Option<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Store {
+    pub url: String,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Admin {
+    pub listen: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Telemetry {
+    pub log_format: Format,
+    pub log_level: String,
+}
+
+impl Default for File {
+    fn default() -> File {
+        File {
+            state_dir: PathBuf::from("/var/lib/privatelink-dns"),
+            listen: Listen::default(),
+            network: Vec::new(),
+            access: Access::default(),
+            private_link: PrivateLink::default(),
+            zone: Vec::new(),
+            forward: Forward::default(),
+            cache: Cache::default(),
+            sync: Sync::default(),
+            store: Store::default(),
+            admin: Admin::default(),
+            telemetry: Telemetry::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        let settings = listen::Settings::default();
+        Listen {
+            dns: settings.dns.iter().map(ToString::to_string).collect(),
+            tls: Vec::new(),
+            https: Vec::new(),
+            quic: Vec::new(),
+            certificate: String::new(),
+            key: String::new(),
+            workers: settings.workers,
+            udp_waiting_max: settings.udp_waiting_max,
+            udp_buffer_size_bytes: settings.udp_buffer_size_bytes,
+            tcp: Tcp::default(),
+        }
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Tcp {
+        let settings = listen::TcpSettings::default();
+        Tcp {
+            connections_max: settings.connections_max,
+            connections_per_client_max: settings.connections_per_client_max,
+            waiting_max: settings.waiting_max,
+            in_flight_max: settings.in_flight_max,
+            messages_max: settings.messages_max,
+            idle_timeout_secs: settings.idle_timeout.as_secs(),
+            message_timeout_secs: settings.message_timeout.as_secs(),
+            write_timeout_secs: settings.write_timeout.as_secs(),
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Access {
+        let AccessSettings { allow, deny } = AccessSettings::default();
+        let texts = |ranges: Vec<IpNet>| ranges.iter().map(ToString::to_string).collect();
+        Access { allow: texts(allow), deny: texts(deny) }
+    }
+}
+
+impl Default for PrivateLink {
+    fn default() -> PrivateLink {
+        PrivateLink {
+            cloud: Cloud::Public,
+            zones: vec!["all".to_owned()],
+            regions: Vec::new(),
+            // Azure's own TTL of zone groups' records (facts §1).
+            ttl_secs: 10,
+            on_missing: OnMissing::AskPublic,
+            public_names: PublicNames::Splice,
+            prefer: Vec::new(),
+            catalogue: None,
+        }
+    }
+}
+
+impl Default for Forward {
+    fn default() -> Forward {
+        Forward { upstreams: vec![AZURE_RESOLVER.to_owned()], queries_per_second_max: None, rule: Vec::new() }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        let settings = cache::Settings::default();
+        Cache {
+            size_bytes: settings.size_bytes,
+            serve_stale_secs: settings.serve_stale_secs,
+            negative_max_secs: settings.negative_max_secs,
+        }
+    }
+}
+
+impl Default for Sync {
+    fn default() -> Sync {
+        Sync { interval_secs: 60, withdraw_max_percent: 30, source: Vec::new() }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Telemetry {
+        let settings = telemetry::Settings::default();
+        Telemetry { log_format: Format::Text, log_level: settings.log_level }
+    }
+}

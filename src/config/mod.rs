@@ -1,0 +1,102 @@
+//! The config file becomes the parts' own Settings; every error names file, line and key. Floor 6.
+
+mod assembly;
+mod document;
+mod error;
+#[cfg(test)]
+mod example;
+mod file;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::answer::{AccessSettings, PublicNames};
+use crate::dns::{Name, Ttl};
+use crate::privatelink::Catalogue;
+use crate::sync::directory;
+use crate::zone::{Network, OnMissing, ZoneHeader};
+use crate::{cache, forward, listen, telemetry};
+
+pub use error::{ConfigError, ConfigErrors};
+
+/// Where the config is looked for.
+pub const DEFAULT_FILE: &str = "/etc/privatelink-dns/config.toml";
+
+/// What a config file says, checked; paths are made whole.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    pub state_dir: PathBuf,
+    pub listen: listen::Settings,
+    pub networks: Vec<Network>,
+    /// ARM ids, lower-cased: whose claim goes first where no view decides.
+    pub prefer: Vec<Arc<str>>,
+    pub access: AccessSettings,
+    pub private_link: PrivateLinkSettings,
+    pub zones: Vec<ZoneSettings>,
+    pub forward: forward::Settings,
+    pub cache: cache::Settings,
+    pub sync: SyncSettings,
+    pub telemetry: telemetry::Settings,
+}
+
+/// `[private_link]`.
+#[derive(Debug, Clone)]
+pub struct PrivateLinkSettings {
+    /// That of the cloud, with the operator's overlay.
+    pub catalogue: Arc<Catalogue>,
+    pub catalogue_file: Option<PathBuf>,
+    /// Services, groups or zones as they are written.
+    pub selectors: Vec<String>,
+    pub regions: Vec<String>,
+    /// The zones that selectors and regions name; those of other regions come with the inventory.
+    pub zones: Vec<Name>,
+    pub ttl: Ttl,
+    pub on_missing: OnMissing,
+    pub public_names: PublicNames,
+}
+
+/// One `[[zone]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneSettings {
+    pub header: ZoneHeader,
+    /// Its master file; a private-link zone needs none.
+    pub file: Option<PathBuf>,
+}
+
+/// `[sync]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncSettings {
+    pub interval: Duration,
+    pub withdraw_max_percent: u8,
+    pub sources: Vec<directory::Settings>,
+}
+
+impl Config {
+    /// Reads a file. It blocks: callers on the async runtime use a blocking thread.
+    pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigErrors::whole_file(path.to_owned(), format!("cannot be read: {error}")))?;
+        Config::parse(&text, path)
+    }
+
+    /// Reads text that stands, or would stand, at `path`; relative paths in it are relative to that file's folder.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigErrors> {
+        // Editors on Windows begin files with a byte order mark.
+        let document = document::Document::read(text.strip_prefix('\u{feff}').unwrap_or(text), path)?;
+        let file = document.to()?;
+        assembly::assemble(&document, file, path)
+    }
+
+    /// The files besides the config itself whose change is a change of the config.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let zones = self.zones.iter().filter_map(|zone| zone.file.as_deref());
+        zones.chain(self.private_link.catalogue_file.as_deref())
+    }
+}

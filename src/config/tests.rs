@@ -1,0 +1,314 @@
+//! Bad config files and what is said of them; good ones and what they become.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Config;
+use crate::zone::{OnMissing, ZoneKind};
+
+/// Files that are wrong, each with all that is said: the place, the key, what to do.
+const BAD: &[(&str, &[&str])] = &[
+    // Syntax.
+    ("[listen\n", &["c.toml:1: unclosed table, expected `]`"]),
+    ("[cache]\nsize_bytes = 1\nsize_bytes = 2\n", &["c.toml:3: size_bytes: duplicate key"]),
+    (
+        "a = \nb = 'x\n",
+        &[
+            "c.toml:1: string values must be quoted, expected literal string",
+            "c.toml:2: invalid literal string, expected `'`",
+        ],
+    ),
+    // Keys.
+    (
+        "stat_dir = 'x'\n[listen]\ndsn = []\n",
+        &[
+            "c.toml:1: stat_dir: unknown key `stat_dir`, expected one of `state_dir`, `listen`, `network`, `access`, `private_link`, `zone`, `forward`, `cache`, `sync`, `store`, `admin`, `telemetry`",
+            "c.toml:3: listen.dsn: unknown key `dsn`, expected one of `dns`, `tls`, `https`, `quic`, `certificate`, `key`, `workers`, `udp_waiting_max`, `udp_buffer_size_bytes`, `tcp`",
+        ],
+    ),
+    ("[[network]]\nname = 'a'\n", &["c.toml:1: network[0]: missing key `clients`"]),
+    ("[forward]\n[[forward.rule]]\nupstreams = []\n", &["c.toml:2: forward.rule[0]: missing key `domain`"]),
+    // Values, and what cannot stand together.
+    (
+        r##"[listen]
+dns = ["0.0.0.0", "127.0.0.1:5300", "127.0.0.1:5300"]
+workers = -1"##,
+        &["c.toml:3: listen.workers: wrong number: `-1`, expected a whole number from 0"],
+    ),
+    (
+        r##"[listen]
+dns = ["127.0.0.1:5300", "127.0.0.1:5300"]
+tls = ["0.0.0.0:853"]
+workers = 9999
+[listen.tcp]
+idle_timeout_secs = 0"##,
+        &[
+            "c.toml:2: listen.dns[1]: 127.0.0.1:5300 is there already",
+            "c.toml:3: listen.tls: not available in this version: DNS over TLS; leave it empty",
+            "c.toml:4: listen.workers: 9999 is not between 0 and 256",
+            "c.toml:6: listen.tcp.idle_timeout_secs: 0 is not between 1 and 3600",
+        ],
+    ),
+    (
+        r##"[private_link]
+cloud = "german"
+ttl_secs = 4294967296
+on_missing = "ask""##,
+        &[
+            "c.toml:2: private_link.cloud: unknown word `german`, expected one of `public`, `usgov`, `china`",
+            "c.toml:3: private_link.ttl_secs: wrong number: `4294967296`, expected a whole number from 0 to 4294967295",
+            "c.toml:4: private_link.on_missing: unknown word `ask`, expected `ask-public` or `nxdomain`",
+        ],
+    ),
+    (
+        r##"[private_link]
+zones = ["blobb", "privatelink.{regionName}.kusto.windows.net"]
+regions = ["westeurop"]
+ttl_secs = 4294967295
+prefer = ["pe-1"]"##,
+        &[
+            "c.toml:2: private_link.zones[0]: the catalogue knows no service, group id or zone `blobb`; did you mean `blob`?",
+            "c.toml:2: private_link.zones[1]: `privatelink.{regionName}.kusto.windows.net` names zones with a region in their name, but neither private_link.regions nor a sync source tells which",
+            "c.toml:3: private_link.regions[0]: the catalogue knows no region `westeurop`; did you mean `westeurope`?",
+            "c.toml:4: private_link.ttl_secs: 4294967295 is not between 0 and 2147483647",
+            "c.toml:5: private_link.prefer[0]: `pe-1` is no ARM id of an endpoint, a virtual network, a resource group or a subscription",
+        ],
+    ),
+    (
+        r##"[private_link]
+zones = ["privatelink.{regionName}.kusto.windows.net"]"##,
+        &[
+            "c.toml:2: private_link.zones[0]: `privatelink.{regionName}.kusto.windows.net` names zones with a region in their name, but neither private_link.regions nor a sync source tells which",
+        ],
+    ),
+    (
+        r##"[private_link]
+catalogue = "missing.toml""##,
+        &[
+            "c.toml:2: private_link.catalogue: cannot read missing.toml: No such file or directory (os error 2)",
+        ],
+    ),
+    (
+        r##"[[network]]
+name = "a"
+clients = ["10.0.0.0/8", "10.0.0.0/33"]"##,
+        &[
+            "c.toml:3: network[0].clients[1]: `10.0.0.0/33` is no address range such as 10.0.0.0/8 or fd00::/8, and no address",
+        ],
+    ),
+    (
+        r##"[[network]]
+name = "a"
+clients = ["10.0.0.0/8"]
+virtual_networks = ["hub"]
+[[network]]
+name = "a"
+clients = ["10.1.2.3/8"]
+[[network]]
+name = ""
+clients = []"##,
+        &[
+            "c.toml:4: network[0].virtual_networks[0]: `hub` is no ARM id of a virtual network: /subscriptions/…/providers/Microsoft.Network/virtualNetworks/…",
+            "c.toml:6: network[1].name: network `a` is there already",
+            "c.toml:7: network[1].clients[0]: range 10.0.0.0/8 belongs to network `a` already",
+            "c.toml:9: network[2].name: a network needs a name",
+            "c.toml:10: network[2].clients: no client can belong to a network without ranges",
+        ],
+    ),
+    (
+        r##"[[zone]]
+name = "corp.internal"
+networks = ["hub"]
+[[zone]]
+name = "Corp.Internal."
+file = "missing.zone"
+[[zone]]
+name = "blob.core.windows.net"
+file = ".""##,
+        &[
+            "c.toml:1: zone[0]: corp.internal. is no private-link zone and needs a file",
+            "c.toml:3: zone[0].networks[0]: there is no network `hub`",
+            "c.toml:5: zone[1].name: zone corp.internal. is there already",
+            "c.toml:6: zone[1].file: cannot read missing.zone: No such file or directory (os error 2)",
+            "c.toml:8: zone[2].name: blob.core.windows.net. is a public suffix of Azure: everybody else's names below it would not exist; set on_missing = \"ask-public\", or leave the zone out and its names are spliced",
+            "c.toml:9: zone[2].file: . is not a file",
+        ],
+    ),
+    (
+        r##"[forward]
+upstreams = ["10.0.0.1", "tls://10.0.0.1#x", "10.0.0.2:0", "ns.example"]"##,
+        &[
+            "c.toml:2: forward.upstreams[1]: `tls://10.0.0.1#x`: encrypted upstreams (tls://, https://, quic://) are not supported yet; give an IP address",
+            "c.toml:2: forward.upstreams[2]: `10.0.0.2:0` is not an address that one server answers at",
+            "c.toml:2: forward.upstreams[3]: `ns.example` is not an IP address, IP:port or [IPv6]:port",
+        ],
+    ),
+    (
+        r##"[forward]
+upstreams = ["127.0.0.1", "10.0.0.1", "10.0.0.1:53"]
+queries_per_second_max = 0
+[[forward.rule]]
+domain = "a.example"
+upstreams = []
+[[forward.rule]]
+domain = "A.Example."
+upstreams = ["10.0.0.3"]
+[[forward.rule]]
+domain = "."
+upstreams = ["10.0.0.3"]"##,
+        &[
+            "c.toml:2: forward.upstreams[0]: 127.0.0.1 is this server itself, which listens on 0.0.0.0:53",
+            "c.toml:2: forward.upstreams[2]: 10.0.0.1 is there already",
+            "c.toml:3: forward.queries_per_second_max: 0 queries a second would shed every query; leave the key out for no bound",
+            "c.toml:6: forward.rule[0].upstreams: a rule without an upstream forwards nothing",
+            "c.toml:8: forward.rule[1].domain: there is a rule for a.example. already",
+            "c.toml:11: forward.rule[2].domain: what no other rule forwards goes to forward.upstreams",
+        ],
+    ),
+    (
+        r##"[sync]
+interval_secs = 0
+withdraw_max_percent = 101
+[[sync.source]]
+kind = "arm"
+[[sync.source]]
+kind = "directory"
+[[sync.source]]
+kind = "directory"
+path = "x/inventory"
+credential = "azure-cli"
+[[sync.source]]
+kind = "directory"
+path = "y/inventory""##,
+        &[
+            "c.toml:2: sync.interval_secs: 0 is not between 1 and 86400",
+            "c.toml:3: sync.withdraw_max_percent: 101 is not between 0 and 100",
+            "c.toml:5: sync.source[0].kind: not available in this version: live Azure; export the inventory and use kind = \"directory\"",
+            "c.toml:6: sync.source[1]: a source of kind \"directory\" needs a path",
+            "c.toml:11: sync.source[2].credential: belongs to a source of kind \"arm\"",
+            "c.toml:12: sync.source[3].name: source `inventory` is there already; give this one another name",
+        ],
+    ),
+    (
+        r##"[store]
+url = "sqlite:records.db"
+[admin]
+listen = ["127.0.0.1:8053"]
+[telemetry]
+log_format = "xml""##,
+        &["c.toml:6: telemetry.log_format: unknown word `xml`, expected `text` or `json`"],
+    ),
+    (
+        r##"[store]
+url = "sqlite:records.db"
+[admin]
+listen = ["127.0.0.1:8053"]
+[telemetry]
+log_level = "a=loud""##,
+        &[
+            "c.toml:2: store.url: not available in this version: a store of records; leave it empty",
+            "c.toml:4: admin.listen: not available in this version: the admin API; leave it empty",
+            "c.toml:6: telemetry.log_level: `a=loud` is not a log level or filter such as `info` or `info,privatelink_dns::sync=debug`",
+        ],
+    ),
+];
+
+fn errors(text: &str) -> Vec<String> {
+    match Config::parse(text, Path::new("c.toml")) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(|error| error.to_string()).collect(),
+    }
+}
+
+#[test]
+fn every_error_names_file_line_and_key() {
+    let mut failed = Vec::new();
+    for (text, expected) in BAD {
+        let found = errors(text);
+        if found != *expected {
+            failed.push(format!("{text}\n  expected {expected:#?}\n  found {found:#?}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+fn parsed(text: &str) -> Config {
+    Config::parse(text, Path::new("/etc/pl/c.toml")).unwrap()
+}
+
+#[test]
+fn an_empty_file_is_a_hub_server() {
+    let config = parsed("");
+    assert_eq!(config.state_dir, Path::new("/var/lib/privatelink-dns"));
+    assert_eq!(config.listen, crate::listen::Settings::default());
+    assert_eq!(config.cache, crate::cache::Settings::default());
+    assert_eq!(config.telemetry, crate::telemetry::Settings::default());
+    assert_eq!(config.access, crate::answer::AccessSettings::default());
+    assert_eq!(config.sync.interval, Duration::from_secs(60));
+    let zones = &config.private_link.zones;
+    assert!(zones.contains(&"privatelink.blob.core.windows.net".parse().unwrap()), "{zones:?}");
+    let [rule] = &config.forward.rules[..] else { panic!("{:?}", config.forward) };
+    assert_eq!((rule.domain.to_string().as_str(), rule.upstreams.len()), (".", 1));
+}
+
+#[test]
+fn paths_are_relative_to_the_config_and_names_to_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("corp.zone"), "").unwrap();
+    let text = "
+        state_dir = 'state'
+        [[network]]
+        name = 'hub'
+        clients = ['10.1.2.3/8', 'fd00::1']
+        virtual_networks = ['/subscriptions/S/resourceGroups/R/providers/Microsoft.Network/virtualNetworks/Hub/']
+        [private_link]
+        prefer = ['00000000-0000-4000-8000-0000000000A1']
+        [[zone]]
+        name = 'corp.internal'
+        file = 'corp.zone'
+        networks = ['hub']
+        [[zone]]
+        name = 'privatelink.BLOB.core.windows.net'
+        on_missing = 'nxdomain'
+        [[sync.source]]
+        kind = 'directory'
+        path = 'inventory/'
+    ";
+    let config = Config::parse(text, &folder.path().join("c.toml")).unwrap();
+    assert_eq!(config.state_dir, folder.path().join("state"));
+    let network = &config.networks[0];
+    assert_eq!(network.clients, ["10.0.0.0/8".parse().unwrap(), "fd00::1/128".parse().unwrap()]);
+    let id = "/subscriptions/s/resourcegroups/r/providers/microsoft.network/virtualnetworks/hub";
+    assert_eq!(*network.virtual_networks[0], *id);
+    assert_eq!(*config.prefer[0], *"00000000-0000-4000-8000-0000000000a1");
+    let [corp, blob] = &config.zones[..] else { panic!("{:?}", config.zones) };
+    assert_eq!(corp.file, Some(folder.path().join("corp.zone")));
+    assert_eq!((corp.header.kind, corp.header.on_missing), (ZoneKind::Plain, OnMissing::NxDomain));
+    assert_eq!((blob.header.kind, blob.header.on_missing), (ZoneKind::PrivateLink, OnMissing::NxDomain));
+    assert_eq!(config.sync.sources[0].name, "inventory");
+    assert_eq!(config.sync.sources[0].path, folder.path().join("inventory/"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Config::load(Path::new("/missing/c.toml")).unwrap_err();
+    assert_eq!(error.to_string(), "/missing/c.toml: cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn without_an_upstream_nothing_is_forwarded_but_what_a_rule_says() {
+    let text = "[forward]\nupstreams = []\n[[forward.rule]]\ndomain = 'a.example'\nupstreams = ['10.0.0.1']";
+    let domains: Vec<String> =
+        parsed(text).forward.rules.iter().map(|rule| rule.domain.to_string()).collect();
+    assert_eq!(domains, ["a.example."]);
+}
+
+#[test]
+fn an_error_in_an_overlay_of_the_catalogue_names_both_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("more.toml"), "[[public]]\nservice = 1\n").unwrap();
+    let text = "[private_link]\ncatalogue = 'more.toml'";
+    let error = Config::parse(text, &folder.path().join("c.toml")).unwrap_err().to_string();
+    let error = error.replace(&format!("{}/", folder.path().display()), "");
+    assert!(error.starts_with("c.toml:2: private_link.catalogue: more.toml: line 2: `service`: "), "{error}");
+}

@@ -1,0 +1,149 @@
+//! Values that are written as text. Those of lists are read apart from the list, so that errors tell which one is wrong.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::dns::Name;
+use crate::forward::{UpstreamAddress, UpstreamAddressError};
+use crate::telemetry::LogFormat;
+use crate::{answer, privatelink, zone};
+
+/// `10.0.0.0/8`, or one address.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ClientRange(pub IpNet);
+
+/// `0.0.0.0:53`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ListenAddress(pub SocketAddr);
+
+/// A domain or zone.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Domain(pub Name);
+
+/// `168.63.129.16`, `10.1.0.4:5353`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Upstream(pub UpstreamAddress);
+
+/// What `on_missing` may be.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OnMissing {
+    AskPublic,
+    #[serde(rename = "nxdomain")]
+    NxDomain,
+}
+
+/// What `public_names` may be.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PublicNames {
+    Splice,
+    Local,
+}
+
+/// What `log_format` may be.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+/// What `cloud` may be.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Cloud {
+    Public,
+    UsGov,
+    China,
+}
+
+/// What `kind` of a source may be.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SourceKind {
+    Arm,
+    Directory,
+}
+
+impl FromStr for ClientRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ClientRange, String> {
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        let range = text.parse::<IpNet>().or_else(|_| address());
+        range.map(|range| ClientRange(range.trunc())).map_err(|_| {
+            format!("`{text}` is no address range such as 10.0.0.0/8 or fd00::/8, and no address")
+        })
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ListenAddress, String> {
+        text.parse()
+            .map(ListenAddress)
+            .map_err(|_| format!("`{text}` is no address with a port, such as 0.0.0.0:53 or [::]:53"))
+    }
+}
+
+impl TryFrom<String> for Domain {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Domain, String> {
+        if text.is_empty() {
+            return Err("a name is empty; the root is written as \".\"".to_owned());
+        }
+        text.parse().map(Domain).map_err(|error| format!("`{text}` is no name: {error}"))
+    }
+}
+
+impl FromStr for Upstream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Upstream, String> {
+        text.parse().map(Upstream).map_err(|error: UpstreamAddressError| error.to_string())
+    }
+}
+
+impl From<OnMissing> for zone::OnMissing {
+    fn from(word: OnMissing) -> zone::OnMissing {
+        match word {
+            OnMissing::AskPublic => zone::OnMissing::AskPublic,
+            OnMissing::NxDomain => zone::OnMissing::NxDomain,
+        }
+    }
+}
+
+impl From<PublicNames> for answer::PublicNames {
+    fn from(word: PublicNames) -> answer::PublicNames {
+        match word {
+            PublicNames::Splice => answer::PublicNames::Splice,
+            PublicNames::Local => answer::PublicNames::Local,
+        }
+    }
+}
+
+impl From<Format> for LogFormat {
+    fn from(word: Format) -> LogFormat {
+        match word {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        }
+    }
+}
+
+impl From<Cloud> for privatelink::Cloud {
+    fn from(word: Cloud) -> privatelink::Cloud {
+        match word {
+            Cloud::Public => privatelink::Cloud::Public,
+            Cloud::UsGov => privatelink::Cloud::UsGov,
+            Cloud::China => privatelink::Cloud::China,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The running server: bound, serving, reloaded, drained.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::parts::{LoadError, Parts};
+use super::watch::{Depth, Watch};
+use crate::config::{Config, ConfigErrors};
+use crate::listen::{self, BindError, Listening};
+use crate::respond::Responder;
+
+/// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A server that answers.
+pub struct Daemon {
+    path: PathBuf,
+    config: Config,
+    parts: Parts,
+    listening: Listening,
+    watch: Watch,
+    /// What the files that config names looked like when they were last read.
+    seen: Fingerprint,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("signals cannot be received: {0}")]
+    Signal(#[source] std::io::Error),
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// What a look at the files came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reload {
+    /// Nothing had changed.
+    Unchanged,
+    /// What had changed is in force.
+    Done,
+}
+
+type Fingerprint = BTreeSet<(PathBuf, u64, Option<std::time::SystemTime>)>;
+
+impl Daemon {
+    /// Loads, binds and serves; call it inside a runtime.
+    pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
+        // Sockets first: who cannot have its port should not read a million records to learn that.
+        let bound = listen::bind(&config.listen)?;
+        let parts = Parts::load(&config)?;
+        let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
+        let seen = fingerprint(path, &config);
+        let watch = Watch::new(&folders(path, &config));
+        Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
+    }
+
+    /// Where the server listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.listening.addresses()
+    }
+
+    /// The config in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What answers.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// What answers, to be asked directly.
+    pub fn responder(&self) -> &Arc<Responder> {
+        &self.parts.responder
+    }
+
+    /// Serves until SIGTERM or SIGINT, then answers what has arrived.
+    pub async fn run_until_signal(self) -> Result<(), StartError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signal)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signal)?;
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        self.run(stop).await
+    }
+
+    /// Serves until `stop`; SIGHUP and changed files reload.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let next_pass = tokio::time::sleep(self.config.sync.interval);
+            tokio::select! {
+                _ = hangup.recv() => {
+                    let result = tokio::task::block_in_place(|| self.reload());
+                    self.log(result);
+                }
+                // What does not tell of changes (network file systems) is looked at all the same.
+                () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
+                    let result = tokio::task::block_in_place(|| self.look());
+                    self.log(result);
+                }
+                () = &mut stop => break,
+            }
+        }
+        info!("Stopping: answering what has arrived, taking nothing new");
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Answers what has arrived, and stops.
+    pub async fn stop(self) {
+        let drained = self.listening.drain(DRAIN_PATIENCE).await;
+        if drained.unfinished > 0 {
+            warn!(unfinished = drained.unfinished, "Stopped with {} requests unfinished", drained.unfinished);
+        }
+    }
+
+    /// Reloads if a file changed.
+    pub fn look(&mut self) -> Result<Reload, ReloadError> {
+        let seen = fingerprint(&self.path, &self.config);
+        if seen == self.seen {
+            return Ok(Reload::Unchanged);
+        }
+        self.reload()
+    }
+
+    /// Reads everything anew. On an error the old config stays in force, whole.
+    pub fn reload(&mut self) -> Result<Reload, ReloadError> {
+        // Taken first: what changes while we read is looked at again.
+        self.seen = fingerprint(&self.path, &self.config);
+        let config = Config::load(&self.path)?;
+        let rebound = match config.listen == self.config.listen {
+            true => None,
+            false => Some(self.listening.rebind(&config.listen)?),
+        };
+        self.parts.reload(&self.config, &config)?;
+        if let Some(bound) = rebound {
+            // The new listeners answer before the old ones close: no query is lost.
+            let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;
+            let old = std::mem::replace(&mut self.listening, new);
+            tokio::spawn(old.drain(DRAIN_PATIENCE));
+        }
+        self.seen = fingerprint(&self.path, &config);
+        self.watch = Watch::new(&folders(&self.path, &config));
+        self.config = config;
+        Ok(Reload::Done)
+    }
+
+    fn log(&self, result: Result<Reload, ReloadError>) {
+        match result {
+            Ok(Reload::Unchanged) => {}
+            Ok(Reload::Done) => info!("Reloaded {}", self.path.display()),
+            Err(cause) => error!("Nothing was changed by the reload: {cause}"),
+        }
+    }
+}
+
+/// The folders of all files that config names.
+fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
+    let files = std::iter::once(path).chain(config.files());
+    let mut folders: Vec<(PathBuf, Depth)> = files
+        .map(|file| match file.parent() {
+            Some(folder) if folder != Path::new("") => (folder.to_owned(), Depth::Folder),
+            _ => (PathBuf::from("."), Depth::Folder),
+        })
+        .collect();
+    folders.extend(config.sync.sources.iter().map(|source| (source.path.clone(), Depth::Tree)));
+    folders.sort_by(|one, other| one.0.cmp(&other.0));
+    folders.dedup_by(|one, other| one.0 == other.0 && one.1 == other.1);
+    folders
+}
+
+/// What all files that config names look like.
+fn fingerprint(path: &Path, config: &Config) -> Fingerprint {
+    let inventories = config.sync.sources.iter();
+    // A folder that cannot be read looks empty; reading it then tells what is wrong.
+    let inventories =
+        inventories.flat_map(|source| crate::sync::directory::files_below(&source.path).unwrap_or_default());
+    let files = std::iter::once(path.to_owned()).chain(config.files().map(Path::to_owned)).chain(inventories);
+    files
+        .map(|file| match std::fs::metadata(&file) {
+            Ok(metadata) => (file, metadata.len(), metadata.modified().ok()),
+            Err(_) => (file, u64::MAX, None),
+        })
+        .collect()
+}

@@ -1,0 +1,165 @@
+//! The folders that inventories are read from: what each said last, and since when it says nothing new.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::privatelink::Catalogue;
+use crate::sync::{self, Conflict, Desired, PublishSettings, directory};
+use crate::zone::{CommitError, Snapshot, Store, ZoneKind};
+
+/// All `[[sync.source]]` of kind `directory`.
+pub struct Sources {
+    catalogue: Arc<Catalogue>,
+    publish: PublishSettings,
+    list: Vec<Source>,
+    /// Conflicts that are in the log already: each is told once.
+    told: Vec<Conflict>,
+}
+
+/// One folder.
+pub struct Source {
+    pub settings: directory::Settings,
+    pub state: SourceState,
+    /// What its last good inventory wants published.
+    pub desired: Desired,
+    /// Names that are not published because their zone is not served.
+    pub not_served: Vec<crate::dns::Name>,
+}
+
+/// Whether a source's records are as new as they can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// Its inventory was read whole.
+    Current { since: SystemTime },
+    /// Its inventory could not be read; the last good one, if there was any, stays in force.
+    Stale { since: SystemTime, why: String },
+}
+
+impl Sources {
+    /// Sources that have not been read yet.
+    pub fn new(config: &Config) -> Sources {
+        let list = config.sync.sources.iter().map(|settings| Source::new(settings.clone())).collect();
+        let (catalogue, publish) = (Arc::clone(&config.private_link.catalogue), publish_settings(config));
+        Sources { catalogue, publish, list, told: Vec::new() }
+    }
+
+    /// Other settings; a source that stays keeps what it knows.
+    pub fn configure(&mut self, config: &Config) {
+        let mut old = std::mem::take(&mut self.list);
+        for settings in &config.sync.sources {
+            let known = old.iter().position(|source| source.settings == *settings);
+            self.list.push(match known {
+                Some(index) => old.swap_remove(index),
+                None => Source::new(settings.clone()),
+            });
+        }
+        self.catalogue = Arc::clone(&config.private_link.catalogue);
+        self.publish = publish_settings(config);
+    }
+
+    /// The sources in the order of config.
+    pub fn list(&self) -> &[Source] {
+        &self.list
+    }
+
+    /// Reads every source and publishes what it says. A source that cannot be read leaves its records as they are.
+    pub fn pass(&mut self, store: &Store) -> Result<(), CommitError> {
+        for source in &mut self.list {
+            source.pass(store, &self.catalogue, &self.publish)?;
+        }
+        self.withdraw_orphans(store)?;
+        self.tell_conflicts(&store.load());
+        Ok(())
+    }
+
+    /// Takes back what sources that are no longer configured had published.
+    fn withdraw_orphans(&self, store: &Store) -> Result<(), CommitError> {
+        for name in sync::sources_of(&store.snapshot()) {
+            if !self.list.iter().any(|source| source.settings.name == *name) {
+                let nothing = Desired::default();
+                store.commit_with(|snapshot| {
+                    Ok(sync::plan(&nothing, &name, &self.publish, &self.catalogue, snapshot).changes)
+                })?;
+                info!(source = %name, "Withdrew what source `{name}` had published: it is no longer configured");
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_conflicts(&mut self, snapshot: &Snapshot) {
+        let now = sync::conflicts(snapshot);
+        for conflict in now.iter().filter(|conflict| !self.told.contains(conflict)) {
+            warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
+        }
+        self.told = now;
+    }
+}
+
+fn publish_settings(config: &Config) -> PublishSettings {
+    let settings = &config.private_link;
+    let explicit = config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink);
+    let explicit = explicit.map(|zone| zone.header.apex.to_string());
+    let zones = settings.selectors.iter().cloned().chain(explicit).collect();
+    PublishSettings { ttl: settings.ttl, on_missing: settings.on_missing, zones }
+}
+
+impl Source {
+    fn new(settings: directory::Settings) -> Source {
+        let why = "it was not read yet".to_owned();
+        let state = SourceState::Stale { since: SystemTime::now(), why };
+        Source { settings, state, desired: Desired::default(), not_served: Vec::new() }
+    }
+
+    fn pass(
+        &mut self,
+        store: &Store,
+        catalogue: &Catalogue,
+        publish: &PublishSettings,
+    ) -> Result<(), CommitError> {
+        let name = &self.settings.name;
+        let inventory = match directory::read(&self.settings) {
+            Ok(inventory) => inventory,
+            Err(cause) => {
+                let why = cause.to_string();
+                if !matches!(&self.state, SourceState::Stale { why: told, .. } if *told == why) {
+                    error!(source = %name, "Inventory `{name}` stays as it was: {why}");
+                }
+                let since = match &self.state {
+                    SourceState::Stale { since, .. } => *since,
+                    SourceState::Current { .. } => SystemTime::now(),
+                };
+                self.state = SourceState::Stale { since, why };
+                return Ok(());
+            }
+        };
+        let now = SystemTime::now();
+        let since_secs = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let source: Arc<str> = name.as_str().into();
+        let desired = sync::desired(&inventory, catalogue, &source, |_| since_secs);
+        let mut counts = (0, 0, 0);
+        let committed = store.commit_with(|snapshot| {
+            let plan = sync::plan(&desired, &source, publish, catalogue, snapshot);
+            counts = (plan.added, plan.replaced, plan.withdrawn);
+            self.not_served = plan.not_served;
+            Ok(plan.changes)
+        })?;
+        if !committed.effect.zones.is_empty() {
+            let (added, replaced, withdrawn) = counts;
+            info!(source = %name, added, replaced, withdrawn,
+                "Synced inventory `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
+        }
+        for warning in desired.warnings.iter().filter(|warning| !self.desired.warnings.contains(warning)) {
+            warn!(source = %name, "Inventory `{name}`: {warning}");
+        }
+        for unplaced in desired.unplaced.iter().filter(|unplaced| !self.desired.unplaced.contains(unplaced)) {
+            let (fqdn, endpoint) = (&unplaced.fqdn, &unplaced.endpoint);
+            warn!(source = %name, "Inventory `{name}`: no private-link zone is known for {fqdn} of {endpoint}");
+        }
+        self.desired = desired;
+        self.state = SourceState::Current { since: now };
+        Ok(())
+    }
+}

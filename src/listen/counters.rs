@@ -1,0 +1,168 @@
+//! What the listeners count, and the sums that metrics show.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// A count that many threads raise.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, count: u64) {
+        if count > 0 {
+            self.0.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($(#[$attribute:meta])* $counters:ident => $(#[$sums:meta])* $counts:ident { $($(#[$doc:meta])* $name:ident,)* }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Default)]
+        pub(super) struct $counters { $($(#[$doc])* pub $name: Counter,)* }
+
+        $(#[$sums])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $counts { $($(#[$doc])* pub $name: u64,)* }
+
+        impl $counters {
+            fn add_to(&self, counts: &mut $counts) {
+                $(counts.$name += self.$name.get();)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// The counters of one UDP thread, apart from those of others in the cache.
+    #[repr(align(128))]
+    UdpCounters =>
+    /// What came and went over UDP.
+    UdpCounts {
+        /// Messages read.
+        queries,
+        /// Replies the kernel took.
+        replies,
+        /// Messages answered after waiting for upstream.
+        waited,
+        /// Messages that get no reply by decision of the service.
+        dropped,
+        /// Messages dropped because `udp_waiting_max` waited already.
+        waiting_max_reached,
+        /// Messages longer than the buffer, of which the first part was read.
+        oversized,
+        /// Replies the kernel refused to send.
+        send_failures,
+        /// Errors of reading, other than having nothing to read.
+        receive_failures,
+        /// Messages the kernel dropped because the socket's buffer was full.
+        kernel_drops,
+        /// Messages whose answering panicked.
+        panics,
+    }
+}
+
+counters! {
+    /// The counters of all TCP connections.
+    TcpCounters =>
+    /// What came and went over TCP.
+    TcpCounts {
+        /// Connections taken on.
+        connections,
+        /// Connections that ended, for whatever reason.
+        connections_closed,
+        /// Messages read.
+        queries,
+        /// Replies written.
+        replies,
+        /// Messages answered after waiting for upstream.
+        waited,
+        /// Messages that get no reply by decision of the service.
+        dropped,
+        /// Messages dropped because `waiting_max` waited already.
+        waiting_max_reached,
+        /// Connections closed because all `connections_max` were busy.
+        connections_max_reached,
+        /// Idle connections closed to make room for new ones.
+        evicted,
+        /// Connections closed because their client had `connections_per_client_max`.
+        connections_per_client_max_reached,
+        /// Times a connection was not read on because `in_flight_max` of its messages waited.
+        in_flight_max_reached,
+        /// Connections closed after `messages_max`.
+        messages_max_reached,
+        /// Connections closed after `idle_timeout`.
+        idle_timeouts,
+        /// Connections closed after `message_timeout`.
+        message_timeouts,
+        /// Connections closed after `write_timeout`.
+        write_timeouts,
+        /// Connections closed for a message of no length.
+        empty_messages,
+        /// Connections the kernel failed to hand over, most often for want of file descriptors.
+        accept_failures,
+        /// Messages whose answering panicked.
+        panics,
+    }
+}
+
+/// Everything that listeners counted since the server began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub udp: UdpCounts,
+    pub tcp: TcpCounts,
+}
+
+/// The counters of all listeners; they go on counting over a reload.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// One a UDP thread; a thread that ended leaves its own to the next.
+    udp: Mutex<Vec<Arc<UdpCounters>>>,
+    pub tcp: TcpCounters,
+}
+
+impl Counters {
+    /// Counters for a UDP thread.
+    pub fn for_worker(&self) -> Arc<UdpCounters> {
+        let mut udp = self.udp.lock();
+        if let Some(free) = udp.iter().find(|counters| Arc::strong_count(counters) == 1) {
+            return free.clone();
+        }
+        let counters = Arc::<UdpCounters>::default();
+        udp.push(counters.clone());
+        counters
+    }
+
+    pub fn sum(&self) -> Counts {
+        let mut counts = Counts::default();
+        for worker in self.udp.lock().iter() {
+            worker.add_to(&mut counts.udp);
+        }
+        self.tcp.add_to(&mut counts.tcp);
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_ended_worker_counted_stays_and_its_counters_are_used_again() {
+        let counters = Counters::default();
+        let first = counters.for_worker();
+        first.queries.add(3);
+        let second = counters.for_worker();
+        second.queries.add(4);
+        drop(first);
+        counters.for_worker().queries.add(5);
+        assert_eq!(counters.sum().udp.queries, 12);
+        assert_eq!(counters.udp.lock().len(), 2);
+    }
+}

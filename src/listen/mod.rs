@@ -1,0 +1,63 @@
+//! Bytes in, bytes out: UDP in batches, TCP with limits. Floor 5.
+//!
+//! `bind` opens every socket before anything is served; `Bound::run` serves; `Listening::rebind` takes over the
+//! sockets of addresses that stay, so that a reload loses nothing that the kernel has queued; `Listening::drain` ends.
+
+mod batch;
+mod bind;
+mod connection;
+mod counters;
+#[cfg(test)]
+mod echo;
+mod limits;
+mod listening;
+mod settings;
+mod tcp;
+mod udp;
+
+use std::sync::Arc;
+
+pub use bind::{BindError, Bound, bind};
+pub use counters::{Counts, TcpCounts, UdpCounts};
+pub use listening::{Drained, Listening};
+pub use settings::{Settings, TcpSettings, WORKERS_MAX};
+
+use crate::respond::{Attempt, Client, Responder, View};
+
+/// What answers a message; implemented by `respond::Responder`.
+pub trait Service: Send + Sync + 'static {
+    /// What a batch of messages is answered from; loaded once a batch.
+    type View;
+
+    fn view(&self) -> Self::View;
+
+    /// Answers without waiting and without allocating, if it can.
+    fn try_answer(&self, view: &Self::View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt;
+
+    /// Answers, waiting for upstream if it must; without a reply if it is `None`.
+    fn answer(
+        self: Arc<Self>,
+        message: Vec<u8>,
+        client: Client,
+    ) -> impl Future<Output = Option<Vec<u8>>> + Send;
+}
+
+impl Service for Responder {
+    type View = View;
+
+    fn view(&self) -> View {
+        Responder::view(self)
+    }
+
+    fn try_answer(&self, view: &View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
+        Responder::try_answer(self, view, message, client, buffer)
+    }
+
+    fn answer(
+        self: Arc<Self>,
+        message: Vec<u8>,
+        client: Client,
+    ) -> impl Future<Output = Option<Vec<u8>>> + Send {
+        Responder::answer(self, message, client)
+    }
+}

@@ -1,0 +1,89 @@
+//! What an operator may set about listening, and what holds if they do not.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+/// Most UDP threads an address; a host with more cores is bound by its network card before.
+pub const WORKERS_MAX: usize = 256;
+
+/// Where to listen, and how much to take on at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Addresses of UDP and TCP; port 0 takes a free one, the same for both.
+    pub dns: Vec<SocketAddr>,
+    /// UDP threads an address; 0 is one a core.
+    pub workers: usize,
+    /// UDP requests that may wait for upstream at once; more are dropped, and the client asks again.
+    pub udp_waiting_max: usize,
+    /// Asked of the kernel for each UDP socket and direction; it gives at most `net.core.rmem_max`.
+    pub udp_buffer_size_bytes: usize,
+    pub tcp: TcpSettings,
+}
+
+/// Limits of TCP (RFC 7766 §6.2, §10).
+#[derive(Clone, Debug, PartialEq)]
+pub struct TcpSettings {
+    /// Connections at once; the one that is idle for longest makes room for a new one.
+    pub connections_max: usize,
+    /// Connections at once from one address; more are closed at once.
+    pub connections_per_client_max: usize,
+    /// Requests that may wait for upstream at once, on all connections together.
+    pub waiting_max: usize,
+    /// Requests of one connection that may wait at once; then it is not read until one is answered.
+    pub in_flight_max: usize,
+    /// Messages on one connection; then it is closed, and clients spread over all instances again.
+    pub messages_max: u64,
+    /// Silence after which a connection is closed.
+    pub idle_timeout: Duration,
+    /// From the first byte of a message to its last.
+    pub message_timeout: Duration,
+    /// For the client to take the replies that are written to it.
+    pub write_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            dns: vec![(Ipv4Addr::UNSPECIFIED, 53).into(), (Ipv6Addr::UNSPECIFIED, 53).into()],
+            workers: 0,
+            // About 8 KiB each: 64 MiB when upstream hangs, some seconds of misses at 2000 a second.
+            udp_waiting_max: 8192,
+            // 64 ms of a million queries a second, at the 64 bytes and 768 of overhead of each.
+            udp_buffer_size_bytes: 4 << 20,
+            tcp: TcpSettings::default(),
+        }
+    }
+}
+
+impl Default for TcpSettings {
+    fn default() -> TcpSettings {
+        TcpSettings {
+            // A node of AKS keeps tens open (node-local-dns asks over TCP): a hub of a hundred nodes.
+            connections_max: 4096,
+            // One site's forwarder, and not enough to fill the table from a few addresses.
+            connections_per_client_max: 256,
+            waiting_max: 4096,
+            // What resolvers pipeline; above it lies only what tries to exhaust us.
+            in_flight_max: 128,
+            messages_max: 100_000,
+            // RFC 7766 §6.2.3: "on the order of a few seconds"; Unbound and Knot wait as long.
+            idle_timeout: Duration::from_secs(10),
+            // 64 KiB at dial-up speed; half-sent frames cost memory for no longer.
+            message_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Settings {
+    /// How many UDP threads each address gets.
+    pub fn worker_count(&self) -> usize {
+        let workers = match self.workers {
+            0 => available_parallelism().map_or(1, NonZero::get),
+            workers => workers,
+        };
+        workers.min(WORKERS_MAX)
+    }
+}

@@ -1,0 +1,131 @@
+//! One TCP socket and the task that accepts its connections.
+
+use std::io;
+use std::net::{self, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::Service;
+use super::connection::Connection;
+use super::counters::Counters;
+use super::limits::{Connections, Refusal};
+use super::listening::Closing;
+use super::settings::TcpSettings;
+use crate::respond::{Client, Transport};
+
+/// Pause after `accept` failed for want of file descriptors or memory, which would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listening TCP socket; whoever holds it accepts from it.
+#[derive(Debug)]
+pub struct TcpSocket {
+    pub listener: net::TcpListener,
+    pub address: SocketAddr,
+}
+
+/// What all connections share.
+pub struct TcpService<S> {
+    pub service: Arc<S>,
+    pub settings: TcpSettings,
+    pub counters: Arc<Counters>,
+    pub connections: Arc<Connections>,
+    /// One permit for each request that may wait for upstream.
+    pub waiting: Arc<Semaphore>,
+    pub closing: Arc<Closing>,
+}
+
+/// The task of one TCP socket.
+pub struct Acceptor<S> {
+    socket: Arc<TcpSocket>,
+    listener: TcpListener,
+    shared: Arc<TcpService<S>>,
+}
+
+impl<S: Service> Acceptor<S> {
+    /// To be called within a runtime.
+    pub fn new(socket: Arc<TcpSocket>, shared: Arc<TcpService<S>>) -> io::Result<Acceptor<S>> {
+        // A copy, since two generations of listeners may be registered with the runtime at once.
+        let listener = TcpListener::from_std(socket.listener.try_clone()?)?;
+        Ok(Acceptor { socket, listener, shared })
+    }
+
+    /// Accepts until `closing`; then whatever is queued still, unless another has taken over the socket.
+    pub async fn run(self) {
+        let Acceptor { socket, listener, shared } = self;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shared.closing.asked() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => shared.admit(stream, peer),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if shared.counters.tcp.accept_failures.get() == 0 {
+                        let address = socket.address;
+                        warn!(%address, %error, "Accepting on {address} failed");
+                    }
+                    shared.counters.tcp.accept_failures.add(1);
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        if Arc::into_inner(socket).is_none() {
+            return;
+        }
+        let Ok(listener) = listener.into_std() else { return };
+        loop {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = TcpStream::from_std(stream)
+                    {
+                        shared.admit(stream, peer);
+                    }
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl<S: Service> TcpService<S> {
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let counters = &self.counters.tcp;
+        let place = match self.connections.admit(peer.ip()) {
+            Ok(place) => place,
+            Err(Refusal::Total) => return counters.connections_max_reached.add(1),
+            Err(Refusal::Client) => return counters.connections_per_client_max_reached.add(1),
+        };
+        counters.connections.add(1);
+        counters.evicted.add(place.evicted.into());
+        // Replies are written whole; waiting for more to send with them would only delay them.
+        let _ = stream.set_nodelay(true);
+        let local = stream.local_addr().ok().map(|address| address.ip());
+        let client = Client { address: peer, local, transport: Transport::Tcp };
+        let connection = Connection::new(stream, client, place, self.clone());
+        self.closing.tracker.spawn(connection.serve());
+    }
+}
+
+/// Whether an error of `accept` tells of the connection rather than of the listener (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::PermissionDenied
+    )
+}

@@ -1,0 +1,300 @@
+//! From what a source wants published to the changes that make it so. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::desired::{Desired, Publication};
+use crate::dns::{Name, RecordSet, RecordType, Ttl};
+use crate::privatelink::Catalogue;
+use crate::zone::{self, Change, ChangeSet, Claim, Offer, OnMissing, Origin, Snapshot, ZoneHeader};
+
+/// How endpoints' records are published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishSettings {
+    /// Azure's zone groups give their records ten seconds.
+    pub ttl: Ttl,
+    /// For the zones that the first endpoint in them makes.
+    pub on_missing: OnMissing,
+    /// Selectors of the zones that may be published into, as the catalogue knows them.
+    pub zones: Vec<String>,
+}
+
+impl Default for PublishSettings {
+    fn default() -> PublishSettings {
+        let ttl = Ttl::from_secs(10).expect("ten seconds are a lifetime");
+        PublishSettings { ttl, on_missing: OnMissing::AskPublic, zones: vec!["all".to_owned()] }
+    }
+}
+
+/// What a pass does to the zones.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub changes: ChangeSet,
+    pub added: usize,
+    pub replaced: usize,
+    pub withdrawn: usize,
+    /// Names that are not published because their zone is not configured, or is no private-link zone.
+    pub not_served: Vec<Name>,
+}
+
+/// The changes that make `snapshot` hold what `desired` says of `source`, and nothing else of that source.
+///
+/// A zone group may name any zone; only the catalogue's are published into, so that no endpoint can take over others.
+pub fn plan(
+    desired: &Desired,
+    source: &Arc<str>,
+    settings: &PublishSettings,
+    catalogue: &Catalogue,
+    snapshot: &Snapshot,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut wanted: HashSet<(Name, RecordType, Arc<str>)> = HashSet::new();
+    let mut new_zones: BTreeMap<Name, ZoneHeader> = BTreeMap::new();
+    let mut puts = Vec::new();
+    for publication in &desired.publications {
+        let zone = &publication.zone;
+        if !catalogue.selects(&settings.zones, zone.borrow()) {
+            plan.not_served.push(publication.name.clone());
+            continue;
+        }
+        if snapshot.zone(zone.borrow()).is_none() {
+            let header =
+                ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(zone.clone()) };
+            new_zones.insert(zone.clone(), header);
+        }
+        for set in record_sets(publication, settings.ttl) {
+            wanted.insert((publication.name.clone(), set.rtype, Arc::clone(&publication.claim.endpoint)));
+            match held(snapshot, publication, set.rtype) {
+                Some(held) if same(held, &set, &publication.claim) => continue,
+                Some(_) => plan.replaced += 1,
+                None => plan.added += 1,
+            }
+            let origin = Origin::Endpoint(Arc::clone(&publication.claim));
+            let (zone, name) = (zone.clone(), publication.name.clone());
+            puts.push(Change::Put { zone, name, offer: Offer { set, origin } });
+        }
+    }
+    let changes = &mut plan.changes.changes;
+    changes.extend(new_zones.into_values().map(Change::SetZone));
+    for (zone, name, offer, claim) in claims(snapshot) {
+        let rtype = offer.set.rtype;
+        // An endpoint whose names are not told for now keeps what it had.
+        let stays = desired.unsettled.contains(&claim.endpoint)
+            || wanted.contains(&(name.clone(), rtype, Arc::clone(&claim.endpoint)));
+        if claim.source == *source && !stays {
+            plan.withdrawn += 1;
+            let origin = offer.origin.clone();
+            changes.push(Change::Remove { zone: zone.clone(), name: name.clone(), rtype, origin });
+        }
+    }
+    changes.extend(puts);
+    let withheld = withheld(desired);
+    if snapshot.withheld_of(source) != withheld {
+        changes.push(Change::SetWithheld { source: Arc::clone(source), endpoints: withheld });
+    }
+    plan
+}
+
+/// All claims of endpoints in the zones.
+fn claims(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, &Name, &Offer, &Arc<Claim>)> {
+    snapshot.zones().flat_map(|(apex, zone)| {
+        zone.nodes().flat_map(move |(name, node)| {
+            let offers = node.slots().iter().flat_map(|slot| slot.offers());
+            offers.filter_map(move |offer| match &offer.origin {
+                Origin::Endpoint(claim) => Some((apex, name, offer, claim)),
+                _ => None,
+            })
+        })
+    })
+}
+
+fn record_sets(publication: &Publication, ttl: Ttl) -> impl Iterator<Item = RecordSet> {
+    let ipv4: Vec<Vec<u8>> = publication.ipv4.iter().map(|ip| ip.octets().to_vec()).collect();
+    let ipv6: Vec<Vec<u8>> = publication.ipv6.iter().map(|ip| ip.octets().to_vec()).collect();
+    [(RecordType::A, ipv4), (RecordType::AAAA, ipv6)]
+        .into_iter()
+        .filter(|(_, addresses)| !addresses.is_empty())
+        // A set of more addresses than a message holds is no endpoint's: it is left out.
+        .filter_map(move |(rtype, addresses)| RecordSet::new(rtype, ttl, addresses).ok())
+}
+
+fn held<'s>(snapshot: &'s Snapshot, publication: &Publication, rtype: RecordType) -> Option<&'s Offer> {
+    let node = snapshot.zone(publication.zone.borrow())?.node(publication.name.borrow())?;
+    let origin = Origin::Endpoint(Arc::clone(&publication.claim));
+    node.slot(rtype)?.offers().iter().find(|offer| offer.origin.replaces(&origin))
+}
+
+/// Whether an offer is as wanted; the time when its claim was first seen stays what it was.
+fn same(held: &Offer, set: &RecordSet, claim: &Claim) -> bool {
+    let Origin::Endpoint(old) = &held.origin else { return false };
+    held.set == *set && Claim { since_secs: old.since_secs, ..claim.clone() } == **old
+}
+
+fn withheld(desired: &Desired) -> Vec<zone::Withheld> {
+    let all = desired.withheld.iter().map(|withheld| zone::Withheld {
+        name: withheld.name.clone(),
+        endpoint: Arc::clone(&withheld.endpoint),
+        endpoint_name: Arc::clone(&withheld.endpoint_name),
+        state: withheld.state.as_str().into(),
+    });
+    all.collect()
+}
+
+/// A name that endpoints claim with different addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    pub name: Name,
+    pub rtype: RecordType,
+    /// Each claim with its addresses, the one that is served outside all views first.
+    pub claims: Vec<(Arc<Claim>, Vec<IpAddr>)>,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} private endpoints claim {} {}:", self.claims.len(), self.name, self.rtype)?;
+        for (index, (claim, addresses)) in self.claims.iter().enumerate() {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let separator = if index == 0 { "" } else { "," };
+            write!(out, "{separator} {} by {}", addresses.join(" "), claim.endpoint)?;
+        }
+        write!(out, "; clients outside their virtual networks are served the first")
+    }
+}
+
+/// The sources that have claims or withheld endpoints in a snapshot.
+pub fn sources_of(snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
+    let mut sources: BTreeSet<Arc<str>> =
+        snapshot.withheld_by_source().map(|(source, _)| source.clone()).collect();
+    for (_, _, _, claim) in claims(snapshot) {
+        if !sources.contains(&claim.source) {
+            sources.insert(claim.source.clone());
+        }
+    }
+    sources
+}
+
+/// All conflicts of a snapshot, in the order of names.
+pub fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
+    let mut all = Vec::new();
+    for (_, zone) in snapshot.zones() {
+        for (name, node) in zone.nodes() {
+            for slot in node.slots().iter().filter(|slot| slot.is_conflict()) {
+                let served = slot.served(zone::ViewId::NONE);
+                let mut offers: Vec<&Offer> = slot.offers().iter().collect();
+                offers.sort_by_key(|offer| !std::ptr::eq(*offer, served));
+                let claims = offers.into_iter().filter_map(|offer| match &offer.origin {
+                    Origin::Endpoint(claim) => {
+                        Some((Arc::clone(claim), offer.set.records().filter_map(address).collect()))
+                    }
+                    _ => None,
+                });
+                all.push(Conflict { name: name.clone(), rtype: slot.rtype(), claims: claims.collect() });
+            }
+        }
+    }
+    all.sort_by(|one, other| (&one.name, one.rtype).cmp(&(&other.name, other.rtype)));
+    all
+}
+
+/// The address in the data of an A or AAAA record.
+pub fn address(data: &[u8]) -> Option<IpAddr> {
+    let ipv4 = <[u8; 4]>::try_from(data).map(IpAddr::from);
+    ipv4.or_else(|_| <[u8; 16]>::try_from(data).map(IpAddr::from)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        Catalogue::builtin(crate::privatelink::Cloud::Public)
+    }
+
+    fn publication(endpoint: &str, name: &str, address: [u8; 4]) -> Publication {
+        let claim = Claim {
+            endpoint: endpoint.into(),
+            virtual_network: None,
+            subscription: "s".into(),
+            resource: None,
+            source: "dir".into(),
+            since_secs: 100,
+        };
+        Publication {
+            zone: "privatelink.blob.core.windows.net.".parse().unwrap(),
+            name: format!("{name}.privatelink.blob.core.windows.net.").parse().unwrap(),
+            ipv4: vec![address.into()],
+            ipv6: Vec::new(),
+            public_names: Vec::new(),
+            claim: Arc::new(claim),
+        }
+    }
+
+    fn planned(desired: &Desired, snapshot: &Snapshot) -> (Plan, Snapshot) {
+        let plan = plan(desired, &"dir".into(), &PublishSettings::default(), &catalogue(), snapshot);
+        let (after, _) = plan.changes.apply(snapshot).unwrap();
+        (plan, after)
+    }
+
+    #[test]
+    fn a_second_pass_without_change_does_nothing() {
+        let mut desired =
+            Desired { publications: vec![publication("/a", "x", [10, 0, 0, 1])], ..Desired::default() };
+        let (first, after) = planned(&desired, &Snapshot::default());
+        assert_eq!((first.added, first.replaced, first.withdrawn), (1, 0, 0));
+        Arc::make_mut(&mut desired.publications[0].claim).since_secs = 999;
+        assert!(planned(&desired, &after).0.changes.is_empty());
+    }
+
+    #[test]
+    fn withdrawing_one_claim_leaves_the_others() {
+        let both = Desired {
+            publications: vec![publication("/a", "x", [10, 0, 0, 1]), publication("/b", "x", [10, 0, 0, 2])],
+            ..Desired::default()
+        };
+        let (_, two) = planned(&both, &Snapshot::default());
+        assert_eq!(conflicts(&two).len(), 1);
+        let one = Desired { publications: both.publications[1..].to_vec(), ..Desired::default() };
+        let (plan, left) = planned(&one, &two);
+        assert_eq!((plan.withdrawn, plan.added), (1, 0));
+        assert!(conflicts(&left).is_empty());
+        let claims: Vec<_> = claims(&left).map(|(_, _, _, claim)| claim.endpoint.to_string()).collect();
+        assert_eq!(claims, ["/b"]);
+    }
+
+    #[test]
+    fn an_unsettled_endpoint_keeps_what_it_had_and_another_source_is_left_alone() {
+        let desired =
+            Desired { publications: vec![publication("/a", "x", [10, 0, 0, 1])], ..Desired::default() };
+        let (_, after) = planned(&desired, &Snapshot::default());
+        let unsettled = Desired { unsettled: vec!["/a".into()], ..Desired::default() };
+        assert_eq!(planned(&unsettled, &after).0.withdrawn, 0);
+        let other =
+            plan(&Desired::default(), &"other".into(), &PublishSettings::default(), &catalogue(), &after);
+        assert!(other.changes.is_empty());
+        assert_eq!(planned(&Desired::default(), &after).0.withdrawn, 1);
+    }
+
+    #[test]
+    fn only_configured_zones_are_published_into() {
+        let desired =
+            Desired { publications: vec![publication("/a", "x", [10, 0, 0, 1])], ..Desired::default() };
+        let zones = vec!["vault".to_owned()];
+        let settings = PublishSettings { zones, ..PublishSettings::default() };
+        let refused = plan(&desired, &"dir".into(), &settings, &catalogue(), &Snapshot::default());
+        assert_eq!((refused.added, refused.not_served.len()), (0, 1));
+    }
+
+    #[test]
+    fn an_endpoint_cannot_take_over_a_zone_that_is_not_azures() {
+        let mut stranger = publication("/a", "x", [10, 0, 0, 1]);
+        stranger.zone = "bank.example.".parse().unwrap();
+        stranger.name = "www.bank.example.".parse().unwrap();
+        let desired = Desired { publications: vec![stranger], ..Desired::default() };
+        let (plan, after) = planned(&desired, &Snapshot::default());
+        assert_eq!((plan.added, plan.not_served.len(), after.zones().count()), (0, 1, 0));
+    }
+}

@@ -1,0 +1,98 @@
+//! The real daemon in this process, on ports that the kernel chooses.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use privatelink_dns::config::Config;
+use privatelink_dns::daemon::Daemon;
+use privatelink_dns::respond::Responder;
+use privatelink_dns::zone::Snapshot;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::client::PATIENCE;
+
+/// A daemon with a folder of its own for config and files.
+pub struct TestDaemon {
+    pub folder: TempDir,
+    pub address: SocketAddr,
+    responder: Arc<Responder>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+    runtime: Runtime,
+}
+
+impl TestDaemon {
+    /// Starts with a config (without `[listen]`) and files beside it.
+    pub fn start(config: &str, files: &[(&str, &str)]) -> TestDaemon {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            write(folder.path(), name, text);
+        }
+        write(folder.path(), "config.toml", &with_listen(config));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let path = folder.path().join("config.toml");
+        let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        let entered = runtime.enter();
+        let daemon = Daemon::start(&path, config).unwrap_or_else(|error| panic!("{error}"));
+        drop(entered);
+        let (address, responder) = (daemon.addresses()[0], Arc::clone(daemon.responder()));
+        let (stop, stopped) = oneshot::channel();
+        let running = runtime.spawn(async move {
+            let stopped = async {
+                // A dropped sender stops the daemon too.
+                let _ = stopped.await;
+            };
+            daemon.run(stopped).await.unwrap();
+        });
+        TestDaemon { folder, address, responder, stop, running, runtime }
+    }
+
+    /// Writes a file whole, as editors and ConfigMaps do, and leaves it to the daemon to see that.
+    pub fn write(&self, name: &str, text: &str) {
+        write(self.folder.path(), name, text);
+    }
+
+    /// Writes the config.
+    pub fn configure(&self, config: &str) {
+        self.write("config.toml", &with_listen(config));
+    }
+
+    /// What is served.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.responder.store().snapshot()
+    }
+
+    /// Waits until what is served is as `wanted`.
+    pub fn wait_for(&self, wanted: impl Fn(&Snapshot) -> bool) {
+        let mut revisions = self.responder.store().watch();
+        let reached = async {
+            while !wanted(&self.snapshot()) {
+                revisions.changed().await.unwrap();
+            }
+        };
+        let waited = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, reached).await });
+        waited.expect("the daemon did not come to the state that was waited for");
+    }
+
+    /// Stops it as SIGTERM does.
+    pub fn stop(self) {
+        drop(self.stop);
+        self.runtime.block_on(self.running).unwrap();
+    }
+}
+
+fn with_listen(config: &str) -> String {
+    format!("{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n")
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, path).unwrap();
+}
