@@ -1,7 +1,9 @@
 //! The one integration binary: what the parts do together.
 
-mod daemon;
+mod answers;
+mod house;
 mod inventory;
+mod matrix;
 mod packets;
 mod support;
 mod zones;

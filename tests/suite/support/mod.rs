@@ -1,5 +1,8 @@
-//! What several tests stand on.
+//! What the tests share: messages as bytes, an upstream that says what it is told, a responder around it, scripts.
 
-pub mod client;
-pub mod test_daemon;
-pub mod upstream;
+pub mod forwarding;
+pub mod message;
+pub mod script;
+pub mod scripted;
+
+pub mod world;
