@@ -5,7 +5,11 @@
 
 // Floor 1: words.
 pub mod dns;
-pub mod forward;
+pub mod telemetry;
+
+// Floor 2: nouns, what the server holds.
+pub mod cache;
+pub mod privatelink;
 pub mod zone;
 
 // Floor 3: verbs, what the server does.
