@@ -204,6 +204,7 @@ impl Play {
             }
             "reply" => self.reply(rest, &step.block)?,
             "down" => self.upstreams.set_down(words.next().unwrap_or("."), true),
+            "loops" => self.upstreams.set_looping(words.next().unwrap_or(".")),
             "up" => self.upstreams.set_down(words.next().unwrap_or("."), false),
             "zone" => self.zone(rest, &step.block)?,
             "drop" => {

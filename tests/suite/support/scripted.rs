@@ -21,6 +21,7 @@ struct State {
     records: BTreeMap<String, Vec<Record>>,
     scripted: Vec<Scripted>,
     down: Vec<String>,
+    looping: Vec<String>,
     asked: Vec<String>,
     shouts: bool,
     /// Where a loop leads.
@@ -94,6 +95,11 @@ impl Upstreams {
         }
     }
 
+    /// A rule's upstream asks us, whatever it is asked.
+    pub fn set_looping(&self, rule: &str) {
+        self.0.lock().unwrap().looping.push(rule.to_owned());
+    }
+
     /// All names of replies are written in capitals.
     pub fn shout(&self) {
         self.0.lock().unwrap().shouts = true;
@@ -128,6 +134,9 @@ impl Upstreams {
         state.asked.push(format!("{} {}{of}", request.name, request.rtype));
         if state.down.iter().any(|down| down == rule) {
             return Says::Nothing;
+        }
+        if state.looping.iter().any(|looping| looping == rule) {
+            return Says::WhatWeSay;
         }
         let name = request.name.to_name();
         let scripted = state.scripted.iter().rev().find(|reply| {

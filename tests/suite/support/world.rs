@@ -1,7 +1,7 @@
 //! A real responder with real zones, cache and forwarder; only what lies behind the forwarder is scripted.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use privatelink_dns::answer::{AccessSettings, PublicNames, Rules, Settings};
@@ -21,6 +21,9 @@ use super::scripted::Upstreams;
 const SOA: &str = "ns hostmaster 1 3600 600 86400 300";
 const SOA_TTL_SECS: u32 = 3600;
 
+/// Read once: it is the same in all cases.
+static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::builtin(Cloud::Public)));
+
 /// What a responder is set to.
 #[derive(Default)]
 pub struct Setup {
@@ -36,7 +39,6 @@ pub struct Setup {
 /// Everything around one responder.
 pub struct World {
     pub store: Arc<Store>,
-    pub upstreams: Arc<Upstreams>,
     responder: Arc<Responder>,
     withheld: Vec<Withheld>,
 }
@@ -52,19 +54,14 @@ impl World {
             access: setup.access,
             public_names: setup.public_names,
             forwarded: setup.rules,
-            catalogue: Arc::new(Catalogue::builtin(Cloud::Public)),
+            catalogue: CATALOGUE.clone(),
         });
         let serving = Serving { rules, cache, forwarder };
         let responder = Arc::new(Responder::new(store.clone(), serving, [7; 16]));
         upstreams.lead_back_to(&responder);
-        let world = World { store, upstreams, responder, withheld: Vec::new() };
+        let world = World { store, responder, withheld: Vec::new() };
         world.commit(vec![Change::SetNetworks(networks.into())]);
         world
-    }
-
-    /// The responder, for what asking does not show.
-    pub fn responder(&self) -> &Arc<Responder> {
-        &self.responder
     }
 
     pub fn commit(&self, changes: Vec<Change>) {
