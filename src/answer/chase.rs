@@ -282,7 +282,9 @@ impl<'s> Chase<'s> {
             let private = place.record.borrow();
             let holds =
                 self.snapshot.zone_for(private, self.view).is_some_and(|zone| zone.holds(private, self.view));
-            if holds && self.push(private.to_buf()).is_ok() {
+            if !holds {
+                self.tell_withheld(private);
+            } else if self.push(private.to_buf()).is_ok() {
                 self.note(|| format!("{public} is the public name of {}", place.record));
                 self.parts.push(Part::Alias { owner: at, ttl_secs: CATALOGUE_TTL_SECS });
                 self.authenticated = false;
