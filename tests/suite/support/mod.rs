@@ -4,5 +4,5 @@ pub mod forwarding;
 pub mod message;
 pub mod script;
 pub mod scripted;
-
+pub mod words;
 pub mod world;
