@@ -28,3 +28,6 @@ pub mod config;
 
 // Floor 7: from settings to a server that runs.
 pub mod daemon;
+
+// Floor 8: the command line.
+pub mod commands;

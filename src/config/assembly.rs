@@ -1,6 +1,7 @@
 //! From the file's keys to the parts' Settings, and what cannot stand together.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::document::Document;
 use super::error::{ConfigError, ConfigErrors};
-use super::words::{ClientRange, Domain, ListenAddress, SourceKind, Upstream};
+use super::words::{ClientRange, Domain, ListenAddress, SourceKind};
 use super::{Config, PrivateLinkSettings, SyncSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
 use crate::dns::{Name, Ttl};
@@ -27,6 +28,9 @@ use crate::{cache, forward, listen, telemetry};
 
 /// Longest time between two passes: beyond a day a source is not kept up to date but forgotten.
 const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
+
+/// Bounds of memory and queues beyond this are a slip of the pen.
+const COUNT_MAX: u64 = i32::MAX as u64;
 
 /// Longest timeout of a connection: beyond an hour it is a leak.
 const TIMEOUT_SECS_MAX: u64 = 3600;
@@ -94,16 +98,16 @@ impl Assembly<'_> {
     }
 
     /// The values of a list with their places in it; those that cannot be read are told and left out.
-    fn each<T: FromStr<Err = String>>(
+    fn each<T: FromStr<Err: Display>>(
         &mut self,
         key: &str,
         texts: &[String],
     ) -> impl Iterator<Item = (usize, T)> + use<T> {
         let mut values = Vec::new();
         for (at, text) in texts.iter().enumerate() {
-            match text.parse() {
+            match text.parse::<T>() {
                 Ok(value) => values.push((at, value)),
-                Err(message) => self.error(format!("{key}[{at}]"), message),
+                Err(error) => self.error(format!("{key}[{at}]"), error.to_string()),
             }
         }
         values.into_iter()
@@ -218,7 +222,7 @@ impl Assembly<'_> {
             ("listen.tcp.messages_max", tcp.messages_max),
         ];
         for (key, count) in counts {
-            self.within(key, count, 1, i32::MAX as u64);
+            self.within(key, count, 1, COUNT_MAX);
         }
         let timeouts = [
             ("listen.tcp.idle_timeout_secs", tcp.idle_timeout_secs),
@@ -453,7 +457,13 @@ impl Assembly<'_> {
             }
             rules.extend(self.rule(&key, rule, listen));
         }
-        forward::Settings { rules, ..forward::Settings::default() }
+        self.within("forward.questions_in_flight_max", file.questions_in_flight_max as u64, 1, COUNT_MAX);
+        self.within("forward.waiters_max", file.waiters_max as u64, 1, COUNT_MAX);
+        forward::Settings {
+            rules,
+            questions_in_flight_max: file.questions_in_flight_max,
+            waiters_max: file.waiters_max,
+        }
     }
 
     fn rule(
@@ -466,12 +476,12 @@ impl Assembly<'_> {
             let key = format!("{key}.queries_per_second_max");
             self.error(key, "0 queries a second would shed every query; leave the key out for no bound");
         }
-        let mut upstreams = Vec::new();
+        let mut upstreams: Vec<UpstreamAddress> = Vec::new();
         let list = format!("{key}.upstreams");
-        for (at, Upstream(upstream)) in self.each(&list, &rule.upstreams) {
+        for (at, upstream) in self.each::<UpstreamAddress>(&list, &rule.upstreams) {
             if upstreams.contains(&upstream) {
                 self.error(format!("{list}[{at}]"), format!("{upstream} is there already"));
-            } else if let Some(own) = listen.dns.iter().find(|own| reaches(**own, upstream)) {
+            } else if let Some(own) = listen.dns.iter().find(|own| reaches(**own, upstream.socket())) {
                 let message = format!("{upstream} is this server itself, which listens on {own}");
                 self.error(format!("{list}[{at}]"), message);
             }
@@ -486,8 +496,7 @@ impl Assembly<'_> {
 }
 
 /// Whether a query to `upstream` surely arrives at a socket bound to `own`.
-fn reaches(own: SocketAddr, upstream: UpstreamAddress) -> bool {
-    let upstream = upstream.socket();
+fn reaches(own: SocketAddr, upstream: SocketAddr) -> bool {
     let (own_ip, ip) = (own.ip().to_canonical(), upstream.ip().to_canonical());
     let by_wildcard = own_ip.is_unspecified() && ip.is_loopback() && own_ip.is_ipv4() == ip.is_ipv4();
     own.port() == upstream.port() && (own_ip == ip || by_wildcard)

@@ -7,10 +7,7 @@ use serde::Deserialize;
 
 use super::words::{Cloud, Domain, Format, OnMissing, PublicNames, SourceKind};
 use crate::answer::AccessSettings;
-use crate::{cache, listen, telemetry};
-
-/// Azure's resolver as every virtual machine sees it.
-pub(super) const AZURE_RESOLVER: &str = "168.63.129.16";
+use crate::{cache, forward, listen, telemetry};
 
 /// The whole file.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -102,6 +99,8 @@ pub(super) struct Zone {
 pub(super) struct Forward {
     pub upstreams: Vec<String>,
     pub queries_per_second_max: Option<u32>,
+    pub questions_in_flight_max: usize,
+    pub waiters_max: usize,
     pub rule: Vec<Rule>,
 }
 
@@ -241,7 +240,15 @@ impl Default for PrivateLink {
 
 impl Default for Forward {
     fn default() -> Forward {
-        Forward { upstreams: vec![AZURE_RESOLVER.to_owned()], queries_per_second_max: None, rule: Vec::new() }
+        let settings = forward::Settings::default();
+        let upstreams = settings.rules.iter().flat_map(|rule| &rule.upstreams).map(ToString::to_string);
+        Forward {
+            upstreams: upstreams.collect(),
+            queries_per_second_max: None,
+            questions_in_flight_max: settings.questions_in_flight_max,
+            waiters_max: settings.waiters_max,
+            rule: Vec::new(),
+        }
     }
 }
 

@@ -94,6 +94,14 @@ impl Config {
         assembly::assemble(&document, file, path)
     }
 
+    /// The folder of the file, within which zone files may include others.
+    pub fn folder(&self) -> &Path {
+        match self.file.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        }
+    }
+
     /// The files besides the config itself whose change is a change of the config.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let zones = self.zones.iter().filter_map(|zone| zone.file.as_deref());

@@ -7,7 +7,6 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::dns::Name;
-use crate::forward::{UpstreamAddress, UpstreamAddressError};
 use crate::telemetry::LogFormat;
 use crate::{answer, privatelink, zone};
 
@@ -23,10 +22,6 @@ pub(super) struct ListenAddress(pub SocketAddr);
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Domain(pub Name);
-
-/// `168.63.129.16`, `10.1.0.4:5353`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Upstream(pub UpstreamAddress);
 
 /// What `on_missing` may be.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -100,14 +95,6 @@ impl TryFrom<String> for Domain {
             return Err("a name is empty; the root is written as \".\"".to_owned());
         }
         text.parse().map(Domain).map_err(|error| format!("`{text}` is no name: {error}"))
-    }
-}
-
-impl FromStr for Upstream {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Upstream, String> {
-        text.parse().map(Upstream).map_err(|error: UpstreamAddressError| error.to_string())
     }
 }
 

@@ -1,7 +1,6 @@
 //! From config to the parts that answer: zones, catalogue, cache, forwarder, responder.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -83,7 +82,7 @@ fn serving(config: &Config, cache: Arc<Cache>) -> Serving {
 fn load_zones(config: &Config, store: &Store) -> Result<(), LoadError> {
     let networks = Arc::new(Networks::new(config.networks.clone(), config.prefer.clone())?);
     let headers = private_link_headers(config);
-    let folder = config.file.parent().unwrap_or(Path::new("."));
+    let folder = config.folder();
     let mut files = Vec::new();
     for zone in &config.zones {
         if let Some(file) = &zone.file {

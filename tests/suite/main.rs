@@ -1,6 +1,7 @@
 //! The one integration binary: what the parts do together.
 
 mod answers;
+mod daemon;
 mod house;
 mod inventory;
 mod matrix;

@@ -1,0 +1,52 @@
+//! `check`: the config, its zone files and its inventories, without a socket.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::summary::Summary;
+use super::{ConfigFile, Outcome, small_runtime};
+use crate::config::Config;
+use crate::daemon::{Parts, SourceState};
+use crate::zone::{MasterFile, MasterFileError};
+
+/// Read the config, zone files and inventories, and print what would be served or every error.
+#[derive(Args)]
+#[command(after_help = "\
+Exit status: 0 = it can be served, 1 = it can, but an inventory cannot be read, 2 = it cannot.
+
+Examples:
+  privatelink-dns check
+  privatelink-dns check --config config/quickstart.toml && systemctl reload privatelink-dns")]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Check {
+    pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        let config = self.config.load()?;
+        let faults = faults(&config);
+        if !faults.is_empty() {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            anyhow::bail!(faults.join("\nerror: "));
+        }
+        let runtime = small_runtime()?;
+        let _entered = runtime.enter();
+        let parts = Parts::load(&config)?;
+        write!(out, "{}", Summary::new(&config, &parts))?;
+        let is_stale = |state: &SourceState| matches!(state, SourceState::Stale { .. });
+        if parts.sources.list().iter().any(|source| is_stale(&source.state)) {
+            return Ok(Outcome::Found);
+        }
+        writeln!(out, "The config can be served.")?;
+        Ok(Outcome::Well)
+    }
+}
+
+/// What is wrong in all zone files: loading stops at the first.
+fn faults(config: &Config) -> Vec<MasterFileError> {
+    let files = config.zones.iter().filter_map(|zone| Some((zone, zone.file.as_deref()?)));
+    let read = files.map(|(zone, file)| MasterFile::read(file, &zone.header.apex, config.folder()));
+    read.filter_map(Result::err).collect()
+}

@@ -1,0 +1,327 @@
+//! `doctor`: looks at everything from end to end, and says what to do.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::published::{Contest, Published, contests};
+use super::summary::{count, last_segment};
+use super::{ConfigFile, Outcome, small_runtime};
+use crate::cache::{self, Cache, End};
+use crate::config::Config;
+use crate::daemon::{Parts, Source, SourceState};
+use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message};
+use crate::forward::{self, Forwarder, RuleSettings, UpstreamAddress};
+use crate::respond::{Client, Responder, Transport};
+use crate::sync::{self, ConnectionState, directory};
+
+/// An export older than this lacks what was made since.
+const EXPORT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Names asked at once: below what upstreams are asked a second.
+const NAMES_AT_ONCE: usize = 32;
+
+/// Look at config, zone files, inventories, upstreams and every published name from end to end, and say what to do.
+#[derive(Args)]
+#[command(after_help = "\
+Exit status: 0 = all is well, 1 = something is wrong (FAIL), 2 = the config cannot be read.
+
+Examples:
+  privatelink-dns doctor
+  privatelink-dns doctor --client 10.10.1.4
+  privatelink-dns doctor --offline")]
+pub(super) struct Doctor {
+    /// Ask for the published names as this client.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    client: IpAddr,
+    /// Do not ask upstreams.
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// What one look came to, and what to do about it.
+struct Finding {
+    severity: Severity,
+    what: String,
+    advice: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    Well,
+    /// Worth knowing; the server does its work.
+    Note,
+    /// Something does not work.
+    Wrong,
+}
+
+impl Finding {
+    fn well(what: impl Into<String>) -> Finding {
+        Finding { severity: Severity::Well, what: what.into(), advice: None }
+    }
+
+    fn note(what: impl Into<String>, advice: impl Into<String>) -> Finding {
+        Finding { severity: Severity::Note, what: what.into(), advice: Some(advice.into()) }
+    }
+
+    fn wrong(what: impl Into<String>, advice: impl Into<String>) -> Finding {
+        Finding { severity: Severity::Wrong, what: what.into(), advice: Some(advice.into()) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.severity {
+            Severity::Well => "ok  ",
+            Severity::Note => "note",
+            Severity::Wrong => "FAIL",
+        };
+        writeln!(out, "{word}  {}", self.what)?;
+        match &self.advice {
+            Some(advice) => writeln!(out, "      → {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Doctor {
+    pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        let config = self.config.load()?;
+        small_runtime()?.block_on(async {
+            let mut findings = vec![Finding::well(format!("config {} is good", config.file.display()))];
+            let parts = match Parts::load(&config) {
+                Ok(parts) => parts,
+                Err(cause) => {
+                    let advice = "mend the file: nothing can be served before";
+                    findings.push(Finding::wrong(cause.to_string(), advice));
+                    return self.tell(&findings, out);
+                }
+            };
+            let files = config.zones.iter().filter(|zone| zone.file.is_some()).count();
+            findings.push(Finding::well(format!("{} can be served", count(files, "zone file"))));
+            findings.extend(parts.sources.list().iter().flat_map(of_source));
+            findings.extend(of_conflicts(&parts));
+            if !self.offline {
+                findings.extend(of_upstreams(&config).await);
+            }
+            findings.extend(self.of_names(&config, &parts).await);
+            self.tell(&findings, out)
+        })
+    }
+
+    fn tell(&self, findings: &[Finding], out: &mut impl Write) -> anyhow::Result<Outcome> {
+        for finding in findings {
+            write!(out, "{finding}")?;
+        }
+        let number = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+        let wrong = number(Severity::Wrong);
+        writeln!(out, "{} wrong, {}", wrong, count(number(Severity::Note), "note"))?;
+        Ok(if wrong == 0 { Outcome::Well } else { Outcome::Found })
+    }
+
+    /// Asks for every published name as the client would, and expects the private addresses.
+    async fn of_names(&self, config: &Config, parts: &Parts) -> Vec<Finding> {
+        let snapshot = parts.store.snapshot();
+        let view = snapshot.networks().view_of(self.client);
+        let permits = Arc::new(Semaphore::new(NAMES_AT_ONCE));
+        let mut questions = JoinSet::new();
+        for published in Published::all(config, parts, view) {
+            for name in published.names() {
+                // A wildcard stands for the names below it.
+                let asked = match name.borrow().is_wildcard() {
+                    true => name.borrow().parent().and_then(|parent| parent.child(b"doctor").ok()),
+                    false => Some(name.borrow().to_buf()),
+                };
+                let Some(asked) = asked.map(|asked| asked.to_name()) else { continue };
+                let expected = published.addresses.clone();
+                let (responder, permits) = (Arc::clone(&parts.responder), Arc::clone(&permits));
+                let client = self.client;
+                questions.spawn(async move {
+                    let _permit = permits.acquire().await;
+                    let answered = answered(&responder, &asked, &expected, client).await;
+                    answered.err().map(|why| (asked, expected, why))
+                });
+            }
+        }
+        let asked = questions.len();
+        let mut failed = BTreeMap::new();
+        for (name, expected, why) in questions.join_all().await.into_iter().flatten() {
+            failed.insert(name, (expected, why));
+        }
+        if failed.is_empty() {
+            let names = count(asked, "published name");
+            return vec![Finding::well(format!(
+                "{names} answered with their private addresses to {}",
+                self.client
+            ))];
+        }
+        let findings = failed.into_iter().map(|(name, (expected, why))| {
+            let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+            let what = format!("{name} should be {}, but {why}", expected.join(" "));
+            let advice = format!("`privatelink-dns explain {name} --client {}` tells each step", self.client);
+            Finding::wrong(what, advice)
+        });
+        findings.collect()
+    }
+}
+
+fn of_source(source: &Source) -> Vec<Finding> {
+    let name = &source.settings.name;
+    let desired = &source.desired;
+    let mut findings = Vec::new();
+    match &source.state {
+        SourceState::Current { .. } => {
+            let names = count(desired.publications.len(), "name");
+            findings.push(Finding::well(format!("inventory {name} was read whole: {names}")));
+        }
+        SourceState::Stale { why, .. } => findings.push(Finding::wrong(
+            format!("inventory {name} cannot be read: {why}"),
+            "export it anew; until then a running server keeps what it read last",
+        )),
+    }
+    if let Some(age) = age_of(&source.settings).filter(|age| *age > EXPORT_AGE_MAX) {
+        let hours = age.as_secs() / 3600;
+        findings.push(Finding::note(
+            format!("inventory {name} is {hours} hours old"),
+            "endpoints and names that Azure made since are missing: export on a schedule",
+        ));
+    }
+    for warning in &desired.warnings {
+        findings.push(Finding::note(format!("inventory {name}: {warning}"), "look at the export"));
+    }
+    for unplaced in &desired.unplaced {
+        let endpoint = last_segment(&unplaced.endpoint);
+        findings.push(Finding::wrong(
+            format!("{} of {endpoint} is not published: no private-link zone is known for it", unplaced.fqdn),
+            "add its zone in a file named by private_link.catalogue",
+        ));
+    }
+    if let Some(first) = source.not_served.first() {
+        findings.push(Finding::note(
+            format!(
+                "{} of inventory {name} not published, {first} the first",
+                count(source.not_served.len(), "name")
+            ),
+            "their zones are left out by private_link.zones: add them, or leave it so",
+        ));
+    }
+    let mut withheld: BTreeMap<&str, (&ConnectionState, &Name)> = BTreeMap::new();
+    for it in &desired.withheld {
+        withheld.entry(&it.endpoint_name).or_insert((&it.state, &it.name));
+    }
+    for (endpoint, (state, name)) in withheld {
+        let advice = match state {
+            ConnectionState::Pending => "the owner of the resource must approve the connection",
+            ConnectionState::Rejected => {
+                "the owner of the resource rejected it: ask them, or delete the endpoint"
+            }
+            ConnectionState::Disconnected => "the owner of the resource removed it: delete the endpoint",
+            ConnectionState::Approved | ConnectionState::Other(_) => "only approved endpoints are published",
+        };
+        findings.push(Finding::note(
+            format!("private endpoint {endpoint} is {state}: {name} stays public"),
+            advice,
+        ));
+    }
+    findings
+}
+
+/// How old the newest file of an inventory is.
+fn age_of(settings: &directory::Settings) -> Option<Duration> {
+    let files = directory::files_below(&settings.path).ok()?;
+    let times = files.iter().filter_map(|file| file.metadata().ok()?.modified().ok());
+    times.max()?.elapsed().ok()
+}
+
+fn of_conflicts(parts: &Parts) -> Vec<Finding> {
+    let of = |contest: &Contest| {
+        Finding::note(
+            format!("more than one private endpoint claims {contest}"),
+            "a client in the virtual networks of a [[network]] is served that network's; others what \
+             private_link.prefer says, else the oldest",
+        )
+    };
+    contests(&parts.store.load()).iter().map(of).collect()
+}
+
+/// Asks each upstream for the name servers of the root.
+async fn of_upstreams(config: &Config) -> Vec<Finding> {
+    let mut upstreams: Vec<UpstreamAddress> = Vec::new();
+    for upstream in config.forward.rules.iter().flat_map(|rule| &rule.upstreams) {
+        if !upstreams.contains(upstream) {
+            upstreams.push(*upstream);
+        }
+    }
+    let mut looks = JoinSet::new();
+    for (number, upstream) in upstreams.into_iter().enumerate() {
+        looks.spawn(async move { (number, of_upstream(upstream).await) });
+    }
+    let mut findings = looks.join_all().await;
+    findings.sort_by_key(|(number, _)| *number);
+    let mut findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
+    if config.forward.rules.iter().all(|rule| rule.domain != Name::root()) {
+        let what = "names that no zone holds and no rule forwards are answered SERVFAIL";
+        findings
+            .push(Finding::note(what, "name a resolver in forward.upstreams if clients ask for other names"));
+    }
+    findings
+}
+
+async fn of_upstream(upstream: UpstreamAddress) -> Finding {
+    let rule = RuleSettings { domain: Name::root(), upstreams: vec![upstream], queries_per_second_max: None };
+    let settings = forward::Settings { rules: vec![rule], ..forward::Settings::default() };
+    let cache = Cache::new(cache::Settings { size_bytes: 0, ..cache::Settings::default() });
+    let forwarder = Forwarder::new(settings, Arc::new(cache));
+    let question = Question { name: Name::root(), rtype: RecordType::NS };
+    let begun = Instant::now();
+    let outcome = forwarder.ask(question, QueryFlags::default()).await;
+    let millis = begun.elapsed().as_millis();
+    if outcome.upstream.is_some() && outcome.reply.end != End::Failed {
+        return Finding::well(format!("upstream {upstream} answers {} in {millis} ms", outcome.reply.rcode));
+    }
+    let why = outcome.reply.extended_error.as_ref().map(|error| error.text.to_string()).unwrap_or_default();
+    let what =
+        format!("upstream {upstream} does not answer ({} after {millis} ms): {why}", outcome.reply.rcode);
+    let advice = if upstream.socket().ip().to_string() == "168.63.129.16" {
+        "168.63.129.16 can only be reached from within a virtual network; elsewhere name another resolver in \
+         forward.upstreams. Network security groups can block it by the tag AzurePlatformDNS"
+    } else {
+        "see that it runs, that a firewall lets UDP and TCP port 53 through, and that it allows this host to ask"
+    };
+    Finding::wrong(what, advice)
+}
+
+/// Asks as a client does; tells why the answer is not the private addresses.
+async fn answered(
+    responder: &Arc<Responder>,
+    name: &Name,
+    expected: &[IpAddr],
+    client: IpAddr,
+) -> Result<(), String> {
+    let client = Client { address: SocketAddr::new(client, 0), local: None, transport: Transport::Tcp };
+    for expected in expected {
+        let rtype = if expected.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+        let question = message::query(0, name.borrow(), rtype, QueryFlags::default(), true);
+        let reply = Arc::clone(responder).answer(question, client).await;
+        let reply = reply.and_then(|reply| Message::read(&reply).ok()).ok_or("there is no answer")?;
+        let records = reply.answer.iter().filter(|record| record.rtype == rtype);
+        let addresses: Vec<IpAddr> = records.filter_map(|record| sync::address(&record.data)).collect();
+        if !addresses.contains(expected) {
+            let why = reply.extended_error.map(|(_, text)| format!(": {text}")).unwrap_or_default();
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            return Err(match addresses.is_empty() {
+                true => format!("the answer is {} without an address{why}", reply.rcode),
+                false => format!("the answer is {}{why}", addresses.join(" ")),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! What a server serves, in a few lines.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::published::{Published, contests};
+use crate::answer::PublicNames;
+use crate::config::Config;
+use crate::daemon::{Parts, SourceState};
+use crate::dns::Name;
+use crate::zone::ZoneKind;
+
+/// Withheld endpoints and conflicts told one by one; `doctor` tells all.
+const TOLD_MAX: usize = 10;
+
+/// Zones, sources, upstreams, and three questions to try.
+pub(super) struct Summary<'p> {
+    config: &'p Config,
+    parts: &'p Parts,
+    addresses: &'p [SocketAddr],
+}
+
+impl<'p> Summary<'p> {
+    pub(super) fn new(config: &'p Config, parts: &'p Parts) -> Summary<'p> {
+        Summary { config, parts, addresses: &[] }
+    }
+
+    /// With the addresses that the server listens on.
+    pub(super) fn listening(self, addresses: &'p [SocketAddr]) -> Summary<'p> {
+        Summary { addresses, ..self }
+    }
+
+    fn zones(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.parts.store.snapshot();
+        let of = |kind: ZoneKind| {
+            let zones = snapshot.zones().filter(move |(_, zone)| zone.header().kind == kind);
+            zones.map(|(_, zone)| (zone.apex(), zone.content()))
+        };
+        let filled = of(ZoneKind::PrivateLink).filter(|(_, content)| *content > 0);
+        let (zones, sets) = filled.fold((0, 0), |(zones, sets), (_, content)| (zones + 1, sets + content));
+        let empty = of(ZoneKind::PrivateLink).count() - zones;
+        write!(out, "zones        {} with {}", count(zones, "private-link zone"), count(sets, "record set"))?;
+        writeln!(out, ", {empty} without records (their names are asked upstream)")?;
+        let mut plain: Vec<(&Name, usize)> = of(ZoneKind::Plain).collect();
+        plain.sort();
+        for (apex, content) in plain {
+            writeln!(out, "             {apex} with {}", count(content, "record set"))?;
+        }
+        Ok(())
+    }
+
+    fn sources(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.parts.sources.list().is_empty() {
+            writeln!(out, "inventory    none ([[sync.source]] names one)")?;
+        }
+        for source in self.parts.sources.list() {
+            let name = &source.settings.name;
+            let desired = &source.desired;
+            let served = desired.publications.iter().filter(|it| !source.not_served.contains(&it.name));
+            let (names, endpoints): (BTreeSet<_>, BTreeSet<_>) =
+                served.map(|it| (&it.name, &it.claim.endpoint)).unzip();
+            let publishes =
+                format!("{} of {}", count(names.len(), "name"), count(endpoints.len(), "private endpoint"));
+            match &source.state {
+                SourceState::Current { .. } => writeln!(out, "inventory    {name}: {publishes}")?,
+                SourceState::Stale { why, .. } => {
+                    writeln!(out, "inventory    {name}: STALE, {publishes} from before: {why}")?;
+                }
+            }
+            if !source.not_served.is_empty() {
+                let names = count(source.not_served.len(), "name");
+                writeln!(out, "             {names} in zones that private_link.zones leaves out")?;
+            }
+            for unplaced in &desired.unplaced {
+                writeln!(out, "             no zone is known for {}", unplaced.fqdn)?;
+            }
+            let withheld: BTreeSet<(&str, &str)> =
+                desired.withheld.iter().map(|it| (&*it.endpoint_name, it.state.as_str())).collect();
+            if !withheld.is_empty() {
+                let told = withheld.iter().take(TOLD_MAX).map(|(name, state)| format!("{name} ({state})"));
+                writeln!(
+                    out,
+                    "withheld     {}{}",
+                    told.collect::<Vec<_>>().join(", "),
+                    more(withheld.len())
+                )?;
+            }
+        }
+        let contests = contests(&self.parts.store.load());
+        for contest in contests.iter().take(TOLD_MAX) {
+            writeln!(out, "conflict     {contest}")?;
+        }
+        if contests.len() > TOLD_MAX {
+            writeln!(out, "            {}", more(contests.len()))?;
+        }
+        Ok(())
+    }
+
+    fn networks(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for network in &self.config.networks {
+            let clients: Vec<String> = network.clients.iter().map(ToString::to_string).collect();
+            writeln!(out, "network      {}: {}", network.name, clients.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn upstreams(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = &self.config.forward.rules;
+        for rule in rules {
+            let upstreams: Vec<String> = rule.upstreams.iter().map(ToString::to_string).collect();
+            writeln!(out, "upstream     {} for {}", upstreams.join(", "), rule.domain)?;
+        }
+        if rules.iter().all(|rule| rule.domain != Name::root()) {
+            writeln!(out, "upstream     none for other names: they are answered SERVFAIL")?;
+        }
+        let public = match self.config.private_link.public_names {
+            PublicNames::Splice => "spliced into what upstream says",
+            PublicNames::Local => "answered from the catalogue, without upstream",
+        };
+        writeln!(out, "public names {public}")
+    }
+
+    /// Three questions about what is really published: a public name, a name used as it is, an IPv6 address.
+    fn trials(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(address) = self.addresses.first() else { return Ok(()) };
+        let server = match address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        let view = self.parts.store.load().networks().view_of(server);
+        let all = Published::all(self.config, self.parts, view);
+        let has =
+            |published: &Published, ipv6: bool| published.addresses.iter().any(|ip| ip.is_ipv6() == ipv6);
+        // An endpoint with one name is what people know best.
+        let sources = self.parts.sources.list().iter();
+        let mut names_of: HashMap<&Arc<str>, Vec<&Name>> = HashMap::new();
+        for publication in sources.flat_map(|source| &source.desired.publications) {
+            names_of.entry(&publication.claim.endpoint).or_default().push(&publication.name);
+        }
+        let single: BTreeSet<&Name> =
+            names_of.values().filter(|names| names.len() == 1).map(|names| names[0]).collect();
+        let public = |it: &&Published| !it.public.is_empty() && has(it, false);
+        let is_plain_blob = |it: &&Published| {
+            public(it) && it.zone.to_string().contains(".blob.") && single.contains(&it.private)
+        };
+        let own = |it: &&Published| it.is_used_as_it_is && has(it, false);
+        let trials = [
+            all.iter().find(is_plain_blob).or_else(|| all.iter().find(public)).map(|it| (&it.public[0], "A")),
+            all.iter().find(own).map(|it| (&it.private, "A")),
+            all.iter().find(|it| has(it, true)).and_then(|it| Some((it.names().next()?, "AAAA"))),
+        ];
+        if trials.iter().any(Option::is_some) {
+            writeln!(out, "Try:")?;
+        }
+        for (name, rtype) in trials.into_iter().flatten() {
+            let name = name.to_string();
+            writeln!(out, "  dig @{server} -p {} {} {rtype}", address.port(), name.trim_end_matches('.'))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "privatelink-dns {}, config {}",
+            env!("CARGO_PKG_VERSION"),
+            self.config.file.display()
+        )?;
+        for address in self.addresses {
+            writeln!(out, "listening    {address} (UDP, TCP)")?;
+        }
+        self.zones(out)?;
+        self.sources(out)?;
+        self.networks(out)?;
+        self.upstreams(out)?;
+        self.trials(out)
+    }
+}
+
+/// `1 zone`, `2 zones`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// The name in an ARM id.
+pub(super) fn last_segment(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or(id)
+}
+
+fn more(all: usize) -> String {
+    if all > TOLD_MAX { format!(" and {} more", all - TOLD_MAX) } else { String::new() }
+}
