@@ -8,4 +8,5 @@ pub mod script;
 pub mod scripted;
 pub mod test_daemon;
 pub mod upstream;
+pub mod words;
 pub mod world;
