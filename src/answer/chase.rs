@@ -112,11 +112,11 @@ impl<'s> Chase<'s> {
             if zone.is_none() {
                 self.tell_withheld(name.borrow());
             }
-            if self.rules.public_names == PublicNames::Local && self.take_catalogue(&name, at) {
-                continue;
-            }
             if self.recursion == Recursion::NotDesired {
                 return self.refuse_recursion();
+            }
+            if self.rules.public_names == PublicNames::Local && self.take_catalogue(&name, at) {
+                continue;
             }
             if self.asked >= CHAIN_MAX {
                 return self.fail("the chain of aliases is longer than 16");

@@ -118,7 +118,7 @@ impl Responder {
         let mut step = chase.run();
         let now = Instant::now();
         while step == Step::Ask {
-            match self.from_cache(&view.serving, &mut chase, &query, now) {
+            match self.cached(&view.serving, &mut chase, &query, now) {
                 Some(relayed) => step = chase.feed(relayed),
                 None => return Attempt::Wait,
             }
@@ -167,7 +167,7 @@ impl Responder {
         chase: &mut Chase<'_>,
         query: &Query<'_>,
     ) -> Relayed {
-        if let Some(relayed) = self.from_cache(serving, chase, query, Instant::now()) {
+        if let Some(relayed) = self.cached(serving, chase, query, Instant::now()) {
             return relayed;
         }
         let question = Question { name: chase.current().to_name(), rtype: query.rtype };
@@ -182,7 +182,7 @@ impl Responder {
         Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness }
     }
 
-    fn from_cache(
+    fn cached(
         &self,
         serving: &Serving,
         chase: &mut Chase<'_>,
