@@ -1,6 +1,7 @@
 //! Keeping the zones like Azure: ARM's listings become an inventory, and that what should be published. Floor 3.
 
 pub mod arm;
+pub mod azure;
 pub mod desired;
 pub mod directory;
 pub mod inventory;
