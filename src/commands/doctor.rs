@@ -16,7 +16,7 @@ use super::summary::{count, last_segment};
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::cache::{self, Cache, End};
 use crate::config::Config;
-use crate::daemon::{Parts, Source, SourceState};
+use crate::daemon::{AzureSource, Parts, Source, SourceState};
 use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message};
 use crate::forward::{self, Forwarder, RuleSettings, UpstreamAddress};
 use crate::respond::{Client, Responder, Transport};
@@ -108,6 +108,12 @@ impl Doctor {
             let files = config.zones.iter().filter(|zone| zone.file.is_some()).count();
             findings.push(Finding::well(format!("{} can be served", count(files, "zone file"))));
             findings.extend(parts.sources.list().iter().flat_map(of_source));
+            if !self.offline {
+                for source in parts.sources.azure().list() {
+                    source.pass_once(&parts.store).await;
+                    findings.extend(of_azure(source));
+                }
+            }
             findings.extend(of_conflicts(&parts));
             if !self.offline {
                 findings.extend(of_upstreams(&config).await);
@@ -229,6 +235,40 @@ fn of_source(source: &Source) -> Vec<Finding> {
         findings.push(Finding::note(
             format!("private endpoint {endpoint} is {state}: {name} stays public"),
             advice,
+        ));
+    }
+    findings
+}
+
+/// What a pass of live Azure met with.
+fn of_azure(source: &AzureSource) -> Vec<Finding> {
+    let (name, known) = (&source.settings.name, source.known());
+    let mut findings = Vec::new();
+    match &known.state {
+        SourceState::Current { .. } => {
+            let names = count(known.desired.publications.len(), "name");
+            findings.push(Finding::well(format!("source {name} was listed whole: {names}")));
+        }
+        SourceState::Stale { why, .. } if known.failing.is_empty() => findings.push(Finding::wrong(
+            format!("source {name} cannot be listed: {why}"),
+            "look at the identity and at the way to Azure; a running server keeps what it listed last",
+        )),
+        SourceState::Stale { .. } => {}
+    }
+    for (id, (_, why)) in &known.failing {
+        findings.push(Finding::wrong(
+            format!("subscription {id} of source {name} cannot be listed: {why}"),
+            "give the identity the role that the README shows; a running server keeps what it listed last",
+        ));
+    }
+    for warning in &known.desired.warnings {
+        findings.push(Finding::note(format!("source {name}: {warning}"), "look at the resource in Azure"));
+    }
+    for unplaced in &known.desired.unplaced {
+        let endpoint = last_segment(&unplaced.endpoint);
+        findings.push(Finding::wrong(
+            format!("{} of {endpoint} is not published: no private-link zone is known for it", unplaced.fqdn),
+            "add its zone in a file named by private_link.catalogue",
         ));
     }
     findings

@@ -52,7 +52,8 @@ impl<'p> Summary<'p> {
     }
 
     fn sources(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.parts.sources.list().is_empty() {
+        let azure = self.parts.sources.azure().list();
+        if self.parts.sources.list().is_empty() && azure.is_empty() {
             writeln!(out, "inventory    none ([[sync.source]] names one)")?;
         }
         for source in self.parts.sources.list() {
@@ -86,6 +87,16 @@ impl<'p> Summary<'p> {
                     told.collect::<Vec<_>>().join(", "),
                     more(withheld.len())
                 )?;
+            }
+        }
+        for source in azure {
+            let (name, known) = (&source.settings.name, source.known());
+            let names = count(known.desired.publications.len(), "name");
+            match &known.state {
+                SourceState::Current { .. } => writeln!(out, "azure        {name}: {names}")?,
+                SourceState::Stale { why, .. } => {
+                    writeln!(out, "azure        {name}: STALE, {names}: {why}")?
+                }
             }
         }
         let contests = contests(&self.parts.store.load());

@@ -15,16 +15,15 @@ use tracing_subscriber::EnvFilter;
 
 use super::document::Document;
 use super::error::{ConfigError, ConfigErrors};
-use super::words::{ClientRange, Domain, ListenAddress, SourceKind};
+use super::words::{ClientRange, Domain, ListenAddress};
 use super::{Config, PrivateLinkSettings, SyncSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
 use crate::dns::{Name, Ttl};
 use crate::forward::UpstreamAddress;
 use crate::privatelink::{Catalogue, Service, Template};
 use crate::sync::arm::ArmId;
-use crate::sync::directory;
 use crate::zone::{Network, OnMissing, ZoneHeader, ZoneKind};
-use crate::{cache, forward, listen, telemetry};
+use crate::{cache, forward, listen, privatelink, telemetry};
 
 /// Longest time between two passes: beyond a day a source is not kept up to date but forgotten.
 const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
@@ -45,6 +44,7 @@ pub(super) fn assemble(
     let mut assembly = Assembly { document, folder, errors: Vec::new() };
     let networks = assembly.networks(file.network);
     assembly.not_available(&file.store, &file.admin);
+    let cloud = file.private_link.cloud.into();
     let has_source = !file.sync.source.is_empty();
     let prefer = assembly.arm_ids("private_link.prefer", &file.private_link.prefer);
     let listen = assembly.listen(file.listen);
@@ -63,7 +63,7 @@ pub(super) fn assemble(
         serve_stale_secs: file.cache.serve_stale_secs,
         negative_max_secs: file.cache.negative_max_secs,
     };
-    let sync = assembly.sync(file.sync);
+    let sync = assembly.sync(file.sync, cloud);
     let telemetry = assembly.telemetry(file.telemetry);
     let state_dir = assembly.whole(file.state_dir);
     match private_link {
@@ -86,14 +86,14 @@ pub(super) fn assemble(
 }
 
 /// What is found wrong while the Settings are made.
-struct Assembly<'d> {
+pub(super) struct Assembly<'d> {
     document: &'d Document<'d>,
     folder: &'d Path,
     errors: Vec<ConfigError>,
 }
 
 impl Assembly<'_> {
-    fn error(&mut self, key: impl AsRef<str>, message: impl Into<String>) {
+    pub(super) fn error(&mut self, key: impl AsRef<str>, message: impl Into<String>) {
         self.errors.push(self.document.error_at(key.as_ref(), message.into()));
     }
 
@@ -118,7 +118,7 @@ impl Assembly<'_> {
     }
 
     /// A path as seen from the config's folder.
-    fn whole(&self, path: PathBuf) -> PathBuf {
+    pub(super) fn whole(&self, path: PathBuf) -> PathBuf {
         self.folder.join(path)
     }
 
@@ -386,43 +386,15 @@ impl Assembly<'_> {
         }
     }
 
-    fn sync(&mut self, sync: file::Sync) -> SyncSettings {
+    fn sync(&mut self, sync: file::Sync, cloud: privatelink::Cloud) -> SyncSettings {
         self.within("sync.interval_secs", sync.interval_secs, 1, SYNC_INTERVAL_SECS_MAX);
         self.within("sync.withdraw_max_percent", sync.withdraw_max_percent.into(), 0, 100);
-        let mut sources: Vec<directory::Settings> = Vec::new();
-        for (at, source) in sync.source.into_iter().enumerate() {
-            if source.kind == SourceKind::Arm {
-                let message = "not available in this version: live Azure; export the inventory and use kind = \"directory\"";
-                self.error(format!("sync.source[{at}].kind"), message);
-                continue;
-            }
-            let of_arm = [
-                ("subscriptions", source.subscriptions.is_some()),
-                ("credential", source.credential.is_some()),
-                ("endpoint", source.endpoint.is_some()),
-                ("authority", source.authority.is_some()),
-                ("identity_endpoint", source.identity_endpoint.is_some()),
-            ];
-            for (key, _) in of_arm.iter().filter(|(_, is_set)| *is_set) {
-                self.error(format!("sync.source[{at}].{key}"), "belongs to a source of kind \"arm\"");
-            }
-            let Some(path) = source.path else {
-                self.error(format!("sync.source[{at}]"), "a source of kind \"directory\" needs a path");
-                continue;
-            };
-            let path = self.whole(path);
-            let folder = || path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let name = source.name.or_else(folder).unwrap_or_else(|| directory::Settings::default().name);
-            if sources.iter().any(|other| other.name == name) {
-                let message = format!("source `{name}` is there already; give this one another name");
-                self.error(format!("sync.source[{at}].name"), message);
-            }
-            sources.push(directory::Settings { name, path });
-        }
+        let (sources, azure) = self.sources(sync.source, cloud);
         SyncSettings {
             interval: Duration::from_secs(sync.interval_secs),
             withdraw_max_percent: sync.withdraw_max_percent,
             sources,
+            azure,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::words::{Cloud, Domain, Format, OnMissing, PublicNames, SourceKind};
+use super::words::{Cloud, Credential, Domain, Format, OnMissing, PublicNames, SourceKind};
 use crate::answer::AccessSettings;
 use crate::{cache, forward, listen, telemetry};
 
@@ -136,10 +136,15 @@ pub(super) struct Source {
     pub name: Option<String>,
     pub path: Option<PathBuf>,
     pub subscriptions: Option<Vec<String>>,
-    pub credential: Option<String>,
+    pub credential: Option<Credential>,
+    pub tenant_id: Option<String>,
+    pub client_id: Option<String>,
+    pub client_secret_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
     pub endpoint: Option<String>,
     pub authority: Option<String>,
     pub identity_endpoint: Option<String>,
+    pub api_version: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]

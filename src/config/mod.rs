@@ -6,6 +6,7 @@ mod error;
 #[cfg(test)]
 mod example;
 mod file;
+mod source;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use crate::answer::{AccessSettings, PublicNames};
 use crate::dns::{Name, Ttl};
 use crate::privatelink::Catalogue;
-use crate::sync::directory;
+use crate::sync::{azure, directory};
 use crate::zone::{Network, OnMissing, ZoneHeader};
 use crate::{cache, forward, listen, telemetry};
 
@@ -76,6 +77,8 @@ pub struct SyncSettings {
     pub interval: Duration,
     pub withdraw_max_percent: u8,
     pub sources: Vec<directory::Settings>,
+    /// Live Azure.
+    pub azure: Vec<azure::Settings>,
 }
 
 impl Config {

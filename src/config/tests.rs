@@ -183,10 +183,39 @@ path = "y/inventory""##,
         &[
             "c.toml:2: sync.interval_secs: 0 is not between 1 and 86400",
             "c.toml:3: sync.withdraw_max_percent: 101 is not between 0 and 100",
-            "c.toml:5: sync.source[0].kind: not available in this version: live Azure; export the inventory and use kind = \"directory\"",
             "c.toml:6: sync.source[1]: a source of kind \"directory\" needs a path",
             "c.toml:11: sync.source[2].credential: belongs to a source of kind \"arm\"",
             "c.toml:12: sync.source[3].name: source `inventory` is there already; give this one another name",
+        ],
+    ),
+    (
+        r##"[[sync.source]]
+kind = "arm"
+name = "a"
+subscriptions = ["00000000-0000-4000-8000-0000000000A1", "/subscriptions/00000000-0000-4000-8000-0000000000a1", "hub"]
+path = "inventory"
+token_file = "t"
+[[sync.source]]
+kind = "arm"
+name = "a"
+endpoint = "http://management.azure.com"
+authority = "https://login.example/tenant"
+identity_endpoint = "localhost"
+[[sync.source]]
+kind = "arm"
+name = "c"
+credential = "client-secret"
+client_id = "x""##,
+        &[
+            "c.toml:4: sync.source[0].subscriptions[1]: subscription 00000000-0000-4000-8000-0000000000a1 is there already",
+            "c.toml:4: sync.source[0].subscriptions[2]: `hub` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1",
+            "c.toml:5: sync.source[0].path: belongs to a source of kind \"directory\"",
+            "c.toml:6: sync.source[0].token_file: does not belong to this credential",
+            "c.toml:9: sync.source[1].name: source `a` is there already; give this one another name",
+            "c.toml:10: sync.source[1].endpoint: `http://management.azure.com` is not https; http is good for loopback addresses only",
+            "c.toml:11: sync.source[1].authority: `https://login.example/tenant` is more than scheme, host and port",
+            "c.toml:12: sync.source[1].identity_endpoint: `localhost` is no URL such as https://management.azure.com",
+            "c.toml:13: sync.source[2]: this credential needs tenant_id, or AZURE_TENANT_ID in the environment",
         ],
     ),
     (

@@ -65,6 +65,17 @@ pub(super) enum SourceKind {
     Directory,
 }
 
+/// What `credential` of live Azure may be.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Credential {
+    ManagedIdentity,
+    AzureArc,
+    WorkloadIdentity,
+    ClientSecret,
+    AzureCli,
+}
+
 impl FromStr for ClientRange {
     type Err = String;
 

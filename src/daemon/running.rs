@@ -72,8 +72,9 @@ impl Daemon {
         let bound = listen::bind(&config.listen)?;
         let watch = Watch::new(&folders(path, &config));
         let seen = fingerprint(path, &config);
-        let parts = Parts::load(&config)?;
+        let mut parts = Parts::load(&config)?;
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
+        parts.sources.start(&parts.store);
         Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
     }
 
@@ -110,9 +111,10 @@ impl Daemon {
         self.run(stop).await
     }
 
-    /// Serves until `stop`; SIGHUP and changed files reload.
+    /// Serves until `stop`; SIGHUP and changed files reload, SIGUSR1 asks Azure now.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
+        let mut nudge = signal(SignalKind::user_defined1()).map_err(StartError::Signal)?;
         let mut stop = std::pin::pin!(stop);
         loop {
             let next_pass = tokio::time::sleep(self.config.sync.interval);
@@ -126,6 +128,7 @@ impl Daemon {
                 () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
                     self.look_logged();
                 }
+                _ = nudge.recv() => self.parts.sources.azure().nudge(),
                 () = &mut stop => break,
             }
         }
@@ -166,6 +169,7 @@ impl Daemon {
             false => Some(self.listening.rebind(&config.listen)?),
         };
         self.parts.reload(&self.config, &config)?;
+        self.parts.sources.start(&self.parts.store);
         if let Some(bound) = rebound {
             // The new listeners answer before the old ones close: no query is lost.
             let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;

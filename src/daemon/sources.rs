@@ -3,21 +3,27 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
+use super::azure::AzureSources;
 use crate::config::Config;
 use crate::privatelink::Catalogue;
 use crate::sync::{self, Conflict, Desired, PublishSettings, directory};
 use crate::zone::{CommitError, Snapshot, Store, ZoneKind};
 
-/// All `[[sync.source]]` of kind `directory`.
+/// All `[[sync.source]]`: the folders, and live Azure beside them.
 pub struct Sources {
     catalogue: Arc<Catalogue>,
     publish: PublishSettings,
     list: Vec<Source>,
-    /// Conflicts that are in the log already: each is told once.
-    told: Vec<Conflict>,
+    azure: AzureSources,
+    told: Told,
 }
+
+/// Conflicts that are in the log already: each is told once.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Vec<Conflict>>>);
 
 /// One folder.
 pub struct Source {
@@ -43,7 +49,9 @@ impl Sources {
     pub fn new(config: &Config) -> Sources {
         let list = config.sync.sources.iter().map(|settings| Source::new(settings.clone())).collect();
         let (catalogue, publish) = (Arc::clone(&config.private_link.catalogue), publish_settings(config));
-        Sources { catalogue, publish, list, told: Vec::new() }
+        let told = Told::default();
+        let azure = AzureSources::new(config, &told);
+        Sources { catalogue, publish, list, azure, told }
     }
 
     /// Other settings; a source that stays keeps what it knows.
@@ -58,9 +66,20 @@ impl Sources {
         }
         self.catalogue = Arc::clone(&config.private_link.catalogue);
         self.publish = publish_settings(config);
+        self.azure.configure(config, &self.told);
     }
 
-    /// The sources in the order of config.
+    /// Begins passes of live Azure in the background.
+    pub fn start(&mut self, store: &Arc<Store>) {
+        self.azure.start(store);
+    }
+
+    /// Live Azure, in the order of config.
+    pub fn azure(&self) -> &AzureSources {
+        &self.azure
+    }
+
+    /// The folders in the order of config.
     pub fn list(&self) -> &[Source] {
         &self.list
     }
@@ -71,14 +90,15 @@ impl Sources {
             source.pass(store, &self.catalogue, &self.publish)?;
         }
         self.withdraw_orphans(store)?;
-        self.tell_conflicts(&store.load());
+        self.told.tell(&store.load());
         Ok(())
     }
 
     /// Takes back what sources that are no longer configured had published.
     fn withdraw_orphans(&self, store: &Store) -> Result<(), CommitError> {
         for name in sync::sources_of(&store.snapshot()) {
-            if !self.list.iter().any(|source| source.settings.name == *name) {
+            let is_azure = self.azure.list().iter().any(|source| source.settings.name == *name);
+            if !is_azure && !self.list.iter().any(|source| source.settings.name == *name) {
                 let nothing = Desired::default();
                 store.commit_with(|snapshot| {
                     Ok(sync::plan(&nothing, &name, &self.publish, &self.catalogue, snapshot).changes)
@@ -88,17 +108,31 @@ impl Sources {
         }
         Ok(())
     }
+}
 
-    fn tell_conflicts(&mut self, snapshot: &Snapshot) {
-        let now = sync::conflicts(snapshot);
-        for conflict in now.iter().filter(|conflict| !self.told.contains(conflict)) {
+impl Told {
+    /// Tells the conflicts that are new.
+    pub(super) fn tell(&self, snapshot: &Snapshot) {
+        let (now, mut told) = (sync::conflicts(snapshot), self.0.lock());
+        for conflict in now.iter().filter(|conflict| !told.contains(conflict)) {
             warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
         }
-        self.told = now;
+        *told = now;
     }
 }
 
-fn publish_settings(config: &Config) -> PublishSettings {
+impl SourceState {
+    /// The state after a failure, stale since the first of a row.
+    pub(super) fn failed(&self, why: String) -> SourceState {
+        let since = match self {
+            SourceState::Stale { since, .. } => *since,
+            SourceState::Current { .. } => SystemTime::now(),
+        };
+        SourceState::Stale { since, why }
+    }
+}
+
+pub(super) fn publish_settings(config: &Config) -> PublishSettings {
     let settings = &config.private_link;
     let explicit = config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink);
     let explicit = explicit.map(|zone| zone.header.apex.to_string());
@@ -127,11 +161,7 @@ impl Source {
                 if !matches!(&self.state, SourceState::Stale { why: told, .. } if *told == why) {
                     error!(source = %name, "Inventory `{name}` stays as it was: {why}");
                 }
-                let since = match &self.state {
-                    SourceState::Stale { since, .. } => *since,
-                    SourceState::Current { .. } => SystemTime::now(),
-                };
-                self.state = SourceState::Stale { since, why };
+                self.state = self.state.failed(why);
                 return Ok(());
             }
         };

@@ -1,6 +1,6 @@
 //! What should be published of an inventory, and why the rest should not. Pure: no clock, no store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use crate::dns::Name;
 use crate::privatelink::{Catalogue, Hint, Place};
 use crate::zone::Claim;
 
+use super::arm::ArmId;
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Inventory, Knowledge, Warning};
 
 /// What the zones should hold of one source, in the order of names.
@@ -19,6 +20,61 @@ pub struct Desired {
     /// Ids of approved endpoints whose names are not known for now: what they published stays.
     pub unsettled: Vec<Arc<str>>,
     pub warnings: Vec<Warning>,
+    pub extent: Extent,
+}
+
+/// The subscriptions, in lower case, that a source tells all of; of others it tells nothing, and what they had stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All there are: what is not listed is gone.
+    #[default]
+    All,
+    AllBut(BTreeSet<Arc<str>>),
+    Only(BTreeSet<Arc<str>>),
+}
+
+impl Extent {
+    /// Whether all of a subscription is told.
+    pub fn covers(&self, subscription: &str) -> bool {
+        match self {
+            Extent::All => true,
+            Extent::AllBut(others) => !others.contains(subscription),
+            Extent::Only(these) => these.contains(subscription),
+        }
+    }
+
+    /// Whether all of the subscription that an ARM id lies in is told.
+    pub fn covers_id(&self, id: &str) -> bool {
+        ArmId::new(id).subscription().is_none_or(|subscription| self.covers(subscription))
+    }
+}
+
+impl Desired {
+    /// Takes what an older pass wanted of the subscriptions that this one tells nothing of.
+    pub fn keep(&mut self, older: &Desired) {
+        let extent = &self.extent;
+        let kept = older.publications.iter().filter(|it| !extent.covers(&it.claim.subscription));
+        self.publications.extend(kept.cloned());
+        self.withheld.extend(older.withheld.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
+        self.unplaced.extend(older.unplaced.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
+        self.sort();
+    }
+
+    /// Takes another part of the same source.
+    pub fn join(&mut self, other: Desired) {
+        self.publications.extend(other.publications);
+        self.withheld.extend(other.withheld);
+        self.unplaced.extend(other.unplaced);
+        self.unsettled.extend(other.unsettled);
+        self.warnings.extend(other.warnings);
+        self.sort();
+    }
+
+    // The sorts are stable: claims to one name stay in the order of their endpoints' ids.
+    fn sort(&mut self) {
+        self.publications.sort_by(|a, b| a.name.cmp(&b.name));
+        self.withheld.sort_by(|a, b| a.name.cmp(&b.name));
+    }
 }
 
 /// One endpoint's addresses for one private name.
@@ -74,9 +130,7 @@ pub fn desired(
             desired.withheld.extend(records.withheld(endpoint));
         }
     }
-    // The sorts are stable: claims to one name stay in the order of their endpoints' ids.
-    desired.publications.sort_by(|a, b| a.name.cmp(&b.name));
-    desired.withheld.sort_by(|a, b| a.name.cmp(&b.name));
+    desired.sort();
     desired
 }
 

@@ -8,6 +8,8 @@ pub mod inventory;
 pub mod listing;
 mod reconcile;
 
-pub use desired::{Desired, desired};
+pub use desired::{Desired, Extent, desired};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
-pub use reconcile::{Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of};
+pub use reconcile::{
+    Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of, subscriptions_of,
+};

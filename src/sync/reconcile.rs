@@ -82,8 +82,9 @@ pub fn plan(
     changes.extend(new_zones.into_values().map(Change::SetZone));
     for (zone, name, offer, claim) in claims(snapshot) {
         let rtype = offer.set.rtype;
-        // An endpoint whose names are not told for now keeps what it had.
+        // An endpoint whose names are not told for now keeps what it had, and so does a subscription.
         let stays = desired.unsettled.contains(&claim.endpoint)
+            || !desired.extent.covers(&claim.subscription)
             || wanted.contains(&(name.clone(), rtype, Arc::clone(&claim.endpoint)));
         if claim.source == *source && !stays {
             plan.withdrawn += 1;
@@ -92,8 +93,16 @@ pub fn plan(
         }
     }
     changes.extend(puts);
-    let withheld = withheld(desired);
-    if snapshot.withheld_of(source) != withheld {
+    let mut withheld = withheld(desired);
+    let held = snapshot.withheld_of(source);
+    let of_others =
+        held.iter().filter(|it| !desired.extent.covers_id(&it.endpoint) && !withheld.contains(it));
+    let of_others: Vec<zone::Withheld> = of_others.cloned().collect();
+    if !of_others.is_empty() {
+        withheld.extend(of_others);
+        withheld.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    if held != withheld {
         changes.push(Change::SetWithheld { source: Arc::clone(source), endpoints: withheld });
     }
     plan
@@ -177,6 +186,12 @@ pub fn sources_of(snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
     sources
 }
 
+/// The subscriptions that a source has claims from.
+pub fn subscriptions_of(snapshot: &Snapshot, source: &str) -> BTreeSet<Arc<str>> {
+    let claims = claims(snapshot).filter(|(_, _, _, claim)| *claim.source == *source);
+    claims.map(|(_, _, _, claim)| Arc::clone(&claim.subscription)).collect()
+}
+
 /// All conflicts of a snapshot, in the order of names.
 pub fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
     let mut all = Vec::new();
@@ -208,6 +223,7 @@ pub fn address(data: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::desired::Extent;
     use super::*;
 
     fn catalogue() -> Catalogue {
@@ -276,6 +292,22 @@ mod tests {
             plan(&Desired::default(), &"other".into(), &PublishSettings::default(), &catalogue(), &after);
         assert!(other.changes.is_empty());
         assert_eq!(planned(&Desired::default(), &after).0.withdrawn, 1);
+    }
+
+    #[test]
+    fn what_a_source_tells_nothing_of_stays() {
+        let mut both = Desired {
+            publications: vec![publication("/a", "x", [10, 0, 0, 1]), publication("/b", "y", [10, 0, 0, 2])],
+            ..Desired::default()
+        };
+        Arc::make_mut(&mut both.publications[1].claim).subscription = "other".into();
+        let (_, after) = planned(&both, &Snapshot::default());
+        let nothing_of = |extent| planned(&Desired { extent, ..Desired::default() }, &after).0.withdrawn;
+        let other = || [Arc::from("other")].into();
+        assert_eq!(nothing_of(Extent::AllBut(other())), 1);
+        assert_eq!(nothing_of(Extent::Only(other())), 1);
+        assert_eq!(nothing_of(Extent::Only(Default::default())), 0);
+        assert_eq!(nothing_of(Extent::All), 2);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod answers;
+mod azure;
 mod daemon;
 mod house;
 mod inventory;

@@ -124,8 +124,8 @@ impl Azure {
         for (number, body) in (1..).zip(endpoints.into_iter().chain(interfaces)) {
             listings.add(format!("page {number}"), body);
         }
-        // The links have been followed and taken out of the pages.
-        let inventory = listings.into_inventory().map_err(|_| AzureError::NoSubscription)?;
+        let inventory =
+            listings.into_inventory().expect("no page is owed: links are taken out when they are followed");
         let of_other = inventory.endpoints().iter().find(|endpoint| *endpoint.subscription != *subscription);
         if let Some(endpoint) = of_other {
             return Err(AzureError::Stranger { id: endpoint.id.to_string() });

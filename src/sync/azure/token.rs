@@ -105,12 +105,12 @@ mod tests {
             async move || Ok::<Token, &str>(Token::new(Secret::new(text), Duration::from_secs(3600)))
         };
         let reveal = |token: Result<Token, &str>| token.map(|token| token.reveal().to_owned());
-        assert_eq!(reveal(tokens.get(new("a").await).await).unwrap(), "a");
+        assert_eq!(reveal(tokens.get(new("a")).await).unwrap(), "a");
         tokio::time::advance(Duration::from_secs(3299)).await;
-        assert_eq!(reveal(tokens.get(new("b").await).await).unwrap(), "a");
+        assert_eq!(reveal(tokens.get(new("b")).await).unwrap(), "a");
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(reveal(tokens.get(async || Err("down")).await).unwrap(), "a");
-        assert_eq!(reveal(tokens.get(new("c").await).await).unwrap(), "c");
+        assert_eq!(reveal(tokens.get(new("c")).await).unwrap(), "c");
         tokio::time::advance(Duration::from_secs(3601)).await;
         assert_eq!(reveal(tokens.get(async || Err("down")).await).unwrap_err(), "down");
     }

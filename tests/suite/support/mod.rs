@@ -2,6 +2,7 @@
 //! and for tests on real sockets a daemon, a client and an upstream.
 
 pub mod client;
+pub mod fake_arm;
 pub mod forwarding;
 pub mod message;
 pub mod script;

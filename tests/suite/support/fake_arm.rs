@@ -1,0 +1,281 @@
+//! A fake Azure: tokens of every kind, subscriptions, the listings of the fixtures page by page, and faults on demand.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+/// The subscription of the fixtures.
+pub const FIRST: &str = "00000000-0000-4000-8000-0000000000a1";
+/// Another one with an endpoint of its own.
+pub const SECOND: &str = "00000000-0000-4000-8000-0000000000b2";
+/// In every token.
+pub const TOKEN_MARK: &str = "FAKE.TOKEN";
+
+/// The two pages of a listing.
+pub type Pages = [String; 2];
+
+/// Azure on a loopback address; its threads end with the test process.
+pub struct FakeArm {
+    pub address: SocketAddr,
+    world: Arc<Mutex<World>>,
+}
+
+#[derive(Default)]
+struct World {
+    subscriptions: Vec<String>,
+    listings: HashMap<(String, String), Pages>,
+    faults: HashMap<Place, (Fault, usize)>,
+    arc_key: Option<(PathBuf, String)>,
+    token_faults: Vec<Fault>,
+    asked: Vec<Asked>,
+}
+
+/// Subscription, type and page from 1.
+pub type Place = (&'static str, &'static str, usize);
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Method, path and query.
+    pub line: String,
+    /// Header lines, the names in lower case.
+    pub headers: Vec<String>,
+    pub body: String,
+}
+
+/// What is answered instead of a page.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    Answer {
+        status: u16,
+        headers: Vec<String>,
+        body: Vec<u8>,
+    },
+    /// The connection ends in the middle of the page.
+    Cut,
+    /// The page leads elsewhere.
+    Link(String),
+}
+
+impl FakeArm {
+    /// Serves the first subscription with the fixtures' listings.
+    pub fn start() -> FakeArm {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let arm = FakeArm { address, world: Arc::clone(&world) };
+        arm.add(FIRST, |text| text);
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let world = Arc::clone(&world);
+                // Whoever goes away early is no fault of a test.
+                thread::spawn(move || serve(stream, address, &world).ok());
+            }
+        });
+        arm
+    }
+
+    /// Adds a subscription with the fixtures' listings, changed.
+    pub fn add(&self, subscription: &str, change: impl Fn(String) -> String) {
+        self.world.lock().subscriptions.push(subscription.to_owned());
+        for (resource_type, file) in
+            [("privateEndpoints", "private-endpoints"), ("networkInterfaces", "network-interfaces")]
+        {
+            let page = |number: usize| {
+                let text = fixture(&format!("lists/{file}-list-page{number}.json"));
+                change(text.replace("https://management.azure.com", &self.url()).replace(FIRST, subscription))
+            };
+            self.list(subscription, resource_type, [page(1), page(2)]);
+        }
+    }
+
+    /// Lists other resources.
+    pub fn list(&self, subscription: &str, resource_type: &str, pages: Pages) {
+        let key = (subscription.to_owned(), resource_type.to_ascii_lowercase());
+        self.world.lock().listings.insert(key, pages);
+    }
+
+    /// Lists no subscription but these.
+    pub fn show_only(&self, subscriptions: &[&str]) {
+        self.world.lock().subscriptions = subscriptions.iter().map(|id| (*id).to_owned()).collect();
+    }
+
+    /// Answers a page otherwise, so many times.
+    pub fn fault(&self, place: Place, fault: Fault, times: usize) {
+        self.world.lock().faults.insert(place, (fault, times));
+    }
+
+    pub fn heal(&self) {
+        self.world.lock().faults.clear();
+    }
+
+    /// Answers requests for tokens so, before it gives one.
+    pub fn refuse_tokens(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.world.lock().token_faults.extend(faults);
+    }
+
+    /// Challenges who asks as Azure Arc's agent does.
+    pub fn challenge(&self, key: PathBuf, content: &str) {
+        self.world.lock().arc_key = Some((key, content.to_owned()));
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The requests so far whose line contains a text.
+    pub fn asked(&self, text: &str) -> Vec<Asked> {
+        self.world.lock().asked.iter().filter(|it| it.line.contains(text)).cloned().collect()
+    }
+}
+
+impl Fault {
+    /// The answer of a fixture; what asks for patience asks for more than a pass has.
+    pub fn of_fixture(name: &str) -> Fault {
+        let exchange: Value = serde_json::from_str(&fixture(name)).unwrap();
+        let response = &exchange["response"];
+        let headers = response["headers"].as_object().unwrap().iter();
+        let headers = headers.map(|(name, value)| match name.as_str() {
+            "Retry-After" => "Retry-After: 60".to_owned(),
+            _ => format!("{name}: {}", value.as_str().unwrap()),
+        });
+        let body = match &response["body"] {
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        let status = response["status"].as_u64().unwrap() as u16;
+        Fault::Answer { status, headers: headers.collect(), body: body.into_bytes() }
+    }
+
+    /// A page of one's own.
+    pub fn page(body: impl Into<Vec<u8>>) -> Fault {
+        Fault::Answer { status: 200, headers: Vec::new(), body: body.into() }
+    }
+}
+
+/// A file of `tests/fixtures/arm`.
+pub fn fixture(path: &str) -> String {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/arm");
+    std::fs::read_to_string(folder.join(path)).unwrap()
+}
+
+fn serve(stream: TcpStream, address: SocketAddr, world: &Mutex<World>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let Some(asked) = read(&mut reader)? else { return Ok(()) };
+        let answer = world.lock().answer(asked, address);
+        let stream = reader.get_mut();
+        match answer {
+            Fault::Answer { status, headers, body } => {
+                write!(stream, "HTTP/1.1 {status} Fake\r\nContent-Length: {}\r\n", body.len())?;
+                for header in headers {
+                    write!(stream, "{header}\r\n")?;
+                }
+                stream.write_all(b"\r\n")?;
+                stream.write_all(&body)?;
+            }
+            _ => return write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{{\"value\": ["),
+        }
+    }
+}
+
+fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Asked>> {
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        match line.trim_end() {
+            "" => break,
+            line => head.push(line.to_owned()),
+        }
+    }
+    let line = head.remove(0);
+    let lowered = |line: &String| {
+        line.split_once(':')
+            .map_or_else(|| line.clone(), |(name, rest)| format!("{}:{rest}", name.to_lowercase()))
+    };
+    let headers: Vec<String> = head.iter().map(lowered).collect();
+    let length = headers.iter().find_map(|it| it.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() }))
+}
+
+impl World {
+    fn answer(&mut self, asked: Asked, address: SocketAddr) -> Fault {
+        let line = asked.line.clone();
+        let authorization = asked.headers.iter().find_map(|it| it.strip_prefix("authorization: "));
+        let authorization = authorization.unwrap_or_default().to_owned();
+        self.asked.push(asked);
+        let target = line.split(' ').nth(1).unwrap();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let number = self.asked.len();
+        let token = |lifetime: &str| {
+            Fault::page(format!(r#"{{"access_token": "{TOKEN_MARK}.{number}", "expires_in": {lifetime}}}"#))
+        };
+        if path.ends_with("/token") && !self.token_faults.is_empty() {
+            return self.token_faults.remove(0);
+        }
+        if path == "/metadata/identity/oauth2/token" {
+            return match &self.arc_key {
+                Some((_, content)) if authorization == format!("Basic {content}") => token("\"86399\""),
+                Some((key, _)) => Fault::Answer {
+                    status: 401,
+                    headers: vec![format!("WWW-Authenticate: Basic realm={}", key.display())],
+                    body: Vec::new(),
+                },
+                None => token("\"86399\""),
+            };
+        }
+        if path.ends_with("/oauth2/v2.0/token") {
+            return token("3599");
+        }
+        if !authorization.starts_with(&format!("Bearer {TOKEN_MARK}")) {
+            return Fault::of_fixture("errors/401-expired-token.json");
+        }
+        if path == "/subscriptions" {
+            return self.subscription_page(query, address);
+        }
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let page = if query.contains("skiptoken") { 2 } else { 1 };
+        let (subscription, resource_type) = (parts[1].to_owned(), parts[4].to_ascii_lowercase());
+        let place = self.faults.keys().find(|(id, kind, number)| {
+            *id == subscription && kind.eq_ignore_ascii_case(&resource_type) && *number == page
+        });
+        let pages = self.listings.get(&(subscription, resource_type));
+        let fault = place.copied().and_then(|place| {
+            let (fault, times) = self.faults.get_mut(&place)?;
+            *times = times.checked_sub(1)?;
+            Some(fault.clone())
+        });
+        let Some(pages) = pages else { return Fault::of_fixture("errors/404-subscription-not-found.json") };
+        match fault {
+            None => Fault::page(pages[page - 1].clone()),
+            Some(Fault::Link(link)) => {
+                let mut body: Value = serde_json::from_str(&pages[page - 1]).unwrap();
+                body["nextLink"] = link.into();
+                Fault::page(body.to_string())
+            }
+            Some(fault) => fault,
+        }
+    }
+
+    /// One subscription a page.
+    fn subscription_page(&self, query: &str, address: SocketAddr) -> Fault {
+        let at = query.split_once("skiptoken=").map_or(0, |(_, at)| at.parse().unwrap());
+        let next = (at + 1 < self.subscriptions.len())
+            .then(|| format!("http://{address}/subscriptions?api-version=2022-12-01&skiptoken={}", at + 1));
+        let value: Vec<Value> = self.subscriptions.iter().skip(at).take(1).map(|id| {
+            serde_json::json!({"id": format!("/subscriptions/{id}"), "subscriptionId": id, "state": "Enabled"})
+        }).collect();
+        Fault::page(serde_json::json!({"value": value, "nextLink": next}).to_string())
+    }
+}
