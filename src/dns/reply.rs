@@ -2,7 +2,7 @@
 
 use super::edns::ReplyEdns;
 use super::header::{Flags, HEADER_BYTES};
-use super::rdata::{self, Piece};
+use super::rdata;
 use super::record::CLASS_IN;
 use super::{NameRef, Rcode, RecordType};
 
@@ -99,12 +99,12 @@ impl<'b> ReplyWriter<'b> {
         self.put(&ttl_secs.to_be_bytes())?;
         let length_at = self.length;
         self.put(&[0, 0])?;
-        for piece in rdata::pieces(rtype, data) {
-            match piece {
-                Piece::Bytes(bytes) => self.put(bytes)?,
-                Piece::Name(name) => self.name(name)?,
-            }
+        let pieces = rdata::pieces(rtype, data);
+        self.put(pieces.head)?;
+        for name in pieces.names.into_iter().take_while(|name| !name.is_empty()) {
+            self.name(name)?;
         }
+        self.put(pieces.tail)?;
         let length = (self.length - length_at - 2) as u16;
         self.buffer[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
         Ok(())
