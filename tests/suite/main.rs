@@ -3,6 +3,7 @@
 mod allocations;
 mod answers;
 mod daemon;
+mod dig;
 mod house;
 mod inventory;
 mod matrix;
