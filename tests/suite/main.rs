@@ -2,6 +2,7 @@
 
 mod allocations;
 mod answers;
+mod cli;
 mod daemon;
 mod dig;
 mod house;
