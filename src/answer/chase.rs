@@ -109,11 +109,14 @@ impl<'s> Chase<'s> {
                     Local::Follow => continue,
                 }
             }
-            if self.rules.public_names == PublicNames::Local && self.take_catalogue(&name, at) {
-                continue;
+            if zone.is_none() {
+                self.tell_withheld(name.borrow());
             }
             if self.recursion == Recursion::NotDesired {
                 return self.refuse_recursion();
+            }
+            if self.rules.public_names == PublicNames::Local && self.take_catalogue(&name, at) {
+                continue;
             }
             if self.asked >= CHAIN_MAX {
                 return self.fail("the chain of aliases is longer than 16");
@@ -259,7 +262,10 @@ impl<'s> Chase<'s> {
 
     /// What a target of upstream's chain means to us.
     fn enters(&mut self, target: NameRef<'_>) -> Entry<'s> {
-        let Some(zone) = self.snapshot.zone_for(target, self.view) else { return Entry::Nowhere };
+        let Some(zone) = self.snapshot.zone_for(target, self.view) else {
+            self.tell_withheld(target);
+            return Entry::Nowhere;
+        };
         if zone.holds(target, self.view) {
             return Entry::Held(zone);
         }
@@ -276,7 +282,9 @@ impl<'s> Chase<'s> {
             let private = place.record.borrow();
             let holds =
                 self.snapshot.zone_for(private, self.view).is_some_and(|zone| zone.holds(private, self.view));
-            if holds && self.push(private.to_buf()).is_ok() {
+            if !holds {
+                self.tell_withheld(private);
+            } else if self.push(private.to_buf()).is_ok() {
                 self.note(|| format!("{public} is the public name of {}", place.record));
                 self.parts.push(Part::Alias { owner: at, ttl_secs: CATALOGUE_TTL_SECS });
                 self.authenticated = false;
@@ -294,6 +302,8 @@ impl<'s> Chase<'s> {
             return self.run();
         }
         self.parts.clear();
+        self.authoritative = false;
+        self.authenticated = false;
         self.rcode = *rcode;
         Step::Done
     }
@@ -347,10 +357,17 @@ impl<'s> Chase<'s> {
 
     /// Design R10: an endpoint that would publish the name, were it approved.
     fn tell_withheld(&mut self, name: NameRef<'_>) {
-        if let Some(withheld) = self.snapshot.withheld(name) {
+        if let Some(withheld) = self.snapshot.withheld(name).filter(|_| self.may_know(name)) {
             let text = format!("private endpoint {} is {}", withheld.endpoint_name, withheld.state);
             self.add_error(ExtendedError::new(ExtendedError::OTHER, text));
         }
+    }
+
+    /// Whether the client's network sees the zone around a name, be it served or still without a record.
+    fn may_know(&self, name: NameRef<'_>) -> bool {
+        let Some(zone) = name.ancestors().find_map(|apex| self.snapshot.zone(apex)) else { return true };
+        let (seen_by, own) = (&zone.header().networks, self.snapshot.networks().name(self.view));
+        seen_by.is_empty() || own.is_some_and(|own| seen_by.contains(own))
     }
 
     /// Adds a reason to the answer; each is told once.
@@ -382,7 +399,7 @@ impl<'s> Chase<'s> {
 
     /// Whether upstream authenticated all of the answer, so that AD may be set.
     pub fn is_authenticated(&self) -> bool {
-        self.authenticated && self.asked > 0
+        self.authenticated && self.asked > 0 && !self.is_stale()
     }
 
     /// The records in their order.

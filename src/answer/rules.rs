@@ -34,7 +34,7 @@ pub struct Rules {
     pub(super) public_names: PublicNames,
     pub(super) catalogue: Arc<Catalogue>,
     forwarded: SuffixMap<()>,
-    special: Snapshot,
+    special: &'static Snapshot,
 }
 
 impl Rules {
@@ -62,6 +62,6 @@ impl Rules {
 
     /// The special zones, if this name may be special (design R8).
     pub(super) fn special_for(&self, name: NameRef<'_>) -> Option<&Snapshot> {
-        (!self.is_forwarded(name)).then_some(&self.special)
+        (!self.is_forwarded(name)).then_some(self.special)
     }
 }

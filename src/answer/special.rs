@@ -1,5 +1,7 @@
 //! Names that are answered here and never asked upstream (RFC 6761, RFC 6303), unless a rule forwards them.
 
+use std::sync::LazyLock;
+
 use crate::dns::{Name, NameRef, RecordSet, RecordType, Ttl, rdata};
 use crate::zone::{Change, ChangeSet, Offer, Origin, Snapshot, ZoneHeader};
 
@@ -32,8 +34,13 @@ const REVERSE: [&str; 16] = [
 
 const LOOPBACK_V6: &str = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.";
 
-/// All special zones.
-pub(super) fn zones() -> Snapshot {
+/// All special zones; made once, they are the same for every config.
+pub(super) fn zones() -> &'static Snapshot {
+    static ZONES: LazyLock<Snapshot> = LazyLock::new(make_zones);
+    &ZONES
+}
+
+fn make_zones() -> Snapshot {
     let mut changes = Vec::new();
     let private_172 = (16..32).map(|second| format!("{second}.172.in-addr.arpa."));
     // RFC 7793: shared address space.

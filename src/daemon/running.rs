@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,17 +61,19 @@ pub enum Reload {
     Done,
 }
 
-type Fingerprint = BTreeSet<(PathBuf, u64, Option<std::time::SystemTime>)>;
+/// A file, its length and when it was last written.
+type Stamp = (PathBuf, u64, Option<SystemTime>);
+type Fingerprint = BTreeSet<Stamp>;
 
 impl Daemon {
     /// Loads, binds and serves; call it inside a runtime.
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let bound = listen::bind(&config.listen)?;
+        let watch = Watch::new(&folders(path, &config));
+        let seen = fingerprint(path, &config);
         let parts = Parts::load(&config)?;
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
-        let seen = fingerprint(path, &config);
-        let watch = Watch::new(&folders(path, &config));
         Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
     }
 
@@ -118,11 +120,11 @@ impl Daemon {
                 _ = hangup.recv() => {
                     let result = tokio::task::block_in_place(|| self.reload());
                     self.log(result);
+                    self.look_logged();
                 }
                 // What does not tell of changes (network file systems) is looked at all the same.
                 () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
-                    let result = tokio::task::block_in_place(|| self.look());
-                    self.log(result);
+                    self.look_logged();
                 }
                 () = &mut stop => break,
             }
@@ -151,9 +153,14 @@ impl Daemon {
 
     /// Reads everything anew. On an error the old config stays in force, whole.
     pub fn reload(&mut self) -> Result<Reload, ReloadError> {
-        // Taken first: what changes while we read is looked at again.
+        // Looks come before reading: what changes while we read is then seen to differ, and read again.
         self.seen = fingerprint(&self.path, &self.config);
+        let config_seen = stamp(self.path.clone());
         let config = Config::load(&self.path)?;
+        let watch = Watch::new(&folders(&self.path, &config));
+        let mut seen = fingerprint(&self.path, &config);
+        seen.retain(|(path, ..)| *path != self.path);
+        seen.insert(config_seen);
         let rebound = match config.listen == self.config.listen {
             true => None,
             false => Some(self.listening.rebind(&config.listen)?),
@@ -165,10 +172,22 @@ impl Daemon {
             let old = std::mem::replace(&mut self.listening, new);
             tokio::spawn(old.drain(DRAIN_PATIENCE));
         }
-        self.seen = fingerprint(&self.path, &config);
-        self.watch = Watch::new(&folders(&self.path, &config));
+        self.watch = watch;
+        self.seen = seen;
         self.config = config;
         Ok(Reload::Done)
+    }
+
+    /// Looks until nothing is new, so that what changed meanwhile is not left lying.
+    fn look_logged(&mut self) {
+        loop {
+            let result = tokio::task::block_in_place(|| self.look());
+            let goes_on = matches!(result, Ok(Reload::Done));
+            self.log(result);
+            if !goes_on {
+                break;
+            }
+        }
     }
 
     fn log(&self, result: Result<Reload, ReloadError>) {
@@ -202,10 +221,13 @@ fn fingerprint(path: &Path, config: &Config) -> Fingerprint {
     let inventories =
         inventories.flat_map(|source| crate::sync::directory::files_below(&source.path).unwrap_or_default());
     let files = std::iter::once(path.to_owned()).chain(config.files().map(Path::to_owned)).chain(inventories);
-    files
-        .map(|file| match std::fs::metadata(&file) {
-            Ok(metadata) => (file, metadata.len(), metadata.modified().ok()),
-            Err(_) => (file, u64::MAX, None),
-        })
-        .collect()
+    files.map(stamp).collect()
+}
+
+/// What one file looks like.
+fn stamp(file: PathBuf) -> Stamp {
+    match std::fs::metadata(&file) {
+        Ok(metadata) => (file, metadata.len(), metadata.modified().ok()),
+        Err(_) => (file, u64::MAX, None),
+    }
 }

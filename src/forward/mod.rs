@@ -16,6 +16,8 @@ mod loops;
 mod query;
 mod race;
 mod rule;
+#[cfg(test)]
+mod scripted;
 mod settings;
 mod sockets;
 mod tcp;

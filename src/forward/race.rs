@@ -19,7 +19,7 @@ use crate::cache::UpstreamReply;
 pub(super) const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// How long an upstream may be silent before the next one is asked too, or the same one again.
-const PATIENCE: Duration = Duration::from_millis(350);
+pub(super) const PATIENCE: Duration = Duration::from_millis(350);
 
 /// Attempts for one question; with the patience between them they fill its time.
 const ATTEMPTS_MAX: usize = 5;
@@ -120,7 +120,7 @@ impl Forwarder {
             // An answer that comes late still shows that its upstream lives.
             tokio::spawn(timeout_at(deadline, async move {
                 while !race.running.is_empty() {
-                    race.finished().await;
+                    let _ = race.finished().await;
                 }
             }));
         }
@@ -218,12 +218,192 @@ impl Race {
                 let (index, attempt) = &mut self.running[at];
                 let index = *index;
                 if let Poll::Ready(result) = attempt.as_mut().poll(context) {
-                    self.running.swap_remove(at);
+                    drop(self.running.swap_remove(at));
                     return Poll::Ready((index, result));
                 }
             }
             Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::Freshness;
+    use super::super::scripted::{Said, Scripted, ask, settings};
+    use super::*;
+    use crate::cache::End;
+    use crate::dns::Rcode;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Upstreams whose last byte is 1 are dead; the others answer at once.
+    fn one_is_dead() -> Scripted {
+        Scripted::new(|seen| match seen.last_byte() {
+            1 => Said::Silence,
+            _ => Said::Reply(seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.9", seen.name())], &[])),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_dead_upstream_of_two_costs_its_patience_until_it_is_known_and_nothing_then() {
+        let script = one_is_dead();
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        let mut costs = Vec::new();
+        for name in ["a.", "b.", "c.", "d."] {
+            let start = Instant::now();
+            let outcome = ask(&forwarder, name).await;
+            assert_eq!((&outcome.reply.end, outcome.freshness), (&End::Data, Freshness::Fresh));
+            costs.push(start.elapsed());
+        }
+        assert!(costs[..2].iter().all(|cost| *cost <= 400 * MS), "{costs:?}");
+        assert!(costs[2..].iter().all(|cost| *cost <= MS), "{costs:?}");
+        assert_eq!(forwarder.counters.upstreams_down.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_down_upstream_is_probed_behind_the_answer_and_returns_when_it_answers() {
+        let script = one_is_dead();
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        ask(&forwarder, "a.").await;
+        ask(&forwarder, "b.").await;
+        assert_eq!(forwarder.health()[0].standing, Standing::Down);
+        tokio::time::sleep(DEADLINE).await;
+        let before = script.seen().len();
+        let start = Instant::now();
+        ask(&forwarder, "c.").await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        tokio::task::yield_now().await;
+        // The answer's query and the probe; the next question finds the pause not over.
+        assert_eq!(script.seen().len(), before + 2);
+        ask(&forwarder, "d.").await;
+        assert_eq!(script.seen().len(), before + 3);
+        script.replace(|seen| {
+            Said::Reply(seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.9", seen.name())], &[]))
+        });
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        ask(&forwarder, "e.").await;
+        tokio::task::yield_now().await;
+        assert_eq!(forwarder.health()[0].standing, Standing::Up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_upstream_is_heard_though_the_next_was_asked() {
+        let script = Scripted::new(|seen| match seen.last_byte() {
+            1 => Said::After(500 * MS, seen.answer(Rcode::NOERROR, &["a. 60 A 10.0.0.1"], &[])),
+            _ => Said::Silence,
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        let start = Instant::now();
+        let outcome = ask(&forwarder, "a.").await;
+        assert_eq!(outcome.upstream.unwrap().to_string(), "10.0.0.1");
+        assert_eq!(start.elapsed(), 500 * MS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_keeps_its_upstream_up() {
+        let script = Scripted::new(|seen| {
+            let answer = seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.1", seen.name())], &[]);
+            if seen.last_byte() == 1 { Said::After(600 * MS, answer) } else { Said::Reply(answer) }
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        for name in ["a.", "b.", "c.", "d."] {
+            ask(&forwarder, name).await;
+            tokio::time::sleep(DEADLINE).await;
+        }
+        assert_eq!(forwarder.health()[0].standing, Standing::Up);
+        assert_eq!(forwarder.counters.upstreams_down.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_packet_is_sent_again() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let start = Instant::now();
+        let (outcome, ()) = tokio::join!(ask(&forwarder, "account.blob.core.windows.net."), async {
+            tokio::time::sleep(600 * MS).await;
+            script.replace(|seen| {
+                let record = format!("{} 60 A 10.0.0.1", seen.name());
+                Said::Reply(seen.answer(Rcode::NOERROR, &[&record], &[]))
+            });
+        });
+        assert_eq!((&outcome.reply.end, start.elapsed()), (&End::Data, 700 * MS));
+        let seen = script.seen();
+        assert_eq!(seen.len(), 3);
+        assert!(seen[0].bytes != seen[1].bytes && seen[1].bytes != seen[2].bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_code_sends_the_question_to_the_next_at_once() {
+        for rcode in [Rcode::SERVFAIL, Rcode::REFUSED, Rcode::NOTIMP, Rcode::FORMERR] {
+            let script = Scripted::new(move |seen| match seen.last_byte() {
+                1 => Said::Reply(seen.answer(rcode, &[], &[])),
+                _ => Said::Reply(seen.answer(Rcode::NOERROR, &["a. 60 A 10.0.0.9"], &[])),
+            });
+            let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+            let start = Instant::now();
+            let outcome = ask(&forwarder, "a.").await;
+            assert_eq!((&outcome.reply.end, start.elapsed()), (&End::Data, Duration::ZERO), "{rcode}");
+            assert_eq!(forwarder.health()[0].standing, Standing::Up);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_failure_that_says_most_is_handed_on() {
+        let script = Scripted::new(|seen| match seen.last_byte() {
+            1 => Said::Reply(seen.answer(Rcode::REFUSED, &[], &[])),
+            2 => Said::Reply(seen.answer(Rcode::SERVFAIL, &["a.x. 60 CNAME a.private.x."], &[])),
+            _ => Said::Reply(seen.answer(Rcode::SERVFAIL, &[], &[])),
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2", "10.0.0.3"])]));
+        let reply = ask(&forwarder, "a.x.").await.reply;
+        assert_eq!((reply.rcode, &reply.end, reply.answer.len()), (Rcode::SERVFAIL, &End::Failed, 1));
+        let text = &reply.extended_error.as_ref().unwrap().text;
+        assert!(
+            text.starts_with("upstream 10.0.0.1 answered REFUSED; upstream 10.0.0.2 answered SERVFAIL"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unreachable_upstreams_fail_over_and_fail_at_once() {
+        let script = Scripted::new(|seen| match seen.last_byte() {
+            1 => Said::Unreachable,
+            _ => Said::Reply(seen.answer(Rcode::NOERROR, &["a. 60 A 10.0.0.9"], &[])),
+        });
+        let rules = settings(&[(".", &["10.0.0.1", "10.0.0.2"]), ("x.", &["10.0.0.1"])]);
+        let forwarder = script.forwarder(rules);
+        let start = Instant::now();
+        assert_eq!(ask(&forwarder, "a.").await.reply.end, End::Data);
+        let failed = ask(&forwarder, "a.x.").await.reply;
+        assert_eq!(failed.extended_error.as_ref().unwrap().code, 23);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(forwarder.health()[0].standing, Standing::Down);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_its_bound_an_upstream_is_passed_over_and_the_last_sheds() {
+        let script = Scripted::new(|seen| {
+            Said::Reply(seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.9", seen.name())], &[]))
+        });
+        let mut settings = settings(&[(".", &["10.0.0.1", "10.0.0.2"])]);
+        settings.rules[0].queries_per_second_max = Some(3);
+        let forwarder = script.forwarder(settings);
+        let mut ends = Vec::new();
+        for index in 0..8 {
+            ends.push(ask(&forwarder, &format!("n{index}.")).await.reply.end.clone());
+        }
+        assert_eq!(ends.iter().filter(|end| **end == End::Data).count(), 6);
+        let shed = ask(&forwarder, "last.").await.reply;
+        let text = &shed.extended_error.as_ref().unwrap().text;
+        assert!(text.starts_with("more than 3 queries a second for upstream 10.0.0.1"), "{text}");
+        assert_eq!(script.seen().len(), 6);
+        assert_eq!(forwarder.counters.shed_rate.load(Ordering::Relaxed), 3 + 3 * 2);
+        // Shedding is over in a moment: it is not kept, and the upstreams are well.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(ask(&forwarder, "last.").await.reply.end, End::Data);
     }
 }

@@ -418,3 +418,86 @@ unsafe fn header(slot: *mut Slot, part: *mut iovec, control: *mut Control) -> mm
     header.msg_hdr.msg_controllen = CONTROL_SIZE as _;
     header
 }
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    fn socket(address: &str) -> (Socket, SocketAddr) {
+        let address: SocketAddr = address.parse().unwrap();
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
+        prepare(&socket, address).unwrap();
+        socket.bind(&address.into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address)
+    }
+
+    #[test]
+    fn a_reply_that_cannot_be_sent_does_not_stop_the_others() {
+        let (server, address) = socket("127.0.0.1:0");
+        let clients: Vec<_> = (0..3).map(|_| socket("127.0.0.1:0").0).collect();
+        for client in &clients {
+            client.send_to(b"question", &address.into()).unwrap();
+        }
+        let mut batch = Batch::new();
+        assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 3);
+        for index in 0..3 {
+            let datagram = batch.datagram(index).unwrap();
+            assert_eq!((datagram.message, datagram.size), (&b"question"[..], Size::Whole));
+            datagram.reply[0] = index as u8;
+            if index == 1 {
+                // SAFETY: the slot is one of the batch. No host sends from TEST-NET-1.
+                unsafe { (*batch.slot(index)).source.as_mut().unwrap().address = [192, 0, 2, 1].into() };
+            }
+            batch.queue(index, 1);
+        }
+        assert_eq!(batch.send(&server), Sent { replies: 2, failures: 1 });
+        let mut buffer = [MaybeUninit::uninit(); 16];
+        assert_eq!(clients[0].recv(&mut buffer).unwrap(), 1);
+        assert_eq!(clients[2].recv(&mut buffer).unwrap(), 1);
+        // SAFETY: one byte was received.
+        assert_eq!(unsafe { buffer[0].assume_init() }, 2);
+        assert_eq!(batch.receive(&server, Wait::No).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn buffers_are_as_new_for_each_batch() {
+        let (server, address) = socket("127.0.0.1:0");
+        let (client, client_address) = socket("127.0.0.1:0");
+        let mut batch = Batch::new();
+        for round in 1..=3 {
+            for length in 1..=round * 40 {
+                client.send_to(&vec![7; length], &address.into()).unwrap();
+            }
+            let mut expected = 1;
+            while let Ok(received) = batch.receive(&server, Wait::No) {
+                assert!(received <= BATCH);
+                for index in 0..received {
+                    let datagram = batch.datagram(index).unwrap();
+                    assert_eq!(datagram.message, vec![7; expected]);
+                    assert_eq!(datagram.path.peer, client_address);
+                    assert_eq!(datagram.path.source.unwrap().address, address.ip());
+                    expected += 1;
+                }
+            }
+            assert_eq!(expected, round * 40 + 1);
+        }
+    }
+
+    #[test]
+    fn one_message_goes_back_the_way_it_came() {
+        let (server, address) = socket("0.0.0.0:0");
+        let (client, _) = socket("127.0.0.1:0");
+        let asked: SocketAddr = ([127, 0, 0, 9], address.port()).into();
+        client.send_to(b"question", &asked.into()).unwrap();
+        let mut batch = Batch::new();
+        batch.receive(&server, Wait::ForOne).unwrap();
+        let path = batch.datagram(0).unwrap().path;
+        send_one(&server, b"reply", &path).unwrap();
+        let mut buffer = [MaybeUninit::uninit(); 16];
+        let (length, from) = client.recv_from(&mut buffer).unwrap();
+        assert_eq!((length, from.as_socket()), (5, Some(asked)));
+    }
+}

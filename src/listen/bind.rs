@@ -295,3 +295,154 @@ fn resolved_hint(address: &SocketAddr) -> &'static str {
     "; if it is systemd-resolved, set `DNSStubListener=no` in /etc/systemd/resolved.conf and restart it, \
      or list in `listen.dns` only addresses it does not use"
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::net;
+    use std::time::Duration;
+
+    use super::super::batch::{Batch, Wait};
+    use super::super::echo::*;
+    use super::*;
+
+    #[test]
+    fn port_0_is_one_free_port_for_udp_and_tcp_and_never_the_same_twice() {
+        let first = bind(&settings(&["127.0.0.1:0", "127.0.0.1:0"])).unwrap();
+        let second = bind(&settings(&["127.0.0.1:0"])).unwrap();
+        let mut ports: Vec<u16> =
+            first.addresses().iter().chain(second.addresses()).map(|a| a.port()).collect();
+        assert_eq!(ports.len(), 3);
+        ports.sort();
+        ports.dedup();
+        assert_eq!(ports.len(), 3);
+        let address = first.addresses()[0];
+        assert_eq!(net::UdpSocket::bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(net::TcpListener::bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error_that_says_how_to_find_by_whom() {
+        let other = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let error = bind(&settings(&[&address.to_string()])).unwrap_err();
+        let port = address.port();
+        let expected = format!(
+            "127.0.0.1:{port} (UDP) is in use by another process: `ss -lunp 'sport = :{port}'` shows by which"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_tcp_port_in_use_is_an_error_too() {
+        let other = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let error = bind(&settings(&[&address.to_string()])).unwrap_err();
+        assert!(matches!(error, BindError::InUse { transport: Kind::Tcp, .. }), "{error}");
+        assert!(error.to_string().contains("ss -ltnp"), "{error}");
+    }
+
+    #[test]
+    fn another_server_that_shares_its_port_is_not_joined() {
+        let first = bind(&settings(&["127.0.0.1:0"])).unwrap();
+        let again = settings(&[&first.addresses()[0].to_string()]);
+        assert!(matches!(bind(&again).unwrap_err(), BindError::InUse { transport: Kind::Udp, .. }));
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_bound() {
+        let free = bind(&settings(&["127.0.0.1:0"])).unwrap().addresses()[0];
+        let error = bind(&settings(&[&free.to_string(), "192.0.2.1:53"])).unwrap_err();
+        assert!(!matches!(error, BindError::InUse { .. }), "{error}");
+        bind(&settings(&[&free.to_string()])).unwrap();
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let error = |address: &str, code| {
+            let source = io::Error::from_raw_os_error(code);
+            BindError::new(address.parse().unwrap(), Kind::Udp, source)
+        };
+        let text = error("127.0.0.1:53", libc::EADDRINUSE).to_string();
+        assert!(text.contains("systemd-resolved") && text.contains("DNSStubListener=no"), "{text}");
+        let text = error("0.0.0.0:53", libc::EACCES).to_string();
+        assert!(text.contains("port 53 needs the capability CAP_NET_BIND_SERVICE"), "{text}");
+        let text = error("192.0.2.1:53", libc::EADDRNOTAVAIL).to_string();
+        assert!(text.starts_with("192.0.2.1:53 (UDP) is no address of this host"), "{text}");
+        let text = error("[::]:53", libc::EAFNOSUPPORT).to_string();
+        assert!(text.starts_with("[::]:53 (UDP) needs IPv6"), "{text}");
+        let other = error("127.0.0.1:53", libc::ENOMEM);
+        assert_eq!(other.to_string(), "127.0.0.1:53 (UDP) cannot be bound");
+        assert!(other.source().is_some());
+    }
+
+    #[test]
+    fn all_addresses_and_one_of_them_may_stand_side_by_side() {
+        let all = bind(&settings(&["0.0.0.0:0"])).unwrap();
+        let port = all.addresses()[0].port();
+        drop(all);
+        let (all, one) = (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}"));
+        assert_eq!(bind(&settings(&[&all, &one, &one])).unwrap().addresses().len(), 2);
+    }
+
+    #[test]
+    fn each_address_gets_a_socket_a_worker() {
+        let settings = Settings { workers: 3, ..settings(&["127.0.0.1:0", "127.0.0.2:0"]) };
+        let bound = bind(&settings).unwrap();
+        assert_eq!((bound.udp.len(), bound.tcp.len()), (6, 2));
+    }
+
+    #[test]
+    fn a_retired_socket_is_given_nothing_new_and_keeps_what_it_has() {
+        let bound = bind(&Settings { workers: 3, ..settings(&["0.0.0.0:0"]) }).unwrap();
+        let mut server = bound.addresses()[0];
+        server.set_ip(net::Ipv4Addr::LOCALHOST.into());
+        let mut batch = Batch::new();
+        let mut received = |socket: &UdpSocket| batch.receive(&socket.socket, Wait::No).unwrap_or(0);
+        let send_from_60_ports = || {
+            for _ in 0..60 {
+                net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"question", server).unwrap();
+            }
+        };
+        send_from_60_ports();
+        bound.udp[1].retire().unwrap();
+        let before: Vec<_> = bound.udp.iter().map(|socket| received(socket)).collect();
+        assert!(before.iter().sum::<usize>() == 60 && before[1] > 0, "{before:?}");
+        send_from_60_ports();
+        let after: Vec<_> = bound.udp.iter().map(|socket| received(socket)).collect();
+        assert!(after.iter().sum::<usize>() == 60 && after[1] == 0, "{after:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reload_keeps_the_ports_of_addresses_that_stay_and_frees_the_others() {
+        let (_, first) = listen(&settings(&["127.0.0.1:0", "127.0.0.2:0"]));
+        let [stays, goes] = first.addresses() else { panic!("two addresses") };
+        let (stays, goes) = (*stays, *goes);
+        let next = first.rebind(&settings(&["127.0.0.3:0", "127.0.0.1:0"])).unwrap();
+        assert_eq!(next.addresses()[1], stays);
+        let next = next.run(Echo::new(), &Handle::current()).unwrap();
+        first.drain(Duration::from_secs(10)).await;
+        bind(&settings(&[&goes.to_string()])).unwrap();
+        // From one address of the port to all of them, with the first still there.
+        let all = format!("0.0.0.0:{}", stays.port());
+        let last = next.rebind(&settings(&[&all])).unwrap().run(Echo::new(), &Handle::current()).unwrap();
+        next.drain(Duration::from_secs(10)).await;
+        let client = udp_client(stays).await;
+        client.send_to(&question(1, "a"), stays).await.unwrap();
+        assert_eq!(receive(&client).await.1, stays);
+        drop(last);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reload_that_fails_leaves_the_listeners_as_they_are() {
+        let (_, listening) = listen(&settings(&["127.0.0.1:0"]));
+        let server = listening.addresses()[0];
+        let holder = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = holder.local_addr().unwrap();
+        listening.rebind(&settings(&["127.0.0.1:0", &other.to_string()])).unwrap_err();
+        drop(listening.rebind(&settings(&["127.0.0.1:0"])).unwrap());
+        let client = udp_client(server).await;
+        client.send_to(&question(1, "a"), server).await.unwrap();
+        receive(&client).await;
+    }
+}

@@ -388,3 +388,6 @@ fn first_message(input: &[u8]) -> Option<&[u8]> {
     let length = message_length(input)?;
     input[LENGTH_SIZE..].get(..length)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,16 @@
 //! A service for tests: the first letter of the name says what happens to a message.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::{Attempt, Service};
+use super::{Attempt, Listening, Service, Settings, bind};
 use crate::respond::Client;
 
 /// Sends messages back with QR set; `w…` waits until the gate is opened, `p…` panics, `n…` gets no reply, `l…` a large one.
@@ -45,7 +51,8 @@ impl Service for Echo {
             Some(b'n') => return Attempt::Drop,
             Some(b'p') => panic!("a message asked for it"),
             Some(b'l') => LARGE,
-            _ => message.len(),
+            None => return Attempt::Drop,
+            Some(_) => message.len(),
         };
         buffer[..message.len()].copy_from_slice(message);
         buffer[2] |= 0x80;
@@ -76,4 +83,66 @@ pub fn question(id: u16, label: &str) -> Vec<u8> {
 
 pub fn id(message: &[u8]) -> u16 {
     u16::from_be_bytes([message[0], message[1]])
+}
+
+/// Settings for one address of loopback, with one worker.
+pub fn settings(dns: &[&str]) -> Settings {
+    let dns = dns.iter().map(|address| address.parse().unwrap()).collect();
+    Settings { dns, workers: 1, ..Settings::default() }
+}
+
+pub fn listen(settings: &Settings) -> (Arc<Echo>, Listening) {
+    let echo = Echo::new();
+    let listening = bind(settings).unwrap().run(echo.clone(), &Handle::current()).unwrap();
+    (echo, listening)
+}
+
+/// Waits for what must come; the bound is for tests that fail.
+pub async fn soon<T>(coming: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(10), coming).await.expect("it comes within ten seconds")
+}
+
+/// Waits until `is` holds.
+pub async fn until(is: impl Fn() -> bool) {
+    soon(async {
+        while !is() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A UDP client that takes replies from anywhere.
+pub async fn udp_client(server: SocketAddr) -> UdpSocket {
+    let any = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+    UdpSocket::bind(any).await.unwrap()
+}
+
+/// The next datagram, and where it came from.
+pub async fn receive(client: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = vec![0; 65535];
+    let (length, from) = soon(client.recv_from(&mut buffer)).await.unwrap();
+    buffer.truncate(length);
+    (buffer, from)
+}
+
+pub fn frames(messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut frames = Vec::new();
+    for message in messages {
+        frames.extend((message.len() as u16).to_be_bytes());
+        frames.extend(message);
+    }
+    frames
+}
+
+pub async fn send_frames(stream: &mut TcpStream, messages: &[Vec<u8>]) {
+    stream.write_all(&frames(messages)).await.unwrap();
+}
+
+/// The next message; `None` if the server closed the connection.
+pub async fn receive_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let length = soon(stream.read_u16()).await.ok()?;
+    let mut message = vec![0; length.into()];
+    soon(stream.read_exact(&mut message)).await.ok()?;
+    Some(message)
 }

@@ -35,6 +35,8 @@ pub trait Service: Send + Sync + 'static {
     fn try_answer(&self, view: &Self::View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt;
 
     /// Answers, waiting for upstream if it must; without a reply if it is `None`.
+    ///
+    /// Runs to its end even if the client is gone, and holds one of the places of those that may wait so long.
     fn answer(
         self: Arc<Self>,
         message: Vec<u8>,

@@ -52,7 +52,7 @@ impl UdpSocket {
     }
 
     /// Has the kernel give new datagrams to the other sockets of this address, or refuse them if there are none.
-    fn retire(&self) -> io::Result<()> {
+    pub fn retire(&self) -> io::Result<()> {
         // A connected socket takes part in SO_REUSEPORT no more; from our own port 1 nothing will ever come.
         let address = match self.address.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -145,13 +145,14 @@ impl<S: Service> UdpWorker<S> {
                 }
             }
         }
+        // Before the replies, so that whoever has one finds its question counted.
+        self.counters.queries.add(tally.queries);
+        self.counters.dropped.add(tally.dropped);
+        self.counters.oversized.add(tally.oversized);
         let sent = batch.send(&self.socket.socket);
         if let Some(total) = batch.kernel_drops() {
             self.socket.count_drops(total, &self.counters);
         }
-        self.counters.queries.add(tally.queries);
-        self.counters.dropped.add(tally.dropped);
-        self.counters.oversized.add(tally.oversized);
         self.counters.replies.add(sent.replies as u64);
         self.counters.send_failures.add(sent.failures as u64);
     }
@@ -277,4 +278,238 @@ pub fn spawn<S: Service>(worker: UdpWorker<S>, index: usize) -> io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::echo::*;
+    use super::super::{Settings, bind};
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reply_comes_from_the_address_that_was_asked() {
+        let (echo, listening) = listen(&settings(&["0.0.0.0:0"]));
+        let mut server = listening.addresses()[0];
+        let client = udp_client(server).await;
+        for (number, label) in [(2, "a"), (3, "a"), (4, "w")] {
+            let address = Ipv4Addr::new(127, 0, 0, number).into();
+            server.set_ip(address);
+            client.send_to(&question(number.into(), label), server).await.unwrap();
+            echo.gate.send_replace(label == "w");
+            let (reply, from) = receive(&client).await;
+            assert_eq!((id(&reply), from), (number.into(), server));
+            let seen = Client {
+                address: client.local_addr().unwrap(),
+                local: Some(address),
+                transport: Transport::Udp,
+            };
+            assert_eq!(*echo.client.borrow(), Some(seen));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn ipv6_is_served_beside_ipv4_on_the_same_port() {
+        let (_, four) = listen(&settings(&["0.0.0.0:0"]));
+        let port = four.addresses()[0].port();
+        let six = match bind(&settings(&[&format!("[::]:{port}")])) {
+            Err(super::super::BindError::NoIpv6 { .. }) => return,
+            bound => bound.unwrap().run(Echo::new(), &Handle::current()).unwrap(),
+        };
+        for server in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+            let server: SocketAddr = server.parse().unwrap();
+            let client = udp_client(server).await;
+            client.send_to(&question(6, "a"), server).await.unwrap();
+            assert_eq!(receive(&client).await, (replied(question(6, "a")), server));
+        }
+        until(|| six.counters().udp.replies == 1).await;
+    }
+
+    fn replied(mut message: Vec<u8>) -> Vec<u8> {
+        message[2] |= 0x80;
+        message
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_thousand_messages_are_all_answered_and_counted() {
+        let bound = bind(&settings(&["127.0.0.1:0"])).unwrap();
+        let server = bound.addresses()[0];
+        let client = udp_client(server).await;
+        // The first hundred lie in the socket before anyone reads: more than one batch.
+        let mut bound = Some(bound);
+        let mut listening = None;
+        for round in 0..10 {
+            for id in 0..100 {
+                client.send_to(&question(round * 100 + id, "a"), server).await.unwrap();
+            }
+            if let Some(bound) = bound.take() {
+                listening = Some(bound.run(Echo::new(), &Handle::current()).unwrap());
+            }
+            let mut ids = HashSet::new();
+            for _ in 0..100 {
+                ids.insert(id(&receive(&client).await.0));
+            }
+            assert_eq!(ids.len(), 100);
+        }
+        let listening = listening.unwrap();
+        until(|| listening.counters().udp.replies == 1000).await;
+        assert_eq!(listening.counters().udp.queries, 1000);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_holds_up_nothing_and_is_answered_later() {
+        let (echo, listening) = listen(&settings(&["127.0.0.1:0"]));
+        let server = listening.addresses()[0];
+        let client = udp_client(server).await;
+        client.send_to(&question(1, "w"), server).await.unwrap();
+        soon(echo.wait_for_at_gate(1)).await;
+        client.send_to(&question(2, "a"), server).await.unwrap();
+        assert_eq!(id(&receive(&client).await.0), 2);
+        echo.gate.send_replace(true);
+        assert_eq!(receive(&client).await, (replied(question(1, "w")), server));
+        until(|| listening.counters().udp.replies == 2).await;
+        assert_eq!(listening.counters().udp.waited, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_more_wait_than_may() {
+        let settings = Settings { udp_waiting_max: 1, ..settings(&["127.0.0.1:0"]) };
+        let (echo, listening) = listen(&settings);
+        let server = listening.addresses()[0];
+        let client = udp_client(server).await;
+        for id in 1..=3 {
+            client.send_to(&question(id, "w"), server).await.unwrap();
+        }
+        until(|| listening.counters().udp.waiting_max_reached == 2).await;
+        echo.gate.send_replace(true);
+        assert_eq!(id(&receive(&client).await.0), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_costs_one_message_and_not_its_batch() {
+        let bound = bind(&settings(&["127.0.0.1:0"])).unwrap();
+        let server = bound.addresses()[0];
+        let client = udp_client(server).await;
+        for (id, label) in [(1, "a"), (2, "p"), (3, "a"), (4, "p"), (5, "n"), (6, "wp"), (7, "a")] {
+            client.send_to(&question(id, label), server).await.unwrap();
+        }
+        let listening = bound.run(Echo::new(), &Handle::current()).unwrap();
+        for expected in [1, 3, 7] {
+            assert_eq!(id(&receive(&client).await.0), expected);
+        }
+        until(|| listening.counters().udp.panics == 3).await;
+        until(|| listening.counters().udp.dropped == 1).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn any_size_is_read_and_the_longest_are_cut() {
+        let (_, listening) = listen(&settings(&["127.0.0.1:0"]));
+        let server = listening.addresses()[0];
+        let client = udp_client(server).await;
+        let mut long = question(1, "a");
+        long.resize(5000, 0);
+        client.send_to(&[], server).await.unwrap();
+        client.send_to(&[1], server).await.unwrap();
+        client.send_to(&long, server).await.unwrap();
+        assert_eq!(receive(&client).await.0.len(), batch::REQUEST_SIZE_MAX);
+        until(|| listening.counters().udp.oversized == 1).await;
+        assert_eq!(listening.counters().udp.queries, 3);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_kernel_drops_is_counted() {
+        let bound = bind(&Settings { udp_buffer_size_bytes: 4096, ..settings(&["127.0.0.1:0"]) }).unwrap();
+        let server = bound.addresses()[0];
+        let client = udp_client(server).await;
+        for id in 0..200 {
+            client.send_to(&question(id, "n"), server).await.unwrap();
+        }
+        let listening = bound.run(Echo::new(), &Handle::current()).unwrap();
+        until(|| listening.counters().udp.queries > 0).await;
+        until(|| {
+            // The count comes with the next datagram that finds room.
+            let _ = client.try_send_to(&question(200, "n"), server);
+            listening.counters().udp.kernel_drops > 0
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_end_answers_what_the_kernel_has_queued_and_frees_the_port() {
+        let bound = bind(&settings(&["127.0.0.1:0"])).unwrap();
+        let server = bound.addresses()[0];
+        let client = udp_client(server).await;
+        for id in 0..100 {
+            client.send_to(&question(id, "a"), server).await.unwrap();
+        }
+        let listening = bound.run(Echo::new(), &Handle::current()).unwrap();
+        assert_eq!(listening.drain(Duration::from_secs(10)).await.unfinished, 0);
+        for expected in 0..100 {
+            assert_eq!(id(&receive(&client).await.0), expected);
+        }
+        bind(&settings(&[&server.to_string()])).unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_end_waits_for_upstream_as_long_as_it_has_patience() {
+        for open in [true, false] {
+            let (echo, listening) = listen(&settings(&["127.0.0.1:0"]));
+            let server = listening.addresses()[0];
+            let client = udp_client(server).await;
+            client.send_to(&question(1, "w"), server).await.unwrap();
+            soon(echo.wait_for_at_gate(1)).await;
+            let patience = Duration::from_millis(if open { 10_000 } else { 400 });
+            let drained = tokio::spawn(listening.drain(patience));
+            if open {
+                echo.gate.send_replace(true);
+                assert_eq!(receive(&client).await, (replied(question(1, "w")), server));
+            }
+            assert_eq!(soon(drained).await.unwrap().unfinished, usize::from(!open));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reload_loses_no_message_even_with_other_workers() {
+        let workers = |workers| Settings { workers, ..settings(&["0.0.0.0:0"]) };
+        let (_, mut listening) = listen(&workers(2));
+        let mut server = listening.addresses()[0];
+        server.set_ip(Ipv4Addr::LOCALHOST.into());
+        let over = Arc::new(AtomicBool::new(false));
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            let over = over.clone();
+            clients.push(tokio::spawn(async move {
+                let mut asked = 0_u64;
+                while !over.load(Ordering::Relaxed) {
+                    // A new port each time, so that the kernel chooses among the sockets again.
+                    let client = udp_client(server).await;
+                    for id in 0..10 {
+                        client.send_to(&question(id, "a"), server).await.unwrap();
+                    }
+                    for _ in 0..10 {
+                        receive(&client).await;
+                    }
+                    asked += 10;
+                }
+                asked
+            }));
+        }
+        for count in [2, 1, 3, 1, 2] {
+            let next = listening.rebind(&workers(count)).unwrap();
+            let next = next.run(Echo::new(), &Handle::current()).unwrap();
+            let queries = next.counters().udp.queries;
+            assert_eq!(listening.drain(Duration::from_secs(10)).await.unfinished, 0);
+            until(|| next.counters().udp.queries > queries + 100).await;
+            listening = next;
+        }
+        over.store(true, Ordering::Relaxed);
+        let mut asked = 0;
+        for client in clients {
+            asked += client.await.unwrap();
+        }
+        until(|| listening.counters().udp.replies == asked).await;
+        assert_eq!(listening.counters().udp.queries, asked);
+    }
 }

@@ -111,11 +111,14 @@ impl Responder {
             Ok(query) => query,
             Err(attempt) => return attempt,
         };
+        if view.serving.is_probe(&query) {
+            return Attempt::Wait;
+        }
         let mut chase = query.chase(&view.snapshot, &view.serving.rules, client);
         let mut step = chase.run();
         let now = Instant::now();
         while step == Step::Ask {
-            match self.from_cache(&view.serving, &mut chase, &query, now) {
+            match self.cached(&view.serving, &mut chase, &query, now) {
                 Some(relayed) => step = chase.feed(relayed),
                 None => return Attempt::Wait,
             }
@@ -138,7 +141,8 @@ impl Responder {
             };
             let mut chase = query.chase(&snapshot, &serving.rules, client);
             let mut step = chase.run();
-            if step == Step::Ask && serving.forwarder.is_own_question(query.asked.question) {
+            let is_own = || serving.forwarder.is_own_question(query.asked.question);
+            if serving.is_probe(&query) || (step == Step::Ask && is_own()) {
                 self.counters.loops.add(1);
                 serving.forwarder.note_loop(query.asked.question);
                 let why = "forwarding loop: this question came back to the server that asked it";
@@ -163,7 +167,7 @@ impl Responder {
         chase: &mut Chase<'_>,
         query: &Query<'_>,
     ) -> Relayed {
-        if let Some(relayed) = self.from_cache(serving, chase, query, Instant::now()) {
+        if let Some(relayed) = self.cached(serving, chase, query, Instant::now()) {
             return relayed;
         }
         let question = Question { name: chase.current().to_name(), rtype: query.rtype };
@@ -178,7 +182,7 @@ impl Responder {
         Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness }
     }
 
-    fn from_cache(
+    fn cached(
         &self,
         serving: &Serving,
         chase: &mut Chase<'_>,
@@ -265,6 +269,14 @@ fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> Exte
         _ => ExtendedError::STALE_ANSWER,
     };
     ExtendedError::new(code, why)
+}
+
+impl Serving {
+    /// Whether this is a probe for a loop that came back: it lies in `.invalid`, which else is answered here.
+    fn is_probe(&self, query: &Query<'_>) -> bool {
+        query.name.borrow().as_wire().ends_with(b"\x07invalid\0")
+            && self.forwarder.is_own_question(query.asked.question)
+    }
 }
 
 /// A query that is answered.

@@ -1,6 +1,13 @@
 //! The one integration binary: what the parts do together.
 
 mod cli;
+mod allocations;
+mod answers;
+mod daemon;
+mod dig;
+mod house;
 mod inventory;
+mod matrix;
 mod packets;
+mod support;
 mod zones;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use privatelink_dns::dns::message::query;
-use privatelink_dns::dns::{Message, Name, QueryFlags, RecordType};
+use privatelink_dns::dns::{Message, Name, QueryFlags, Record, RecordType, Ttl, rdata};
 
 /// Longer than any answer takes; reached only when a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,4 +50,13 @@ pub fn ask_tcp(server: SocketAddr, name: &str, rtype: &str) -> Message {
 /// The answer section as text.
 pub fn answers(message: &Message) -> Vec<String> {
     message.answer.iter().map(ToString::to_string).collect()
+}
+
+/// A record from `owner ttl type data`.
+pub fn record(text: &str) -> Record {
+    let words: Vec<&str> = text.splitn(4, ' ').collect();
+    let owner: Name = words[0].parse().unwrap();
+    let rtype: RecordType = words[2].parse().unwrap();
+    let data = rdata::from_text(rtype, words[3], owner.borrow()).unwrap().into();
+    Record { owner, rtype, ttl: Ttl::from_secs(words[1].parse().unwrap()).unwrap(), data }
 }

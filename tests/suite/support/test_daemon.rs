@@ -33,7 +33,8 @@ impl TestDaemon {
             write(folder.path(), name, text);
         }
         write(folder.path(), "config.toml", &with_listen(config));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let path = folder.path().join("config.toml");
         let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
         let entered = runtime.enter();

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use privatelink_dns::dns::{
-    Flags, Name, Rcode, RecordType, ReplyWriter, Request, Section, edns::ReplyEdns, rdata,
-};
+use privatelink_dns::dns::edns::ReplyEdns;
+use privatelink_dns::dns::{Flags, Name, Rcode, RecordType, ReplyWriter, Request, Section};
 
 /// Answers what it was told, NXDOMAIN to all else.
 pub struct Upstream {
@@ -86,12 +85,10 @@ fn reply(table: &Table, message: &[u8], limit: usize) -> Vec<u8> {
     writer.reserve(Some(&edns));
     let mut truncated = false;
     for record in records.into_iter().flatten() {
-        let words: Vec<&str> = record.splitn(4, ' ').collect();
-        let owner: Name = words[0].parse().unwrap();
-        let rtype: RecordType = words[2].parse().unwrap();
-        let data = rdata::from_text(rtype, words[3], owner.borrow()).unwrap();
-        let ttl_secs = words[1].parse().unwrap();
-        truncated |= writer.record(Section::Answer, owner.borrow(), rtype, ttl_secs, &data).is_err();
+        let record = super::client::record(record);
+        truncated |= writer
+            .record(Section::Answer, record.owner(), record.rtype, record.ttl.secs(), &record.data)
+            .is_err();
     }
     let rcode = if records.is_some() { Rcode::NOERROR } else { Rcode::NXDOMAIN };
     let flags = Flags::QR.with(Flags::RA, true).with(Flags::TC, truncated);

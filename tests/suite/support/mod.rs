@@ -1,0 +1,12 @@
+//! What the tests share: messages as bytes, an upstream that says what it is told, a responder around it, scripts;
+//! and for tests on real sockets a daemon, a client and an upstream.
+
+pub mod client;
+pub mod forwarding;
+pub mod message;
+pub mod script;
+pub mod scripted;
+pub mod test_daemon;
+pub mod upstream;
+pub mod words;
+pub mod world;
