@@ -1,5 +1,6 @@
 //! The one integration binary: what the parts do together.
 
+mod cli;
 mod allocations;
 mod answers;
 mod cli;
