@@ -1,6 +1,5 @@
 //! The one integration binary: what the parts do together.
 
-mod cli;
 mod allocations;
 mod answers;
 mod cli;
