@@ -3,7 +3,9 @@
 mod allocations;
 mod answers;
 mod azure;
+mod cli;
 mod daemon;
+mod dig;
 mod house;
 mod inventory;
 mod matrix;
