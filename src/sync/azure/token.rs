@@ -104,7 +104,7 @@ mod tests {
         let new = |text: &'static str| {
             async move || Ok::<Token, &str>(Token::new(Secret::new(text), Duration::from_secs(3600)))
         };
-        let reveal = |token: Result<Token, &str>| token.map(|token| token.reveal().to_owned());
+        let reveal = |token: Result<Token, &'static str>| token.map(|token| token.reveal().to_owned());
         assert_eq!(reveal(tokens.get(new("a")).await).unwrap(), "a");
         tokio::time::advance(Duration::from_secs(3299)).await;
         assert_eq!(reveal(tokens.get(new("b")).await).unwrap(), "a");
