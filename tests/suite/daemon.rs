@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use privatelink_dns::config::Config;
+use privatelink_dns::daemon::Parts;
 use privatelink_dns::dns::{Flags, Rcode};
 use privatelink_dns::zone::Snapshot;
 
@@ -129,6 +131,38 @@ fn a_zone_file_is_read_again_and_a_bad_one_changes_nothing() {
         ["www.corp.internal. 60 A 10.9.9.2"]
     );
     daemon.stop();
+}
+
+#[test]
+fn a_zone_that_loses_its_file_loses_what_the_file_said() {
+    const ZONE: &str = "[forward]\nupstreams = []\n[[zone]]\nname = \"privatelink.blob.core.windows.net\"\n";
+    let daemon =
+        TestDaemon::start(&format!("{ZONE}file = \"blob.zone\"\n"), &[("blob.zone", "app 60 A 10.9.9.1\n")]);
+    assert_eq!(answers(&ask(daemon.address, APP_PRIVATE, "A")), [format!("{APP_PRIVATE} 60 A 10.9.9.1")]);
+    daemon.configure(ZONE);
+    daemon.wait_for(|snapshot| !serves_app(snapshot));
+    daemon.stop();
+}
+
+#[test]
+fn a_zone_file_that_makes_no_zone_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.zone"), "@ 60 SOA ns host 1 60 60 60 60\n").unwrap();
+    std::fs::write(folder.path().join("b.zone"), "www 60 A 10.9.9.1\n").unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(
+        &config,
+        "[[zone]]\nname = \"a.internal\"\nfile = \"a.zone\"\n[[zone]]\nname = \"b.internal\"\nfile = \"b.zone\"\n",
+    )
+    .unwrap();
+    let config = Config::load(&config).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fault = runtime.block_on(async { Parts::load(&config).err().expect("the zone has no SOA") });
+    let file = folder.path().join("b.zone");
+    assert_eq!(
+        fault.to_string(),
+        format!("zone file {}: zone b.internal. has no SOA record", file.display())
+    );
 }
 
 #[test]
