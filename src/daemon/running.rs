@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::in_full;
 use super::parts::{LoadError, Parts};
 use super::watch::{Depth, Watch};
 use crate::config::{Config, ConfigErrors};
@@ -37,7 +38,7 @@ pub enum StartError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("signals cannot be received: {0}")]
+    #[error("signals cannot be received")]
     Signal(#[source] std::io::Error),
 }
 
@@ -194,7 +195,7 @@ impl Daemon {
         match result {
             Ok(Reload::Unchanged) => {}
             Ok(Reload::Done) => info!("Reloaded {}", self.path.display()),
-            Err(cause) => error!("Nothing was changed by the reload: {cause}"),
+            Err(cause) => error!("Nothing was changed by the reload: {}", in_full(&cause)),
         }
     }
 }

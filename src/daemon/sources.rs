@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::{error, info, warn};
 
+use super::in_full;
 use crate::config::Config;
 use crate::privatelink::Catalogue;
 use crate::sync::{self, Conflict, Desired, PublishSettings, directory};
@@ -132,7 +133,7 @@ impl Source {
         let inventory = match directory::read(&self.settings) {
             Ok(inventory) => inventory,
             Err(cause) => {
-                let why = cause.to_string();
+                let why = in_full(&cause);
                 if !matches!(&self.state, SourceState::Stale { why: told, .. } if *told == why) {
                     error!(source = %name, "Inventory `{name}` stays as it was: {why}");
                 }

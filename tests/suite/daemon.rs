@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::Parts;
+use privatelink_dns::daemon::{Parts, SourceState};
 use privatelink_dns::dns::{Flags, Rcode};
 use privatelink_dns::zone::Snapshot;
 
@@ -103,6 +103,24 @@ fn a_broken_inventory_leaves_the_last_good_one_in_force() {
     daemon.wait_for(|snapshot| snapshot.revision() > 2 && serves_app(snapshot));
     assert_eq!(answers(&ask(daemon.address, APP_PRIVATE, "A")), [format!("{APP_PRIVATE} 10 A 10.1.2.4")]);
     daemon.stop();
+}
+
+#[test]
+fn why_an_inventory_is_stale_is_told_with_its_place_and_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("inventory/pe.json");
+    std::fs::create_dir(broken.parent().unwrap()).unwrap();
+    std::fs::write(&broken, "[{\n").unwrap();
+    let config = folder.path().join("config.toml");
+    let source = "[[sync.source]]\nkind = \"directory\"\npath = \"inventory\"\n";
+    std::fs::write(&config, format!("[forward]\nupstreams = []\n{source}")).unwrap();
+    let config = Config::load(&config).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let parts = runtime.block_on(async { Parts::load(&config).unwrap() });
+    let SourceState::Stale { why, .. } = &parts.sources.list()[0].state else { panic!("it is broken") };
+    let (place, cause) = why.split_once(": ").unwrap();
+    assert!(place.starts_with(&format!("{}:2:", broken.display())), "{why}");
+    assert!(cause.contains("EOF"), "{why}");
 }
 
 const ZONE: &str = "@ 60 SOA ns host 1 60 60 60 60\nwww 60 A 10.9.9.";
