@@ -1,4 +1,5 @@
 //! privatelink-dns: a DNS server for Azure Private Link.
 pub mod cache;
 pub mod dns;
+pub mod forward;
 pub mod zone;

@@ -38,7 +38,7 @@ impl<T> SuffixMap<T> {
     }
 
     /// The values of all names that enclose `name`, the longest first.
-    pub fn enclosing<'m>(&'m self, name: NameRef<'m>) -> impl Iterator<Item = (NameRef<'m>, &'m T)> {
+    pub fn enclosing<'m, 'n>(&'m self, name: NameRef<'n>) -> impl Iterator<Item = (NameRef<'n>, &'m T)> {
         let skip = name.label_count().saturating_sub(self.most_labels);
         name.ancestors().skip(skip).filter_map(|suffix| Some((suffix, self.exact(suffix)?)))
     }

@@ -1,0 +1,68 @@
+//! 0x20: letters of a query's name in random case, which only a reply to that query repeats.
+
+use rand::RngCore;
+
+/// Letters from which on a name's case can be told from coincidence.
+const LETTERS_MIN: usize = 8;
+
+/// How a query's letters are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Case {
+    /// In random case, and the reply must have the same.
+    Mixed,
+    /// In lower case, and the reply may have any: its sender does not keep case.
+    Plain,
+}
+
+/// Gives each letter of a wire name a random case.
+// Lengths of labels are at most 63 and thus no letters.
+pub fn mix(name: &mut [u8], random: &mut impl RngCore) {
+    let (mut bits, mut left) = (0, 0);
+    for byte in name.iter_mut().filter(|byte| byte.is_ascii_alphabetic()) {
+        if left == 0 {
+            (bits, left) = (random.next_u64(), u64::BITS);
+        }
+        *byte ^= (bits as u8 & 1) << 5;
+        (bits, left) = (bits >> 1, left - 1);
+    }
+}
+
+/// Whether a question's name has letters enough, in both cases, that nobody else would have written it so.
+pub fn is_recognisable(question: &[u8]) -> bool {
+    let name = &question[..question.len().saturating_sub(4)];
+    let upper = name.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    let lower = name.iter().filter(|byte| byte.is_ascii_lowercase()).count();
+    upper + lower >= LETTERS_MIN && upper >= 2 && lower >= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_letter_takes_both_cases_and_nothing_else_changes() {
+        let name: &[u8] = b"\x0aaz-09{[@`z\x04blob\x00";
+        let mut seen = vec![[false; 2]; name.len()];
+        for _ in 0..200 {
+            let mut mixed = name.to_vec();
+            mix(&mut mixed, &mut rand::rng());
+            assert!(mixed.eq_ignore_ascii_case(name));
+            for (index, byte) in mixed.iter().enumerate() {
+                seen[index][usize::from(byte.is_ascii_uppercase())] = true;
+            }
+        }
+        for (byte, seen) in name.iter().zip(seen) {
+            assert_eq!(seen[1], byte.is_ascii_alphabetic());
+        }
+    }
+
+    #[test]
+    fn a_name_in_one_case_or_with_few_letters_proves_nothing() {
+        assert!(is_recognisable(b"\x08aBcDeFgH\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b"\x07aBcDeFg\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b"\x08abcdefgh\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b"\x08ABCDEFGH\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b"\x08Abcdefgh\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b""));
+    }
+}

@@ -1,0 +1,411 @@
+//! The door of forwarding: a question in, always an outcome out.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::counters::count;
+use super::failure::{self, Failure};
+use super::inflight::{Flight, Full, Inflight, Joined};
+use super::loops::Probes;
+use super::rule::Rules;
+use super::settings::Asked;
+use super::{Counters, Rule, Settings, Sockets, Transport, UpstreamAddress, UpstreamHealth};
+use crate::cache::{Cache, End, UpstreamReply};
+use crate::dns::{ExtendedError, NameRef, QueryFlags, Question, Rcode};
+
+/// Asks upstreams and keeps what they say.
+pub struct Forwarder {
+    pub(super) rules: Rules,
+    pub(super) cache: Arc<Cache>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) inflight: Inflight,
+    pub(super) probes: Probes,
+    pub counters: Arc<Counters>,
+    settings: Settings,
+}
+
+/// What became of a question.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Upstream's reply; a failure has `End::Failed` and says why.
+    pub reply: Arc<UpstreamReply>,
+    /// Seconds to subtract from TTLs.
+    pub age_secs: u32,
+    pub freshness: Freshness,
+    /// Who answered now.
+    pub upstream: Option<UpstreamAddress>,
+}
+
+/// Whether a reply is of now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    Fresh,
+    /// From the cache and past its end, because no upstream answers; say why (RFC 8914 §4.4, §4.20).
+    Stale(ExtendedError),
+}
+
+impl Forwarder {
+    /// A forwarder that asks real servers.
+    pub fn new(settings: Settings, cache: Arc<Cache>) -> Arc<Forwarder> {
+        let counters = Arc::new(Counters::default());
+        let transport = Arc::new(Sockets::new(counters.clone()));
+        Forwarder::build(settings, cache, transport, counters)
+    }
+
+    /// A forwarder whose queries go another way, as tests do.
+    pub fn with_transport(
+        settings: Settings,
+        cache: Arc<Cache>,
+        transport: Arc<dyn Transport>,
+    ) -> Arc<Forwarder> {
+        Forwarder::build(settings, cache, transport, Arc::default())
+    }
+
+    fn build(
+        settings: Settings,
+        cache: Arc<Cache>,
+        transport: Arc<dyn Transport>,
+        counters: Arc<Counters>,
+    ) -> Arc<Forwarder> {
+        Arc::new(Forwarder {
+            rules: Rules::new(&settings.rules),
+            cache,
+            transport,
+            inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
+            probes: Probes::default(),
+            counters,
+            settings,
+        })
+    }
+
+    /// Asks upstream, without a look into the cache; what is learnt goes there.
+    ///
+    /// When upstream fails, what the cache has answers. A caller that goes away takes nothing from others.
+    pub async fn ask(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
+        count(&self.counters.questions);
+        let asked = Asked { question, flags };
+        let waiter = match self.join(&asked) {
+            Ok(waiter) => waiter,
+            Err(why) => return self.fall_back(&asked, why),
+        };
+        match waiter.outcome().await {
+            Some(outcome) => outcome,
+            // The task that asked is gone: the runtime shuts down.
+            None => self.fall_back(&asked, ExtendedError::new(ExtendedError::OTHER, "the server stops")),
+        }
+    }
+
+    /// Asks upstream for the cache's sake.
+    pub fn prefetch(self: &Arc<Self>, question: Question, flags: QueryFlags) {
+        count(&self.counters.prefetches);
+        // If it cannot be asked now, it is asked when it is needed.
+        let _ = self.join(&Asked { question, flags });
+    }
+
+    /// The rule that takes a name.
+    pub fn rule_for(&self, name: NameRef<'_>) -> Option<&Rule> {
+        self.rules.of(name).map(|rule| &**rule)
+    }
+
+    /// Whether `rule`'s upstreams may say something of `name`.
+    pub fn speaks_for(&self, rule: &Rule, name: NameRef<'_>) -> bool {
+        self.rules.of(name).is_some_and(|taker| taker.domain == rule.domain)
+    }
+
+    /// All upstreams and how they are.
+    pub fn health(&self) -> Vec<UpstreamHealth> {
+        let now = Instant::now();
+        self.rules.upstreams.iter().map(|upstream| upstream.health(now)).collect()
+    }
+
+    /// How many questions are in flight.
+    pub fn questions_in_flight(&self) -> usize {
+        self.inflight.len()
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Takes part in a question's flight; begins it if there is none.
+    fn join(self: &Arc<Self>, asked: &Asked) -> Result<super::inflight::Waiter, ExtendedError> {
+        let name = asked.question.name.borrow();
+        let rule = self.rules.of(name).filter(|rule| !rule.upstreams.is_empty());
+        let rule = rule.ok_or_else(|| failure::no_rule(name))?;
+        match self.inflight.join(asked.clone()) {
+            Ok(Joined::Leads(waiter, sender)) => {
+                tokio::spawn(self.clone().fly(waiter.flight.clone(), rule.clone(), sender));
+                Ok(waiter)
+            }
+            Ok(Joined::Follows(waiter)) => {
+                count(&self.counters.coalesced);
+                self.suspect_loop(&waiter.flight);
+                Ok(waiter)
+            }
+            Err(Full::Questions) => {
+                count(&self.counters.shed_in_flight);
+                let max = self.settings.questions_in_flight_max;
+                Err(ExtendedError::new(ExtendedError::OTHER, format!("{max} questions wait for upstream")))
+            }
+            Err(Full::Waiters) => {
+                count(&self.counters.shed_waiters);
+                let max = self.settings.waiters_max;
+                Err(ExtendedError::new(ExtendedError::OTHER, format!("{max} clients wait for this question")))
+            }
+        }
+    }
+
+    /// Asks one question on behalf of all who wait.
+    async fn fly(
+        self: Arc<Self>,
+        flight: Arc<Flight>,
+        rule: Arc<Rule>,
+        sender: watch::Sender<Option<Outcome>>,
+    ) {
+        let landing = self.inflight.landing(&flight);
+        let asked = &flight.asked;
+        let now = Instant::now();
+        if rule.is_down(now) {
+            // Nobody need wait for what is known: the stale entry answers, and upstream is tried behind it.
+            let why = Failure::known(&rule, now).explain(now);
+            if let Some(outcome) = self.stale(asked, why) {
+                sender.send_replace(Some(outcome));
+            }
+        }
+        let raced = self.race(&flight, &rule).await;
+        let now = Instant::now();
+        let outcome = match raced {
+            Ok((reply, upstream)) => {
+                let reply = Arc::new(self.cache.capped(reply));
+                self.cache.put(&asked.question, asked.flags, reply.clone(), now);
+                Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: Some(upstream) }
+            }
+            Err(failure) => {
+                let why = failure.explain(now);
+                debug!(dns.question.name = %asked.question.name, "No upstream answers: {}", why.text);
+                let keep = failure.is_worth_keeping();
+                let reply = Arc::new(failure.into_reply(now));
+                if keep {
+                    self.cache.put(&asked.question, asked.flags, reply.clone(), now);
+                }
+                self.stale(asked, why).unwrap_or_else(|| {
+                    count(&self.counters.failures);
+                    Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None }
+                })
+            }
+        };
+        drop(landing);
+        sender.send_replace(Some(outcome));
+    }
+
+    /// What the cache has, or a failure.
+    fn fall_back(&self, asked: &Asked, why: ExtendedError) -> Outcome {
+        self.stale(asked, why.clone()).unwrap_or_else(|| {
+            count(&self.counters.failures);
+            let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
+            Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None }
+        })
+    }
+
+    fn stale(&self, asked: &Asked, why: ExtendedError) -> Option<Outcome> {
+        let question = &asked.question;
+        let hit = self.cache.fallback(question.name.borrow(), question.rtype, asked.flags, Instant::now())?;
+        count(&self.counters.stale_answers);
+        let code = match hit.reply.rcode {
+            Rcode::NXDOMAIN if hit.reply.end == End::Negative => ExtendedError::STALE_NXDOMAIN,
+            _ => ExtendedError::STALE_ANSWER,
+        };
+        let text = format!("answered stale: {}", why.text);
+        Some(Outcome {
+            reply: hit.reply,
+            age_secs: hit.age_secs,
+            freshness: Freshness::Stale(ExtendedError::new(code, text)),
+            upstream: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::super::scripted::{self, Said, Scripted, ask, question, settings};
+    use super::*;
+    use crate::cache::{self, Lookup};
+    use crate::dns::RecordType;
+
+    const NONE: QueryFlags = QueryFlags { dnssec_ok: false, checking_disabled: false };
+
+    fn cached(forwarder: &Forwarder, name: &str) -> Lookup {
+        let question = question(name);
+        forwarder.cache.get(question.name.borrow(), question.rtype, NONE, Instant::now())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_hundred_who_ask_the_same_are_answered_by_one_query() {
+        let script = Scripted::new(|seen| {
+            Said::After(Duration::from_millis(20), seen.answer(Rcode::NOERROR, &["a.x. 60 A 10.0.0.1"], &[]))
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let asks: Vec<_> = (0..200)
+            .map(|_| {
+                let forwarder = forwarder.clone();
+                tokio::spawn(async move { forwarder.ask(question("a.x."), NONE).await })
+            })
+            .collect();
+        let mut replies = Vec::new();
+        for ask in asks {
+            replies.push(ask.await.unwrap().reply);
+        }
+        assert_eq!(script.seen().len(), 1);
+        assert!(replies.iter().all(|reply| Arc::ptr_eq(reply, &replies[0])));
+        assert_eq!(forwarder.counters.coalesced.load(Ordering::Relaxed), 199);
+        assert!(matches!(cached(&forwarder, "a.x."), Lookup::Fresh(_)));
+        assert_eq!(forwarder.questions_in_flight(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_flags_are_another_question_and_travel_upstream() {
+        let script =
+            Scripted::new(|seen| Said::Reply(seen.answer(Rcode::NOERROR, &["a.x. 60 A 10.0.0.1"], &[])));
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let both = QueryFlags { dnssec_ok: true, checking_disabled: true };
+        tokio::join!(forwarder.ask(question("a.x."), NONE), forwarder.ask(question("a.x."), both));
+        let seen = script.seen();
+        assert_eq!(seen.len(), 2);
+        let of = |at: usize| {
+            let bytes = &seen[at].bytes;
+            // CD in the header; DO in the OPT record's flags.
+            (bytes[3] & 0x10 != 0, bytes[bytes.len() - 4] & 0x80 != 0)
+        };
+        assert_eq!([of(0), of(1)], [(false, false), (true, true)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_goes_away_takes_nothing_from_others() {
+        let script = Scripted::new(|seen| {
+            Said::After(Duration::from_millis(50), seen.answer(Rcode::NOERROR, &["a.x. 60 A 10.0.0.1"], &[]))
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let first = forwarder.clone();
+        let first = tokio::spawn(async move { first.ask(question("a.x."), NONE).await });
+        tokio::task::yield_now().await;
+        first.abort();
+        let outcome = ask(&forwarder, "a.x.").await;
+        assert_eq!((outcome.reply.answer.len(), script.seen().len()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_in_flight_end_though_their_forwarder_was_replaced() {
+        let script = Scripted::new(|seen| {
+            Said::After(Duration::from_millis(50), seen.answer(Rcode::NOERROR, &["a.x. 60 A 10.0.0.1"], &[]))
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let (cache, inner) = (forwarder.cache.clone(), forwarder.clone());
+        inner.prefetch(question("a.x."), NONE);
+        drop((inner, forwarder));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let found = cache.get(question("a.x.").name.borrow(), RecordType::A, NONE, Instant::now());
+        assert!(matches!(found, Lookup::Fresh(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_questions_or_waiters_are_turned_away_with_a_reason() {
+        let script = Scripted::new(|_| Said::Silence);
+        let mut settings = settings(&[(".", &["10.0.0.1"])]);
+        (settings.questions_in_flight_max, settings.waiters_max) = (2, 3);
+        let forwarder = script.forwarder(settings);
+        for name in ["a.", "b.", "b.", "b."] {
+            let forwarder = forwarder.clone();
+            tokio::spawn(async move { forwarder.ask(question(name), NONE).await });
+        }
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        let text = |outcome: Outcome| outcome.reply.extended_error.clone().unwrap().text.into_owned();
+        assert_eq!(text(ask(&forwarder, "c.").await), "2 questions wait for upstream");
+        assert_eq!(text(ask(&forwarder, "b.").await), "3 clients wait for this question");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(forwarder.counters.shed_in_flight.load(Ordering::Relaxed), 1);
+        assert_eq!(forwarder.counters.shed_waiters.load(Ordering::Relaxed), 1);
+        assert!(matches!(cached(&forwarder, "c."), Lookup::Miss));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_are_dead_the_stale_entry_answers_and_else_servfail_within_two_seconds() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        let start = Instant::now();
+        let failed = ask(&forwarder, "new.x.").await;
+        assert!(start.elapsed() < Duration::from_secs(2));
+        assert_eq!((failed.reply.rcode, &failed.reply.end), (Rcode::SERVFAIL, &End::Failed));
+        let why = failed.reply.extended_error.clone().unwrap();
+        assert_eq!(why.code, 22);
+        assert!(why.text.starts_with("all upstreams time out since "), "{}", why.text);
+        // RFC 9520: the failure is kept for a while.
+        assert!(matches!(cached(&forwarder, "new.x."), Lookup::Fresh(_)));
+
+        let old = scripted::data("old.x. 60 A 10.0.0.9");
+        forwarder.cache.put(&question("old.x."), NONE, Arc::new(old), Instant::now());
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(matches!(cached(&forwarder, "old.x."), Lookup::Stale { recheck: true, .. }));
+        let stale = ask(&forwarder, "old.x.").await;
+        assert_eq!((stale.reply.answer.len(), stale.age_secs >= 61), (1, true));
+        let Freshness::Stale(why) = stale.freshness else { panic!("not stale") };
+        assert_eq!(why.code, 3);
+        assert!(why.text.starts_with("answered stale: all upstreams time out since "), "{}", why.text);
+        // The rest of the flight goes on to its end; then upstream is left alone for five seconds.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(matches!(cached(&forwarder, "old.x."), Lookup::Stale { recheck: false, .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_known_outage_makes_nobody_wait_for_a_stale_answer() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let old = Arc::new(scripted::data("old.x. 60 A 10.0.0.9"));
+        forwarder.cache.put(&question("old.x."), NONE, old, Instant::now());
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::join!(ask(&forwarder, "a."), ask(&forwarder, "b."));
+        let start = Instant::now();
+        let stale = ask(&forwarder, "old.x.").await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(matches!(stale.freshness, Freshness::Stale(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn negative_answers_are_kept_for_as_long_as_the_soa_allows_but_not_longer_than_the_cap() {
+        let soa = ["x. 86400 SOA a. b. 1 1 1 1 86400"];
+        let script = Scripted::new(move |seen| Said::Reply(seen.answer(Rcode::NXDOMAIN, &[], &soa)));
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let outcome = ask(&forwarder, "gone.x.").await;
+        assert_eq!((outcome.reply.rcode, outcome.reply.soa().unwrap().ttl.secs()), (Rcode::NXDOMAIN, 900));
+        tokio::time::advance(Duration::from_secs(899)).await;
+        assert!(matches!(cached(&forwarder, "gone.x."), Lookup::Fresh(_)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(matches!(cached(&forwarder, "gone.x."), Lookup::Stale { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_no_rule_takes_fails_at_once() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = script.forwarder(settings(&[("x.", &["10.0.0.1"]), ("local.x.", &[])]));
+        for name in ["a.y.", "a.local.x."] {
+            let why = ask(&forwarder, name).await.reply.extended_error.clone().unwrap();
+            assert_eq!(why.text, format!("no forwarding rule takes {name}"));
+        }
+        assert_eq!(script.seen().len(), 0);
+        assert!(forwarder.rule_for(question("a.y.").name.borrow()).is_none());
+    }
+
+    #[test]
+    fn the_default_settings_ask_azure_within_its_bound() {
+        let cache = Arc::new(Cache::new(cache::Settings::default()));
+        let health = Forwarder::new(Settings::default(), cache).health();
+        assert_eq!(health[0].address.to_string(), "168.63.129.16");
+        assert_eq!(health[0].queries_per_second_max, Some(900));
+    }
+}

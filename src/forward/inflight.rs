@@ -1,0 +1,153 @@
+//! Each question is in flight once; all who ask it meanwhile wait for the same reply.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::settings::Asked;
+use super::{Outcome, Upstream, case};
+
+/// Sent questions remembered for one flight: more than one flight sends.
+const SENT_MAX: usize = 16;
+
+/// The questions being asked.
+pub struct Inflight {
+    flights: Mutex<HashMap<Asked, Arc<Flight>>>,
+    questions_max: usize,
+    waiters_max: usize,
+}
+
+/// One question being asked.
+pub struct Flight {
+    pub asked: Asked,
+    outcome: watch::Receiver<Option<Outcome>>,
+    waiters: AtomicUsize,
+    pub started: Instant,
+    /// The question sections sent, case and all, and to whom.
+    sent: Mutex<Vec<Sent>>,
+}
+
+/// A question section and the upstream it went to.
+type Sent = (Box<[u8]>, Arc<Upstream>);
+
+/// How one takes part in a flight.
+pub enum Joined {
+    /// As the one who must ask; the outcome goes to the sender.
+    Leads(Waiter, watch::Sender<Option<Outcome>>),
+    Follows(Waiter),
+}
+
+/// Why one cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    Questions,
+    Waiters,
+}
+
+/// One who waits; dropped, it no longer counts.
+pub struct Waiter {
+    pub flight: Arc<Flight>,
+}
+
+impl Inflight {
+    pub fn new(questions_max: usize, waiters_max: usize) -> Inflight {
+        Inflight { flights: Mutex::default(), questions_max, waiters_max }
+    }
+
+    pub fn join(&self, asked: Asked) -> Result<Joined, Full> {
+        let mut flights = self.flights.lock();
+        if let Some(flight) = flights.get(&asked) {
+            if flight.waiters.load(Ordering::Relaxed) >= self.waiters_max {
+                return Err(Full::Waiters);
+            }
+            return Ok(Joined::Follows(Waiter::new(flight.clone())));
+        }
+        if flights.len() >= self.questions_max {
+            return Err(Full::Questions);
+        }
+        let (sender, outcome) = watch::channel(None);
+        let flight = Flight {
+            asked: asked.clone(),
+            outcome,
+            waiters: AtomicUsize::new(0),
+            started: Instant::now(),
+            sent: Mutex::default(),
+        };
+        let flight = Arc::new(flight);
+        flights.insert(asked, flight.clone());
+        Ok(Joined::Leads(Waiter::new(flight), sender))
+    }
+
+    pub fn find(&self, asked: &Asked) -> Option<Arc<Flight>> {
+        self.flights.lock().get(asked).cloned()
+    }
+
+    pub fn len(&self) -> usize {
+        self.flights.lock().len()
+    }
+
+    /// Ends a flight when what is answered is dropped, however that comes about.
+    pub fn landing<'i>(&'i self, flight: &'i Flight) -> Landing<'i> {
+        Landing { inflight: self, asked: &flight.asked }
+    }
+}
+
+/// Takes a question out of those in flight.
+pub struct Landing<'i> {
+    inflight: &'i Inflight,
+    asked: &'i Asked,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.inflight.flights.lock().remove(self.asked);
+    }
+}
+
+impl Flight {
+    /// Notes a question section that goes to an upstream.
+    pub fn note_sent(&self, question: &[u8], upstream: &Arc<Upstream>) {
+        let mut sent = self.sent.lock();
+        if sent.len() < SENT_MAX {
+            sent.push((question.into(), upstream.clone()));
+        }
+    }
+
+    /// The upstream that exactly these bytes went to, if nobody else would have written them.
+    pub fn sender_of(&self, question: &[u8]) -> Option<Arc<Upstream>> {
+        let sent = self.sent.lock();
+        let (_, upstream) = sent.iter().find(|(bytes, _)| **bytes == *question)?;
+        case::is_recognisable(question).then(|| upstream.clone())
+    }
+
+    /// Upstreams that were sent a question which we would not recognise if it came back.
+    pub fn unrecognisable(&self) -> Vec<Arc<Upstream>> {
+        let sent = self.sent.lock();
+        let plain = sent.iter().filter(|(bytes, _)| !case::is_recognisable(bytes));
+        plain.map(|(_, upstream)| upstream.clone()).collect()
+    }
+}
+
+impl Waiter {
+    fn new(flight: Arc<Flight>) -> Waiter {
+        flight.waiters.fetch_add(1, Ordering::Relaxed);
+        Waiter { flight }
+    }
+
+    /// Waits for the outcome; none when the flight ended without one.
+    pub async fn outcome(self) -> Option<Outcome> {
+        let mut outcome = self.flight.outcome.clone();
+        let outcome = outcome.wait_for(Option::is_some).await.ok()?;
+        outcome.clone()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.flight.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+}

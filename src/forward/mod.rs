@@ -1,0 +1,36 @@
+//! Questions to other servers: which to ask, how to know its reply, what to do when none comes. Floor 3.
+//!
+//! `forwarder` is the door; `inflight` asks each question once; `race` chooses upstreams and waits; `attempt` asks one
+//! of them; `sockets` and `tcp` carry bytes behind the `transport` trait, so that tests may answer in-process.
+
+mod address;
+mod attempt;
+mod budget;
+mod case;
+mod counters;
+mod failure;
+mod forwarder;
+mod health;
+mod inflight;
+mod loops;
+mod query;
+mod race;
+mod rule;
+#[cfg(test)]
+mod scripted;
+mod settings;
+mod sockets;
+mod tcp;
+mod transport;
+mod upstream;
+
+pub use address::{UpstreamAddress, UpstreamAddressError};
+pub use counters::Counters;
+pub use forwarder::{Forwarder, Freshness, Outcome};
+pub use health::Standing;
+pub use query::{Judgement, Query};
+pub use rule::Rule;
+pub use settings::{RuleSettings, Settings};
+pub use sockets::Sockets;
+pub use transport::{Exchange, ExchangeError, Protocol, Transport};
+pub use upstream::{Upstream, UpstreamHealth};

@@ -1,0 +1,409 @@
+//! Which upstreams are asked when: the best at once, the next when it stays silent, the first usable answer wins.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::warn;
+
+use super::counters::count;
+use super::failure::{Failure, Trouble};
+use super::inflight::Flight;
+use super::{ExchangeError, Forwarder, Rule, Standing, Upstream, UpstreamAddress};
+use crate::cache::UpstreamReply;
+
+/// How long a question may take, so that the client hears within two seconds (RFC 8767 §5: 1.8 s).
+pub(super) const DEADLINE: Duration = Duration::from_millis(1800);
+
+/// How long an upstream may be silent before the next one is asked too, or the same one again.
+pub(super) const PATIENCE: Duration = Duration::from_millis(350);
+
+/// Attempts for one question; with the patience between them they fill its time.
+const ATTEMPTS_MAX: usize = 5;
+
+/// Attempts at one upstream: two may be lost.
+const ATTEMPTS_PER_UPSTREAM_MAX: usize = 3;
+
+type Attempt = Pin<Box<dyn Future<Output = Result<UpstreamReply, Trouble>> + Send>>;
+
+/// One question's way from upstream to upstream.
+struct Race {
+    runners: Vec<Runner>,
+    running: Vec<(usize, Attempt)>,
+    attempts: usize,
+    /// The runner whose turn is next.
+    next: usize,
+}
+
+struct Runner {
+    upstream: Arc<Upstream>,
+    attempts: usize,
+    first_asked: Option<Instant>,
+    trouble: Option<Trouble>,
+}
+
+impl Forwarder {
+    /// Asks a rule's upstreams until one gives a usable answer or time is up.
+    pub(super) async fn race(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        rule: &Arc<Rule>,
+    ) -> Result<(UpstreamReply, UpstreamAddress), Failure> {
+        let start = Instant::now();
+        let deadline = start + DEADLINE;
+        let mut race = Race::new(rule.candidates(start));
+        if race.runners.is_empty() {
+            return Err(Failure::known(rule, start));
+        }
+        self.probe_the_down(flight, rule, &race);
+        let mut next_at = start;
+        loop {
+            let turn = race.turn();
+            if let Some(index) = turn.filter(|_| Instant::now() >= next_at) {
+                let attempt = self.clone().run(race.runners[index].upstream.clone(), flight, rule);
+                race.start(index, attempt);
+                next_at = Instant::now() + PATIENCE;
+                continue;
+            }
+            if turn.is_none() && race.running.is_empty() {
+                break;
+            }
+            let wake = if turn.is_some() { next_at.min(deadline) } else { deadline };
+            tokio::select! {
+                biased;
+                (index, result) = race.finished() => match result {
+                    Ok(reply) => {
+                        let winner = race.runners[index].upstream.address;
+                        self.settle(race, index, deadline);
+                        return Ok((reply, winner));
+                    }
+                    Err(trouble) => {
+                        race.runners[index].trouble = Some(trouble);
+                        // What it would say to a second query is known.
+                        race.running.retain(|(runner, _)| *runner != index);
+                        next_at = Instant::now();
+                    }
+                },
+                () = sleep_until(wake) => if Instant::now() >= deadline { break },
+            }
+        }
+        Err(self.lost(race, rule))
+    }
+
+    fn run(self: Arc<Self>, upstream: Arc<Upstream>, flight: &Arc<Flight>, rule: &Arc<Rule>) -> Attempt {
+        let (flight, rule) = (flight.clone(), rule.clone());
+        Box::pin(async move { self.attempt(&upstream, &flight, &rule).await })
+    }
+
+    /// Notes who stayed silent while `winner` answered, and goes on to listen to them.
+    fn settle(self: &Arc<Self>, mut race: Race, winner: usize, deadline: Instant) {
+        let now = Instant::now();
+        let mut silent = Vec::new();
+        for (index, runner) in race.runners.iter().enumerate() {
+            let asked = runner.first_asked.filter(|asked| *asked + PATIENCE <= now);
+            if index == winner {
+                continue;
+            }
+            if let Some(asked) = asked.filter(|_| runner.trouble.is_none()) {
+                self.note_silence(&runner.upstream, asked);
+                silent.push(index);
+            }
+            if let Some(Trouble::Unreachable(ExchangeError::Network(_))) = runner.trouble {
+                self.note_silence(&runner.upstream, now);
+            }
+        }
+        race.running.retain(|(index, _)| silent.contains(index));
+        if !race.running.is_empty() {
+            // An answer that comes late still shows that its upstream lives.
+            tokio::spawn(timeout_at(deadline, async move {
+                while !race.running.is_empty() {
+                    let _ = race.finished().await;
+                }
+            }));
+        }
+    }
+
+    fn lost(&self, race: Race, rule: &Rule) -> Failure {
+        let now = Instant::now();
+        let mut troubles = Vec::new();
+        for runner in race.runners {
+            let upstream = runner.upstream;
+            let trouble = match (runner.trouble, runner.first_asked) {
+                (Some(trouble), _) => {
+                    if let Trouble::Unreachable(ExchangeError::Network(_)) = trouble {
+                        self.note_silence(&upstream, now);
+                    }
+                    trouble
+                }
+                (None, Some(asked)) => {
+                    self.note_silence(&upstream, asked);
+                    Trouble::Silent(upstream.health.silent_since().unwrap_or(asked))
+                }
+                (None, None) => continue,
+            };
+            // While it was asked it may have been found out.
+            let loops = upstream.standing(now) == Standing::Looping;
+            troubles.push((upstream.address, if loops { Trouble::Looping } else { trouble }));
+        }
+        let asked = |address| troubles.iter().any(|(upstream, _)| *upstream == address);
+        let known = Failure::known(rule, now).troubles;
+        let known: Vec<_> = known.into_iter().filter(|(address, _)| !asked(*address)).collect();
+        troubles.extend(known);
+        Failure { troubles }
+    }
+
+    fn note_silence(&self, upstream: &Upstream, asked: Instant) {
+        count(&self.counters.timeouts);
+        count(&upstream.timeouts);
+        if upstream.health.missed(asked, Instant::now()) {
+            count(&self.counters.upstreams_down);
+            warn!(forward.upstream = %upstream.address, "Upstream {} does not answer", upstream.address);
+        }
+    }
+
+    /// Copies the question to upstreams that are down and whose time to be tried again has come.
+    fn probe_the_down(self: &Arc<Self>, flight: &Arc<Flight>, rule: &Arc<Rule>, race: &Race) {
+        let now = Instant::now();
+        let asked = |upstream: &Arc<Upstream>| {
+            race.runners.iter().any(|runner| Arc::ptr_eq(&runner.upstream, upstream))
+        };
+        for upstream in rule.upstreams.iter().filter(|upstream| !asked(upstream)) {
+            if upstream.standing(now) == Standing::Down && upstream.health.take_probe(now) {
+                let attempt = self.clone().run(upstream.clone(), flight, rule);
+                // Its answer is noted on its way; silence leaves the upstream down.
+                tokio::spawn(timeout_at(now + DEADLINE, attempt));
+            }
+        }
+    }
+}
+
+impl Race {
+    fn new(upstreams: Vec<Arc<Upstream>>) -> Race {
+        let runner = |upstream| Runner { upstream, attempts: 0, first_asked: None, trouble: None };
+        Race {
+            runners: upstreams.into_iter().map(runner).collect(),
+            running: Vec::new(),
+            attempts: 0,
+            next: 0,
+        }
+    }
+
+    /// Who is to be asked next, if anyone is left.
+    fn turn(&self) -> Option<usize> {
+        let count = self.runners.len();
+        let may_run = |index: &usize| {
+            let runner = &self.runners[*index];
+            runner.trouble.is_none() && runner.attempts < ATTEMPTS_PER_UPSTREAM_MAX
+        };
+        let mut order = (self.next..self.next + count).map(|index| index % count);
+        order.find(may_run).filter(|_| self.attempts < ATTEMPTS_MAX.max(count))
+    }
+
+    fn start(&mut self, index: usize, attempt: Attempt) {
+        let runner = &mut self.runners[index];
+        runner.attempts += 1;
+        runner.first_asked.get_or_insert_with(Instant::now);
+        self.attempts += 1;
+        self.next = index + 1;
+        self.running.push((index, attempt));
+    }
+
+    /// Waits for any attempt; for ever if none runs.
+    async fn finished(&mut self) -> (usize, Result<UpstreamReply, Trouble>) {
+        poll_fn(|context| {
+            for at in 0..self.running.len() {
+                let (index, attempt) = &mut self.running[at];
+                let index = *index;
+                if let Poll::Ready(result) = attempt.as_mut().poll(context) {
+                    drop(self.running.swap_remove(at));
+                    return Poll::Ready((index, result));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::Freshness;
+    use super::super::scripted::{Said, Scripted, ask, settings};
+    use super::*;
+    use crate::cache::End;
+    use crate::dns::Rcode;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Upstreams whose last byte is 1 are dead; the others answer at once.
+    fn one_is_dead() -> Scripted {
+        Scripted::new(|seen| match seen.last_byte() {
+            1 => Said::Silence,
+            _ => Said::Reply(seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.9", seen.name())], &[])),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_dead_upstream_of_two_costs_its_patience_until_it_is_known_and_nothing_then() {
+        let script = one_is_dead();
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        let mut costs = Vec::new();
+        for name in ["a.", "b.", "c.", "d."] {
+            let start = Instant::now();
+            let outcome = ask(&forwarder, name).await;
+            assert_eq!((&outcome.reply.end, outcome.freshness), (&End::Data, Freshness::Fresh));
+            costs.push(start.elapsed());
+        }
+        assert!(costs[..2].iter().all(|cost| *cost <= 400 * MS), "{costs:?}");
+        assert!(costs[2..].iter().all(|cost| *cost <= MS), "{costs:?}");
+        assert_eq!(forwarder.counters.upstreams_down.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_down_upstream_is_probed_behind_the_answer_and_returns_when_it_answers() {
+        let script = one_is_dead();
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        ask(&forwarder, "a.").await;
+        ask(&forwarder, "b.").await;
+        assert_eq!(forwarder.health()[0].standing, Standing::Down);
+        tokio::time::sleep(DEADLINE).await;
+        let before = script.seen().len();
+        let start = Instant::now();
+        ask(&forwarder, "c.").await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        tokio::task::yield_now().await;
+        // The answer's query and the probe; the next question finds the pause not over.
+        assert_eq!(script.seen().len(), before + 2);
+        ask(&forwarder, "d.").await;
+        assert_eq!(script.seen().len(), before + 3);
+        script.replace(|seen| {
+            Said::Reply(seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.9", seen.name())], &[]))
+        });
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        ask(&forwarder, "e.").await;
+        tokio::task::yield_now().await;
+        assert_eq!(forwarder.health()[0].standing, Standing::Up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_upstream_is_heard_though_the_next_was_asked() {
+        let script = Scripted::new(|seen| match seen.last_byte() {
+            1 => Said::After(500 * MS, seen.answer(Rcode::NOERROR, &["a. 60 A 10.0.0.1"], &[])),
+            _ => Said::Silence,
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        let start = Instant::now();
+        let outcome = ask(&forwarder, "a.").await;
+        assert_eq!(outcome.upstream.unwrap().to_string(), "10.0.0.1");
+        assert_eq!(start.elapsed(), 500 * MS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_keeps_its_upstream_up() {
+        let script = Scripted::new(|seen| {
+            let answer = seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.1", seen.name())], &[]);
+            if seen.last_byte() == 1 { Said::After(600 * MS, answer) } else { Said::Reply(answer) }
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+        for name in ["a.", "b.", "c.", "d."] {
+            ask(&forwarder, name).await;
+            tokio::time::sleep(DEADLINE).await;
+        }
+        assert_eq!(forwarder.health()[0].standing, Standing::Up);
+        assert_eq!(forwarder.counters.upstreams_down.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_packet_is_sent_again() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let start = Instant::now();
+        let (outcome, ()) = tokio::join!(ask(&forwarder, "account.blob.core.windows.net."), async {
+            tokio::time::sleep(600 * MS).await;
+            script.replace(|seen| {
+                let record = format!("{} 60 A 10.0.0.1", seen.name());
+                Said::Reply(seen.answer(Rcode::NOERROR, &[&record], &[]))
+            });
+        });
+        assert_eq!((&outcome.reply.end, start.elapsed()), (&End::Data, 700 * MS));
+        let seen = script.seen();
+        assert_eq!(seen.len(), 3);
+        assert!(seen[0].bytes != seen[1].bytes && seen[1].bytes != seen[2].bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_code_sends_the_question_to_the_next_at_once() {
+        for rcode in [Rcode::SERVFAIL, Rcode::REFUSED, Rcode::NOTIMP, Rcode::FORMERR] {
+            let script = Scripted::new(move |seen| match seen.last_byte() {
+                1 => Said::Reply(seen.answer(rcode, &[], &[])),
+                _ => Said::Reply(seen.answer(Rcode::NOERROR, &["a. 60 A 10.0.0.9"], &[])),
+            });
+            let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2"])]));
+            let start = Instant::now();
+            let outcome = ask(&forwarder, "a.").await;
+            assert_eq!((&outcome.reply.end, start.elapsed()), (&End::Data, Duration::ZERO), "{rcode}");
+            assert_eq!(forwarder.health()[0].standing, Standing::Up);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_failure_that_says_most_is_handed_on() {
+        let script = Scripted::new(|seen| match seen.last_byte() {
+            1 => Said::Reply(seen.answer(Rcode::REFUSED, &[], &[])),
+            2 => Said::Reply(seen.answer(Rcode::SERVFAIL, &["a.x. 60 CNAME a.private.x."], &[])),
+            _ => Said::Reply(seen.answer(Rcode::SERVFAIL, &[], &[])),
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1", "10.0.0.2", "10.0.0.3"])]));
+        let reply = ask(&forwarder, "a.x.").await.reply;
+        assert_eq!((reply.rcode, &reply.end, reply.answer.len()), (Rcode::SERVFAIL, &End::Failed, 1));
+        let text = &reply.extended_error.as_ref().unwrap().text;
+        assert!(
+            text.starts_with("upstream 10.0.0.1 answered REFUSED; upstream 10.0.0.2 answered SERVFAIL"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unreachable_upstreams_fail_over_and_fail_at_once() {
+        let script = Scripted::new(|seen| match seen.last_byte() {
+            1 => Said::Unreachable,
+            _ => Said::Reply(seen.answer(Rcode::NOERROR, &["a. 60 A 10.0.0.9"], &[])),
+        });
+        let rules = settings(&[(".", &["10.0.0.1", "10.0.0.2"]), ("x.", &["10.0.0.1"])]);
+        let forwarder = script.forwarder(rules);
+        let start = Instant::now();
+        assert_eq!(ask(&forwarder, "a.").await.reply.end, End::Data);
+        let failed = ask(&forwarder, "a.x.").await.reply;
+        assert_eq!(failed.extended_error.as_ref().unwrap().code, 23);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(forwarder.health()[0].standing, Standing::Down);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_its_bound_an_upstream_is_passed_over_and_the_last_sheds() {
+        let script = Scripted::new(|seen| {
+            Said::Reply(seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.9", seen.name())], &[]))
+        });
+        let mut settings = settings(&[(".", &["10.0.0.1", "10.0.0.2"])]);
+        settings.rules[0].queries_per_second_max = Some(3);
+        let forwarder = script.forwarder(settings);
+        let mut ends = Vec::new();
+        for index in 0..8 {
+            ends.push(ask(&forwarder, &format!("n{index}.")).await.reply.end.clone());
+        }
+        assert_eq!(ends.iter().filter(|end| **end == End::Data).count(), 6);
+        let shed = ask(&forwarder, "last.").await.reply;
+        let text = &shed.extended_error.as_ref().unwrap().text;
+        assert!(text.starts_with("more than 3 queries a second for upstream 10.0.0.1"), "{text}");
+        assert_eq!(script.seen().len(), 6);
+        assert_eq!(forwarder.counters.shed_rate.load(Ordering::Relaxed), 3 + 3 * 2);
+        // Shedding is over in a moment: it is not kept, and the upstreams are well.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(ask(&forwarder, "last.").await.reply.end, End::Data);
+    }
+}

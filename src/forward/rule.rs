@@ -1,0 +1,108 @@
+//! Which upstreams are asked for which names: the longest domain wins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::health::Standing;
+use super::{RuleSettings, Upstream, UpstreamAddress};
+use crate::dns::{Name, NameRef, SuffixMap};
+
+/// What is asked for one domain.
+pub struct Rule {
+    pub domain: Name,
+    /// In the order of preference.
+    pub upstreams: Vec<Arc<Upstream>>,
+}
+
+/// All rules, and the upstreams they name.
+pub struct Rules {
+    by_domain: SuffixMap<Arc<Rule>>,
+    pub upstreams: Vec<Arc<Upstream>>,
+}
+
+impl Rule {
+    /// The upstreams to ask, the best first; those that are down only if none is up.
+    pub(super) fn candidates(&self, now: Instant) -> Vec<Arc<Upstream>> {
+        let of = |standing: Standing| -> Vec<Arc<Upstream>> {
+            self.upstreams.iter().filter(|upstream| upstream.standing(now) == standing).cloned().collect()
+        };
+        let up = of(Standing::Up);
+        if up.is_empty() { of(Standing::Down) } else { up }
+    }
+
+    /// Whether no upstream is known to answer.
+    pub(super) fn is_down(&self, now: Instant) -> bool {
+        self.upstreams.iter().all(|upstream| upstream.standing(now) != Standing::Up)
+    }
+}
+
+impl Rules {
+    pub fn new(settings: &[RuleSettings]) -> Rules {
+        // An upstream named by several rules is one, with the least of their bounds.
+        let mut bounds: HashMap<UpstreamAddress, Option<u32>> = HashMap::new();
+        for rule in settings {
+            for address in &rule.upstreams {
+                let bound = bounds.entry(*address).or_default();
+                *bound = bound.iter().copied().chain(rule.queries_per_second_max).min();
+            }
+        }
+        let shared: HashMap<UpstreamAddress, Arc<Upstream>> = bounds
+            .into_iter()
+            .map(|(address, bound)| (address, Arc::new(Upstream::new(address, bound))))
+            .collect();
+        let by_domain = settings.iter().map(|rule| {
+            let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
+            for address in &rule.upstreams {
+                if !upstreams.iter().any(|upstream| upstream.address == *address) {
+                    upstreams.push(shared[address].clone());
+                }
+            }
+            (rule.domain.clone(), Arc::new(Rule { domain: rule.domain.clone(), upstreams }))
+        });
+        let by_domain = by_domain.collect();
+        let mut upstreams: Vec<Arc<Upstream>> = shared.into_values().collect();
+        upstreams.sort_by_key(|upstream| upstream.address);
+        Rules { by_domain, upstreams }
+    }
+
+    /// The rule with the longest domain that encloses `name`.
+    pub fn of(&self, name: NameRef<'_>) -> Option<&Arc<Rule>> {
+        self.by_domain.enclosing(name).next().map(|(_, rule)| rule)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_domain_wins_and_upstreams_are_shared() {
+        let rule = |domain: &str, upstreams: &[&str], queries_per_second_max| RuleSettings {
+            domain: domain.parse().unwrap(),
+            upstreams: upstreams.iter().map(|text| text.parse().unwrap()).collect(),
+            queries_per_second_max,
+        };
+        let rules = Rules::new(&[
+            rule(".", &["168.63.129.16", "10.0.0.1", "10.0.0.1"], None),
+            rule("corp.example.", &["10.0.0.1"], Some(50)),
+            rule("eu.corp.example.", &["10.0.0.1"], Some(70)),
+        ]);
+        let domain = |name: &str| {
+            let name: Name = name.parse().unwrap();
+            rules.of(name.borrow()).unwrap().domain.to_string()
+        };
+        assert_eq!(domain("a.eu.corp.example."), "eu.corp.example.");
+        assert_eq!(domain("xeu.corp.example."), "corp.example.");
+        assert_eq!(domain("xcorp.example."), ".");
+        let root = rules.of(NameRef::ROOT).unwrap();
+        let bounds: Vec<Option<u32>> = root
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.health(Instant::now()).queries_per_second_max)
+            .collect();
+        assert_eq!(bounds, [Some(900), Some(50)]);
+        assert_eq!(rules.upstreams.len(), 2);
+    }
+}

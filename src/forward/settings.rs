@@ -1,0 +1,48 @@
+//! Who is asked what, and how much at once.
+
+use super::UpstreamAddress;
+use crate::dns::{Name, QueryFlags};
+
+/// Azure's resolver, reachable from every VNet.
+pub(super) const AZURE_DNS: std::net::IpAddr =
+    std::net::IpAddr::V4(std::net::Ipv4Addr::new(168, 63, 129, 16));
+
+/// What may be sent to Azure's resolver a second: it drops silently past 1000 from one VM.
+pub(super) const AZURE_DNS_QUERIES_PER_SECOND: u32 = 900;
+
+/// The rules of forwarding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub rules: Vec<RuleSettings>,
+    /// Most questions asked upstream at one time; with 1.8 s for each at worst, 2000 a second while all is down.
+    pub questions_in_flight_max: usize,
+    /// Most callers that wait for one question (DNSBomb: what piles up comes back in one pulse).
+    pub waiters_max: usize,
+}
+
+/// What is asked for one domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSettings {
+    /// The domain; `.` for all that no longer rule takes.
+    pub domain: Name,
+    /// In the order of preference.
+    pub upstreams: Vec<UpstreamAddress>,
+    /// Bound for each upstream; without one 900 for 168.63.129.16, none for others.
+    pub queries_per_second_max: Option<u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let azure = UpstreamAddress::from(std::net::SocketAddr::new(AZURE_DNS, 53));
+        let rule =
+            RuleSettings { domain: Name::root(), upstreams: vec![azure], queries_per_second_max: None };
+        Settings { rules: vec![rule], questions_in_flight_max: 4096, waiters_max: 1024 }
+    }
+}
+
+/// What makes two questions the same one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Asked {
+    pub question: crate::dns::Question,
+    pub flags: QueryFlags,
+}

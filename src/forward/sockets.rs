@@ -1,0 +1,504 @@
+//! UDP sockets to upstreams: connected, on random ports, each used for a few queries and a few seconds.
+//!
+//! A forger must hit port, id and case of a query at once. A port carries few queries before it is given up, so that
+//! finding one open is of little use; several share one, so that a burst towards a dead upstream does not use up all
+//! file descriptors.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::Rng;
+use tokio::net::UdpSocket;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::counters::count;
+use super::{Counters, Exchange, ExchangeError, Judgement, Protocol, Query, Transport, tcp};
+
+/// Queries that one port carries in its life.
+const QUERIES_PER_PORT: usize = 32;
+
+/// How long a port takes new queries.
+const PORT_LIFE: Duration = Duration::from_secs(5);
+
+/// Ports open to one upstream at a time, of which each query takes one at random.
+const PORTS_PER_UPSTREAM: usize = 32;
+
+/// Ports open at one time to all upstreams: half of the usual 1024 file descriptors of a process.
+const PORTS_MAX: usize = 512;
+
+/// Where random ports are taken from: above those that services are usually given.
+const PORT_RANGE: std::ops::RangeInclusive<u16> = 16_384..=65_535;
+
+/// Tries to find a random port that is free before the kernel is asked for one.
+const PORT_TRIES: usize = 16;
+
+/// The largest datagram read: three times what we ask for.
+const DATAGRAM_BYTES_MAX: usize = 4096;
+
+/// Strangers that a query passes over before it is asked over TCP, where they cannot interfere.
+const NEAR_MISSES_MAX: u8 = 10;
+
+/// Errors in a row after which a port is given up: each report of ICMP is one, and proves nothing.
+const ERRORS_MAX: u32 = 100;
+
+/// The transport that servers are really asked by.
+pub struct Sockets {
+    upstreams: Mutex<HashMap<SocketAddr, Ports>>,
+    open: Arc<AtomicUsize>,
+    counters: Arc<Counters>,
+}
+
+/// The ports that take queries for one upstream; each lives by its receiving task.
+type Ports = [Weak<Port>; PORTS_PER_UPSTREAM];
+
+impl Sockets {
+    pub fn new(counters: Arc<Counters>) -> Sockets {
+        Sockets { upstreams: Mutex::default(), open: Arc::default(), counters }
+    }
+
+    async fn exchange_udp(&self, upstream: SocketAddr, query: &mut Query) -> Result<Vec<u8>, ExchangeError> {
+        let mut waiting = self.enlist(upstream, query)?;
+        let socket = &waiting.port.socket;
+        match socket.send(query.as_bytes()).await {
+            // What an earlier datagram met with, not this one.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                socket.send(query.as_bytes()).await?
+            }
+            sent => sent?,
+        };
+        match (&mut waiting.reply).await {
+            Ok(reply) => reply,
+            Err(_) => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+        }
+    }
+
+    /// Finds a place for a query on a random port.
+    fn enlist(&self, upstream: SocketAddr, query: &mut Query) -> Result<Waiting, ExchangeError> {
+        let mut upstreams = self.upstreams.lock();
+        let ports = upstreams.entry(upstream).or_insert_with(|| std::array::from_fn(|_| Weak::new()));
+        let slot = rand::rng().random_range(0..PORTS_PER_UPSTREAM);
+        if let Some(waiting) = ports[slot].upgrade().and_then(|port| Port::enlist(port, query)) {
+            return Ok(waiting);
+        }
+        if self.open.load(Ordering::Relaxed) >= PORTS_MAX {
+            let mut others = ports.iter().filter_map(Weak::upgrade);
+            return others.find_map(|port| Port::enlist(port, query)).ok_or(ExchangeError::TooManySockets);
+        }
+        let port = Arc::new(Port {
+            socket: open(upstream)?,
+            queries: Mutex::default(),
+            closes: Instant::now() + PORT_LIFE,
+            drained: Notify::new(),
+        });
+        count(&self.counters.sockets_opened);
+        ports[slot] = Arc::downgrade(&port);
+        let waiting = Port::enlist(port.clone(), query).ok_or(ExchangeError::TooManySockets)?;
+        tokio::spawn(port.receive(Open::count(&self.open), self.counters.clone()));
+        Ok(waiting)
+    }
+}
+
+impl Transport for Sockets {
+    fn exchange<'a>(
+        &'a self,
+        upstream: SocketAddr,
+        query: &'a mut Query,
+        protocol: Protocol,
+    ) -> Exchange<'a> {
+        match protocol {
+            Protocol::Udp => Box::pin(self.exchange_udp(upstream, query)),
+            Protocol::Tcp => Box::pin(tcp::exchange(upstream, query)),
+        }
+    }
+}
+
+/// One socket and the queries sent from it.
+struct Port {
+    socket: UdpSocket,
+    /// All that were ever sent, so that a late reply is known for what it is.
+    queries: Mutex<Vec<Sent>>,
+    closes: Instant,
+    /// Tells the receiving task that the last query is gone.
+    drained: Notify,
+}
+
+struct Sent {
+    query: Query,
+    /// None once the query is answered or given up.
+    reply: Option<oneshot::Sender<Result<Vec<u8>, ExchangeError>>>,
+    near_misses: u8,
+}
+
+/// A query that waits for its reply; dropped, it waits no longer.
+struct Waiting {
+    port: Arc<Port>,
+    index: usize,
+    reply: oneshot::Receiver<Result<Vec<u8>, ExchangeError>>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.port.queries.lock()[self.index].reply = None;
+        self.port.drained.notify_one();
+    }
+}
+
+impl Port {
+    /// A place for `query`, whose id is made one of its own here; none when the port has served its time.
+    fn enlist(port: Arc<Port>, query: &mut Query) -> Option<Waiting> {
+        let mut queries = port.queries.lock();
+        if queries.len() >= QUERIES_PER_PORT || Instant::now() >= port.closes {
+            return None;
+        }
+        while queries.iter().any(|sent| sent.query.id() == query.id()) {
+            query.renew_id();
+        }
+        let (sender, reply) = oneshot::channel();
+        let index = queries.len();
+        queries.push(Sent { query: query.clone(), reply: Some(sender), near_misses: 0 });
+        drop(queries);
+        Some(Waiting { port, index, reply })
+    }
+
+    /// Hands replies to those who wait, until the port has served its time and nobody waits.
+    async fn receive(self: Arc<Self>, _open: Open, counters: Arc<Counters>) {
+        let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+        let mut errors = 0;
+        while !self.is_done() && errors < ERRORS_MAX {
+            tokio::select! {
+                received = self.socket.recv(&mut datagram) => match received {
+                    Ok(length) => self.deliver(&datagram[..length], &counters),
+                    // SAD DNS: what ICMP says is not believed; the query waits on.
+                    Err(_) => errors += 1,
+                },
+                () = self.drained.notified() => {}
+                () = tokio::time::sleep_until(self.closes), if Instant::now() < self.closes => {}
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let queries = self.queries.lock();
+        let closed = queries.len() >= QUERIES_PER_PORT || Instant::now() >= self.closes;
+        closed && queries.iter().all(|sent| sent.reply.is_none())
+    }
+
+    fn deliver(&self, datagram: &[u8], counters: &Counters) {
+        let mut queries = self.queries.lock();
+        let same_id = queries.iter_mut().find(|sent| datagram.get(..2) == Some(&sent.query.as_bytes()[..2]));
+        match same_id {
+            Some(sent) if sent.reply.is_none() => count(&counters.late_replies),
+            Some(sent) if sent.query.judge(datagram) != Judgement::Stranger => {
+                if let Some(reply) = sent.reply.take() {
+                    // A caller that is gone needs no reply.
+                    let _ = reply.send(Ok(datagram.to_vec()));
+                }
+            }
+            Some(sent) => {
+                count(&counters.near_misses);
+                sent.near_miss();
+            }
+            // Whichever query a forger is after, it is one of this port's.
+            None => {
+                count(&counters.near_misses);
+                queries.iter_mut().for_each(Sent::near_miss);
+            }
+        }
+    }
+}
+
+impl Sent {
+    fn near_miss(&mut self) {
+        self.near_misses = self.near_misses.saturating_add(1);
+        if self.near_misses > NEAR_MISSES_MAX
+            && let Some(reply) = self.reply.take()
+        {
+            let _ = reply.send(Err(ExchangeError::NearMisses));
+        }
+    }
+}
+
+/// One of the open ports.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn count(open: &Arc<AtomicUsize>) -> Open {
+        open.fetch_add(1, Ordering::Relaxed);
+        Open(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket on a random port, connected so that only `upstream` is heard.
+fn open(upstream: SocketAddr) -> io::Result<UdpSocket> {
+    let domain = socket2::Domain::for_address(upstream);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    ignore_path_mtu(&socket, upstream);
+    let unspecified = match upstream {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let mut tries = (0..PORT_TRIES).map(|_| rand::rng().random_range(PORT_RANGE)).chain([0]);
+    loop {
+        let port = tries.next().unwrap_or(0);
+        match socket.bind(&SocketAddr::new(unspecified, port).into()) {
+            Ok(()) => break,
+            Err(error) if port == 0 => return Err(error),
+            Err(_) => {}
+        }
+    }
+    socket.connect(&upstream.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Keeps forged ICMP from making our queries travel in fragments.
+#[cfg(target_os = "linux")]
+fn ignore_path_mtu(socket: &socket2::Socket, upstream: SocketAddr) {
+    use std::os::fd::AsRawFd;
+    let (level, option) = match upstream {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+    };
+    let omit: libc::c_int = libc::IP_PMTUDISC_OMIT;
+    // SAFETY: the option's value is an int that lives through the call.
+    // Its result is of no matter: kernels without it work as before.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const omit).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ignore_path_mtu(_: &socket2::Socket, _: SocketAddr) {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::case::Case;
+    use super::super::scripted;
+    use super::super::{Forwarder, Settings};
+    use super::*;
+    use crate::cache::{self, Cache, End};
+    use crate::dns::{QueryFlags, Rcode};
+
+    fn query(name: &str) -> Query {
+        Query::new(&scripted::question(name), QueryFlags::default(), true, Case::Mixed)
+    }
+
+    /// The query's own bytes as a reply to it.
+    fn echo(query: &[u8]) -> Vec<u8> {
+        let mut reply = query.to_vec();
+        reply[2] |= 0x80;
+        reply
+    }
+
+    async fn upstream() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    fn sockets() -> (Arc<Sockets>, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        (Arc::new(Sockets::new(counters.clone())), counters)
+    }
+
+    fn counted(counter: &std::sync::atomic::AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn strangers_are_passed_over_and_the_reply_behind_them_is_taken() {
+        let (server, address) = upstream().await;
+        let (sockets, counters) = sockets();
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let reply = echo(&buffer[..length]);
+            for at in [0, 2, 14] {
+                let mut stranger = reply.clone();
+                stranger[at] ^= if at == 2 { 0x80 } else { 1 };
+                server.send_to(&stranger, client).await.unwrap();
+            }
+            // From another address: the kernel lets it through to nobody.
+            let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            other.send_to(&reply, client).await.unwrap();
+            server.send_to(b"x", client).await.unwrap();
+            server.send_to(&reply, client).await.unwrap();
+            reply
+        };
+        let mut query = query("account.blob.x.");
+        let (received, sent) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
+        assert_eq!(received.unwrap(), sent);
+        assert_eq!(counted(&counters.near_misses), 4);
+    }
+
+    #[tokio::test]
+    async fn too_many_strangers_end_the_exchange() {
+        let (server, address) = upstream().await;
+        let (sockets, _) = sockets();
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let mut stranger = echo(&buffer[..length]);
+            for _ in 0..=NEAR_MISSES_MAX {
+                stranger[1] = stranger[1].wrapping_add(1);
+                server.send_to(&stranger, client).await.unwrap();
+            }
+        };
+        let mut query = query("account.blob.x.");
+        let (received, ()) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
+        assert!(matches!(received, Err(ExchangeError::NearMisses)));
+    }
+
+    #[tokio::test]
+    async fn a_reply_in_the_wrong_case_is_left_to_the_caller_to_judge() {
+        let (server, address) = upstream().await;
+        let (sockets, _) = sockets();
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let mut reply = echo(&buffer[..length]);
+            reply[14] ^= 0x20;
+            server.send_to(&reply, client).await.unwrap();
+        };
+        let mut query = query("account.blob.x.");
+        let (received, ()) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
+        assert_eq!(query.judge(&received.unwrap()), Judgement::CaseDiffers);
+    }
+
+    #[tokio::test]
+    async fn ports_and_ids_change_all_the_time_and_a_late_reply_is_known_for_one() {
+        let (server, address) = upstream().await;
+        let (sockets, counters) = sockets();
+        let (mut ports, mut ids) = (HashSet::new(), HashSet::new());
+        let mut buffer = [0; 512];
+        let mut set_bits = (0, 0);
+        for index in 0..1500 {
+            let mut query = query("account.blob.x.");
+            let exchange = sockets.exchange(address, &mut query, Protocol::Udp);
+            let serve = async {
+                let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+                let reply = echo(&buffer[..length]);
+                server.send_to(&reply, client).await.unwrap();
+                if index == 0 {
+                    server.send_to(&reply, client).await.unwrap();
+                }
+                client.port()
+            };
+            let (received, port) = tokio::join!(exchange, serve);
+            assert!(received.is_ok());
+            ports.insert(port);
+            ids.insert(query.id());
+            set_bits = (set_bits.0 | port, set_bits.1 | query.id());
+        }
+        // 32 queries for each port at most.
+        assert!(ports.len() >= 1500 / QUERIES_PER_PORT, "{}", ports.len());
+        assert!(ports.iter().all(|port| PORT_RANGE.contains(port)));
+        assert!(ids.len() > 1400);
+        assert_eq!(set_bits, (0xFFFF, 0xFFFF));
+        assert_eq!((counted(&counters.late_replies), counted(&counters.near_misses)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_port_is_closed_when_it_has_served_and_nobody_waits() {
+        let (_server, address) = upstream().await;
+        let (sockets, _) = sockets();
+        let mut waiting: Vec<Waiting> = Vec::new();
+        // The last query that finds room on some port fills it.
+        let port = loop {
+            let new = sockets.enlist(address, &mut query("a.")).unwrap();
+            let port = Arc::downgrade(&new.port);
+            let full = new.port.queries.lock().len() == QUERIES_PER_PORT;
+            waiting.push(new);
+            if full {
+                break port;
+            }
+        };
+        let ids: HashSet<u16> =
+            port.upgrade().unwrap().queries.lock().iter().map(|sent| sent.query.id()).collect();
+        assert_eq!(ids.len(), QUERIES_PER_PORT);
+        drop(waiting);
+        while port.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A forwarder that asks `address` by real sockets.
+    fn forwarder(address: SocketAddr) -> Arc<Forwarder> {
+        let settings: Settings = scripted::settings(&[(".", &[&address.to_string()])]);
+        Forwarder::new(settings, Arc::new(Cache::new(cache::Settings::default())))
+    }
+
+    #[tokio::test]
+    async fn a_truncated_reply_is_fetched_over_real_tcp() {
+        let (server, address, listener) = loop {
+            let (server, address) = upstream().await;
+            // Another program may have the port of the same number.
+            if let Ok(listener) = TcpListener::bind(address).await {
+                break (server, address, listener);
+            }
+        };
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let mut reply = echo(&buffer[..length]);
+            reply[2] |= 0x02;
+            server.send_to(&reply, client).await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = usize::from(stream.read_u16().await.unwrap());
+            stream.read_exact(&mut buffer[..length]).await.unwrap();
+            let mut reply = echo(&buffer[..length]);
+            reply[3] = 3;
+            stream.write_u16(length as u16).await.unwrap();
+            stream.write_all(&reply).await.unwrap();
+        };
+        let forwarder = forwarder(address);
+        let (outcome, ()) = tokio::join!(scripted::ask(&forwarder, "account.blob.x."), serve);
+        assert_eq!((outcome.reply.rcode, &outcome.reply.end), (Rcode::NXDOMAIN, &End::Negative));
+        assert_eq!(counted(&forwarder.counters.tcp_queries), 1);
+    }
+
+    #[tokio::test]
+    async fn two_hundred_who_ask_at_once_are_one_datagram() {
+        let (server, address) = upstream().await;
+        let forwarder = forwarder(address);
+        let asks: Vec<_> = (0..200)
+            .map(|_| {
+                let forwarder = forwarder.clone();
+                tokio::spawn(async move { scripted::ask(&forwarder, "account.blob.x.").await })
+            })
+            .collect();
+        let mut buffer = [0; 512];
+        let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+        while forwarder.counters.coalesced.load(Ordering::Relaxed) < 199 {
+            tokio::task::yield_now().await;
+        }
+        server.send_to(&echo(&buffer[..length]), client).await.unwrap();
+        for ask in asks {
+            assert_eq!(ask.await.unwrap().reply.end, End::Negative);
+        }
+        assert_eq!(counted(&forwarder.counters.queries), 1);
+    }
+}

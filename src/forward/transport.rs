@@ -1,0 +1,38 @@
+//! What carries a query to an upstream and its reply back: sockets, or a script in a test.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use super::Query;
+
+/// How a query travels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Udp,
+    Tcp,
+}
+
+/// One exchange under way. Dropping it gives the query up.
+pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>>;
+
+/// Carries queries and replies.
+pub trait Transport: Send + Sync {
+    /// Sends `query` and waits for its reply for as long as the caller does.
+    ///
+    /// What the query judges a stranger is passed over. A query's id may be renewed before it is sent.
+    fn exchange<'a>(&'a self, upstream: SocketAddr, query: &'a mut Query, protocol: Protocol)
+    -> Exchange<'a>;
+}
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    #[error("it cannot be reached ({0})")]
+    Network(#[from] io::Error),
+    #[error("too many replies that fit no query came from it")]
+    NearMisses,
+    #[error("too many sockets are open")]
+    TooManySockets,
+}

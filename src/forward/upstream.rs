@@ -1,0 +1,67 @@
+//! One upstream server, shared by all rules that name it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use super::budget::Budget;
+use super::health::{Health, Standing};
+use super::settings::{AZURE_DNS, AZURE_DNS_QUERIES_PER_SECOND};
+use super::{UpstreamAddress, failure};
+
+/// A server that questions go to.
+pub struct Upstream {
+    pub address: UpstreamAddress,
+    pub(super) health: Health,
+    pub(super) budget: Option<Budget>,
+    /// Queries sent to it.
+    pub(super) queries: AtomicU64,
+    /// Questions on which it stayed silent.
+    pub(super) timeouts: AtomicU64,
+}
+
+/// An upstream as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamHealth {
+    pub address: UpstreamAddress,
+    pub standing: Standing,
+    /// UTC time of the first question that it left without an answer, as `12:01 UTC`.
+    pub silent_since: Option<String>,
+    pub queries: u64,
+    pub timeouts: u64,
+    pub queries_per_second_max: Option<u32>,
+}
+
+impl Upstream {
+    pub(super) fn new(address: UpstreamAddress, queries_per_second_max: Option<u32>) -> Upstream {
+        let azure = (address.socket().ip() == AZURE_DNS).then_some(AZURE_DNS_QUERIES_PER_SECOND);
+        Upstream {
+            address,
+            health: Health::default(),
+            budget: queries_per_second_max.or(azure).map(Budget::new),
+            queries: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
+        }
+    }
+
+    pub fn socket(&self) -> SocketAddr {
+        self.address.socket()
+    }
+
+    pub fn standing(&self, now: Instant) -> Standing {
+        self.health.standing(now)
+    }
+
+    /// What is known of it.
+    pub fn health(&self, now: Instant) -> UpstreamHealth {
+        UpstreamHealth {
+            address: self.address,
+            standing: self.standing(now),
+            silent_since: self.health.silent_since().map(|since| failure::clock(since, now)),
+            queries: self.queries.load(Ordering::Relaxed),
+            timeouts: self.timeouts.load(Ordering::Relaxed),
+            queries_per_second_max: self.budget.as_ref().map(Budget::per_second_max),
+        }
+    }
+}
