@@ -1,7 +1,7 @@
 //! From config to the parts that answer: zones, catalogue, cache, forwarder, responder.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::Rng;
@@ -23,6 +23,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     pub responder: Arc<Responder>,
     pub sources: Sources,
+    /// All files that zones were read from, included ones too.
+    pub zone_files: Vec<PathBuf>,
 }
 
 /// Why config cannot be put to work.
@@ -42,48 +44,55 @@ impl Parts {
     /// Makes the parts; call it inside a runtime. Reads zone files and inventories.
     pub fn load(config: &Config) -> Result<Parts, LoadError> {
         let store = Arc::new(Store::new(Box::new(Unjournaled)));
-        load_zones(config, &store)?;
+        let zone_files = load_zones(config, &store)?;
         let mut sources = Sources::new(config);
         sources.pass(&store)?;
         let cache = Arc::new(Cache::new(config.cache.clone()));
-        let serving = serving(config, cache);
+        let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
+        let serving = serving(config, cache, forwarder);
         let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
-        Ok(Parts { store, responder, sources })
+        Ok(Parts { store, responder, sources, zone_files })
     }
 
     /// Goes on with another config. On an error nothing is changed.
     pub fn reload(&mut self, old: &Config, new: &Config) -> Result<(), LoadError> {
-        // What upstreams said may no longer hold when others are asked.
-        let keeps_cache = old.cache == new.cache && old.forward == new.forward;
-        let cache = match keeps_cache {
-            true => Arc::clone(&self.responder.serving().cache),
-            false => Arc::new(Cache::new(new.cache.clone())),
+        let before = self.responder.serving();
+        // What upstreams said may no longer hold when others are asked; else what is known of them stays.
+        let (cache, forwarder) = if old.cache == new.cache && old.forward == new.forward {
+            (Arc::clone(&before.cache), Arc::clone(&before.forwarder))
+        } else {
+            let cache = Arc::new(Cache::new(new.cache.clone()));
+            let forwarder = Forwarder::new(new.forward.clone(), Arc::clone(&cache));
+            (cache, forwarder)
         };
-        let serving = serving(new, cache);
-        load_zones(new, &self.store)?;
+        let serving = serving(new, cache, forwarder);
+        self.zone_files = load_zones(new, &self.store)?;
         self.responder.replace(serving);
         self.sources.configure(new);
-        self.sources.pass(&self.store)?;
-        Ok(())
+        self.sync()
+    }
+
+    /// Reads the inventories and publishes what they say.
+    pub fn sync(&mut self) -> Result<(), LoadError> {
+        Ok(self.sources.pass(&self.store)?)
     }
 }
 
-fn serving(config: &Config, cache: Arc<Cache>) -> Serving {
+fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forwarder>) -> Serving {
     let rules = Rules::new(answer::Settings {
         access: config.access.clone(),
         public_names: config.private_link.public_names,
         forwarded: config.forward.rules.iter().map(|rule| rule.domain.clone()).collect(),
         catalogue: Arc::clone(&config.private_link.catalogue),
     });
-    let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
     Serving { rules, cache, forwarder }
 }
 
 /// A zone, its file's path, and what the file says.
 type ZoneFile<'c> = (&'c ZoneHeader, &'c Path, MasterFile);
 
-/// Commits networks, private-link zones and zone files as one change; re-reads every file.
-fn load_zones(config: &Config, store: &Store) -> Result<(), LoadError> {
+/// Commits networks, private-link zones and zone files as one change; answers all files that were read.
+fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError> {
     let networks = Arc::new(Networks::new(config.networks.clone(), config.prefer.clone())?);
     let headers = private_link_headers(config);
     let folder = config.folder();
@@ -103,19 +112,18 @@ fn load_zones(config: &Config, store: &Store) -> Result<(), LoadError> {
         if **old.networks() != *networks {
             changes.push(Change::SetNetworks(Arc::clone(&networks)));
         }
-        for (apex, zone) in old.zones() {
+        for (apex, zone) in old.zones().filter(|(apex, _)| !configured.contains(apex)) {
             // A private-link zone that endpoints filled goes when they are withdrawn.
-            let is_filled = zone.header().kind == ZoneKind::PrivateLink && !zone.is_empty();
-            if !configured.contains(apex) && !is_filled {
+            if zone.header().kind == ZoneKind::PrivateLink && !zone.is_empty() {
+                changes.extend(without_file(&usual_header(config, apex), old)?);
+            } else {
                 changes.push(Change::DropZone(apex.clone()));
             }
         }
         for header in
             headers.iter().filter(|header| !files.iter().any(|(other, ..)| other.apex == header.apex))
         {
-            // What a file said of it before, it says no more.
-            let no_file = MasterFile { apex: header.apex.clone(), entries: Vec::new(), files: Vec::new() };
-            changes.extend(changes_of_file(&no_file, header.clone(), old)?);
+            changes.extend(without_file(header, old)?);
         }
         for (header, _, file) in &files {
             changes.extend(changes_of_file(file, (*header).clone(), old)?);
@@ -123,13 +131,19 @@ fn load_zones(config: &Config, store: &Store) -> Result<(), LoadError> {
         Ok(ChangeSet { changes })
     });
     match committed {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(files.iter().flat_map(|(.., file)| &file.files).map(|file| file.to_path_buf()).collect()),
         Err(CommitError::Zone(cause)) => Err(at_fault(&files, &networks, &store.snapshot()).map_or_else(
             || CommitError::Zone(cause).into(),
             |(file, cause)| LoadError::Zone { file, cause },
         )),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What makes a zone without a file: what one said of it before, it says no more.
+fn without_file(header: &ZoneHeader, old: &Snapshot) -> Result<Vec<Change>, ZoneError> {
+    let none = MasterFile { apex: header.apex.clone(), entries: Vec::new(), files: Vec::new() };
+    changes_of_file(&none, header.clone(), old)
 }
 
 /// The first file that makes no zone by itself, and why. Only asked for when something is wrong: it applies all again.
@@ -143,13 +157,16 @@ fn at_fault(files: &[ZoneFile<'_>], networks: &Arc<Networks>, old: &Snapshot) ->
     })
 }
 
+/// A private-link zone that no `[[zone]]` speaks of.
+fn usual_header(config: &Config, apex: &Name) -> ZoneHeader {
+    ZoneHeader { on_missing: config.private_link.on_missing, ..ZoneHeader::private_link(apex.clone()) }
+}
+
 /// The private-link zones of config, each as its `[[zone]]`, if any, wants it.
 fn private_link_headers(config: &Config) -> Vec<ZoneHeader> {
     let of_apex = |apex: &Name| {
         let configured = config.zones.iter().find(|zone| zone.header.apex == *apex);
-        let on_missing = config.private_link.on_missing;
-        let usual = || ZoneHeader { on_missing, ..ZoneHeader::private_link(apex.clone()) };
-        configured.map_or_else(usual, |zone| zone.header.clone())
+        configured.map_or_else(|| usual_header(config, apex), |zone| zone.header.clone())
     };
     let mut headers: Vec<ZoneHeader> = config.private_link.zones.iter().map(of_apex).collect();
     for zone in config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink) {

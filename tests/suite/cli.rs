@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use privatelink_dns::dns::{Message, QueryFlags, RecordType, message};
@@ -241,14 +241,8 @@ fn doctor_tells_of_an_upstream_that_is_down() {
 #[test]
 fn serve_prints_what_it_serves_and_ends_on_sigterm() {
     let folder = copied();
-    let path = changed(&folder, "127.0.0.1:5300", "127.0.0.1:0");
-    let mut serve = command(&["serve", "-c", path.to_str().unwrap()]);
-    let mut serve = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let listening =
-        lines.by_ref().find(|line| line.starts_with("listening")).expect("it tells where it listens");
-    let address: SocketAddr = listening.split_whitespace().nth(1).unwrap().parse().unwrap();
-    let trials: Vec<String> = lines.skip_while(|line| line != "Try:").skip(1).take(3).collect();
+    let (mut serve, mut lines, address) = serve(&folder);
+    let trials: Vec<String> = lines.by_ref().skip_while(|line| line != "Try:").skip(1).take(3).collect();
     assert_eq!(trials.len(), 3);
     for trial in trials {
         let words: Vec<&str> = trial.split_whitespace().collect();
@@ -259,11 +253,49 @@ fn serve_prints_what_it_serves_and_ends_on_sigterm() {
         let reply = ask(address, &message::query(7, name.borrow(), rtype, QueryFlags::default(), true));
         assert!(reply.answer.iter().any(|record| record.rtype == rtype), "{trial}: {reply:?}");
     }
-    let stopped = Command::new("kill").arg(serve.id().to_string()).status().unwrap();
-    assert!(stopped.success());
+    signal(&serve, "TERM");
     let mut log = String::new();
     serve.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(serve.wait().unwrap().code(), Some(0), "{log}");
+}
+
+#[test]
+fn sighup_reads_everything_again_and_a_bad_config_changes_nothing() {
+    let folder = copied();
+    let (mut serve, _lines, address) = serve(&folder);
+    let mut log = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
+    signal(&serve, "HUP");
+    assert!(log.any(|line| line.contains("Reloaded")));
+    let path = folder.path().join("quickstart.toml");
+    fs::write(&path, "[forward]\nupstreams = [\"nowhere\"]\n").unwrap();
+    signal(&serve, "HUP");
+    let refused = log.find(|line| line.contains("Nothing was changed")).expect("the log tells");
+    assert!(
+        refused.contains("quickstart.toml:2: forward.upstreams[0]: `nowhere` is not an IP address"),
+        "{refused}"
+    );
+    let name: privatelink_dns::dns::Name = "contosodata01.blob.core.windows.net.".parse().unwrap();
+    let query = message::query(7, name.borrow(), RecordType::A, QueryFlags::default(), true);
+    assert_eq!(ask(address, &query).answer.len(), 2);
+    signal(&serve, "TERM");
+    assert_eq!(serve.wait().unwrap().code(), Some(0));
+}
+
+/// The program serving the quickstart on a free port, the rest of what it prints, and its address.
+fn serve(folder: &tempfile::TempDir) -> (Child, impl Iterator<Item = String>, SocketAddr) {
+    let path = changed(folder, "127.0.0.1:5300", "127.0.0.1:0");
+    let mut serve = command(&["serve", "-c", path.to_str().unwrap()]);
+    let mut serve = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let listening =
+        lines.by_ref().find(|line| line.starts_with("listening")).expect("it tells where it listens");
+    let address = listening.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (serve, lines, address)
+}
+
+fn signal(serve: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &serve.id().to_string()]).status().unwrap();
+    assert!(sent.success());
 }
 
 fn ask(server: SocketAddr, query: &[u8]) -> Message {

@@ -154,10 +154,16 @@ fn a_zone_file_is_read_again_and_a_bad_one_changes_nothing() {
 #[test]
 fn a_zone_that_loses_its_file_loses_what_the_file_said() {
     const ZONE: &str = "[forward]\nupstreams = []\n[[zone]]\nname = \"privatelink.blob.core.windows.net\"\n";
-    let daemon =
-        TestDaemon::start(&format!("{ZONE}file = \"blob.zone\"\n"), &[("blob.zone", "app 60 A 10.9.9.1\n")]);
+    let network = "[[network]]\nname = \"here\"\nclients = [\"127.0.0.0/8\"]\n";
+    let with_file = format!("{ZONE}file = \"blob.zone\"\nnetworks = [\"here\"]\n{network}");
+    let daemon = TestDaemon::start(&with_file, &[("blob.zone", "app 60 A 10.9.9.1\n")]);
     assert_eq!(answers(&ask(daemon.address, APP_PRIVATE, "A")), [format!("{APP_PRIVATE} 60 A 10.9.9.1")]);
     daemon.configure(ZONE);
+    daemon.wait_for(|snapshot| !serves_app(snapshot));
+    // Likewise when nothing speaks of the zone any more.
+    daemon.configure(&with_file);
+    daemon.wait_for(serves_app);
+    daemon.configure("[private_link]\nzones = [\"vault\"]\n[forward]\nupstreams = []\n");
     daemon.wait_for(|snapshot| !serves_app(snapshot));
     daemon.stop();
 }
@@ -276,5 +282,22 @@ fn a_large_answer_is_truncated_over_udp_and_whole_over_tcp() {
     let tcp = ask_tcp(daemon.address, "many.corp.internal.", "A");
     assert!(!tcp.flags.has(Flags::TC));
     assert_eq!(tcp.answer.len(), 100);
+    daemon.stop();
+}
+
+#[test]
+fn an_included_file_that_changes_is_read_again_and_upstream_stays_known() {
+    let upstream = public_upstream();
+    let config = format!("{}[[zone]]\nname = \"corp.internal\"\nfile = \"corp.zone\"\n", config(&upstream));
+    let zone = "@ 60 SOA ns host 1 60 60 60 60\n$INCLUDE hosts.inc\n";
+    let files =
+        [("corp.zone", zone), ("hosts.inc", "www 60 A 10.9.9.1\n"), ("inventory/pe.json", "{\"value\": []}")];
+    let daemon = TestDaemon::start(&config, &files);
+    assert_eq!(ask(daemon.address, "www.example.", "A").rcode, Rcode::NOERROR);
+    daemon.write("hosts.inc", "www 60 A 10.9.9.22\n");
+    daemon.wait_for(|snapshot| www(snapshot).contains("10.9.9.22"));
+    // The cache outlived the reload.
+    assert_eq!(ask(daemon.address, "www.example.", "A").rcode, Rcode::NOERROR);
+    assert_eq!(upstream.asked(), 1);
     daemon.stop();
 }
