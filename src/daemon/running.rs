@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::in_full;
@@ -28,6 +28,7 @@ pub struct Daemon {
     parts: Parts,
     listening: Listening,
     watch: Watch,
+    hangup: Signal,
     /// What the files looked like when they were last read.
     seen: Seen,
 }
@@ -79,14 +80,16 @@ struct Seen {
 impl Daemon {
     /// Loads, binds and serves; call it inside a runtime.
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
-        // Sockets first: who cannot have its port should not read a million records to learn that.
+        // From here on SIGHUP reloads; before, it ends the process.
+        let hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
+        // Sockets before files: who cannot have its port should not read a million records to learn that.
         let bound = listen::bind(&config.listen)?;
         let watch = Watch::new(&folders(path, &config));
         let mut seen = Seen::now(path, &config);
         let parts = Parts::load(&config)?;
         seen.include(&parts);
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
-        Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
+        Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, hangup, seen })
     }
 
     /// Where the server listens.
@@ -124,12 +127,11 @@ impl Daemon {
 
     /// Serves until `stop`; SIGHUP and changed files reload.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
         let mut stop = std::pin::pin!(stop);
         loop {
             let next_pass = tokio::time::sleep(self.config.sync.interval);
             tokio::select! {
-                _ = hangup.recv() => {
+                _ = self.hangup.recv() => {
                     let result = tokio::task::block_in_place(|| self.reload());
                     self.log(result);
                     self.look_logged();
