@@ -112,20 +112,18 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
         if **old.networks() != *networks {
             changes.push(Change::SetNetworks(Arc::clone(&networks)));
         }
-        let no_file = |apex: &Name| MasterFile { apex: apex.clone(), entries: Vec::new(), files: Vec::new() };
         for (apex, zone) in old.zones().filter(|(apex, _)| !configured.contains(apex)) {
-            if zone.header().kind == ZoneKind::Plain || zone.is_empty() {
-                changes.push(Change::DropZone(apex.clone()));
+            // A private-link zone that endpoints filled goes when they are withdrawn.
+            if zone.header().kind == ZoneKind::PrivateLink && !zone.is_empty() {
+                changes.extend(without_file(&usual_header(config, apex), old)?);
             } else {
-                // What endpoints filled goes when they are withdrawn; what a file said goes now.
-                changes.extend(changes_of_file(&no_file(apex), zone.header().clone(), old)?);
+                changes.push(Change::DropZone(apex.clone()));
             }
         }
         for header in
             headers.iter().filter(|header| !files.iter().any(|(other, ..)| other.apex == header.apex))
         {
-            // What a file said of it before, it says no more.
-            changes.extend(changes_of_file(&no_file(&header.apex), header.clone(), old)?);
+            changes.extend(without_file(header, old)?);
         }
         for (header, _, file) in &files {
             changes.extend(changes_of_file(file, (*header).clone(), old)?);
@@ -133,16 +131,19 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
         Ok(ChangeSet { changes })
     });
     match committed {
-        Ok(_) => {
-            let all = files.iter().flat_map(|(.., file)| &file.files);
-            Ok(all.map(|file| file.to_path_buf()).collect())
-        }
+        Ok(_) => Ok(files.iter().flat_map(|(.., file)| &file.files).map(|file| file.to_path_buf()).collect()),
         Err(CommitError::Zone(cause)) => Err(at_fault(&files, &networks, &store.snapshot()).map_or_else(
             || CommitError::Zone(cause).into(),
             |(file, cause)| LoadError::Zone { file, cause },
         )),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What makes a zone without a file: what one said of it before, it says no more.
+fn without_file(header: &ZoneHeader, old: &Snapshot) -> Result<Vec<Change>, ZoneError> {
+    let none = MasterFile { apex: header.apex.clone(), entries: Vec::new(), files: Vec::new() };
+    changes_of_file(&none, header.clone(), old)
 }
 
 /// The first file that makes no zone by itself, and why. Only asked for when something is wrong: it applies all again.
@@ -156,13 +157,16 @@ fn at_fault(files: &[ZoneFile<'_>], networks: &Arc<Networks>, old: &Snapshot) ->
     })
 }
 
+/// A private-link zone that no `[[zone]]` speaks of.
+fn usual_header(config: &Config, apex: &Name) -> ZoneHeader {
+    ZoneHeader { on_missing: config.private_link.on_missing, ..ZoneHeader::private_link(apex.clone()) }
+}
+
 /// The private-link zones of config, each as its `[[zone]]`, if any, wants it.
 fn private_link_headers(config: &Config) -> Vec<ZoneHeader> {
     let of_apex = |apex: &Name| {
         let configured = config.zones.iter().find(|zone| zone.header.apex == *apex);
-        let on_missing = config.private_link.on_missing;
-        let usual = || ZoneHeader { on_missing, ..ZoneHeader::private_link(apex.clone()) };
-        configured.map_or_else(usual, |zone| zone.header.clone())
+        configured.map_or_else(|| usual_header(config, apex), |zone| zone.header.clone())
     };
     let mut headers: Vec<ZoneHeader> = config.private_link.zones.iter().map(of_apex).collect();
     for zone in config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink) {

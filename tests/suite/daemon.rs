@@ -154,10 +154,16 @@ fn a_zone_file_is_read_again_and_a_bad_one_changes_nothing() {
 #[test]
 fn a_zone_that_loses_its_file_loses_what_the_file_said() {
     const ZONE: &str = "[forward]\nupstreams = []\n[[zone]]\nname = \"privatelink.blob.core.windows.net\"\n";
-    let daemon =
-        TestDaemon::start(&format!("{ZONE}file = \"blob.zone\"\n"), &[("blob.zone", "app 60 A 10.9.9.1\n")]);
+    let network = "[[network]]\nname = \"here\"\nclients = [\"127.0.0.0/8\"]\n";
+    let with_file = format!("{ZONE}file = \"blob.zone\"\nnetworks = [\"here\"]\n{network}");
+    let daemon = TestDaemon::start(&with_file, &[("blob.zone", "app 60 A 10.9.9.1\n")]);
     assert_eq!(answers(&ask(daemon.address, APP_PRIVATE, "A")), [format!("{APP_PRIVATE} 60 A 10.9.9.1")]);
     daemon.configure(ZONE);
+    daemon.wait_for(|snapshot| !serves_app(snapshot));
+    // Likewise when nothing speaks of the zone any more.
+    daemon.configure(&with_file);
+    daemon.wait_for(serves_app);
+    daemon.configure("[private_link]\nzones = [\"vault\"]\n[forward]\nupstreams = []\n");
     daemon.wait_for(|snapshot| !serves_app(snapshot));
     daemon.stop();
 }
