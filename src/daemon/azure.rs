@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::in_full;
 use super::resolver::Resolver;
 use super::sources::{SourceState, Told, publish_settings};
 use crate::config::Config;
@@ -149,7 +150,7 @@ impl AzureSource {
                     self.fail(format!("publishing failed: {cause}"));
                 }
             }
-            Err(error) => self.fail(error.to_string()),
+            Err(error) => self.fail(in_full(&error)),
         }
     }
 
@@ -180,7 +181,7 @@ impl AzureSource {
         let (now, name, older) = (SystemTime::now(), &self.settings.name, self.known());
         let source: Arc<str> = name.as_str().into();
         let mut failed: BTreeMap<Arc<str>, String> =
-            pass.failed.iter().map(|(id, error)| (Arc::clone(id), error.to_string())).collect();
+            pass.failed.iter().map(|(id, error)| (Arc::clone(id), in_full(error))).collect();
         if self.settings.subscriptions.is_empty() {
             for id in sync::subscriptions_of(&store.snapshot(), &source) {
                 if !pass.listed.contains_key(&id) {
@@ -199,7 +200,7 @@ impl AzureSource {
             Ok(plan.changes)
         });
         match committed {
-            Err(cause) => return self.fail(cause.to_string()),
+            Err(cause) => return self.fail(in_full(&cause)),
             Ok(committed) if !committed.effect.zones.is_empty() => {
                 let (added, replaced, withdrawn) = counts;
                 info!(source = %name, added, replaced, withdrawn,

@@ -7,7 +7,15 @@ mod running;
 mod sources;
 mod watch;
 
+use std::error::Error;
+
 pub use azure::{AzureSource, AzureSources, Known};
 pub use parts::{LoadError, Parts};
 pub use running::{Daemon, Reload, StartError};
 pub use sources::{Source, SourceState, Sources};
+
+/// An error and all that is behind it, in one line.
+fn in_full(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

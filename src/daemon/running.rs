@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::in_full;
 use super::parts::{LoadError, Parts};
 use super::watch::{Depth, Watch};
 use crate::config::{Config, ConfigErrors};
@@ -27,6 +28,7 @@ pub struct Daemon {
     parts: Parts,
     listening: Listening,
     watch: Watch,
+    signals: Signals,
     /// What the files looked like when they were last read.
     seen: Seen,
 }
@@ -38,7 +40,7 @@ pub enum StartError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("signals cannot be received: {0}")]
+    #[error("signals cannot be received")]
     Signal(#[source] std::io::Error),
 }
 
@@ -75,9 +77,26 @@ struct Seen {
     inventories: BTreeSet<Stamp>,
 }
 
+/// Signals are received from the start: one that comes while zones are read must not end the process.
+struct Signals {
+    hangup: Signal,
+    nudge: Signal,
+    stop: Option<[Signal; 2]>,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, StartError> {
+        let receive = |kind| signal(kind).map_err(StartError::Signal);
+        let stop = [receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?];
+        let (hangup, nudge) = (receive(SignalKind::hangup())?, receive(SignalKind::user_defined1())?);
+        Ok(Signals { hangup, nudge, stop: Some(stop) })
+    }
+}
+
 impl Daemon {
     /// Loads, binds and serves; call it inside a runtime.
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
+        let signals = Signals::new()?;
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let bound = listen::bind(&config.listen)?;
         let watch = Watch::new(&folders(path, &config));
@@ -86,7 +105,7 @@ impl Daemon {
         seen.include(&parts);
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
         parts.sources.start(&parts.store);
-        Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
+        Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, signals, seen })
     }
 
     /// Where the server listens.
@@ -110,27 +129,25 @@ impl Daemon {
     }
 
     /// Serves until SIGTERM or SIGINT, then answers what has arrived.
-    pub async fn run_until_signal(self) -> Result<(), StartError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signal)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signal)?;
+    pub async fn run_until_signal(mut self) {
+        let stop = self.signals.stop.take();
         let stop = async move {
+            let Some([mut terminate, mut interrupt]) = stop else { return };
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
         };
-        self.run(stop).await
+        self.run(stop).await;
     }
 
     /// Serves until `stop`; SIGHUP and changed files reload, SIGUSR1 asks Azure now.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
-        let mut nudge = signal(SignalKind::user_defined1()).map_err(StartError::Signal)?;
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
             let next_pass = tokio::time::sleep(self.config.sync.interval);
             tokio::select! {
-                _ = hangup.recv() => {
+                _ = self.signals.hangup.recv() => {
                     let result = tokio::task::block_in_place(|| self.reload());
                     self.log(result);
                     self.look_logged();
@@ -139,13 +156,12 @@ impl Daemon {
                 () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
                     self.look_logged();
                 }
-                _ = nudge.recv() => self.parts.sources.azure().nudge(),
+                _ = self.signals.nudge.recv() => self.parts.sources.azure().nudge(),
                 () = &mut stop => break,
             }
         }
         info!("Stopping: answering what has arrived, taking nothing new");
         self.stop().await;
-        Ok(())
     }
 
     /// Answers what has arrived, and stops.
@@ -218,7 +234,7 @@ impl Daemon {
             // A sync tells by itself what it did.
             Ok(Reload::Unchanged | Reload::Synced) => {}
             Ok(Reload::Done) => info!("Reloaded {}", self.path.display()),
-            Err(cause) => error!("Nothing was changed by the reload: {cause}"),
+            Err(cause) => error!("Nothing was changed by the reload: {}", in_full(&cause)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The folders that inventories are read from: what each said last, and since when it says nothing new.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,6 +8,7 @@ use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::azure::AzureSources;
+use super::in_full;
 use crate::config::Config;
 use crate::privatelink::Catalogue;
 use crate::sync::{self, Conflict, Desired, PublishSettings, directory};
@@ -140,6 +142,14 @@ pub(super) fn publish_settings(config: &Config) -> PublishSettings {
     PublishSettings { ttl: settings.ttl, on_missing: settings.on_missing, zones }
 }
 
+/// What is odd about an inventory, each in words. A set: a large one without its interfaces has a remark an endpoint.
+fn remarks(desired: &Desired) -> BTreeSet<String> {
+    let unplaced = desired.unplaced.iter();
+    let unplaced =
+        unplaced.map(|name| format!("no private-link zone is known for {} of {}", name.fqdn, name.endpoint));
+    desired.warnings.iter().map(ToString::to_string).chain(unplaced).collect()
+}
+
 impl Source {
     fn new(settings: directory::Settings) -> Source {
         let why = "it was not read yet".to_owned();
@@ -157,7 +167,7 @@ impl Source {
         let inventory = match directory::read(&self.settings) {
             Ok(inventory) => inventory,
             Err(cause) => {
-                let why = cause.to_string();
+                let why = in_full(&cause);
                 if !matches!(&self.state, SourceState::Stale { why: told, .. } if *told == why) {
                     error!(source = %name, "Inventory `{name}` stays as it was: {why}");
                 }
@@ -181,12 +191,9 @@ impl Source {
             info!(source = %name, added, replaced, withdrawn,
                 "Synced inventory `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
-        for warning in desired.warnings.iter().filter(|warning| !self.desired.warnings.contains(warning)) {
-            warn!(source = %name, "Inventory `{name}`: {warning}");
-        }
-        for unplaced in desired.unplaced.iter().filter(|unplaced| !self.desired.unplaced.contains(unplaced)) {
-            let (fqdn, endpoint) = (&unplaced.fqdn, &unplaced.endpoint);
-            warn!(source = %name, "Inventory `{name}`: no private-link zone is known for {fqdn} of {endpoint}");
+        let told = remarks(&self.desired);
+        for remark in remarks(&desired).difference(&told) {
+            warn!(source = %name, "Inventory `{name}`: {remark}");
         }
         self.desired = desired;
         self.state = SourceState::Current { since: now };

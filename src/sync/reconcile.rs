@@ -78,15 +78,19 @@ pub fn plan(
             puts.push(Change::Put { zone, name, offer: Offer { set, origin } });
         }
     }
+    let unsettled: HashSet<&Arc<str>> = desired.unsettled.iter().collect();
     let changes = &mut plan.changes.changes;
     changes.extend(new_zones.into_values().map(Change::SetZone));
     for (zone, name, offer, claim) in claims(snapshot) {
         let rtype = offer.set.rtype;
+        if claim.source != *source {
+            continue;
+        }
         // An endpoint whose names are not told for now keeps what it had, and so does a subscription.
-        let stays = desired.unsettled.contains(&claim.endpoint)
+        let stays = unsettled.contains(&claim.endpoint)
             || !desired.extent.covers(&claim.subscription)
             || wanted.contains(&(name.clone(), rtype, Arc::clone(&claim.endpoint)));
-        if claim.source == *source && !stays {
+        if !stays {
             plan.withdrawn += 1;
             let origin = offer.origin.clone();
             changes.push(Change::Remove { zone: zone.clone(), name: name.clone(), rtype, origin });

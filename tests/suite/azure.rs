@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -507,8 +508,14 @@ fn a_daemon_syncs_in_the_background_and_again_when_nudged() {
     let reply = ask(daemon.address, "contosodata01.privatelink.blob.core.windows.net.", "A");
     assert_eq!(answers(&reply), ["contosodata01.privatelink.blob.core.windows.net. 10 A 10.1.0.5"]);
     arm.list(FIRST, "privateEndpoints", [empty(), empty()]);
-    // A reload begins a pass of its own.
+    let status = Command::new("kill").args(["-USR1", &std::process::id().to_string()]).status();
+    assert!(status.unwrap().success());
+    daemon.wait_for(|snapshot| published(snapshot).is_empty());
+    // A source that is no longer configured goes with its records.
+    arm.add(SECOND, other_names);
     daemon.configure(&config.replace("3600", "3601"));
+    daemon.wait_for(|snapshot| published(snapshot).len() == 3);
+    daemon.configure("[forward]\nupstreams = []\n");
     daemon.wait_for(|snapshot| published(snapshot).is_empty());
     daemon.stop();
 }

@@ -31,7 +31,7 @@ pub enum AzureError {
     Refused { status: u16, code: String, message: String },
     #[error("Azure says {status} {code} and wants to be asked again in {} s", wait.as_secs())]
     Throttled { status: u16, code: String, wait: Duration },
-    #[error("page {page} cannot be read: {source}")]
+    #[error("page {page} cannot be read")]
     Page { page: usize, source: ArmError },
     #[error("page {page} holds a text of more than {max} bytes")]
     LongText { page: usize, max: usize },
