@@ -205,3 +205,27 @@ fn read(what: &'static str, path: &Path, max: u64) -> Result<Secret, AzureError>
         text => Ok(Secret::new(text)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_service_tells_a_token_in_its_own_way() {
+        let of_cli =
+            r#"{"accessToken": "FAKE.CLI", "expiresOn": "2026-01-01 00:00:00.000000", "tenant": "t"}"#;
+        assert_eq!(read_token(of_cli.as_bytes()).unwrap().reveal(), "FAKE.CLI");
+        for name in
+            ["imds-200", "imds-200-user-assigned", "entra-client-secret-200", "entra-workload-identity-200"]
+        {
+            let path = format!("{}/tests/fixtures/arm/tokens/{name}.json", env!("CARGO_MANIFEST_DIR"));
+            let exchange: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+            let body = exchange["response"]["body"].clone();
+            let token = read_token(body.to_string().as_bytes()).unwrap();
+            assert_eq!(token.reveal(), body["access_token"].as_str().unwrap());
+        }
+        for none in ["", "{}", "<html>", r#"{"access_token": ""}"#, r#"{"access_token": "a\nb"}"#] {
+            assert!(read_token(none.as_bytes()).is_none(), "{none}");
+        }
+    }
+}

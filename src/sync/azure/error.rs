@@ -51,6 +51,8 @@ pub enum AzureError {
     Slow { max: Duration },
     #[error("the identity sees no subscription: it needs a role in one")]
     NoSubscription,
+    #[error("reading it met with a fault of this program")]
+    Fault,
     #[error("the identity no longer sees the subscription")]
     Vanished,
 }

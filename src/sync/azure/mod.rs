@@ -67,7 +67,7 @@ impl Azure {
         };
         let permits = Arc::new(Semaphore::new(SUBSCRIPTIONS_AT_ONCE));
         let mut listings = JoinSet::new();
-        for subscription in subscriptions {
+        for subscription in subscriptions.iter().cloned() {
             let (azure, permits) = (Arc::clone(self), Arc::clone(&permits));
             listings.spawn(async move {
                 let _permit = permits.acquire().await;
@@ -76,11 +76,16 @@ impl Azure {
             });
         }
         let mut pass = Pass::default();
-        for (subscription, listed) in listings.join_all().await {
-            match listed {
-                Ok(inventory) => drop(pass.listed.insert(subscription, inventory)),
-                Err(error) => drop(pass.failed.insert(subscription, error)),
+        while let Some(joined) = listings.join_next().await {
+            match joined {
+                Ok((subscription, Ok(inventory))) => drop(pass.listed.insert(subscription, inventory)),
+                Ok((subscription, Err(error))) => drop(pass.failed.insert(subscription, error)),
+                // It is found missing below.
+                Err(_) => {}
             }
+        }
+        for subscription in subscriptions.iter().filter(|id| !pass.listed.contains_key(*id)) {
+            pass.failed.entry(Arc::clone(subscription)).or_insert(AzureError::Fault);
         }
         Ok(pass)
     }
