@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::descriptors;
 use super::parts::{LoadError, Parts};
 use super::watch::{Depth, Watch};
 use crate::config::{Config, ConfigErrors};
@@ -18,6 +19,9 @@ use crate::respond::Responder;
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Looks in a row: files that change with each of them are left to the next round, so that SIGTERM is heard.
+const LOOKS_MAX: usize = 4;
 
 /// A server that answers.
 pub struct Daemon {
@@ -69,7 +73,7 @@ impl Daemon {
     /// Loads, binds and serves; call it inside a runtime.
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         // Sockets first: who cannot have its port should not read a million records to learn that.
-        let bound = listen::bind(&config.listen)?;
+        let bound = listen::bind(&descriptors::fitted(&config.listen))?;
         let watch = Watch::new(&folders(path, &config));
         let seen = fingerprint(path, &config);
         let parts = Parts::load(&config)?;
@@ -163,7 +167,7 @@ impl Daemon {
         seen.insert(config_seen);
         let rebound = match config.listen == self.config.listen {
             true => None,
-            false => Some(self.listening.rebind(&config.listen)?),
+            false => Some(self.listening.rebind(&descriptors::fitted(&config.listen))?),
         };
         self.parts.reload(&self.config, &config)?;
         if let Some(bound) = rebound {
@@ -178,9 +182,9 @@ impl Daemon {
         Ok(Reload::Done)
     }
 
-    /// Looks until nothing is new, so that what changed meanwhile is not left lying.
+    /// Looks until nothing is new, if that comes soon, so that what changed meanwhile is not left lying.
     fn look_logged(&mut self) {
-        loop {
+        for _ in 0..LOOKS_MAX {
             let result = tokio::task::block_in_place(|| self.look());
             let goes_on = matches!(result, Ok(Reload::Done));
             self.log(result);
