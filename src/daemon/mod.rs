@@ -1,6 +1,7 @@
 //! Settings → parts → bound sockets → run → reload → drain. Floor 7; `serve` and the tests use the same.
 
 mod azure;
+mod descriptors;
 mod parts;
 mod resolver;
 mod running;

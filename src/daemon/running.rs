@@ -10,9 +10,9 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::in_full;
 use super::parts::{LoadError, Parts};
 use super::watch::{Depth, Watch};
+use super::{descriptors, in_full};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
@@ -20,6 +20,9 @@ use crate::sync::directory;
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Looks in a row: files that change with each of them are left to the next round, so that SIGTERM is heard.
+const LOOKS_MAX: usize = 4;
 
 /// A server that answers.
 pub struct Daemon {
@@ -98,7 +101,7 @@ impl Daemon {
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         let signals = Signals::new()?;
         // Sockets first: who cannot have its port should not read a million records to learn that.
-        let bound = listen::bind(&config.listen)?;
+        let bound = listen::bind(&descriptors::fitted(&config.listen))?;
         let watch = Watch::new(&folders(path, &config));
         let mut seen = Seen::now(path, &config);
         let mut parts = Parts::load(&config)?;
@@ -200,7 +203,7 @@ impl Daemon {
         seen.config.insert(config_seen);
         let rebound = match config.listen == self.config.listen {
             true => None,
-            false => Some(self.listening.rebind(&config.listen)?),
+            false => Some(self.listening.rebind(&descriptors::fitted(&config.listen))?),
         };
         self.parts.reload(&self.config, &config)?;
         self.parts.sources.start(&self.parts.store);
@@ -217,9 +220,9 @@ impl Daemon {
         Ok(Reload::Done)
     }
 
-    /// Looks until nothing is new, so that what changed meanwhile is not left lying.
+    /// Looks until nothing is new, if that comes soon, so that what changed meanwhile is not left lying.
     fn look_logged(&mut self) {
-        loop {
+        for _ in 0..LOOKS_MAX {
             let result = tokio::task::block_in_place(|| self.look());
             let goes_on = matches!(result, Ok(Reload::Done | Reload::Synced));
             self.log(result);

@@ -2,6 +2,8 @@
 
 pub mod counter;
 pub mod logging;
+mod quoted;
 
 pub use counter::Counter;
 pub use logging::{LogFormat, LoggingError, Settings};
+pub use quoted::Quoted;
