@@ -2,7 +2,7 @@
 
 use super::data::{Row, Status};
 use super::template::{Bindings, Template};
-use crate::dns::{Name, NameRef};
+use crate::dns::{Name, NameBuf, NameRef};
 
 /// Public names below one suffix and the private names they become.
 ///
@@ -127,7 +127,7 @@ impl Mapping {
     }
 
     /// The zone and the private name of a public name; `beside` are other names of the same endpoint.
-    pub(super) fn inward(&self, public: NameRef<'_>, beside: &[Name]) -> Option<(Name, Name)> {
+    pub(super) fn inward(&self, public: NameRef<'_>, beside: &[Name]) -> Option<(NameBuf, NameBuf)> {
         let mut bindings = Bindings::default();
         let front = self.public.match_suffix(public, &mut bindings)?;
         self.takes(front).then_some(())?;
@@ -149,7 +149,7 @@ impl Mapping {
         let mut bindings = Bindings::default();
         let front = self.private.match_suffix(private, &mut bindings)?;
         self.takes(front).then_some(())?;
-        self.public.fill(front, &bindings)
+        self.public.fill(front, &bindings).map(|name| name.to_name())
     }
 
     /// Whether a private name that this knows has no public name by another mapping.

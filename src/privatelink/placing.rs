@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::catalogue::{Catalogue, IndexedMapping, Zone};
 use super::data::Service;
-use crate::dns::{Name, NameRef};
+use crate::dns::{Name, NameBuf, NameRef};
 
 /// The private names tried for one public name; more than any suffix of the catalogue has (a test holds it).
 const PRIVATE_NAMES_MAX: usize = 8;
@@ -24,13 +24,13 @@ pub struct Hint<'a> {
     pub beside: &'a [Name],
 }
 
-/// Where a name is served.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Where a name is served; on the stack, for a query asks for it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The apex of the private zone.
-    pub zone: Name,
+    pub zone: NameBuf,
     /// The full private name.
-    pub record: Name,
+    pub record: NameBuf,
 }
 
 /// How well a line fits a hint; the lower the better.
@@ -46,7 +46,7 @@ impl Catalogue {
     pub fn place(&self, fqdn: NameRef<'_>, hint: Hint<'_>) -> Option<Place> {
         if let Some(zone) = self.private_zone_of(fqdn) {
             let apex = fqdn.trim_to(zone.template.label_count())?;
-            return Some(Place { zone: apex.to_name(), record: fqdn.to_name() });
+            return Some(Place { zone: apex.to_buf(), record: fqdn.to_buf() });
         }
         if self.is_marked(fqdn) || self.is_zoneless(hint) {
             return None;
@@ -162,7 +162,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dns::NameBuf;
     use crate::privatelink::data::Status;
     use crate::privatelink::{Cloud, Template};
 
@@ -210,7 +209,7 @@ mod tests {
                             continue;
                         }
                         let found = catalogue.private_names(public.borrow());
-                        prop_assert!(found.iter().any(|place| place.record == private), "{private} {public} {found:?}");
+                        prop_assert!(found.iter().any(|place| place.record.borrow() == private.borrow()), "{private} {public} {found:?}");
                     }
                 }
             }
@@ -237,7 +236,7 @@ mod tests {
                         // What is placed stays where it is.
                         let again = catalogue.place(place.record.borrow(), hint).unwrap();
                         prop_assert_eq!(&again.record, &place.record);
-                        prop_assert!(place.record.is_within(&place.zone) && place.record != place.zone);
+                        prop_assert!(place.record.borrow().is_within(place.zone.borrow()) && place.record != place.zone);
                     }
                 }
             }

@@ -101,13 +101,13 @@ impl Catalogue {
 /// The zones of a template: itself, or one a region; none when something else has to be filled.
 fn fill(template: &Template, regions: &[&Region]) -> Vec<Name> {
     if template.is_literal() {
-        return template.fill(b"", &Bindings::default()).into_iter().collect();
+        return template.fill(b"", &Bindings::default()).map(|name| name.to_name()).into_iter().collect();
     }
     let of_region = |region: &&Region| {
         let mut bindings = Bindings::default();
         bindings.bind("regionName", region.name.as_bytes())?;
         bindings.bind("regionCode", region.geo_code.as_bytes())?;
-        template.fill(b"", &bindings)
+        template.fill(b"", &bindings).map(|name| name.to_name())
     };
     regions.iter().filter_map(of_region).collect()
 }

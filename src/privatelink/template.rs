@@ -144,7 +144,7 @@ impl Template {
     }
 
     /// `front` and the filled template; `None` when a placeholder is unbound or the name would be too long.
-    pub(super) fn fill(&self, front: &[u8], bindings: &Bindings<'_>) -> Option<Name> {
+    pub(super) fn fill(&self, front: &[u8], bindings: &Bindings<'_>) -> Option<NameBuf> {
         let mut wire = Wire::from_slice(front);
         for label in &self.labels {
             let length_at = wire.len();
@@ -160,7 +160,7 @@ impl Template {
             }
             wire[length_at] = length as u8;
         }
-        NameBuf::join(&wire, NameRef::ROOT).ok().map(|name| name.to_name())
+        NameBuf::join(&wire, NameRef::ROOT).ok()
     }
 }
 

@@ -211,6 +211,7 @@ impl Records {
             }
             return;
         };
+        let (zone, private) = (zone.to_name(), private.to_name());
         let grouped = self.0.get_mut(&private).filter(|record| record.author == Author::ZoneGroup);
         if let Some(record) = grouped {
             if !same_addresses(&record.addresses, &name.addresses) {

@@ -51,12 +51,21 @@ fn cached(parts: &Parts, name: &str, records: &[&str]) {
 
 #[tokio::test]
 async fn answers_that_need_no_upstream_allocate_nothing() {
+    answers_allocate_nothing("splice");
+}
+
+#[tokio::test]
+async fn public_names_answered_from_the_catalogue_allocate_nothing() {
+    answers_allocate_nothing("local");
+}
+
+fn answers_allocate_nothing(public_names: &str) {
     let folder = tempfile::tempdir().unwrap();
     let inventory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/sample-inventory");
     let zone = "@ 60 SOA ns host 1 60 60 60 60\n*.w 60 A 10.0.0.1\nalias 60 CNAME x.w\nsub 60 NS ns.sub\nns.sub 60 A 10.0.0.2\n";
     std::fs::write(folder.path().join("corp.zone"), zone).unwrap();
     let text = format!(
-        "[[sync.source]]\nkind = \"directory\"\npath = \"{}\"\n[[zone]]\nname = \"corp.internal\"\nfile = \"corp.zone\"\n",
+        "[private_link]\npublic_names = \"{public_names}\"\n[[sync.source]]\nkind = \"directory\"\npath = \"{}\"\n[[zone]]\nname = \"corp.internal\"\nfile = \"corp.zone\"\n",
         inventory.display()
     );
     let config =
