@@ -13,7 +13,7 @@ use crate::zone::{MasterFile, MasterFileError};
 /// Read the config, zone files and inventories, and print what would be served or every error.
 #[derive(Args)]
 #[command(after_help = "\
-Exit status: 0 = it can be served, 1 = it can, but an inventory cannot be read, 2 = it cannot.
+Exit status: 0 = it can be served, 1 = it can, but an inventory cannot be read or is held back, 2 = it cannot.
 
 Examples:
   privatelink-dns check
@@ -35,7 +35,7 @@ impl Check {
         let _entered = runtime.enter();
         let parts = Parts::load(&config)?;
         write!(out, "{}", Summary::new(&config, &parts))?;
-        let is_stale = |state: &SourceState| matches!(state, SourceState::Stale { .. });
+        let is_stale = |state: &SourceState| !matches!(state, SourceState::Current { .. });
         if parts.sources.list().iter().any(|source| is_stale(&source.state)) {
             return Ok(Outcome::Found);
         }

@@ -2,9 +2,11 @@
 
 mod parts;
 mod running;
+mod source;
 mod sources;
 mod watch;
 
 pub use parts::{LoadError, Parts};
 pub use running::{Daemon, Reload, StartError};
-pub use sources::{Source, SourceState, Sources};
+pub use source::{Proposal, Published, Reading, Source, SourceState};
+pub use sources::{Sources, StateAccess};

@@ -11,10 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::parts::{LoadError, Parts};
+use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
+use crate::sync::StateFolder;
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -70,9 +72,11 @@ impl Daemon {
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let bound = listen::bind(&config.listen)?;
+        make_state_folder(&config);
         let watch = Watch::new(&folders(path, &config));
         let seen = fingerprint(path, &config);
-        let parts = Parts::load(&config)?;
+        let mut parts = Parts::restore(&config, StateAccess::Keep)?;
+        parts.sources.pass(&parts.store).map_err(LoadError::Commit)?;
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
         Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
     }
@@ -157,6 +161,7 @@ impl Daemon {
         self.seen = fingerprint(&self.path, &self.config);
         let config_seen = stamp(self.path.clone());
         let config = Config::load(&self.path)?;
+        make_state_folder(&config);
         let watch = Watch::new(&folders(&self.path, &config));
         let mut seen = fingerprint(&self.path, &config);
         seen.retain(|(path, ..)| *path != self.path);
@@ -166,6 +171,9 @@ impl Daemon {
             false => Some(self.listening.rebind(&config.listen)?),
         };
         self.parts.reload(&self.config, &config)?;
+        // Confirmations that were followed are gone, and that is no news.
+        let waiting = StateFolder::new(&config.state_dir).confirmation_files();
+        seen.retain(|(path, ..)| path.parent() != Some(&config.state_dir) || waiting.contains(path));
         if let Some(bound) = rebound {
             // The new listeners answer before the old ones close: no query is lost.
             let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;
@@ -199,6 +207,15 @@ impl Daemon {
     }
 }
 
+/// Makes `state_dir` before it is watched.
+fn make_state_folder(config: &Config) {
+    if !config.sync.sources.is_empty()
+        && let Err(cause) = StateFolder::new(&config.state_dir).create()
+    {
+        warn!("A restart will not know what is served now: {cause}; see state_dir");
+    }
+}
+
 /// The folders of all files that config names.
 fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
     let files = std::iter::once(path).chain(config.files());
@@ -209,6 +226,10 @@ fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
         })
         .collect();
     folders.extend(config.sync.sources.iter().map(|source| (source.path.clone(), Depth::Tree)));
+    // Confirmations of `sync --once --confirm` come there.
+    if !config.sync.sources.is_empty() && config.state_dir.is_dir() {
+        folders.push((config.state_dir.clone(), Depth::Folder));
+    }
     folders.sort_by(|one, other| one.0.cmp(&other.0));
     folders.dedup_by(|one, other| one.0 == other.0 && one.1 == other.1);
     folders
@@ -220,7 +241,9 @@ fn fingerprint(path: &Path, config: &Config) -> Fingerprint {
     // A folder that cannot be read looks empty; reading it then tells what is wrong.
     let inventories =
         inventories.flat_map(|source| crate::sync::directory::files_below(&source.path).unwrap_or_default());
-    let files = std::iter::once(path.to_owned()).chain(config.files().map(Path::to_owned)).chain(inventories);
+    let confirmations = StateFolder::new(&config.state_dir).confirmation_files();
+    let files = std::iter::once(path.to_owned()).chain(config.files().map(Path::to_owned));
+    let files = files.chain(inventories).chain(confirmations);
     files.map(stamp).collect()
 }
 

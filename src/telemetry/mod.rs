@@ -1,7 +1,9 @@
 //! What the server tells of itself: logs and counters. Floor 1.
 
+mod age;
 pub mod counter;
 pub mod logging;
 
+pub use age::Age;
 pub use counter::Counter;
 pub use logging::{LogFormat, LoggingError, Settings};
