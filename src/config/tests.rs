@@ -166,6 +166,12 @@ upstreams = ["10.0.0.3"]"##,
         ],
     ),
     (
+        "[sync]\nallow_subscriptions = ['00000000-0000-4000-8000-0000000000A1', 'production']\n",
+        &[
+            "c.toml:2: sync.allow_subscriptions[1]: `production` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1",
+        ],
+    ),
+    (
         r##"[sync]
 interval_secs = 0
 withdraw_max_percent = 101
@@ -183,7 +189,6 @@ path = "y/inventory""##,
         &[
             "c.toml:2: sync.interval_secs: 0 is not between 1 and 86400",
             "c.toml:3: sync.withdraw_max_percent: 101 is not between 0 and 100",
-            "c.toml:4: sync.allow_subscriptions[1]: `production` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1",
             "c.toml:5: sync.source[0].kind: not available in this version: live Azure; export the inventory and use kind = \"directory\"",
             "c.toml:6: sync.source[1]: a source of kind \"directory\" needs a path",
             "c.toml:11: sync.source[2].credential: belongs to a source of kind \"arm\"",
