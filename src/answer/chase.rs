@@ -15,6 +15,9 @@ use crate::zone::{OnMissing, Outcome, Snapshot, ViewId, Zone};
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
 const CATALOGUE_TTL_SECS: u32 = 10;
 
+/// Most reasons in an answer: an endpoint's, an upstream's and that of staleness, with one to spare.
+const ERRORS_MAX: usize = 4;
+
 /// Whether a client wants us to ask others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recursion {
@@ -91,20 +94,22 @@ impl<'s> Chase<'s> {
         loop {
             let at = self.names.len() - 1;
             let name = self.names[at];
-            let zone = self.snapshot.zone_for(name.borrow(), self.view);
+            let zone = self.zone_for(name.borrow());
             if let Some(zone) = zone {
                 match self.ask_zone(zone, &name, at) {
                     Local::Done => return Step::Done,
                     Local::Follow => continue,
                     Local::Missed => {}
                 }
-            } else if let Some(special) = self.rules.special_for(name.borrow())
-                && let Some(zone) = special.zone_for(name.borrow(), ViewId::NONE)
+            }
+            // What a zone leaves to upstream is special all the same, unless the zone lies within the special one.
+            if let Some(special) = self.rules.special_zone_for(name.borrow())
+                && zone.is_none_or(|zone| !zone.apex().is_within(special.apex()))
             {
                 self.note(|| {
-                    format!("{} is a special name of zone {} (RFC 6761, RFC 6303)", name, zone.apex())
+                    format!("{} is a special name of zone {} (RFC 6761, RFC 6303)", name, special.apex())
                 });
-                match self.ask_zone(zone, &name, at) {
+                match self.ask_zone(special, &name, at) {
                     Local::Done | Local::Missed => return Step::Done,
                     Local::Follow => continue,
                 }
@@ -185,6 +190,14 @@ impl<'s> Chase<'s> {
                 Step::Done
             }
         }
+    }
+
+    /// The zone that answers for a name (design R1).
+    fn zone_for(&self, name: NameRef<'_>) -> Option<&'s Zone> {
+        let zone = self.snapshot.zone_for(name, self.view)?;
+        // RFC 4035 §3.1.4.1: the parent answers for DS, if it is served here too.
+        let parent = name.parent().filter(|_| self.rtype == RecordType::DS && zone.apex().borrow() == name);
+        parent.and_then(|parent| self.snapshot.zone_for(parent, self.view)).or(Some(zone))
     }
 
     /// Answers from one zone.
@@ -370,9 +383,9 @@ impl<'s> Chase<'s> {
         seen_by.is_empty() || own.is_some_and(|own| seen_by.contains(own))
     }
 
-    /// Adds a reason to the answer; each is told once.
+    /// Adds a reason to the answer, if there is room; each is told once.
     pub fn add_error(&mut self, error: ExtendedError) {
-        if !self.errors.contains(&error) {
+        if self.errors.len() < ERRORS_MAX && !self.errors.contains(&error) {
             self.errors.push(error);
         }
     }

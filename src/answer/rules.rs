@@ -6,7 +6,7 @@ use super::access::{Access, AccessSettings};
 use super::special;
 use crate::dns::{Name, NameRef, SuffixMap};
 use crate::privatelink::Catalogue;
-use crate::zone::Snapshot;
+use crate::zone::{Snapshot, ViewId, Zone};
 
 /// How public names of published endpoints are answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,8 +60,8 @@ impl Rules {
         !self.forwarded.is_empty() && self.forwarded.enclosing(name).next().is_some()
     }
 
-    /// The special zones, if this name may be special (design R8).
-    pub(super) fn special_for(&self, name: NameRef<'_>) -> Option<&Snapshot> {
-        (!self.is_forwarded(name)).then_some(self.special)
+    /// The special zone that this name lies in, unless a rule forwards it (design R8).
+    pub(super) fn special_zone_for(&self, name: NameRef<'_>) -> Option<&'static Zone> {
+        self.special.zone_for(name, ViewId::NONE).filter(|_| !self.is_forwarded(name))
     }
 }

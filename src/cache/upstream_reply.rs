@@ -4,7 +4,7 @@
 //! where the chain leaves the domain it is cut, and its next name is asked again by its own rule (MaginotDNS).
 
 use crate::dns::edns::ExtendedError;
-use crate::dns::{Flags, Message, Name, NameBuf, NameRef, Question, Rcode, Record, RecordType, Ttl};
+use crate::dns::{Flags, Message, Name, NameBuf, NameRef, Question, Rcode, Record, RecordType};
 
 /// Most aliases in one chain: longer ones are loops or attacks (Unbound and Knot stop at about as many).
 pub const CHAIN_MAX: usize = 16;
@@ -143,13 +143,9 @@ impl UpstreamReply {
 
     /// RFC 2181 §5.2: the records of a set have one lifetime, the least that was seen.
     fn level_ttls(&mut self) {
-        for index in 1..self.answer.len() {
-            let (before, at) = self.answer.split_at_mut(index);
-            let (last, record) = (&mut before[index - 1], &mut at[0]);
-            if last.owner == record.owner && last.rtype == record.rtype && last.ttl != record.ttl {
-                let least: Ttl = last.ttl.min(record.ttl);
-                (last.ttl, record.ttl) = (least, least);
-            }
+        for set in self.answer.chunk_by_mut(|one, next| one.owner == next.owner && one.rtype == next.rtype) {
+            let least = set.iter().map(|record| record.ttl).min();
+            set.iter_mut().for_each(|record| record.ttl = least.unwrap_or(record.ttl));
         }
     }
 }
@@ -222,7 +218,7 @@ impl Chain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::rdata;
+    use crate::dns::{Ttl, rdata};
 
     fn record(text: &str) -> Record {
         let mut words = text.splitn(4, ' ');
@@ -305,6 +301,13 @@ mod tests {
         assert_eq!((gone.rcode, gone.lifetime_secs()), (Rcode::NXDOMAIN, 10));
         let failed = reply(Rcode::SERVFAIL, "a.x. A", &["a.x. 10 CNAME b.x."], &[]).unwrap();
         assert_eq!((failed.rcode, failed.end, failed.answer.len()), (Rcode::SERVFAIL, End::Failed, 1));
+    }
+
+    #[test]
+    fn a_set_has_one_lifetime_the_least_of_its_records() {
+        let answer = ["a.x. 60 A 10.0.0.1", "a.x. 60 A 10.0.0.2", "a.x. 30 A 10.0.0.3", "a.x. 40 A 10.0.0.4"];
+        let kept = reply(Rcode::NOERROR, "a.x. A", &answer, &[]).unwrap();
+        assert!(kept.answer.iter().all(|record| record.ttl.secs() == 30), "{:?}", kept.answer);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::zone::{MasterFile, MasterFileError};
 /// Read the config, zone files and inventories, and print what would be served or every error.
 #[derive(Args)]
 #[command(after_help = "\
-Exit status: 0 = it can be served, 1 = it can, but an inventory cannot be read or is held back, 2 = it cannot.
+Exit status: 0 = it can be served, 2 = it cannot. An inventory that cannot be read or is held back is told, but stops no server;
+`doctor` fails on it.
 
 Examples:
   privatelink-dns check
@@ -37,9 +38,11 @@ impl Check {
         write!(out, "{}", Summary::new(&config, &parts))?;
         let is_stale = |state: &SourceState| !matches!(state, SourceState::Current { .. });
         if parts.sources.list().iter().any(|source| is_stale(&source.state)) {
-            return Ok(Outcome::Found);
+            // A server that starts without an inventory still forwards; one that does not start is an outage.
+            writeln!(out, "The config can be served, but an inventory cannot be read or is held back.")?;
+        } else {
+            writeln!(out, "The config can be served.")?;
         }
-        writeln!(out, "The config can be served.")?;
         Ok(Outcome::Well)
     }
 }

@@ -88,13 +88,44 @@ fn the_example_as_it_stands_is_the_default() {
 }
 
 #[test]
-fn the_readme_has_a_row_for_every_key() {
-    for (path, keys) in tables(&whole_example()) {
-        for key in keys {
-            let row = format!("| `{}` |", format!("{path}.{key}").trim_start_matches('.'));
-            let is_table = EXAMPLE.contains(&format!("[{}]", row.trim_matches(['|', ' ', '`'])));
-            assert!(is_table || README.contains(&row), "no row {row}");
+fn the_readme_has_a_row_for_every_key_and_no_other() {
+    let rows: BTreeSet<&str> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | ").map(|(key, _)| key))
+        .filter(|key| key.chars().all(|letter| letter.is_ascii_lowercase() || "._".contains(letter)))
+        .filter(|key| key.contains('.') || *key == "state_dir")
+        .collect();
+    let is_table = |key: &str| EXAMPLE.contains(&format!("[{key}]"));
+    let mut keys = BTreeSet::new();
+    for (path, names) in tables(&whole_example()) {
+        keys.extend(names.iter().map(|name| format!("{path}.{name}").trim_start_matches('.').to_owned()));
+    }
+    let keys: BTreeSet<&str> = keys.iter().map(String::as_str).filter(|key| !is_table(key)).collect();
+    assert_eq!(rows, keys);
+}
+
+#[test]
+fn the_readme_tells_the_defaults_of_the_example() {
+    let mut table = "";
+    for line in EXAMPLE.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.trim_end_matches(']');
         }
+        let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else { continue };
+        let row = format!("| `{}` | `{value}` | ", format!("{table}.{key}").trim_start_matches('.'));
+        assert!(README.contains(&row), "no row {row}");
+    }
+}
+
+#[test]
+fn the_configs_in_the_readme_are_good() {
+    let blocks: Vec<&str> =
+        README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        // Beside the example, where the zone file is that they name.
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/readme.toml");
+        super::Config::parse(block, &path).unwrap_or_else(|errors| panic!("{errors}"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! From config to the parts that answer: zones, catalogue, cache, forwarder, responder.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -22,6 +23,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     pub responder: Arc<Responder>,
     pub sources: Sources,
+    /// All files that zones were read from, included ones too.
+    pub zone_files: Vec<PathBuf>,
 }
 
 /// Why config cannot be put to work.
@@ -48,46 +51,53 @@ impl Parts {
     /// Makes the parts with what sources had published when that was last kept; no inventory is read.
     pub fn restore(config: &Config, access: StateAccess) -> Result<Parts, LoadError> {
         let store = Arc::new(Store::new(Box::new(Unjournaled)));
-        load_zones(config, &store)?;
+        let zone_files = load_zones(config, &store)?;
         let mut sources = Sources::new(config, access);
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
-        let serving = serving(config, cache);
+        let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
+        let serving = serving(config, cache, forwarder);
         let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
-        Ok(Parts { store, responder, sources })
+        Ok(Parts { store, responder, sources, zone_files })
     }
 
     /// Goes on with another config. On an error nothing is changed.
     pub fn reload(&mut self, old: &Config, new: &Config) -> Result<(), LoadError> {
-        // What upstreams said may no longer hold when others are asked.
-        let keeps_cache = old.cache == new.cache && old.forward == new.forward;
-        let cache = match keeps_cache {
-            true => Arc::clone(&self.responder.serving().cache),
-            false => Arc::new(Cache::new(new.cache.clone())),
+        let before = self.responder.serving();
+        // What upstreams said may no longer hold when others are asked; else what is known of them stays.
+        let (cache, forwarder) = if old.cache == new.cache && old.forward == new.forward {
+            (Arc::clone(&before.cache), Arc::clone(&before.forwarder))
+        } else {
+            let cache = Arc::new(Cache::new(new.cache.clone()));
+            let forwarder = Forwarder::new(new.forward.clone(), Arc::clone(&cache));
+            (cache, forwarder)
         };
-        let serving = serving(new, cache);
-        load_zones(new, &self.store)?;
+        let serving = serving(new, cache, forwarder);
+        self.zone_files = load_zones(new, &self.store)?;
         self.responder.replace(serving);
         self.sources.configure(new);
         self.sources.republish(&self.store)?;
-        self.sources.pass(&self.store)?;
-        Ok(())
+        self.sync()
+    }
+
+    /// Reads the inventories and publishes what they say.
+    pub fn sync(&mut self) -> Result<(), LoadError> {
+        Ok(self.sources.pass(&self.store)?)
     }
 }
 
-fn serving(config: &Config, cache: Arc<Cache>) -> Serving {
+fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forwarder>) -> Serving {
     let rules = Rules::new(answer::Settings {
         access: config.access.clone(),
         public_names: config.private_link.public_names,
         forwarded: config.forward.rules.iter().map(|rule| rule.domain.clone()).collect(),
         catalogue: Arc::clone(&config.private_link.catalogue),
     });
-    let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
     Serving { rules, cache, forwarder }
 }
 
-/// Commits networks, private-link zones and zone files as one change; re-reads every file.
-fn load_zones(config: &Config, store: &Store) -> Result<(), LoadError> {
+/// Commits networks, private-link zones and zone files as one change; answers all files that were read.
+fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError> {
     let networks = Arc::new(Networks::new(config.networks.clone(), config.prefer.clone())?);
     let headers = private_link_headers(config);
     let folder = config.folder();
@@ -133,7 +143,9 @@ fn load_zones(config: &Config, store: &Store) -> Result<(), LoadError> {
             Err(LoadError::Zone { file: file.display().to_string(), cause })
         }
         (Err(error), _) => Err(error.into()),
-        (Ok(_), _) => Ok(()),
+        (Ok(_), _) => {
+            Ok(files.iter().flat_map(|(_, file)| &file.files).map(|file| file.to_path_buf()).collect())
+        }
     }
 }
 

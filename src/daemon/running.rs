@@ -16,7 +16,7 @@ use super::watch::{Depth, Watch};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
-use crate::sync::StateFolder;
+use crate::sync::{StateFolder, directory};
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -28,8 +28,8 @@ pub struct Daemon {
     parts: Parts,
     listening: Listening,
     watch: Watch,
-    /// What the files that config names looked like when they were last read.
-    seen: Fingerprint,
+    /// What the files looked like when they were last read.
+    seen: Seen,
 }
 
 /// Why the server does not start.
@@ -59,13 +59,22 @@ pub enum ReloadError {
 pub enum Reload {
     /// Nothing had changed.
     Unchanged,
-    /// What had changed is in force.
+    /// Inventories had changed and are read.
+    Synced,
+    /// Everything is read anew and in force.
     Done,
 }
 
 /// A file, its length and when it was last written.
 type Stamp = (PathBuf, u64, Option<SystemTime>);
-type Fingerprint = BTreeSet<Stamp>;
+
+/// What the files that config names look like.
+#[derive(Default)]
+struct Seen {
+    /// The config itself, zone files and what they include, the catalogue's overlay.
+    config: BTreeSet<Stamp>,
+    inventories: BTreeSet<Stamp>,
+}
 
 impl Daemon {
     /// Loads, binds and serves; call it inside a runtime.
@@ -74,9 +83,11 @@ impl Daemon {
         let bound = listen::bind(&config.listen)?;
         make_state_folder(&config);
         let watch = Watch::new(&folders(path, &config));
-        let seen = fingerprint(path, &config);
+        let mut seen = Seen::now(path, &config);
         let mut parts = Parts::restore(&config, StateAccess::Keep)?;
-        parts.sources.pass(&parts.store).map_err(LoadError::Commit)?;
+        parts.sync()?;
+        seen.include(&parts);
+        seen.forget_followed(&config);
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
         Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
     }
@@ -146,40 +157,47 @@ impl Daemon {
         }
     }
 
-    /// Reloads if a file changed.
+    /// Reads what changed: all if a file of the config did, else the inventories.
     pub fn look(&mut self) -> Result<Reload, ReloadError> {
-        let seen = fingerprint(&self.path, &self.config);
-        if seen == self.seen {
+        let mut now = Seen::now(&self.path, &self.config);
+        now.include(&self.parts);
+        if now.config != self.seen.config {
+            return self.reload();
+        }
+        if now.inventories == self.seen.inventories {
             return Ok(Reload::Unchanged);
         }
-        self.reload()
+        self.seen = now;
+        self.parts.sync()?;
+        self.seen.forget_followed(&self.config);
+        Ok(Reload::Synced)
     }
 
     /// Reads everything anew. On an error the old config stays in force, whole.
     pub fn reload(&mut self) -> Result<Reload, ReloadError> {
         // Looks come before reading: what changes while we read is then seen to differ, and read again.
-        self.seen = fingerprint(&self.path, &self.config);
+        self.seen = Seen::now(&self.path, &self.config);
+        self.seen.include(&self.parts);
         let config_seen = stamp(self.path.clone());
         let config = Config::load(&self.path)?;
         make_state_folder(&config);
         let watch = Watch::new(&folders(&self.path, &config));
-        let mut seen = fingerprint(&self.path, &config);
-        seen.retain(|(path, ..)| *path != self.path);
-        seen.insert(config_seen);
+        let mut seen = Seen::now(&self.path, &config);
+        seen.config.retain(|(path, ..)| *path != self.path);
+        seen.config.insert(config_seen);
         let rebound = match config.listen == self.config.listen {
             true => None,
             false => Some(self.listening.rebind(&config.listen)?),
         };
         self.parts.reload(&self.config, &config)?;
-        // Confirmations that were followed are gone, and that is no news.
-        let waiting = StateFolder::new(&config.state_dir).confirmation_files();
-        seen.retain(|(path, ..)| path.parent() != Some(&config.state_dir) || waiting.contains(path));
+        seen.forget_followed(&config);
         if let Some(bound) = rebound {
             // The new listeners answer before the old ones close: no query is lost.
             let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;
             let old = std::mem::replace(&mut self.listening, new);
             tokio::spawn(old.drain(DRAIN_PATIENCE));
         }
+        seen.include(&self.parts);
         self.watch = watch;
         self.seen = seen;
         self.config = config;
@@ -190,7 +208,7 @@ impl Daemon {
     fn look_logged(&mut self) {
         loop {
             let result = tokio::task::block_in_place(|| self.look());
-            let goes_on = matches!(result, Ok(Reload::Done));
+            let goes_on = matches!(result, Ok(Reload::Done | Reload::Synced));
             self.log(result);
             if !goes_on {
                 break;
@@ -200,7 +218,8 @@ impl Daemon {
 
     fn log(&self, result: Result<Reload, ReloadError>) {
         match result {
-            Ok(Reload::Unchanged) => {}
+            // A sync tells by itself what it did.
+            Ok(Reload::Unchanged | Reload::Synced) => {}
             Ok(Reload::Done) => info!("Reloaded {}", self.path.display()),
             Err(cause) => error!("Nothing was changed by the reload: {cause}"),
         }
@@ -235,16 +254,31 @@ fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
     folders
 }
 
-/// What all files that config names look like.
-fn fingerprint(path: &Path, config: &Config) -> Fingerprint {
-    let inventories = config.sync.sources.iter();
-    // A folder that cannot be read looks empty; reading it then tells what is wrong.
-    let inventories =
-        inventories.flat_map(|source| crate::sync::directory::files_below(&source.path).unwrap_or_default());
-    let confirmations = StateFolder::new(&config.state_dir).confirmation_files();
-    let files = std::iter::once(path.to_owned()).chain(config.files().map(Path::to_owned));
-    let files = files.chain(inventories).chain(confirmations);
-    files.map(stamp).collect()
+impl Seen {
+    /// What the files look like now.
+    fn now(path: &Path, config: &Config) -> Seen {
+        let files = std::iter::once(path).chain(config.files());
+        let sources = config.sync.sources.iter();
+        // A folder that cannot be read looks empty; reading it then tells what is wrong.
+        let inventories = sources.flat_map(|source| directory::files_below(&source.path).unwrap_or_default());
+        let confirmations = StateFolder::new(&config.state_dir).confirmation_files();
+        Seen {
+            config: files.map(Path::to_owned).map(stamp).collect(),
+            inventories: inventories.chain(confirmations).map(stamp).collect(),
+        }
+    }
+
+    /// Confirmations that were followed are gone, and that is no news.
+    fn forget_followed(&mut self, config: &Config) {
+        let waiting = StateFolder::new(&config.state_dir).confirmation_files();
+        self.inventories
+            .retain(|(path, ..)| path.parent() != Some(&config.state_dir) || waiting.contains(path));
+    }
+
+    /// Adds the files that zone files include, which are known only when these were read.
+    fn include(&mut self, parts: &Parts) {
+        self.config.extend(parts.zone_files.iter().cloned().map(stamp));
+    }
 }
 
 /// What one file looks like.

@@ -266,92 +266,76 @@ pub fn to_text(rtype: RecordType, data: &[u8]) -> String {
 fn write_fields(fields: &[Field], data: &[u8]) -> Option<String> {
     let mut out = String::new();
     let mut rest = data;
-    for (index, field) in fields.iter().enumerate() {
-        let before = out.len();
-        if index > 0 {
+    for field in fields {
+        let behind = behind(*field, rest)?;
+        let own = &rest[..rest.len() - behind.len()];
+        if !out.is_empty() {
             out.push(' ');
         }
-        rest = write_field(*field, rest, &mut out)?;
-        if out.len() == before + 1 && index > 0 {
-            out.pop();
-        }
+        write_field(*field, own, &mut out)?;
+        rest = behind;
+    }
+    // Parameters may be none.
+    if out.ends_with(' ') {
+        out.pop();
     }
     rest.is_empty().then_some(out)
 }
 
-fn write_field<'d>(field: Field, data: &'d [u8], out: &mut String) -> Option<&'d [u8]> {
-    match field {
-        Field::U8 => {
-            let (value, rest) = data.split_first()?;
-            write!(out, "{value}").ok()?;
-            Some(rest)
-        }
-        Field::U16 => {
-            let (value, rest) = data.split_first_chunk()?;
-            write!(out, "{}", u16::from_be_bytes(*value)).ok()?;
-            Some(rest)
-        }
-        Field::U32 => {
-            let (value, rest) = data.split_first_chunk()?;
-            write!(out, "{}", u32::from_be_bytes(*value)).ok()?;
-            Some(rest)
-        }
-        Field::Ipv4 => {
-            let (value, rest) = data.split_first_chunk::<4>()?;
-            write!(out, "{}", Ipv4Addr::from(*value)).ok()?;
-            Some(rest)
-        }
-        Field::Ipv6 => {
-            let (value, rest) = data.split_first_chunk::<16>()?;
-            write!(out, "{}", Ipv6Addr::from(*value)).ok()?;
-            Some(rest)
-        }
-        Field::Name | Field::PlainName => {
-            let (name, end) = NameBuf::read_plain(data, 0).ok()?;
-            write!(out, "{name}").ok()?;
-            Some(&data[end..])
-        }
-        Field::Text => write_short_text(data, out),
+/// What stands behind a field in uncompressed data; `None` when the data does not begin with such a field.
+fn behind(field: Field, data: &[u8]) -> Option<&[u8]> {
+    let text = |data: &[u8]| Some(1 + usize::from(*data.first()?));
+    let length = match field {
+        Field::U8 => 1,
+        Field::U16 => 2,
+        Field::U32 | Field::Ipv4 => 4,
+        Field::Ipv6 => 16,
+        Field::Name | Field::PlainName => name::walk(data, 0, Pointers::Refused, |_| Ok(())).ok()?,
+        Field::Text => text(data)?,
         Field::Texts => {
-            let mut rest = write_short_text(data, out)?;
-            while !rest.is_empty() {
-                out.push(' ');
-                rest = write_short_text(rest, out)?;
+            let mut length = text(data)?;
+            while length < data.len() {
+                length += text(&data[length..])?;
             }
-            Some(rest)
+            length
         }
         Field::Word => {
-            let (length, rest) = data.split_first()?;
-            let (word, rest) = rest.split_at_checked(usize::from(*length))?;
-            let is_tag = !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric);
-            out.push_str(std::str::from_utf8(word).ok().filter(|_| is_tag)?);
-            Some(rest)
+            let length = text(data)?;
+            let word = data.get(1..length)?;
+            (!word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric)).then_some(length)?
         }
-        Field::RestText => {
-            write_quoted(data, out);
-            Some(&[])
-        }
-        Field::RestHex | Field::RestBase64 if data.is_empty() => None,
-        Field::RestHex => {
-            out.push_str(&HEXLOWER.encode(data));
-            Some(&[])
-        }
-        Field::RestBase64 => {
-            out.push_str(&BASE64.encode(data));
-            Some(&[])
-        }
-        Field::SvcParams => {
-            svcb::write(data, out)?;
-            Some(&[])
-        }
-    }
+        Field::RestText | Field::SvcParams => data.len(),
+        Field::RestHex | Field::RestBase64 => (!data.is_empty()).then_some(data.len())?,
+    };
+    data.get(length..)
 }
 
-fn write_short_text<'d>(data: &'d [u8], out: &mut String) -> Option<&'d [u8]> {
-    let (length, rest) = data.split_first()?;
-    let (text, rest) = rest.split_at_checked(usize::from(*length))?;
-    write_quoted(text, out);
-    Some(rest)
+/// Writes the bytes of one field, as `behind` found them.
+fn write_field(field: Field, data: &[u8], out: &mut String) -> Option<()> {
+    match field {
+        Field::U8 => write!(out, "{}", data.first()?).ok()?,
+        Field::U16 => write!(out, "{}", u16::from_be_bytes(data.try_into().ok()?)).ok()?,
+        Field::U32 => write!(out, "{}", u32::from_be_bytes(data.try_into().ok()?)).ok()?,
+        Field::Ipv4 => write!(out, "{}", Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?)).ok()?,
+        Field::Ipv6 => write!(out, "{}", Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?)).ok()?,
+        Field::Name | Field::PlainName => write!(out, "{}", NameBuf::read_plain(data, 0).ok()?.0).ok()?,
+        Field::Text | Field::Texts => {
+            let mut rest = data;
+            while let Some((length, behind)) = rest.split_first() {
+                let (text, behind) = behind.split_at_checked(usize::from(*length))?;
+                let separator = if rest.len() < data.len() { " " } else { "" };
+                out.push_str(separator);
+                write_quoted(text, out);
+                rest = behind;
+            }
+        }
+        Field::Word => out.push_str(std::str::from_utf8(data.get(1..)?).ok()?),
+        Field::RestText => write_quoted(data, out),
+        Field::RestHex => out.push_str(&HEXLOWER.encode(data)),
+        Field::RestBase64 => out.push_str(&BASE64.encode(data)),
+        Field::SvcParams => svcb::write(data, out)?,
+    }
+    Some(())
 }
 
 /// A string in quotes, escaped as master files need it.
@@ -369,17 +353,13 @@ pub(super) fn write_quoted(text: &[u8], out: &mut String) {
 
 /// Whether uncompressed bytes are data of this type.
 pub fn is_valid(rtype: RecordType, data: &[u8]) -> bool {
-    fields(rtype).is_none_or(|fields| {
-        let mut scratch = String::new();
-        let mut rest = data;
-        fields.iter().all(|field| match write_field(*field, rest, &mut scratch) {
-            Some(behind) => {
-                rest = behind;
-                true
-            }
-            None => false,
-        }) && rest.is_empty()
-    })
+    let Some(fields) = fields(rtype) else { return true };
+    let rest = fields.iter().try_fold(data, |rest, field| match field {
+        // Parameters are checked by writing them.
+        Field::SvcParams => svcb::write(rest, &mut String::new()).map(|()| &[][..]),
+        field => behind(*field, rest),
+    });
+    rest.is_some_and(<[u8]>::is_empty)
 }
 
 /// Copies record data out of a message and expands its names, whose case stays.
@@ -417,49 +397,29 @@ pub fn expand(rtype: RecordType, message: &[u8], start: usize, end: usize) -> Re
     if is_valid(rtype, &out) { Ok(out) } else { Err(bad()) }
 }
 
-/// The parts of record data that a reply may compress: only the types of RFC 1035 (RFC 3597 §4).
-pub(super) enum Piece<'d> {
-    Bytes(&'d [u8]),
-    Name(&'d [u8]),
+/// Uncompressed data cut at the names that a reply may compress: those of RFC 1035's types only (RFC 3597 §4).
+pub(super) struct Pieces<'d> {
+    pub head: &'d [u8],
+    /// In wire form; those that are not there are empty.
+    pub names: [&'d [u8]; 2],
+    pub tail: &'d [u8],
 }
 
-/// Splits uncompressed data at its compressible names.
-pub(super) fn pieces(rtype: RecordType, data: &[u8]) -> impl Iterator<Item = Piece<'_>> {
-    let (before, names) = match rtype {
+/// Cuts uncompressed data at its compressible names.
+pub(super) fn pieces(rtype: RecordType, data: &[u8]) -> Pieces<'_> {
+    let (head_bytes, count) = match rtype {
         RecordType::NS | RecordType::CNAME | RecordType::PTR => (0, 1),
         RecordType::SOA => (0, 2),
         RecordType::MX => (2, 1),
-        _ => (data.len(), 0),
+        _ => (0, 0),
     };
-    let (head, mut rest) = data.split_at(before.min(data.len()));
-    let names = (0..names).map_while(move |_| {
-        let end = name::walk(rest, 0, Pointers::Refused, |_| Ok(())).ok()?;
-        let (name, behind) = rest.split_at(end);
-        rest = behind;
-        Some((name, behind))
-    });
-    let mut tail = None;
-    let mut names = names;
-    let mut state = Some(head).filter(|head| !head.is_empty()).map(Piece::Bytes);
-    let mut done = before >= data.len();
-    std::iter::from_fn(move || {
-        if let Some(head) = state.take() {
-            return Some(head);
-        }
-        if done {
-            return None;
-        }
-        match names.next() {
-            Some((name, behind)) => {
-                tail = Some(behind);
-                Some(Piece::Name(name))
-            }
-            None => {
-                done = true;
-                tail.take().filter(|tail: &&[u8]| !tail.is_empty()).map(Piece::Bytes)
-            }
-        }
-    })
+    let (head, mut tail) = data.split_at(head_bytes.min(data.len()));
+    let mut names = [&[][..]; 2];
+    for name in &mut names[..count] {
+        let behind = behind(Field::Name, tail).unwrap_or(tail);
+        (*name, tail) = tail.split_at(tail.len() - behind.len());
+    }
+    Pieces { head, names, tail }
 }
 
 #[cfg(test)]
@@ -497,6 +457,7 @@ mod tests {
             ("TYPE65280", "\\# 3 abcdef"),
             ("TYPE65280", "\\# 0"),
             ("HINFO", "\"RFC8482\" \"\""),
+            ("CAA", "0 issue \"\""),
         ] {
             assert_eq!(round(rtype, text), text, "{rtype}");
         }
@@ -535,15 +496,50 @@ mod tests {
 
     #[test]
     fn pieces_put_together_are_the_data() {
-        for (rtype, text) in [("SOA", "a. b. 1 2 3 4 5"), ("MX", "1 a.b."), ("A", "1.2.3.4"), ("NS", "a.")] {
+        for (rtype, text, names) in [
+            ("SOA", "a. b. 1 2 3 4 5", ["a.", "b."]),
+            ("MX", "1 a.b.", ["a.b.", ""]),
+            ("A", "1.2.3.4", ["", ""]),
+            ("NS", ".", [".", ""]),
+            ("SRV", "1 2 3 a.", ["", ""]),
+        ] {
             let rtype = rtype.parse().unwrap();
             let data = from_text(rtype, text, NameRef::ROOT).unwrap();
-            let joined: Vec<u8> = pieces(rtype, &data)
-                .flat_map(|piece| match piece {
-                    Piece::Bytes(bytes) | Piece::Name(bytes) => bytes.to_vec(),
-                })
-                .collect();
-            assert_eq!(joined, data, "{rtype}");
+            let pieces = pieces(rtype, &data);
+            assert_eq!([pieces.head, &pieces.names.concat(), pieces.tail].concat(), data, "{rtype}");
+            let told = pieces
+                .names
+                .map(|name| NameBuf::read_plain(name, 0).map_or("".into(), |name| name.0.to_string()));
+            assert_eq!(told, names, "{rtype}");
         }
+        // Data that is none of its type stays whole.
+        for bad in [&b""[..], b"\0", b"\0\x01\x05a"] {
+            let pieces = pieces(RecordType::MX, bad);
+            assert_eq!([pieces.head, &pieces.names.concat(), pieces.tail].concat(), bad);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_data_of_their_type_are_told() {
+        for (rtype, data) in [
+            ("A", &b"\x0a\0\0"[..]),
+            ("A", b"\x0a\0\0\x01\0"),
+            ("MX", b"\0\x01"),
+            ("MX", b"\0\x01\xc0\x0c"),
+            ("NS", b"\x01a"),
+            ("TXT", b""),
+            ("TXT", b"\x02a"),
+            ("TXT", b"\x01a\x01"),
+            ("CAA", b"\0\x00x"),
+            ("CAA", b"\0\x03a b"),
+            ("DS", b"\0\x01\x08\x02"),
+            ("HTTPS", b"\0\x01\0\0\x03\0\x01x"),
+        ] {
+            let rtype = rtype.parse().unwrap();
+            assert!(!is_valid(rtype, data), "{rtype} {data:?}");
+            assert!(to_text(rtype, data).starts_with("\\# "), "{rtype} {data:?}");
+        }
+        assert!(is_valid(RecordType::TXT, b"\0") && is_valid(RecordType::CAA, b"\0\x05issue"));
+        assert!(is_valid(RecordType::HTTPS, b"\0\x01\0"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::edns::ReplyEdns;
 use super::header::{Flags, HEADER_BYTES};
-use super::rdata::{self, Piece};
+use super::rdata;
 use super::record::CLASS_IN;
 use super::{NameRef, Rcode, RecordType};
 
@@ -25,7 +25,10 @@ pub struct Full;
 pub struct ReplyWriter<'b> {
     buffer: &'b mut [u8],
     length: usize,
+    /// The most bytes of the whole message.
     limit: usize,
+    /// Bytes of the limit that are kept for the OPT record.
+    reserved: usize,
     question_end: usize,
     counts: [u16; 3],
     /// Offsets of labels that names may point to.
@@ -47,6 +50,7 @@ impl<'b> ReplyWriter<'b> {
             buffer,
             length: question_end,
             limit,
+            reserved: 0,
             question_end,
             counts: [0; 3],
             names: [0; NAMES_REMEMBERED],
@@ -61,7 +65,7 @@ impl<'b> ReplyWriter<'b> {
 
     /// Keeps room for what `finish` will write.
     pub fn reserve(&mut self, edns: Option<&ReplyEdns<'_>>) {
-        self.limit = self.limit.saturating_sub(edns.map_or(0, ReplyEdns::length)).max(self.question_end);
+        self.reserved = edns.map_or(0, ReplyEdns::length).min(self.limit - self.question_end);
     }
 
     /// Appends a record; on `Full` nothing of it is left.
@@ -95,12 +99,12 @@ impl<'b> ReplyWriter<'b> {
         self.put(&ttl_secs.to_be_bytes())?;
         let length_at = self.length;
         self.put(&[0, 0])?;
-        for piece in rdata::pieces(rtype, data) {
-            match piece {
-                Piece::Bytes(bytes) => self.put(bytes)?,
-                Piece::Name(name) => self.name(name)?,
-            }
+        let pieces = rdata::pieces(rtype, data);
+        self.put(pieces.head)?;
+        for name in pieces.names.into_iter().take_while(|name| !name.is_empty()) {
+            self.name(name)?;
         }
+        self.put(pieces.tail)?;
         let length = (self.length - length_at - 2) as u16;
         self.buffer[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
         Ok(())
@@ -122,12 +126,15 @@ impl<'b> ReplyWriter<'b> {
     /// Writes OPT and header; answers the reply's length.
     pub fn finish(mut self, id: u16, flags: Flags, rcode: Rcode, edns: Option<&ReplyEdns<'_>>) -> usize {
         if let Some(edns) = edns {
+            // Reasons are for people: the reply goes without them rather than beyond what the client takes.
+            let bare = ReplyEdns { extended_errors: &[], ..*edns };
+            let edns = if self.length + edns.length() <= self.limit { edns } else { &bare };
             let unpadded = self.length + edns.length();
             // RFC 7830 §3: the option's own four bytes count.
             let padding =
                 edns.padded_to.map(usize::from).map(|block| (block - (unpadded + 4) % block) % block);
-            let padding = padding.filter(|bytes| unpadded + 4 + bytes <= self.buffer.len());
-            if unpadded <= self.buffer.len() {
+            let padding = padding.filter(|bytes| unpadded + 4 + bytes <= self.limit);
+            if unpadded <= self.limit {
                 let (buffer, length) = (&mut self.buffer, &mut self.length);
                 edns.write(rcode, padding, |bytes| {
                     buffer[*length..*length + bytes.len()].copy_from_slice(bytes);
@@ -147,7 +154,7 @@ impl<'b> ReplyWriter<'b> {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let end = self.length + bytes.len();
-        if end > self.limit {
+        if end > self.limit - self.reserved {
             return Err(Full);
         }
         self.buffer[self.length..end].copy_from_slice(bytes);
@@ -259,6 +266,19 @@ mod tests {
         writer.record(Section::Answer, name("a.a.").borrow(), RecordType::A, 1, &[10, 0, 0, 4]).unwrap();
         let length = writer.finish(7, Flags::QR, Rcode::NOERROR, None);
         assert_eq!(Message::read(&buffer[..length]).unwrap().answer[0].to_string(), "a.a. 1 A 10.0.0.4");
+    }
+
+    #[test]
+    fn reasons_are_left_out_rather_than_exceed_the_limit() {
+        let mut buffer = [0; 4096];
+        let errors = [ExtendedError::new(0, "x".repeat(200)), ExtendedError::new(22, "y".repeat(200))];
+        let edns = ReplyEdns { extended_errors: &errors, padded_to: Some(468), ..ReplyEdns::default() };
+        for (limit, length) in [(512, 468), (446, 37)] {
+            let mut writer = ReplyWriter::new(&mut buffer, limit, QUESTION).unwrap();
+            writer.reserve(Some(&edns));
+            assert_eq!(writer.finish(7, Flags::QR, Rcode::SERVFAIL, Some(&edns)), length);
+            assert!(Message::read(&buffer[..length]).unwrap().has_edns);
+        }
     }
 
     #[test]

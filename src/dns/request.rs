@@ -77,8 +77,13 @@ impl<'m> Request<'m> {
                     };
                     edns = Some(read);
                 }
-                // RFC 8945 §5.2: the last record of the message.
-                RecordType::TSIG => signed = index + 1 == u32::from(authorities) + u32::from(additionals),
+                RecordType::TSIG => {
+                    // RFC 8945 §5.1: the last record of the message.
+                    if index + 1 != u32::from(authorities) + u32::from(additionals) {
+                        return Err(refuse(Rcode::FORMERR, question, None));
+                    }
+                    signed = true;
+                }
                 _ => {}
             }
         }
@@ -199,6 +204,8 @@ mod tests {
         assert_eq!(with(&[opt, opt]), Some(Rcode::FORMERR));
         assert_eq!(with(&[b"\x01a\0\0\x29\x04\xd0\0\0\0\0\0\0"]), Some(Rcode::FORMERR));
         assert_eq!(with(&[b"\0\0\x29\x04\xd0\0\x01\0\0\0\0"]), Some(Rcode::BADVERS));
-        assert_eq!(with(&[b"\0\0\xfa\0\xff\0\0\0\0\0\0"]), Some(Rcode::NOTAUTH));
+        let tsig: &[u8] = b"\0\0\xfa\0\xff\0\0\0\0\0\0";
+        assert_eq!(with(&[opt, tsig]), Some(Rcode::NOTAUTH));
+        assert_eq!(with(&[tsig, opt]), Some(Rcode::FORMERR));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::settings::Asked;
 use super::{Outcome, Upstream, case};
@@ -25,9 +26,13 @@ pub struct Flight {
     pub asked: Asked,
     outcome: watch::Receiver<Option<Outcome>>,
     waiters: AtomicUsize,
+    pub started: Instant,
     /// The question sections sent, case and all, and to whom.
-    sent: Mutex<Vec<(Box<[u8]>, Arc<Upstream>)>>,
+    sent: Mutex<Vec<Sent>>,
 }
+
+/// A question section, and who it was sent to.
+type Sent = (Box<[u8]>, Arc<Upstream>);
 
 /// How one takes part in a flight.
 pub enum Joined {
@@ -65,7 +70,13 @@ impl Inflight {
             return Err(Full::Questions);
         }
         let (sender, outcome) = watch::channel(None);
-        let flight = Flight { asked: asked.clone(), outcome, waiters: 0.into(), sent: Mutex::default() };
+        let flight = Flight {
+            asked: asked.clone(),
+            outcome,
+            waiters: AtomicUsize::new(0),
+            started: Instant::now(),
+            sent: Mutex::default(),
+        };
         let flight = Arc::new(flight);
         flights.insert(asked, flight.clone());
         Ok(Joined::Leads(Waiter::new(flight), sender))

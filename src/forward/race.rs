@@ -19,7 +19,7 @@ use crate::cache::UpstreamReply;
 pub(super) const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// How long an upstream may be silent before the next one is asked too, or the same one again.
-const PATIENCE: Duration = Duration::from_millis(350);
+pub(super) const PATIENCE: Duration = Duration::from_millis(350);
 
 /// Attempts for one question; with the patience between them they fill its time.
 const ATTEMPTS_MAX: usize = 5;

@@ -287,3 +287,213 @@ fn ignore_path_mtu(socket: &socket2::Socket, upstream: SocketAddr) {
 
 #[cfg(not(target_os = "linux"))]
 fn ignore_path_mtu(_: &socket2::Socket, _: SocketAddr) {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::case::Case;
+    use super::super::scripted;
+    use super::super::{Forwarder, Settings};
+    use super::*;
+    use crate::cache::{self, Cache, End};
+    use crate::dns::{QueryFlags, Rcode};
+
+    fn query(name: &str) -> Query {
+        Query::new(&scripted::question(name), QueryFlags::default(), true, Case::Mixed)
+    }
+
+    /// The query's own bytes as a reply to it.
+    fn echo(query: &[u8]) -> Vec<u8> {
+        let mut reply = query.to_vec();
+        reply[2] |= 0x80;
+        reply
+    }
+
+    async fn upstream() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    fn sockets() -> (Arc<Sockets>, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        (Arc::new(Sockets::new(counters.clone())), counters)
+    }
+
+    fn counted(counter: &std::sync::atomic::AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn strangers_are_passed_over_and_the_reply_behind_them_is_taken() {
+        let (server, address) = upstream().await;
+        let (sockets, counters) = sockets();
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let reply = echo(&buffer[..length]);
+            for at in [0, 2, 14] {
+                let mut stranger = reply.clone();
+                stranger[at] ^= if at == 2 { 0x80 } else { 1 };
+                server.send_to(&stranger, client).await.unwrap();
+            }
+            // From another address: the kernel lets it through to nobody.
+            let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            other.send_to(&reply, client).await.unwrap();
+            server.send_to(b"x", client).await.unwrap();
+            server.send_to(&reply, client).await.unwrap();
+            reply
+        };
+        let mut query = query("account.blob.x.");
+        let (received, sent) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
+        assert_eq!(received.unwrap(), sent);
+        assert_eq!(counted(&counters.near_misses), 4);
+    }
+
+    #[tokio::test]
+    async fn too_many_strangers_end_the_exchange() {
+        let (server, address) = upstream().await;
+        let (sockets, _) = sockets();
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let mut stranger = echo(&buffer[..length]);
+            for _ in 0..=NEAR_MISSES_MAX {
+                stranger[1] = stranger[1].wrapping_add(1);
+                server.send_to(&stranger, client).await.unwrap();
+            }
+        };
+        let mut query = query("account.blob.x.");
+        let (received, ()) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
+        assert!(matches!(received, Err(ExchangeError::NearMisses)));
+    }
+
+    #[tokio::test]
+    async fn a_reply_in_the_wrong_case_is_left_to_the_caller_to_judge() {
+        let (server, address) = upstream().await;
+        let (sockets, _) = sockets();
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let mut reply = echo(&buffer[..length]);
+            reply[14] ^= 0x20;
+            server.send_to(&reply, client).await.unwrap();
+        };
+        let mut query = query("account.blob.x.");
+        let (received, ()) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
+        assert_eq!(query.judge(&received.unwrap()), Judgement::CaseDiffers);
+    }
+
+    #[tokio::test]
+    async fn ports_and_ids_change_all_the_time_and_a_late_reply_is_known_for_one() {
+        let (server, address) = upstream().await;
+        let (sockets, counters) = sockets();
+        let (mut ports, mut ids) = (HashSet::new(), HashSet::new());
+        let mut buffer = [0; 512];
+        let mut set_bits = (0, 0);
+        for index in 0..1500 {
+            let mut query = query("account.blob.x.");
+            let exchange = sockets.exchange(address, &mut query, Protocol::Udp);
+            let serve = async {
+                let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+                let reply = echo(&buffer[..length]);
+                server.send_to(&reply, client).await.unwrap();
+                if index == 0 {
+                    server.send_to(&reply, client).await.unwrap();
+                }
+                client.port()
+            };
+            let (received, port) = tokio::join!(exchange, serve);
+            assert!(received.is_ok());
+            ports.insert(port);
+            ids.insert(query.id());
+            set_bits = (set_bits.0 | port, set_bits.1 | query.id());
+        }
+        // 32 queries for each port at most.
+        assert!(ports.len() >= 1500 / QUERIES_PER_PORT, "{}", ports.len());
+        assert!(ports.iter().all(|port| PORT_RANGE.contains(port)));
+        assert!(ids.len() > 1400);
+        assert_eq!(set_bits, (0xFFFF, 0xFFFF));
+        assert_eq!((counted(&counters.late_replies), counted(&counters.near_misses)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_port_is_closed_when_it_has_served_and_nobody_waits() {
+        let (_server, address) = upstream().await;
+        let (sockets, _) = sockets();
+        let mut waiting: Vec<Waiting> = Vec::new();
+        // The last query that finds room on some port fills it.
+        let port = loop {
+            let new = sockets.enlist(address, &mut query("a.")).unwrap();
+            let port = Arc::downgrade(&new.port);
+            let full = new.port.queries.lock().len() == QUERIES_PER_PORT;
+            waiting.push(new);
+            if full {
+                break port;
+            }
+        };
+        let ids: HashSet<u16> =
+            port.upgrade().unwrap().queries.lock().iter().map(|sent| sent.query.id()).collect();
+        assert_eq!(ids.len(), QUERIES_PER_PORT);
+        drop(waiting);
+        while port.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A forwarder that asks `address` by real sockets.
+    fn forwarder(address: SocketAddr) -> Arc<Forwarder> {
+        let settings: Settings = scripted::settings(&[(".", &[&address.to_string()])]);
+        Forwarder::new(settings, Arc::new(Cache::new(cache::Settings::default())))
+    }
+
+    #[tokio::test]
+    async fn a_truncated_reply_is_fetched_over_real_tcp() {
+        let (server, address) = upstream().await;
+        let listener = TcpListener::bind(address).await.unwrap();
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let mut reply = echo(&buffer[..length]);
+            reply[2] |= 0x02;
+            server.send_to(&reply, client).await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = usize::from(stream.read_u16().await.unwrap());
+            stream.read_exact(&mut buffer[..length]).await.unwrap();
+            let mut reply = echo(&buffer[..length]);
+            reply[3] = 3;
+            stream.write_u16(length as u16).await.unwrap();
+            stream.write_all(&reply).await.unwrap();
+        };
+        let forwarder = forwarder(address);
+        let (outcome, ()) = tokio::join!(scripted::ask(&forwarder, "account.blob.x."), serve);
+        assert_eq!((outcome.reply.rcode, &outcome.reply.end), (Rcode::NXDOMAIN, &End::Negative));
+        assert_eq!(counted(&forwarder.counters.tcp_queries), 1);
+    }
+
+    #[tokio::test]
+    async fn two_hundred_who_ask_at_once_are_one_datagram() {
+        let (server, address) = upstream().await;
+        let forwarder = forwarder(address);
+        let asks: Vec<_> = (0..200)
+            .map(|_| {
+                let forwarder = forwarder.clone();
+                tokio::spawn(async move { scripted::ask(&forwarder, "account.blob.x.").await })
+            })
+            .collect();
+        let mut buffer = [0; 512];
+        let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+        while forwarder.counters.coalesced.load(Ordering::Relaxed) < 199 {
+            tokio::task::yield_now().await;
+        }
+        server.send_to(&echo(&buffer[..length]), client).await.unwrap();
+        for ask in asks {
+            assert_eq!(ask.await.unwrap().reply.end, End::Negative);
+        }
+        assert_eq!(counted(&forwarder.counters.queries), 1);
+    }
+}

@@ -79,15 +79,26 @@ pub(super) fn complete(
     chase: &Chase<'_>,
     buffer: &mut [u8],
 ) -> Option<usize> {
-    let edns = asked.reply_edns(client, chase.errors());
     let mut writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
-    writer.reserve(edns.as_ref());
     let dnssec_ok = asked.edns.is_some_and(|edns| edns.dnssec_ok);
-    let mut sections = Sections { writer: &mut writer, chase, dnssec_ok, rtype: asked.rtype };
-    let truncated = sections.write().is_err();
-    if truncated {
-        // RFC 2181 §9: what is cut short is asked again over TCP; no part of it is of use.
-        writer.clear();
+    let mut fits = |edns: Option<&ReplyEdns<'_>>| {
+        writer.reserve(edns);
+        let mut sections = Sections { writer: &mut writer, chase, dnssec_ok, rtype: asked.rtype };
+        let written = sections.write();
+        if written.is_err() {
+            // RFC 2181 §9: what is cut short is asked again over TCP; no part of it is of use.
+            writer.clear();
+        }
+        written.is_ok()
+    };
+    let mut edns = asked.reply_edns(client, chase.errors());
+    let mut truncated = !fits(edns.as_ref());
+    if truncated && !chase.errors().is_empty() {
+        // Records go before reasons.
+        let bare = asked.reply_edns(client, &[]);
+        if fits(bare.as_ref()) {
+            (edns, truncated) = (bare, false);
+        }
     }
     // RFC 6840 §5.8: AD tells only those who ask for it.
     let asked_for_ad = dnssec_ok || asked.flags.has(Flags::AD);

@@ -116,9 +116,8 @@ impl Responder {
         }
         let mut chase = query.chase(&view.snapshot, &view.serving.rules, client);
         let mut step = chase.run();
-        let now = Instant::now();
         while step == Step::Ask {
-            match self.cached(&view.serving, &mut chase, &query, now) {
+            match self.cached(&view.serving, &mut chase, &query, Instant::now()) {
                 Some(relayed) => step = chase.feed(relayed),
                 None => return Attempt::Wait,
             }

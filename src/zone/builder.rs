@@ -169,7 +169,10 @@ impl<'n> ZoneBuilder<'n> {
         if matches!(self.serial, Serial::Kept) {
             self.serial = Serial::Next;
         }
-        self.touched.push(name.clone());
+        // The sets of a name come one after the other.
+        if self.touched.last() != Some(name) {
+            self.touched.push(name.clone());
+        }
     }
 
     /// What can be told from one offer alone.
@@ -202,22 +205,23 @@ impl<'n> ZoneBuilder<'n> {
     /// What can only be told when all changes are in.
     fn check_name(&self, name: &Name) -> Result<(), ZoneError> {
         let Some(node) = self.zone.node(name.borrow()) else { return Ok(()) };
-        if node.slot(RecordType::CNAME).is_some() {
-            // An operator's CNAME goes before the claims of endpoints, which stay beside it unserved.
-            let beside = |slot: &Slot| {
-                !slot.rtype().is_beside_cname()
-                    && slot.offers().iter().any(|offer| offer.origin.is_operators())
-            };
-            if node.slots.iter().any(beside) {
-                return Err(ZoneError::CnameBesideData(name.clone()));
-            }
+        // An operator's CNAME or DNAME goes before the claims of endpoints, which stay beside or below it unserved:
+        // refused, they would take with them all that their source lists.
+        let is_operators = |slot: &Slot| slot.offers().iter().any(|offer| offer.origin.is_operators());
+        if node.slot(RecordType::CNAME).is_some()
+            && node.slots.iter().any(|slot| !slot.rtype().is_beside_cname() && is_operators(slot))
+        {
+            return Err(ZoneError::CnameBesideData(name.clone()));
         }
         if node.slot(RecordType::DNAME).is_some() && node.children > 0 {
-            let below = self.zone.nodes().find(|(other, _)| *other != name && other.is_within(name));
-            let below = below.map_or_else(|| name.clone(), |(below, _)| below.clone());
-            return Err(ZoneError::BelowDname { dname: name.clone(), name: below });
+            let below = self.zone.nodes().find(|(other, node)| {
+                *other != name && other.is_within(name) && node.slots.iter().any(is_operators)
+            });
+            if let Some((below, _)) = below {
+                return Err(ZoneError::BelowDname { dname: name.clone(), name: below.clone() });
+            }
         }
-        if self.zone.detours > 0 {
+        if self.zone.detours > 0 && node.slots.iter().any(is_operators) {
             for above in name.borrow().ancestors().skip(1) {
                 if !above.is_within(self.zone.header.apex.borrow()) {
                     break;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use super::builder::{ZoneBuilder, is_newer, soa_serial, with_serial};
 use super::error::ZoneError;
 use super::network::Networks;
@@ -59,7 +61,7 @@ impl ChangeSet {
         });
         let networks_changed = networks.is_some();
         let networks = networks.unwrap_or_else(|| old.networks.clone());
-        let mut builders: BTreeMap<Name, ZoneBuilder<'_>> = BTreeMap::new();
+        let mut builders: Builders<'_> = HashMap::default();
         let mut effect = Effect::default();
         for change in &self.changes {
             match change {
@@ -101,10 +103,14 @@ impl ChangeSet {
                 }
             }
         }
+        // In order, so that of several faults the same one is always told.
+        let mut builders: Vec<_> = builders.into_iter().collect();
+        builders.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (apex, builder) in builders {
             let zone = builder.finish()?;
             let serial = zone.serial();
-            if old.zone(apex.borrow()).is_none_or(|old| old.serial() != serial) {
+            let was_dropped = effect.zones.contains_key(&apex);
+            if was_dropped || old.zone(apex.borrow()).is_none_or(|old| old.serial() != serial) {
                 effect.zones.insert(apex, Some(serial));
             }
             new.insert_zone(zone);
@@ -149,8 +155,11 @@ impl ChangeSet {
     }
 }
 
+/// The zones that a change set touches, in the making.
+type Builders<'n> = HashMap<Name, ZoneBuilder<'n>, foldhash::fast::RandomState>;
+
 fn builder<'b, 'n>(
-    builders: &'b mut BTreeMap<Name, ZoneBuilder<'n>>,
+    builders: &'b mut Builders<'n>,
     snapshot: &Snapshot,
     apex: &Name,
     networks: &'n Networks,
@@ -176,9 +185,9 @@ fn diff_zone(old: &Zone, new: &Zone, changes: &mut Vec<Change>) {
     for (name, offer) in offers(old) {
         let rtype = offer.set.rtype;
         let slot = new.node(name.borrow()).and_then(|node| node.slot(rtype));
-        let still =
-            slot.is_some_and(|slot| slot.offers().iter().any(|other| other.origin.replaces(&offer.origin)));
-        if !still {
+        let goes_on =
+            |other: &Offer| other.origin.replaces(&offer.origin) && !is_younger(&other.origin, &offer.origin);
+        if !slot.is_some_and(|slot| slot.offers().iter().any(goes_on)) {
             let (zone, name, origin) = (apex.clone(), name.clone(), offer.origin.clone());
             changes.push(Change::Remove { zone, name, rtype, origin });
         }
@@ -189,6 +198,14 @@ fn diff_zone(old: &Zone, new: &Zone, changes: &mut Vec<Change>) {
         if !slot.is_some_and(|slot| slot.offers().iter().any(is_same)) {
             changes.push(Change::Put { zone: apex.clone(), name: name.clone(), offer: offer.clone() });
         }
+    }
+}
+
+/// Whether a claim was given up and made again meanwhile: put upon the old one, it would keep that one's age.
+fn is_younger(new: &Origin, old: &Origin) -> bool {
+    match (new, old) {
+        (Origin::Endpoint(new), Origin::Endpoint(old)) => new.since_secs > old.since_secs,
+        _ => false,
     }
 }
 
@@ -320,6 +337,28 @@ mod tests {
     }
 
     #[test]
+    fn no_order_of_changes_makes_what_no_zone_may_be() {
+        for texts in [
+            &["a 1 A 10.0.0.1", "a 1 CNAME b"][..],
+            &["@ 1 CNAME b"],
+            &["x.a 1 A 10.0.0.1", "a 1 DNAME b"],
+            &["* 1 DNAME b"],
+            &["@ 1 DNAME b.", "a 1 A 10.0.0.1"],
+        ] {
+            assert!(file(texts).is_err(), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_and_made_again_is_told_as_made() {
+        let old = file(&["a 1 A 10.0.0.1"]).unwrap();
+        let changes = [Change::DropZone(name("z."))].into_iter().chain(plain("z.")).collect();
+        let (new, effect) = ChangeSet { changes }.apply(&old).unwrap();
+        assert_eq!(effect.zones.into_iter().collect::<Vec<_>>(), [(name("z."), Some(7))]);
+        assert_eq!(ask(&new, "a.z.", "A"), "no such name");
+    }
+
+    #[test]
     fn the_serial_rises_by_one_unless_a_newer_one_is_given() {
         let old = file(&["a 60 A 10.0.0.1"]).unwrap();
         let serial = |changes: Vec<Change>| {
@@ -347,25 +386,46 @@ mod tests {
         assert_eq!(none.zone(name("z.").borrow()).unwrap().len(), 1);
     }
 
-    #[test]
-    fn an_operators_cname_hides_a_claim_and_an_empty_private_link_zone_is_not_served() {
-        let apex = "privatelink.blob.core.windows.net.";
-        let header = ZoneHeader::private_link(name(apex));
-        let claim = super::super::Claim {
+    fn claim(since_secs: u64) -> Origin {
+        Origin::Endpoint(Arc::new(super::super::Claim {
             endpoint: "/pe".into(),
             virtual_network: None,
             subscription: "s".into(),
             resource: None,
             source: "arm".into(),
-            since_secs: 1,
-        };
-        let claim = Origin::Endpoint(Arc::new(claim));
+            since_secs,
+        }))
+    }
+
+    #[test]
+    fn an_operators_dname_hides_the_claims_below_it_in_whichever_order_they_come() {
+        let (dname, below) = (put("z. a 1 DNAME b.", Origin::Rest), put("z. x.y.a 1 A 10.0.0.1", claim(1)));
+        for changes in [[dname.clone(), below.clone()], [below, dname]] {
+            let snapshot = with(changes).unwrap();
+            for owner in ["x.y.a.z.", "y.a.z.", "other.a.z."] {
+                assert_eq!(ask(&snapshot, owner, "A"), "a.z. DNAME b.");
+            }
+            let change = Change::Remove {
+                zone: name("z."),
+                name: name("a.z."),
+                rtype: RecordType::DNAME,
+                origin: Origin::Rest,
+            };
+            let (freed, _) = ChangeSet { changes: vec![change] }.apply(&snapshot).unwrap();
+            assert_eq!(ask(&freed, "x.y.a.z.", "A"), "A 10.0.0.1");
+        }
+    }
+
+    #[test]
+    fn an_operators_cname_hides_a_claim_and_an_empty_private_link_zone_is_not_served() {
+        let apex = "privatelink.blob.core.windows.net.";
+        let header = ZoneHeader::private_link(name(apex));
         let (empty, _) =
             ChangeSet { changes: vec![Change::SetZone(header)] }.apply(&Snapshot::default()).unwrap();
         let app = name("app.privatelink.blob.core.windows.net.");
         assert!(empty.zone_for(app.borrow(), ViewId::NONE).is_none());
         let changes = vec![
-            put(&format!("{apex} app 10 A 10.0.0.1"), claim),
+            put(&format!("{apex} app 10 A 10.0.0.1"), claim(1)),
             put(&format!("{apex} app 10 CNAME elsewhere."), Origin::Rest),
         ];
         let (full, _) = ChangeSet { changes }.apply(&empty).unwrap();

@@ -226,3 +226,20 @@ fn a_large_answer_is_truncated_over_udp_and_whole_over_tcp() {
     assert_eq!(tcp.answer.len(), 100);
     daemon.stop();
 }
+
+#[test]
+fn an_included_file_that_changes_is_read_again_and_upstream_stays_known() {
+    let upstream = public_upstream();
+    let config = format!("{}[[zone]]\nname = \"corp.internal\"\nfile = \"corp.zone\"\n", config(&upstream));
+    let zone = "@ 60 SOA ns host 1 60 60 60 60\n$INCLUDE hosts.inc\n";
+    let files =
+        [("corp.zone", zone), ("hosts.inc", "www 60 A 10.9.9.1\n"), ("inventory/pe.json", "{\"value\": []}")];
+    let daemon = TestDaemon::start(&config, &files);
+    assert_eq!(ask(daemon.address, "www.example.", "A").rcode, Rcode::NOERROR);
+    daemon.write("hosts.inc", "www 60 A 10.9.9.22\n");
+    daemon.wait_for(|snapshot| www(snapshot).contains("10.9.9.22"));
+    // The cache outlived the reload.
+    assert_eq!(ask(daemon.address, "www.example.", "A").rcode, Rcode::NOERROR);
+    assert_eq!(upstream.asked(), 1);
+    daemon.stop();
+}

@@ -2,7 +2,9 @@
 
 mod allocations;
 mod answers;
+mod cli;
 mod daemon;
+mod dig;
 mod house;
 mod inventory;
 mod matrix;

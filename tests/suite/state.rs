@@ -88,7 +88,7 @@ fn a_restart_with_an_unreadable_inventory_serves_the_last_good_state_and_tells_i
     let reply = ask(daemon.address, "account2.blob.core.windows.net.", "A");
     assert_eq!(answers(&reply)[1], "account2.privatelink.blob.core.windows.net. 10 A 10.0.0.2");
     let check = run(daemon.folder.path(), &["check"]);
-    assert_eq!(check.status.code(), Some(1));
+    assert_eq!(check.status.code(), Some(0));
     let text = String::from_utf8(check.stdout).unwrap();
     assert!(text.contains("azure: STALE, 3 names of 3 private endpoints from "), "{text}");
     assert!(text.contains(" ago: "), "{text}");

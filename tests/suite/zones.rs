@@ -9,7 +9,7 @@ use privatelink_dns::zone::{
 };
 use proptest::prelude::*;
 
-/// One offer: zone, owner, type, origin, address.
+/// One offer: zone, owner, type, origin, address; the origin's high bits are a claim's age.
 type Row = (u8, u8, u8, u8, u8);
 
 fn name(text: &str) -> Name {
@@ -26,6 +26,7 @@ fn offer(row: &Row) -> (Name, Name, Offer) {
         1 => (RecordType::AAAA, format!("fd00::{last:x}")),
         _ => (RecordType::TXT, format!("\"t{last}\"")),
     };
+    let origin_age = origin / 5 % 3;
     let origin = match origin % 5 {
         0 => Origin::File,
         1 => Origin::Rest,
@@ -35,7 +36,7 @@ fn offer(row: &Row) -> (Name, Name, Offer) {
             subscription: "s".into(),
             resource: None,
             source: "arm".into(),
-            since_secs: 1000 - u64::from(number),
+            since_secs: 1000 - u64::from(number) - 10 * u64::from(origin_age),
         })),
     };
     let data = rdata::from_text(rtype, &text, zone.borrow()).unwrap();
@@ -68,9 +69,15 @@ fn state(rows: &[Row]) -> Snapshot {
 /// What the last row of each (zone, owner, type, origin) says, kept apart from the code under test.
 fn model(rows: &[Row]) -> BTreeMap<(Name, Name, RecordType), Vec<Offer>> {
     let mut model: BTreeMap<_, Vec<Offer>> = BTreeMap::new();
-    for (zone, name, offer) in rows.iter().map(offer) {
+    for (zone, name, mut offer) in rows.iter().map(offer) {
         let offers = model.entry((zone, name, offer.set.rtype)).or_default();
-        offers.retain(|other| !other.origin.replaces(&offer.origin));
+        if let Some(at) = offers.iter().position(|other| other.origin.replaces(&offer.origin)) {
+            let before = offers.remove(at);
+            // A claim keeps the time when it was first seen.
+            if let (Origin::Endpoint(old), Origin::Endpoint(new)) = (before.origin, &mut offer.origin) {
+                Arc::make_mut(new).since_secs = old.since_secs.min(new.since_secs);
+            }
+        }
         offers.push(offer);
     }
     model

@@ -1,0 +1,332 @@
+//! The program as operators call it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use privatelink_dns::dns::{Message, QueryFlags, RecordType, message};
+
+const QUICKSTART: &str = "config/quickstart.toml";
+const HUB: &str = "/subscriptions/00000000-0000-4000-8000-0000000000a1/resourcegroups/rg-app/providers/microsoft.network/privateendpoints/pe-contosodata01-blob";
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_privatelink-dns"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env_remove("PRIVATELINK_DNS_CONFIG").env_remove("RUST_LOG");
+    command
+}
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().expect("it ends by itself"), text(stdout), text(stderr))
+}
+
+/// What it prints; it must end well.
+fn well(arguments: &[&str]) -> String {
+    let (code, out, error) = run(arguments);
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    out
+}
+
+fn quickstart(arguments: &[&str]) -> String {
+    well(&[arguments, &["--config", QUICKSTART]].concat())
+}
+
+/// A folder with the quickstart's files, to be changed.
+fn copied() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), folder.path());
+    folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to)
+        } else {
+            fs::copy(entry.path(), to).map(drop).unwrap()
+        }
+    }
+}
+
+fn changed(folder: &tempfile::TempDir, from: &str, to: &str) -> PathBuf {
+    let path = folder.path().join("quickstart.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from));
+    fs::write(&path, text.replace(from, to)).unwrap();
+    path
+}
+
+#[test]
+fn check_prints_what_would_be_served() {
+    let out = quickstart(&["check"]);
+    for line in [
+        "             corp.internal. with 6 record sets",
+        "withheld     pe-disconnected-kv (Disconnected), pe-fabrikam-reports-blob (Pending), pe-rejected-sql (Rejected)",
+        "upstream     none for other names: they are answered SERVFAIL",
+        "The config can be served.",
+    ] {
+        assert!(out.lines().any(|other| other == line), "no line {line}\n{out}");
+    }
+}
+
+#[test]
+fn check_prints_every_error_with_its_place_and_ends_with_2() {
+    let folder = copied();
+    let path = changed(&folder, "clients = [\"127.0.0.2\"]", "clients = [\"127.0.0.0/8\"]");
+    changed(&folder, "regions = [\"westcentralus\"]", "regions = [\"westcentral\"]");
+    let (code, out, error) = run(&["check", "-c", path.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    let error = error.replace(path.to_str().unwrap(), "c.toml");
+    assert_eq!(
+        error,
+        "error: c.toml:22: network[1].clients[0]: range 127.0.0.0/8 belongs to network `source` already\n\
+         error: c.toml:31: private_link.regions[0]: the catalogue knows no region `westcentral`; did you mean \
+         `westcentralus`?\n"
+    );
+}
+
+#[test]
+fn check_names_the_line_of_a_bad_zone_file() {
+    let folder = copied();
+    fs::write(
+        folder.path().join("zones/corp.internal.zone"),
+        "$TTL 60\n@ SOA ns host 1 1 1 1 1\na A 10.0.0.x\n",
+    )
+    .unwrap();
+    let path = folder.path().join("quickstart.toml");
+    let (code, _, error) = run(&["check", "-c", path.to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(
+        error.ends_with("zones/corp.internal.zone:3: `10.0.0.x` is not an IPv4 address of A\n"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_broken_inventory_is_told_with_its_place_and_stops_only_the_doctor() {
+    let folder = copied();
+    fs::write(folder.path().join("sample-inventory/broken.json"), "{\"value\": [").unwrap();
+    let path = folder.path().join("quickstart.toml");
+    let (code, out, _) = run(&["check", "-c", path.to_str().unwrap()]);
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("sample-inventory: STALE") && out.contains("sample-inventory/broken.json:1:11"),
+        "{out}"
+    );
+    let (code, out, _) = run(&["doctor", "-c", path.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(out.contains("FAIL  inventory sample-inventory cannot be read"), "{out}");
+}
+
+#[test]
+fn explain_tells_the_steps_and_the_view_decides() {
+    let name = "6310475829361047582-asr-pod01-rcm1.cus.privatelink.siterecovery.windowsazure.com";
+    for (client, network, address) in
+        [("127.0.0.1", "source", "10.0.2.10"), ("127.0.0.2", "recovery", "10.1.2.10")]
+    {
+        let out = quickstart(&["explain", name, "--client", client]);
+        assert!(out.contains(&format!("{client} belongs to network `{network}`")), "{out}");
+        assert!(out.contains("from private endpoint /subscriptions/"), "{out}");
+        assert!(out.trim_end().ends_with(&format!("{name}. 10 A {address}")), "{out}");
+    }
+    let out = quickstart(&["explain", "contosodata01.blob.core.windows.net", "--offline"]);
+    assert!(out.contains(HUB), "{out}");
+    let (code, out, _) = run(&["explain", "www.example.com", "TXT", "-c", QUICKSTART]);
+    assert_eq!(code, 1);
+    assert!(out.contains("answer: SERVFAIL"), "{out}");
+    let (code, out, _) = run(&["explain", "www.example.com", "--client", "192.0.2.1", "-c", QUICKSTART]);
+    assert_eq!(code, 1);
+    assert!(out.contains("client network not allowed") && out.contains("answer: REFUSED"), "{out}");
+}
+
+#[test]
+fn catalogue_needs_no_config() {
+    let out = well(&["catalogue", "contoso.vault.azure.net"]);
+    assert!(out.contains("private name  contoso.privatelink.vaultcore.azure.net."), "{out}");
+    let out = well(&["catalogue", "contoso.blob.core.usgovcloudapi.net"]);
+    assert!(out.contains("(cloud usgov)"), "{out}");
+    let (code, out, _) = run(&["catalogue", "www.example.com"]);
+    assert_eq!((code, out.as_str()), (1, "www.example.com. is unknown (cloud public)\n"));
+}
+
+#[test]
+fn hosts_prints_public_names_of_the_view() {
+    let out = quickstart(&["hosts"]);
+    for line in [
+        "10.1.0.5 contosodata01.blob.core.windows.net",
+        "fd00:db8:1::5 contosov6.blob.core.windows.net",
+        "10.12.0.15 4829104736205518342-ab-pod01-fc1.privatelink.wcus.backup.windowsazure.com",
+    ] {
+        assert!(out.lines().any(|other| other == line), "no line {line}\n{out}");
+    }
+    assert!(!out.contains("contososql02"), "a rejected endpoint is not published");
+    assert!(
+        quickstart(&["hosts", "--client", "127.0.0.2"])
+            .contains("10.1.2.10 6310475829361047582-asr-pod01-rcm1")
+    );
+}
+
+#[test]
+fn zones_are_listed_exported_and_imported() {
+    let folder = copied();
+    let config = folder.path().join("quickstart.toml");
+    let config = config.to_str().unwrap();
+    let list = well(&["zones", "list", "-c", config]);
+    let row = list.lines().find(|line| line.starts_with("corp.internal.")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells, ["corp.internal.", "plain", "1", "7", "6", "nxdomain", "all"]);
+    assert!(!list.contains("privatelink.openai.azure.com."));
+    assert!(well(&["zones", "list", "--all", "-c", config]).contains("privatelink.openai.azure.com."));
+
+    let exported = well(&["zones", "export", "corp.internal", "-c", config]);
+    let new = folder.path().join("new.zone");
+    fs::write(&new, exported.replace("10.0.10.20", "10.0.10.21")).unwrap();
+    let import = ["zones", "import", new.to_str().unwrap(), "--zone", "corp.internal", "-c", config];
+    let zone = folder.path().join("zones/corp.internal.zone");
+    let before = fs::read_to_string(&zone).unwrap();
+    let out = well(&import);
+    assert!(
+        out.starts_with(
+            "- *.apps.corp.internal. 300 A 10.0.10.20\n+ *.apps.corp.internal. 300 A 10.0.10.21\n1 out, 1 in;"
+        ),
+        "{out}"
+    );
+    assert_eq!(fs::read_to_string(&zone).unwrap(), before);
+    let write = [&import[..], &["--write"]].concat();
+    well(&write);
+    assert_eq!(fs::read_to_string(&zone).unwrap(), fs::read_to_string(&new).unwrap());
+    assert!(well(&write).contains("has the same records already"));
+    assert_eq!(fs::read_dir(folder.path().join("zones")).unwrap().count(), 1);
+
+    fs::write(&new, "@ 60 SOA a b 1 1 1 1 1\nx 60 CNAME y\nx 60 A 10.0.0.1\n").unwrap();
+    let (code, _, error) = run(&write);
+    assert_eq!(code, 2);
+    assert!(error.contains("new.zone: x.corp.internal. has a CNAME record beside other data"), "{error}");
+    let (code, _, error) = run(&["zones", "export", "nowhere.internal", "-c", config]);
+    assert_eq!(code, 2);
+    assert!(error.contains("there is no zone nowhere.internal."), "{error}");
+}
+
+#[test]
+fn doctor_asks_for_every_published_name() {
+    let out = quickstart(&["doctor"]);
+    assert!(out.contains("published names answered with their private addresses to 127.0.0.1"), "{out}");
+    assert!(out.contains("the owner of the resource must approve the connection"), "{out}");
+    assert!(out.contains("0 wrong"), "{out}");
+}
+
+#[test]
+fn doctor_tells_of_an_upstream_that_is_down() {
+    let folder = copied();
+    // A port that is taken, and whose owner never answers.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let upstreams = format!("upstreams = [\"{}\"]", silent.local_addr().unwrap());
+    let path = changed(&folder, "upstreams = []", &upstreams);
+    let (code, out, _) = run(&["doctor", "-c", path.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains(&format!("FAIL  upstream {} does not answer", silent.local_addr().unwrap())),
+        "{out}"
+    );
+}
+
+#[test]
+fn serve_prints_what_it_serves_and_ends_on_sigterm() {
+    let folder = copied();
+    let (mut serve, mut lines, address) = serve(&folder);
+    let trials: Vec<String> = lines.by_ref().skip_while(|line| line != "Try:").skip(1).take(3).collect();
+    assert_eq!(trials.len(), 3);
+    for trial in trials {
+        let words: Vec<&str> = trial.split_whitespace().collect();
+        let ["dig", "@127.0.0.1", "-p", port, name, rtype] = words[..] else { panic!("{trial}") };
+        assert_eq!(port, address.port().to_string());
+        let name: privatelink_dns::dns::Name = name.parse().unwrap();
+        let rtype: RecordType = rtype.parse().unwrap();
+        let reply = ask(address, &message::query(7, name.borrow(), rtype, QueryFlags::default(), true));
+        assert!(reply.answer.iter().any(|record| record.rtype == rtype), "{trial}: {reply:?}");
+    }
+    signal(&serve, "TERM");
+    let mut log = String::new();
+    serve.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert_eq!(serve.wait().unwrap().code(), Some(0), "{log}");
+}
+
+#[test]
+fn sighup_reads_everything_again_and_a_bad_config_changes_nothing() {
+    let folder = copied();
+    let (mut serve, _lines, address) = serve(&folder);
+    let mut log = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
+    signal(&serve, "HUP");
+    assert!(log.any(|line| line.contains("Reloaded")));
+    let path = folder.path().join("quickstart.toml");
+    fs::write(&path, "[forward]\nupstreams = [\"nowhere\"]\n").unwrap();
+    signal(&serve, "HUP");
+    let refused = log.find(|line| line.contains("Nothing was changed")).expect("the log tells");
+    assert!(
+        refused.contains("quickstart.toml:2: forward.upstreams[0]: `nowhere` is not an IP address"),
+        "{refused}"
+    );
+    let name: privatelink_dns::dns::Name = "contosodata01.blob.core.windows.net.".parse().unwrap();
+    let query = message::query(7, name.borrow(), RecordType::A, QueryFlags::default(), true);
+    assert_eq!(ask(address, &query).answer.len(), 2);
+    signal(&serve, "TERM");
+    assert_eq!(serve.wait().unwrap().code(), Some(0));
+}
+
+/// The program serving the quickstart on a free port, the rest of what it prints, and its address.
+fn serve(folder: &tempfile::TempDir) -> (Child, impl Iterator<Item = String>, SocketAddr) {
+    let path = changed(folder, "127.0.0.1:5300", "127.0.0.1:0");
+    let mut serve = command(&["serve", "-c", path.to_str().unwrap()]);
+    let mut serve = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let listening =
+        lines.by_ref().find(|line| line.starts_with("listening")).expect("it tells where it listens");
+    let address = listening.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (serve, lines, address)
+}
+
+fn signal(serve: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &serve.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn ask(server: SocketAddr, query: &[u8]) -> Message {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.send_to(query, server).unwrap();
+    let mut buffer = [0; 1500];
+    let length = socket.recv(&mut buffer).unwrap();
+    Message::read(&buffer[..length]).unwrap()
+}
+
+#[test]
+fn serve_tells_what_to_do_when_a_port_is_taken() {
+    let folder = copied();
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let path = changed(&folder, "127.0.0.1:5300", &address.to_string());
+    let (code, _, error) = run(&["serve", "-c", path.to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(error.contains(&format!("{address} (UDP) is in use by another process")), "{error}");
+}
+
+#[test]
+fn help_has_examples_and_a_reader_that_leaves_early_is_no_error() {
+    for verb in ["serve", "check", "explain", "doctor", "sync", "zones", "hosts", "catalogue"] {
+        assert!(well(&[verb, "--help"]).contains("Examples:"), "{verb}");
+    }
+    let mut hosts = command(&["hosts", "-c", QUICKSTART]);
+    let mut hosts = hosts.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(hosts.stdout.take());
+    let mut error = String::new();
+    hosts.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!((hosts.wait().unwrap().code(), error.as_str()), (Some(0), ""));
+}
