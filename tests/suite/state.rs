@@ -82,7 +82,7 @@ fn lines(text: &str, sign: char) -> usize {
 #[test]
 fn a_restart_with_an_unreadable_inventory_serves_the_last_good_state_and_tells_its_age() {
     let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]);
-    let folder = daemon.stop();
+    let folder = daemon.leave();
     write(folder.path(), "inventory/pe.json", "{\"value\": [");
     let daemon = TestDaemon::start_in(folder);
     let reply = ask(daemon.address, "account2.blob.core.windows.net.", "A");
@@ -101,7 +101,7 @@ fn a_restart_with_an_unreadable_inventory_serves_the_last_good_state_and_tells_i
 #[test]
 fn what_was_withheld_is_told_after_a_restart_too() {
     let pending = format!("[{}]", endpoint(A1, 1, "account1", "Pending"));
-    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &pending)]).stop();
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &pending)]).leave();
     fs::remove_dir_all(folder.path().join("inventory")).unwrap();
     let daemon = TestDaemon::start_in(folder);
     let reply = ask(daemon.address, "account1.privatelink.blob.core.windows.net.", "A");
@@ -111,7 +111,7 @@ fn what_was_withheld_is_told_after_a_restart_too() {
 
 #[test]
 fn a_damaged_state_file_is_set_aside_and_the_server_starts() {
-    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]).stop();
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]).leave();
     let path = folder.path().join("state/sync-state.jsonl");
     let damaged = fs::read(&path).unwrap().split_last().unwrap().1.to_vec();
     fs::write(&path, &damaged).unwrap();
@@ -119,7 +119,7 @@ fn a_damaged_state_file_is_set_aside_and_the_server_starts() {
     assert!(doctor.contains("FAIL  The last good state is not restored: "), "{doctor}");
     let daemon = TestDaemon::start_in(folder);
     assert_eq!(served(&daemon.snapshot()), 3);
-    let folder = daemon.stop();
+    let folder = daemon.leave();
     let kept: Vec<_> = fs::read_dir(folder.path().join("state"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -147,7 +147,7 @@ fn a_state_folder_that_cannot_be_written_keeps_nothing_but_the_server_serves() {
 #[test]
 fn the_oldest_claim_still_wins_after_a_restart() {
     let first = format!("[{}]", endpoint(A1, 9, "shared", "Approved"));
-    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &first)]).stop();
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &first)]).leave();
     let state = folder.path().join("state");
     let kept = StateFolder::new(&state);
     // It was there a day before the other one came, whose id sorts first.
@@ -189,7 +189,7 @@ fn a_pass_that_withdraws_too_much_is_held_back_whole_and_done_when_confirmed() {
     let (status, done) = sync(daemon.folder.path(), &["--confirm", "azure"]);
     assert_eq!(status, 0, "{done}");
     daemon.wait_for(|snapshot| served(snapshot) == 28);
-    let folder = daemon.stop();
+    let folder = daemon.leave();
     // What was confirmed is used up, and what it did is kept.
     assert!(StateFolder::new(&folder.path().join("state")).confirmation_files().is_empty());
     let (status, nothing) = sync(folder.path(), &["--dry-run"]);
@@ -198,7 +198,7 @@ fn a_pass_that_withdraws_too_much_is_held_back_whole_and_done_when_confirmed() {
 
 #[test]
 fn a_confirmation_is_for_the_plan_that_was_shown_and_for_no_later_one() {
-    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]).stop();
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]).leave();
     write(folder.path(), "inventory/pe.json", &inventory(21..41));
     let kept = fs::read(folder.path().join("state/sync-state.jsonl")).unwrap();
     assert_eq!(sync(folder.path(), &["--confirm", "azure"]).0, 0);
@@ -209,7 +209,7 @@ fn a_confirmation_is_for_the_plan_that_was_shown_and_for_no_later_one() {
     assert_eq!(served(&daemon.snapshot()), 40);
     // Nor does it wait for the day when the plan is that one again.
     assert!(StateFolder::new(&daemon.folder.path().join("state")).confirmation_files().is_empty());
-    let folder = daemon.stop();
+    let folder = daemon.leave();
     write(folder.path(), "inventory/pe.json", &inventory(21..41));
     let daemon = TestDaemon::start_in(folder);
     assert_eq!(served(&daemon.snapshot()), 40);
@@ -218,7 +218,7 @@ fn a_confirmation_is_for_the_plan_that_was_shown_and_for_no_later_one() {
 
 #[test]
 fn a_held_back_pass_stays_held_back_over_a_restart() {
-    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]).stop();
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]).leave();
     write(folder.path(), "inventory/pe.json", "[]");
     let daemon = TestDaemon::start_in(folder);
     assert_eq!(served(&daemon.snapshot()), 40);

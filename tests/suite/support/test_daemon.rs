@@ -84,8 +84,13 @@ impl TestDaemon {
         waited.expect("the daemon did not come to the state that was waited for");
     }
 
-    /// Stops it as SIGTERM does, and leaves what it kept.
-    pub fn stop(self) -> TempDir {
+    /// Stops it as SIGTERM does.
+    pub fn stop(self) {
+        self.leave();
+    }
+
+    /// Stops it, and leaves what it kept.
+    pub fn leave(self) -> TempDir {
         drop(self.stop);
         self.runtime.block_on(self.running).unwrap();
         self.folder
