@@ -281,8 +281,8 @@ fn of_state(parts: &Parts) -> Vec<Finding> {
     if let Some(trouble) = parts.sources.trouble() {
         return vec![Finding::wrong(
             trouble,
-            "after a restart with unreadable inventories nothing of them would be served; see that state_dir is on a \
-             good disk and can be read and written",
+            "after a restart with unreadable inventories nothing of them would be served; see that state_dir can \
+             be read and written by the server, and run this as its user",
         )];
     }
     let kept = sources.iter().filter_map(|source| source.kept.map(|kept| (source, kept)));

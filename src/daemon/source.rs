@@ -29,7 +29,7 @@ pub struct Source {
     /// Names that are not published because their zone is not served.
     pub not_served: Vec<crate::dns::Name>,
     /// The pass that waits for an operator.
-    held_back: Option<HeldBack>,
+    pub(super) held_back: Option<HeldBack>,
 }
 
 /// Whether a source's records are as new as they can be.

@@ -48,9 +48,10 @@ impl Sources {
     pub fn configure(&mut self, config: &Config) {
         let mut old = std::mem::take(&mut self.list);
         for settings in &config.sync.sources {
-            let known = old.iter().position(|source| source.settings == *settings);
+            // Its records are known by its name: elsewhere read, it has still published them.
+            let known = old.iter().position(|source| source.settings.name == settings.name);
             self.list.push(match known {
-                Some(index) => old.swap_remove(index),
+                Some(index) => Source { settings: settings.clone(), ..old.swap_remove(index) },
                 None => Source::new(settings.clone()),
             });
         }
@@ -175,7 +176,13 @@ impl Sources {
         for source in &mut self.list {
             let allow = &self.rules.publish.allow_subscriptions;
             source.desired.publications.retain(|it| sync::desired::is_allowed(allow, &it.claim.subscription));
-            store.commit_with(|snapshot| Ok(source.plan(&source.desired, &self.rules, snapshot).changes))?;
+            let mut not_served = Vec::new();
+            store.commit_with(|snapshot| {
+                let plan = source.plan(&source.desired, &self.rules, snapshot);
+                not_served = plan.not_served;
+                Ok(plan.changes)
+            })?;
+            source.not_served = not_served;
         }
         Ok(())
     }

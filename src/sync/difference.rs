@@ -1,9 +1,10 @@
 //! What a plan adds, replaces and withdraws, with the reason, for people to read.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::desired::Desired;
+use super::desired::{Desired, Publication, Withheld};
 use super::reconcile::{claims, held_of};
 use crate::dns::{Name, RecordSet, RecordType, rdata};
 use crate::zone::{Change, ChangeSet, Claim, Origin, Snapshot};
@@ -27,7 +28,8 @@ pub struct Difference {
 impl Difference {
     /// What `changes` do to the claims in `snapshot`, in the order of zones and names.
     pub fn all(changes: &ChangeSet, snapshot: &Snapshot, desired: &Desired) -> Vec<Difference> {
-        let known: std::collections::HashSet<(&Arc<str>, &Arc<str>)> =
+        let fates = Fates::of(desired);
+        let known: HashSet<(&Arc<str>, &Arc<str>)> =
             claims(snapshot).map(|(_, _, _, claim)| (&claim.source, &claim.endpoint)).collect();
         let mut all = Vec::new();
         for change in &changes.changes {
@@ -50,7 +52,7 @@ impl Difference {
                     "a new name of the private endpoint".to_owned()
                 }
                 (None, Some(_)) => "a new private endpoint".to_owned(),
-                (_, None) => why_withdrawn(claim, name, desired),
+                (_, None) => fates.why_withdrawn(claim, name),
             };
             all.push(Difference {
                 zone: zone.clone(),
@@ -98,23 +100,43 @@ fn text_of(set: &RecordSet) -> String {
     records.join(" ")
 }
 
-fn why_withdrawn(claim: &Claim, name: &Name, desired: &Desired) -> String {
-    let mut own = desired.publications.iter().filter(|it| it.claim.endpoint == claim.endpoint).peekable();
-    if let Some(withheld) = desired.withheld.iter().find(|it| it.endpoint == claim.endpoint) {
-        return format!("the connection is {}", withheld.state);
-    }
-    if desired.foreign.contains(&claim.endpoint) {
-        return format!("sync.allow_subscriptions leaves out {}", claim.subscription);
-    }
-    if own.peek().is_none() {
-        return "the private endpoint is not listed any more".to_owned();
-    }
-    match own.find(|it| it.name == *name) {
-        None => "the private endpoint does not have the name any more".to_owned(),
-        Some(it) if it.ipv4.is_empty() || it.ipv6.is_empty() => {
-            "the private endpoint does not have such an address any more, or private_link.zones leaves out the zone"
-                .to_owned()
+/// What became of endpoints, found fast: a bad listing may lack tens of thousands.
+struct Fates<'d> {
+    names: HashMap<&'d str, Vec<&'d Publication>>,
+    withheld: HashMap<&'d str, &'d Withheld>,
+    foreign: HashSet<&'d str>,
+}
+
+impl<'d> Fates<'d> {
+    fn of(desired: &'d Desired) -> Fates<'d> {
+        let mut names: HashMap<&str, Vec<&Publication>> = HashMap::new();
+        for publication in &desired.publications {
+            names.entry(&publication.claim.endpoint).or_default().push(publication);
         }
-        Some(_) => "private_link.zones leaves out the zone".to_owned(),
+        Fates {
+            names,
+            withheld: desired.withheld.iter().map(|it| (&*it.endpoint, it)).collect(),
+            foreign: desired.foreign.iter().map(|endpoint| &**endpoint).collect(),
+        }
+    }
+
+    fn why_withdrawn(&self, claim: &Claim, name: &Name) -> String {
+        let endpoint = &*claim.endpoint;
+        if let Some(withheld) = self.withheld.get(endpoint) {
+            return format!("the connection is {}", withheld.state);
+        }
+        if self.foreign.contains(endpoint) {
+            return format!("sync.allow_subscriptions leaves out {}", claim.subscription);
+        }
+        let Some(names) = self.names.get(endpoint) else {
+            return "the private endpoint is not listed any more".to_owned();
+        };
+        let why = match names.iter().find(|it| it.name == *name) {
+            None => "the private endpoint does not have the name any more",
+            // One kind of address of two went.
+            Some(it) if it.ipv4.is_empty() || it.ipv6.is_empty() => "the private endpoint lost the address",
+            Some(_) => "private_link.zones leaves out the zone",
+        };
+        why.to_owned()
     }
 }

@@ -40,6 +40,8 @@ fn quickstart(arguments: &[&str]) -> String {
 fn copied() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), folder.path());
+    // Each copy keeps its own state.
+    changed(&folder, "../target/quickstart-state", "state");
     folder
 }
 

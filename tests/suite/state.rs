@@ -325,3 +325,16 @@ fn a_subscription_that_is_no_longer_allowed_withdraws_at_once() {
     assert_ne!(reply.rcode, Rcode::NOERROR);
     daemon.stop();
 }
+
+#[test]
+fn a_source_that_is_read_elsewhere_keeps_what_it_published_until_it_is_read() {
+    let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]);
+    let elsewhere = "[[network]]\nname = \"n\"\nclients = [\"10.0.0.0/8\"]\n";
+    daemon.configure(&format!("{}{elsewhere}", CONFIG.replace("\"inventory\"", "\"elsewhere\"")));
+    daemon.wait_for(|snapshot| snapshot.networks().view_named("n").is_some());
+    assert_eq!(served(&daemon.snapshot()), 3);
+    daemon.write("elsewhere/pe.json", &inventory(1..6));
+    daemon.write("config.toml", &fs::read_to_string(daemon.folder.path().join("config.toml")).unwrap());
+    daemon.wait_for(|snapshot| served(snapshot) == 5);
+    daemon.stop();
+}
