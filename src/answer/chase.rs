@@ -179,6 +179,15 @@ impl<'s> Chase<'s> {
         if reply.end == End::Failed {
             return self.upstream_failed(&reply.rcode, at);
         }
+        // Design R5: upstream is down, and what it said last may be of before the endpoint.
+        if relayed.freshness == Freshness::Stale {
+            let rest: Names = self.names.drain(at + 1..).collect();
+            let name = self.names[at];
+            if self.take_catalogue(&name, at) {
+                return self.run();
+            }
+            self.names.extend(rest);
+        }
         self.authenticated &= reply.authenticated;
         self.parts.push(Part::Upstream { records: 0..reply.answer.len(), relayed: relayed.clone() });
         match &reply.end {

@@ -1,23 +1,18 @@
 //! What the cache counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::telemetry::Counter;
 
-/// Events since the start.
+/// Events since the start. Every worker raises them: each has its own cache line.
 #[derive(Default, Debug)]
 pub struct Counters {
     /// Look-ups answered with a fresh entry.
-    pub hits: AtomicU64,
+    pub hits: Counter,
     /// Look-ups that found nothing usable.
-    pub misses: AtomicU64,
+    pub misses: Counter,
     /// Look-ups that found an entry past its lifetime which may still be served.
-    pub stale: AtomicU64,
+    pub stale: Counter,
     /// Entries pushed out to hold the memory bound.
-    pub evictions: AtomicU64,
+    pub evictions: Counter,
     /// Hits that asked for their entry to be refreshed before it ends.
-    pub prefetches: AtomicU64,
-}
-
-/// Adds one.
-pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    pub prefetches: Counter,
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use tokio::time::Instant;
 
-use super::counters::count;
 use super::entry::{Entry, FAILURE};
 use super::key::{Key, KeyRef};
 use super::{Counters, End, UpstreamReply};
@@ -112,14 +111,14 @@ impl Cache {
     pub fn get(&self, name: NameRef<'_>, rtype: RecordType, flags: QueryFlags, now: Instant) -> Lookup {
         let key = KeyRef { name, rtype, flags };
         let Some(entry) = self.entries.get(&key) else {
-            count(&self.counters.misses);
+            self.counters.misses.add(1);
             return Lookup::Miss;
         };
         if now < entry.expires {
-            count(&self.counters.hits);
+            self.counters.hits.add(1);
             let wants_prefetch = entry.wants_prefetch(now);
             if wants_prefetch {
-                count(&self.counters.prefetches);
+                self.counters.prefetches.add(1);
             }
             return Lookup::Fresh(Hit {
                 reply: entry.reply.clone(),
@@ -128,11 +127,11 @@ impl Cache {
             });
         }
         if entry.is_usable(now) {
-            count(&self.counters.stale);
+            self.counters.stale.add(1);
             return Lookup::Stale { recheck: entry.wants_recheck(now), hit: Hit::at(&entry, now) };
         }
         self.entries.remove_if(&key, |found| Arc::ptr_eq(found, &entry));
-        count(&self.counters.misses);
+        self.counters.misses.add(1);
         Lookup::Miss
     }
 
@@ -267,14 +266,12 @@ impl Lifecycle<Key, Arc<Entry>> for CountEvictions {
     type RequestState = ();
 
     fn on_evict(&self, (): &mut (), _: Key, _: Arc<Entry>) {
-        count(&self.0.evictions);
+        self.0.evictions.add(1);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
     use crate::dns::{ExtendedError, Name, Rcode, Record, rdata};
 
@@ -348,7 +345,7 @@ mod tests {
         assert_eq!(at.cache.len(), 0);
         let counters = at.cache.counters();
         let counted = [&counters.hits, &counters.stale, &counters.misses];
-        assert_eq!(counted.map(|counter| counter.load(Ordering::Relaxed)), [1, 2, 2]);
+        assert_eq!(counted.map(|counter| counter.value()), [1, 2, 2]);
     }
 
     #[test]
@@ -440,7 +437,7 @@ mod tests {
         assert!(wants("a.", 91));
         assert!(!wants("a.", 92));
         assert!(!wants("rare.", 95) && !wants("rare.", 96));
-        assert_eq!(at.cache.counters().prefetches.load(Ordering::Relaxed), 1);
+        assert_eq!(at.cache.counters().prefetches.value(), 1);
     }
 
     #[test]
@@ -457,7 +454,7 @@ mod tests {
         // Full, and every entry weighs more than its mere bytes.
         assert!(cache.bytes() > 3 << 20);
         assert!(cache.bytes() / cache.len() as u64 > 500);
-        assert!(cache.counters().evictions.load(Ordering::Relaxed) > 10_000);
+        assert!(cache.counters().evictions.value() > 10_000);
         let nothing = Cache::new(Settings { size_bytes: 0, ..Settings::default() });
         nothing.put(&question("a."), NONE, data("a.", 60), now);
         assert_eq!((nothing.len(), nothing.bytes()), (0, 0));

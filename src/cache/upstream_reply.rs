@@ -4,7 +4,7 @@
 //! where the chain leaves the domain it is cut, and its next name is asked again by its own rule (MaginotDNS).
 
 use crate::dns::edns::ExtendedError;
-use crate::dns::{Flags, Message, Name, NameBuf, NameRef, Question, Rcode, Record, RecordType};
+use crate::dns::{Flags, Message, Name, NameBuf, NameRef, Question, Rcode, Record, RecordType, Ttl};
 
 /// Most aliases in one chain: longer ones are loops or attacks (Unbound and Knot stop at about as many).
 pub const CHAIN_MAX: usize = 16;
@@ -106,6 +106,11 @@ impl UpstreamReply {
                 _ => false,
             };
             reply.authority = message.authority.into_iter().filter(belongs).collect();
+            // RFC 2308 §5: no longer than its minimum says; as it ages, it tells those who ask us what is left of that.
+            for soa in reply.authority.iter_mut().filter(|record| record.rtype == RecordType::SOA) {
+                let minimum = soa.data.last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+                soa.ttl = soa.ttl.min(Ttl::from_wire(minimum));
+            }
         }
         reply.level_ttls();
         Ok(reply)
@@ -134,10 +139,7 @@ impl UpstreamReply {
         if self.end != End::Negative {
             return answer.unwrap_or(0);
         }
-        let negative = self.soa().map_or(0, |soa| {
-            let minimum = soa.data.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-            soa.ttl.secs().min(minimum)
-        });
+        let negative = self.soa().map_or(0, |soa| soa.ttl.secs());
         answer.map_or(negative, |answer| answer.min(negative))
     }
 
@@ -218,7 +220,7 @@ impl Chain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{Ttl, rdata};
+    use crate::dns::rdata;
 
     fn record(text: &str) -> Record {
         let mut words = text.splitn(4, ' ');

@@ -32,7 +32,7 @@ impl Serve {
             let summary = Summary::new(daemon.config(), daemon.parts()).listening(daemon.addresses());
             // Who reads only the first lines of it wants the server all the same.
             let _ = write!(out, "{summary}").and_then(|()| out.flush());
-            daemon.run_until_signal().await?;
+            daemon.run_until_signal().await;
             Ok(Outcome::Well)
         })
     }

@@ -6,7 +6,15 @@ mod source;
 mod sources;
 mod watch;
 
+use std::error::Error;
+
 pub use parts::{LoadError, Parts};
 pub use running::{Daemon, Reload, StartError};
 pub use source::{Proposal, Published, Reading, Source, SourceState};
 pub use sources::{Sources, StateAccess};
+
+/// An error and all that is behind it, in one line.
+fn in_full(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,7 +1,7 @@
 //! From config to the parts that answer: zones, catalogue, cache, forwarder, responder.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::Rng;
@@ -9,13 +9,13 @@ use rand::Rng;
 use super::sources::{Sources, StateAccess};
 use crate::answer::{self, Rules};
 use crate::cache::Cache;
-use crate::config::{Config, ZoneSettings};
+use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::respond::{Responder, Serving};
 use crate::zone::{
-    Change, ChangeSet, CommitError, MasterFile, MasterFileError, NetworkError, Networks, Store, Unjournaled,
-    ZoneError, ZoneHeader, ZoneKind, changes_of_file,
+    Change, ChangeSet, CommitError, MasterFile, MasterFileError, NetworkError, Networks, Snapshot, Store,
+    Unjournaled, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
 };
 
 /// All that answers, without sockets.
@@ -96,15 +96,18 @@ fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forwarder>) -> Ser
     Serving { rules, cache, forwarder }
 }
 
+/// A zone, its file's path, and what the file says.
+type ZoneFile<'c> = (&'c ZoneHeader, &'c Path, MasterFile);
+
 /// Commits networks, private-link zones and zone files as one change; answers all files that were read.
 fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError> {
     let networks = Arc::new(Networks::new(config.networks.clone(), config.prefer.clone())?);
     let headers = private_link_headers(config);
     let folder = config.folder();
-    let mut files = Vec::new();
+    let mut files: Vec<ZoneFile<'_>> = Vec::new();
     for zone in &config.zones {
         if let Some(file) = &zone.file {
-            files.push((zone, MasterFile::read(file, &zone.header.apex, folder)?));
+            files.push((&zone.header, file, MasterFile::read(file, &zone.header.apex, folder)?));
         }
     }
     let configured: BTreeSet<&Name> = headers
@@ -112,64 +115,66 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
         .map(|header| &header.apex)
         .chain(config.zones.iter().map(|zone| &zone.header.apex))
         .collect();
-    let mut at_fault = None;
     let committed = store.commit_with(|old| {
         let mut changes = Vec::new();
         if **old.networks() != *networks {
             changes.push(Change::SetNetworks(Arc::clone(&networks)));
         }
-        for (apex, zone) in old.zones() {
+        for (apex, zone) in old.zones().filter(|(apex, _)| !configured.contains(apex)) {
             // A private-link zone that endpoints filled goes when they are withdrawn.
-            let is_filled = zone.header().kind == ZoneKind::PrivateLink && !zone.is_empty();
-            if !configured.contains(apex) && !is_filled {
+            if zone.header().kind == ZoneKind::PrivateLink && !zone.is_empty() {
+                changes.extend(without_file(&usual_header(config, apex), old)?);
+            } else {
                 changes.push(Change::DropZone(apex.clone()));
             }
         }
-        for header in &headers {
-            if old.zone(header.apex.borrow()).is_none_or(|zone| zone.header() != header) {
-                changes.push(Change::SetZone(header.clone()));
-            }
+        for header in
+            headers.iter().filter(|header| !files.iter().any(|(other, ..)| other.apex == header.apex))
+        {
+            changes.extend(without_file(header, old)?);
         }
-        for (zone, file) in &files {
-            let of_file = changes_of_file(file, zone.header.clone(), old)
-                .and_then(|changes| check_alone(zone, changes, old, &networks))
-                .inspect_err(|_| at_fault = zone.file.clone())?;
-            changes.extend(of_file);
+        for (header, _, file) in &files {
+            changes.extend(changes_of_file(file, (*header).clone(), old)?);
         }
         Ok(ChangeSet { changes })
     });
-    match (committed, at_fault) {
-        (Err(CommitError::Zone(cause)), Some(file)) => {
-            Err(LoadError::Zone { file: file.display().to_string(), cause })
-        }
-        (Err(error), _) => Err(error.into()),
-        (Ok(_), _) => {
-            Ok(files.iter().flat_map(|(_, file)| &file.files).map(|file| file.to_path_buf()).collect())
-        }
+    match committed {
+        Ok(_) => Ok(files.iter().flat_map(|(.., file)| &file.files).map(|file| file.to_path_buf()).collect()),
+        Err(CommitError::Zone(cause)) => Err(at_fault(&files, &networks, &store.snapshot()).map_or_else(
+            || CommitError::Zone(cause).into(),
+            |(file, cause)| LoadError::Zone { file, cause },
+        )),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Applies a file's changes for themselves, so that an error can name the file.
-fn check_alone(
-    zone: &ZoneSettings,
-    changes: Vec<Change>,
-    old: &crate::zone::Snapshot,
-    networks: &Arc<Networks>,
-) -> Result<Vec<Change>, ZoneError> {
-    let mut alone = changes.clone();
-    alone.push(Change::SetNetworks(Arc::clone(networks)));
-    debug_assert!(zone.file.is_some());
-    ChangeSet { changes: alone }.apply(old)?;
-    Ok(changes)
+/// What makes a zone without a file: what one said of it before, it says no more.
+fn without_file(header: &ZoneHeader, old: &Snapshot) -> Result<Vec<Change>, ZoneError> {
+    let none = MasterFile { apex: header.apex.clone(), entries: Vec::new(), files: Vec::new() };
+    changes_of_file(&none, header.clone(), old)
+}
+
+/// The first file that makes no zone by itself, and why. Only asked for when something is wrong: it applies all again.
+fn at_fault(files: &[ZoneFile<'_>], networks: &Arc<Networks>, old: &Snapshot) -> Option<(String, ZoneError)> {
+    files.iter().find_map(|(header, path, file)| {
+        let applied = changes_of_file(file, (*header).clone(), old).and_then(|mut changes| {
+            changes.push(Change::SetNetworks(Arc::clone(networks)));
+            ChangeSet { changes }.apply(old)
+        });
+        applied.err().map(|cause| (path.display().to_string(), cause))
+    })
+}
+
+/// A private-link zone that no `[[zone]]` speaks of.
+fn usual_header(config: &Config, apex: &Name) -> ZoneHeader {
+    ZoneHeader { on_missing: config.private_link.on_missing, ..ZoneHeader::private_link(apex.clone()) }
 }
 
 /// The private-link zones of config, each as its `[[zone]]`, if any, wants it.
 fn private_link_headers(config: &Config) -> Vec<ZoneHeader> {
     let of_apex = |apex: &Name| {
         let configured = config.zones.iter().find(|zone| zone.header.apex == *apex);
-        let on_missing = config.private_link.on_missing;
-        let usual = || ZoneHeader { on_missing, ..ZoneHeader::private_link(apex.clone()) };
-        configured.map_or_else(usual, |zone| zone.header.clone())
+        configured.map_or_else(|| usual_header(config, apex), |zone| zone.header.clone())
     };
     let mut headers: Vec<ZoneHeader> = config.private_link.zones.iter().map(of_apex).collect();
     for zone in config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink) {

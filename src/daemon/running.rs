@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::in_full;
 use super::parts::{LoadError, Parts};
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
@@ -28,6 +29,7 @@ pub struct Daemon {
     parts: Parts,
     listening: Listening,
     watch: Watch,
+    signals: Signals,
     /// What the files looked like when they were last read.
     seen: Seen,
 }
@@ -39,7 +41,7 @@ pub enum StartError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("signals cannot be received: {0}")]
+    #[error("signals cannot be received")]
     Signal(#[source] std::io::Error),
 }
 
@@ -76,9 +78,24 @@ struct Seen {
     inventories: BTreeSet<Stamp>,
 }
 
+/// Signals are received from the start: one that comes while zones are read must not end the process.
+struct Signals {
+    hangup: Signal,
+    stop: Option<[Signal; 2]>,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, StartError> {
+        let receive = |kind| signal(kind).map_err(StartError::Signal);
+        let stop = [receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?];
+        Ok(Signals { hangup: receive(SignalKind::hangup())?, stop: Some(stop) })
+    }
+}
+
 impl Daemon {
     /// Loads, binds and serves; call it inside a runtime.
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
+        let signals = Signals::new()?;
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let bound = listen::bind(&config.listen)?;
         make_state_folder(&config);
@@ -89,7 +106,7 @@ impl Daemon {
         seen.include(&parts);
         seen.forget_followed(&config);
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
-        Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, seen })
+        Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, signals, seen })
     }
 
     /// Where the server listens.
@@ -113,26 +130,25 @@ impl Daemon {
     }
 
     /// Serves until SIGTERM or SIGINT, then answers what has arrived.
-    pub async fn run_until_signal(self) -> Result<(), StartError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signal)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signal)?;
+    pub async fn run_until_signal(mut self) {
+        let stop = self.signals.stop.take();
         let stop = async move {
+            let Some([mut terminate, mut interrupt]) = stop else { return };
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
         };
-        self.run(stop).await
+        self.run(stop).await;
     }
 
     /// Serves until `stop`; SIGHUP and changed files reload.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
             let next_pass = tokio::time::sleep(self.config.sync.interval);
             tokio::select! {
-                _ = hangup.recv() => {
+                _ = self.signals.hangup.recv() => {
                     let result = tokio::task::block_in_place(|| self.reload());
                     self.log(result);
                     self.look_logged();
@@ -146,7 +162,6 @@ impl Daemon {
         }
         info!("Stopping: answering what has arrived, taking nothing new");
         self.stop().await;
-        Ok(())
     }
 
     /// Answers what has arrived, and stops.
@@ -221,7 +236,7 @@ impl Daemon {
             // A sync tells by itself what it did.
             Ok(Reload::Unchanged | Reload::Synced) => {}
             Ok(Reload::Done) => info!("Reloaded {}", self.path.display()),
-            Err(cause) => error!("Nothing was changed by the reload: {cause}"),
+            Err(cause) => error!("Nothing was changed by the reload: {}", in_full(&cause)),
         }
     }
 }

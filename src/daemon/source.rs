@@ -1,11 +1,12 @@
 //! One source: what it said last, what is published of it, and what waits for an operator.
 
-use std::error::Error;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
+use super::in_full;
 use crate::config::Config;
 use crate::privatelink::Catalogue;
 use crate::sync::state::unix_secs;
@@ -122,7 +123,7 @@ impl Source {
     }
 
     pub(super) fn read(&self, rules: &Rules) -> Result<Reading, String> {
-        let inventory = directory::read(&self.settings).map_err(|cause| with_causes(&cause))?;
+        let inventory = directory::read(&self.settings).map_err(|cause| in_full(&cause))?;
         let read_at = SystemTime::now();
         let since_secs = unix_secs(read_at);
         let source = self.settings.name.as_str().into();
@@ -230,12 +231,9 @@ impl Source {
     /// Logs what the last reading did not have.
     fn tell(&self, desired: &Desired) {
         let (name, old) = (&self.settings.name, &self.desired);
-        for warning in desired.warnings.iter().filter(|warning| !old.warnings.contains(warning)) {
-            warn!(source = %name, "Inventory `{name}`: {warning}");
-        }
-        for unplaced in desired.unplaced.iter().filter(|unplaced| !old.unplaced.contains(unplaced)) {
-            let (fqdn, endpoint) = (&unplaced.fqdn, &unplaced.endpoint);
-            warn!(source = %name, "Inventory `{name}`: no private-link zone is known for {fqdn} of {endpoint}");
+        let told = remarks(old);
+        for remark in remarks(desired).difference(&told) {
+            warn!(source = %name, "Inventory `{name}`: {remark}");
         }
         if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != old.foreign) {
             let endpoints = desired.foreign.len();
@@ -285,13 +283,10 @@ fn publish_settings(config: &Config) -> PublishSettings {
     }
 }
 
-/// An error with all that led to it.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
+/// What is odd about an inventory, each in words. A set: a large one without its interfaces has a remark an endpoint.
+fn remarks(desired: &Desired) -> BTreeSet<String> {
+    let unplaced = desired.unplaced.iter();
+    let unplaced =
+        unplaced.map(|name| format!("no private-link zone is known for {} of {}", name.fqdn, name.endpoint));
+    desired.warnings.iter().map(ToString::to_string).chain(unplaced).collect()
 }

@@ -88,8 +88,6 @@ pub struct ExtendedError {
 impl ExtendedError {
     pub const OTHER: u16 = 0;
     pub const STALE_ANSWER: u16 = 3;
-    pub const FORGED_ANSWER: u16 = 4;
-    pub const BLOCKED: u16 = 15;
     pub const PROHIBITED: u16 = 18;
     pub const STALE_NXDOMAIN: u16 = 19;
     pub const NOT_AUTHORITATIVE: u16 = 20;

@@ -83,7 +83,7 @@ pub enum RdataError {
     Wire(RecordType),
     #[error("{1} in data of {0}")]
     Parameter(RecordType, svcb::ParameterError),
-    #[error("{0}")]
+    #[error(transparent)]
     Token(#[from] TokenError),
     #[error("type {0} only asks, it has no data")]
     QuestionOnly(RecordType),

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error};
@@ -20,6 +20,9 @@ use crate::dns::{
 use crate::forward::{self, Forwarder};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store};
+
+/// Clients hear within two seconds, whatever is wrong upstream (RFC 8767 §5).
+const ANSWER_DEADLINE: Duration = Duration::from_millis(1900);
 
 /// The parts that a reload exchanges together.
 pub struct Serving {
@@ -170,7 +173,14 @@ impl Responder {
             return relayed;
         }
         let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-        let outcome = serving.forwarder.ask(question, query.flags).await;
+        let asked = serving.forwarder.ask(question, query.flags);
+        // The forwarder bounds one question; a chain may ask many.
+        let Ok(outcome) = timeout_at(query.deadline, asked).await else {
+            let why = "the chain of aliases took upstreams longer than two seconds";
+            let why = ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, why);
+            let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
+            return Relayed { reply, age_secs: 0, freshness: Freshness::Fresh };
+        };
         let freshness = match outcome.freshness {
             forward::Freshness::Fresh => Freshness::Fresh,
             forward::Freshness::Stale(why) => {
@@ -251,7 +261,8 @@ impl Responder {
         }
         let flags =
             QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.flags.has(Flags::CD) };
-        Ok(Query { asked, name: request.name, rtype: request.rtype, flags })
+        let deadline = Instant::now() + ANSWER_DEADLINE;
+        Ok(Query { asked, name: request.name, rtype: request.rtype, flags, deadline })
     }
 
     fn cookie(&self, request: Option<&[u8]>, client: IpAddr) -> Option<[u8; 24]> {
@@ -284,6 +295,8 @@ pub(super) struct Query<'m> {
     pub(super) name: crate::dns::NameBuf,
     pub(super) rtype: RecordType,
     pub(super) flags: QueryFlags,
+    /// When the client must have an answer.
+    deadline: Instant,
 }
 
 impl Query<'_> {

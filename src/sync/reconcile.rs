@@ -90,14 +90,18 @@ pub fn plan(
             puts.push(Change::Put { zone, name, offer: Offer { set, origin } });
         }
     }
+    let unsettled: HashSet<&Arc<str>> = desired.unsettled.iter().collect();
     let changes = &mut plan.changes.changes;
     changes.extend(new_zones.into_values().map(Change::SetZone));
     let own = claims(snapshot).filter(|(_, _, _, claim)| claim.source == *source);
     for (zone, name, offer, claim) in own {
         plan.published += 1;
         let rtype = offer.set.rtype;
+        if claim.source != *source {
+            continue;
+        }
         // An endpoint whose names are not told for now keeps what it had.
-        let stays = desired.unsettled.contains(&claim.endpoint)
+        let stays = unsettled.contains(&claim.endpoint)
             || wanted.contains(&(name.clone(), rtype, Arc::clone(&claim.endpoint)));
         if !stays {
             plan.withdrawn += 1;

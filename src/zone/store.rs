@@ -19,7 +19,7 @@ pub trait Journal: Send {
 
 /// The journal could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("the change could not be stored: {0}")]
+#[error("the change could not be stored")]
 pub struct JournalError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// A journal for zones that are read from files and listings at each start, and so need none.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use privatelink_dns::config::Config;
+use privatelink_dns::daemon::{Parts, SourceState};
 use privatelink_dns::dns::{Flags, Rcode};
 use privatelink_dns::zone::Snapshot;
 
@@ -103,6 +105,24 @@ fn a_broken_inventory_leaves_the_last_good_one_in_force() {
     daemon.stop();
 }
 
+#[test]
+fn why_an_inventory_is_stale_is_told_with_its_place_and_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("inventory/pe.json");
+    std::fs::create_dir(broken.parent().unwrap()).unwrap();
+    std::fs::write(&broken, "[{\n").unwrap();
+    let config = folder.path().join("config.toml");
+    let source = "[[sync.source]]\nkind = \"directory\"\npath = \"inventory\"\n";
+    std::fs::write(&config, format!("[forward]\nupstreams = []\n{source}")).unwrap();
+    let config = Config::load(&config).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let parts = runtime.block_on(async { Parts::load(&config).unwrap() });
+    let SourceState::Stale { why, .. } = &parts.sources.list()[0].state else { panic!("it is broken") };
+    let (place, cause) = why.split_once(": ").unwrap();
+    assert!(place.starts_with(&format!("{}:2:", broken.display())), "{why}");
+    assert!(cause.contains("EOF"), "{why}");
+}
+
 const ZONE: &str = "@ 60 SOA ns host 1 60 60 60 60\nwww 60 A 10.9.9.";
 const ZONE_CONFIG: &str =
     "[forward]\nupstreams = []\n[[zone]]\nname = \"corp.internal\"\nfile = \"corp.zone\"\n";
@@ -129,6 +149,44 @@ fn a_zone_file_is_read_again_and_a_bad_one_changes_nothing() {
         ["www.corp.internal. 60 A 10.9.9.2"]
     );
     daemon.stop();
+}
+
+#[test]
+fn a_zone_that_loses_its_file_loses_what_the_file_said() {
+    const ZONE: &str = "[forward]\nupstreams = []\n[[zone]]\nname = \"privatelink.blob.core.windows.net\"\n";
+    let network = "[[network]]\nname = \"here\"\nclients = [\"127.0.0.0/8\"]\n";
+    let with_file = format!("{ZONE}file = \"blob.zone\"\nnetworks = [\"here\"]\n{network}");
+    let daemon = TestDaemon::start(&with_file, &[("blob.zone", "app 60 A 10.9.9.1\n")]);
+    assert_eq!(answers(&ask(daemon.address, APP_PRIVATE, "A")), [format!("{APP_PRIVATE} 60 A 10.9.9.1")]);
+    daemon.configure(ZONE);
+    daemon.wait_for(|snapshot| !serves_app(snapshot));
+    // Likewise when nothing speaks of the zone any more.
+    daemon.configure(&with_file);
+    daemon.wait_for(serves_app);
+    daemon.configure("[private_link]\nzones = [\"vault\"]\n[forward]\nupstreams = []\n");
+    daemon.wait_for(|snapshot| !serves_app(snapshot));
+    daemon.stop();
+}
+
+#[test]
+fn a_zone_file_that_makes_no_zone_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.zone"), "@ 60 SOA ns host 1 60 60 60 60\n").unwrap();
+    std::fs::write(folder.path().join("b.zone"), "www 60 A 10.9.9.1\n").unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(
+        &config,
+        "[[zone]]\nname = \"a.internal\"\nfile = \"a.zone\"\n[[zone]]\nname = \"b.internal\"\nfile = \"b.zone\"\n",
+    )
+    .unwrap();
+    let config = Config::load(&config).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fault = runtime.block_on(async { Parts::load(&config).err().expect("the zone has no SOA") });
+    let file = folder.path().join("b.zone");
+    assert_eq!(
+        fault.to_string(),
+        format!("zone file {}: zone b.internal. has no SOA record", file.display())
+    );
 }
 
 #[test]

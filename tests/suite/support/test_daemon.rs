@@ -52,7 +52,7 @@ impl TestDaemon {
                 // A dropped sender stops the daemon too.
                 let _ = stopped.await;
             };
-            daemon.run(stopped).await.unwrap();
+            daemon.run(stopped).await;
         });
         TestDaemon { folder, address, responder, stop, running, runtime }
     }
