@@ -284,7 +284,8 @@ impl<'s> Chase<'s> {
 
     /// What a target of upstream's chain means to us.
     fn enters(&mut self, target: NameRef<'_>) -> Entry<'s> {
-        let Some(zone) = self.snapshot.zone_for(target, self.view) else {
+        let special = || self.rules.special_zone_for(target);
+        let Some(zone) = self.snapshot.zone_for(target, self.view).or_else(special) else {
             self.tell_withheld(target);
             return Entry::Nowhere;
         };

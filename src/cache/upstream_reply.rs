@@ -5,6 +5,7 @@
 
 use crate::dns::edns::ExtendedError;
 use crate::dns::{Flags, Message, Name, NameBuf, NameRef, Question, Rcode, Record, RecordType, Ttl};
+use crate::telemetry::Quoted;
 
 /// Most aliases in one chain: longer ones are loops or attacks (Unbound and Knot stop at about as many).
 pub const CHAIN_MAX: usize = 16;
@@ -96,7 +97,7 @@ impl UpstreamReply {
             end,
             extended_error: message
                 .extended_error
-                .map(|(code, text)| ExtendedError::new(code, format!("upstream: {text}"))),
+                .map(|(code, text)| ExtendedError::new(code, format!("upstream: {}", Quoted(&text)))),
         };
         if reply.end == End::Negative {
             let belongs = |record: &Record| match record.rtype {
@@ -258,6 +259,17 @@ mod tests {
         UpstreamReply::from_message(message, &question, |name| {
             !name.is_within(secret.borrow()) && name != top.borrow()
         })
+    }
+
+    #[test]
+    fn what_upstream_says_of_a_failure_steers_no_terminal() {
+        let said = format!("\u{1b}[2Jdown\n{}", "z".repeat(60_000));
+        let query = crate::dns::message::query(0, NameRef::ROOT, RecordType::A, Default::default(), false);
+        let message = Message { extended_error: Some((23, said)), ..Message::read(&query).unwrap() };
+        let question = message.question.clone().unwrap();
+        let reply = UpstreamReply::from_message(message, &question, |_| true).unwrap();
+        let text = reply.extended_error.unwrap().text;
+        assert!(text.starts_with("upstream: \u{fffd}[2Jdown\u{fffd}zz") && text.len() < 600, "{text}");
     }
 
     #[test]

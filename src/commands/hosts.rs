@@ -46,8 +46,9 @@ impl Hosts {
         for (name, address) in &lines {
             let text = name.to_string();
             let fqdn = text.trim_end_matches('.');
-            // A hosts file knows no wildcards.
-            let comment = if name.borrow().is_wildcard() { "# " } else { "" };
+            // A hosts file knows no wildcards, no escapes, and comments begin anywhere.
+            let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+            let comment = if fqdn.as_bytes().iter().all(is_host) { "" } else { "# " };
             writeln!(out, "{comment}{address} {fqdn}")?;
         }
         Ok(if lines.is_empty() { Outcome::Found } else { Outcome::Well })

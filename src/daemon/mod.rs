@@ -1,5 +1,6 @@
 //! Settings → parts → bound sockets → run → reload → drain. Floor 7; `serve` and the tests use the same.
 
+mod descriptors;
 mod parts;
 mod running;
 mod source;

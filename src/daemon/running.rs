@@ -10,10 +10,10 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::in_full;
 use super::parts::{LoadError, Parts};
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
+use super::{descriptors, in_full};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
@@ -21,6 +21,9 @@ use crate::sync::{StateFolder, directory};
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Looks in a row: files that change with each of them are left to the next round, so that SIGTERM is heard.
+const LOOKS_MAX: usize = 4;
 
 /// A server that answers.
 pub struct Daemon {
@@ -97,7 +100,7 @@ impl Daemon {
     pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         let signals = Signals::new()?;
         // Sockets first: who cannot have its port should not read a million records to learn that.
-        let bound = listen::bind(&config.listen)?;
+        let bound = listen::bind(&descriptors::fitted(&config.listen))?;
         make_state_folder(&config);
         let watch = Watch::new(&folders(path, &config));
         let mut seen = Seen::now(path, &config);
@@ -202,7 +205,7 @@ impl Daemon {
         seen.config.insert(config_seen);
         let rebound = match config.listen == self.config.listen {
             true => None,
-            false => Some(self.listening.rebind(&config.listen)?),
+            false => Some(self.listening.rebind(&descriptors::fitted(&config.listen))?),
         };
         self.parts.reload(&self.config, &config)?;
         seen.forget_followed(&config);
@@ -219,9 +222,9 @@ impl Daemon {
         Ok(Reload::Done)
     }
 
-    /// Looks until nothing is new, so that what changed meanwhile is not left lying.
+    /// Looks until nothing is new, if that comes soon, so that what changed meanwhile is not left lying.
     fn look_logged(&mut self) {
-        loop {
+        for _ in 0..LOOKS_MAX {
             let result = tokio::task::block_in_place(|| self.look());
             let goes_on = matches!(result, Ok(Reload::Done | Reload::Synced));
             self.log(result);

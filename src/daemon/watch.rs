@@ -10,6 +10,9 @@ use tracing::warn;
 /// Changes come in bursts; this long after the last one they are looked at.
 const SETTLED: Duration = Duration::from_millis(200);
 
+/// A burst that does not end, such as a log that is written beside the config, is looked at after this long.
+const SETTLING_MAX: Duration = Duration::from_secs(2);
+
 /// Tells when one of the watched folders changed.
 pub(super) struct Watch {
     /// Watching ends when this is dropped; `None` when the system does not let us.
@@ -53,7 +56,9 @@ impl Watch {
         if self.changes.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
-        while let Ok(Some(())) = tokio::time::timeout(SETTLED, self.changes.recv()).await {}
+        let settled =
+            async { while let Ok(Some(())) = tokio::time::timeout(SETTLED, self.changes.recv()).await {} };
+        let _ = tokio::time::timeout(SETTLING_MAX, settled).await;
     }
 }
 
@@ -62,4 +67,26 @@ impl Watch {
 pub(super) enum Depth {
     Folder,
     Tree,
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_that_never_end_are_looked_at_all_the_same() {
+        let (sender, changes) = mpsc::channel(1);
+        let mut watch = Watch { _watcher: None, changes };
+        let writes = tokio::spawn(async move {
+            while sender.send(()).await.is_ok() {
+                tokio::time::sleep(SETTLED / 2).await;
+            }
+        });
+        let start = Instant::now();
+        watch.changed().await;
+        assert_eq!(start.elapsed(), SETTLING_MAX);
+        writes.abort();
+    }
 }

@@ -13,6 +13,10 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// The longest label (RFC 1035 §2.3.4).
 pub const MAX_LABEL_BYTES: usize = 63;
 
+/// Pointers followed in one name: it has no more labels, and a pointer to a pointer is of no use to anyone.
+// Without a bound each of some thousand names of a message could walk some thousand pointers.
+const POINTERS_MAX: usize = MAX_NAME_BYTES / 2;
+
 /// An absolute domain name, owned and cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Name(Arc<[u8]>);
@@ -39,7 +43,7 @@ pub enum NameError {
     EmptyLabel,
     #[error("a name ends early")]
     Truncated,
-    #[error("a compression pointer does not point backwards")]
+    #[error("a compression pointer does not point backwards, or there are too many")]
     BadPointer,
     #[error("a label has an unknown type")]
     BadLabelType,
@@ -331,6 +335,7 @@ pub(crate) fn walk(
     let mut end = None;
     // Each jump must go before all that was read so far, so that a name ends.
     let mut lowest = start;
+    let mut pointers_left = POINTERS_MAX;
     let mut length_bytes = 1;
     loop {
         match *message.get(at).ok_or(NameError::Truncated)? {
@@ -348,10 +353,10 @@ pub(crate) fn walk(
                 let low = *message.get(at + 1).ok_or(NameError::Truncated)?;
                 end.get_or_insert(at + 2);
                 at = usize::from(u16::from_be_bytes([high & 0x3F, low]));
-                if at >= lowest {
+                if at >= lowest || pointers_left == 0 {
                     return Err(NameError::BadPointer);
                 }
-                lowest = at;
+                (lowest, pointers_left) = (at, pointers_left - 1);
             }
             0xC0.. => return Err(NameError::BadPointer),
             _ => return Err(NameError::BadLabelType),
@@ -496,5 +501,27 @@ mod tests {
         assert_eq!(NameBuf::read(b"\x01a\xc0\x00", 0), Err(NameError::BadPointer));
         assert_eq!(NameBuf::read(b"\xc0", 0), Err(NameError::Truncated));
         assert_eq!(NameBuf::read(b"\x40a\x00", 0), Err(NameError::BadLabelType));
+    }
+
+    #[test]
+    fn a_name_with_more_pointers_than_labels_is_refused() {
+        // The root, and pointers each to the one before it.
+        let mut message = vec![0, 0];
+        for before in 0..=POINTERS_MAX as u16 {
+            message.extend((0xC000 | (before * 2)).to_be_bytes());
+        }
+        let last = message.len() - 2;
+        assert_eq!(NameBuf::read(&message, last - 2), Ok((NameRef::ROOT.to_buf(), last)));
+        assert_eq!(NameBuf::read(&message, last), Err(NameError::BadPointer));
+        // A label before each pointer is the most that anyone writes.
+        let mut message = vec![0, 0];
+        let mut before = 0_u16;
+        for _ in 0..MAX_NAME_BYTES / 2 {
+            let at = message.len() as u16;
+            message.extend([1, b'a']);
+            message.extend((0xC000 | before).to_be_bytes());
+            before = at;
+        }
+        assert_eq!(NameBuf::read(&message, before.into()).unwrap().0.borrow().label_count(), 127);
     }
 }

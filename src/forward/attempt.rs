@@ -70,7 +70,11 @@ impl Forwarder {
                 Ok(message) => message,
                 Err(error) => return Err(Trouble::Unreadable(error.to_string())),
             };
-            if message.flags.has(Flags::TC) && manner.protocol == Protocol::Udp {
+            if message.flags.has(Flags::TC) {
+                if manner.protocol == Protocol::Tcp {
+                    // What is left out may be the answer: its absence is no "no data" (RFC 2181 §9).
+                    return Err(Trouble::Unreadable("its reply is truncated over TCP, too".to_owned()));
+                }
                 manner.protocol = Protocol::Tcp;
                 continue;
             }
@@ -197,6 +201,20 @@ mod tests {
         });
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         assert_eq!(ask(&forwarder, "account.blob.x.").await.reply.end, End::Data);
+        assert_eq!(ways(&script), [(Protocol::Udp, true), (Protocol::Tcp, true)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_is_truncated_over_tcp_too_is_no_answer() {
+        let script = Scripted::new(|seen| {
+            let mut reply = seen.answer(Rcode::NOERROR, &[], &[]);
+            reply[2] |= 0x02;
+            Said::Reply(reply)
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let reply = ask(&forwarder, "account.blob.x.").await.reply;
+        assert_eq!((&reply.end, reply.rcode), (&End::Failed, Rcode::SERVFAIL));
+        assert!(reply.extended_error.as_ref().unwrap().text.contains("truncated over TCP"));
         assert_eq!(ways(&script), [(Protocol::Udp, true), (Protocol::Tcp, true)]);
     }
 

@@ -2,8 +2,8 @@
 
 use rand::RngCore;
 
-/// Letters from which on a name's case can be told from coincidence.
-const LETTERS_MIN: usize = 8;
+/// Letters from which on a name's case can be told from coincidence, and from one guess of who wants it to look ours.
+const LETTERS_MIN: usize = 16;
 
 /// How a query's letters are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,11 +58,11 @@ mod tests {
 
     #[test]
     fn a_name_in_one_case_or_with_few_letters_proves_nothing() {
-        assert!(is_recognisable(b"\x08aBcDeFgH\x00\x00\x01\x00\x01"));
-        assert!(!is_recognisable(b"\x07aBcDeFg\x00\x00\x01\x00\x01"));
-        assert!(!is_recognisable(b"\x08abcdefgh\x00\x00\x01\x00\x01"));
-        assert!(!is_recognisable(b"\x08ABCDEFGH\x00\x00\x01\x00\x01"));
-        assert!(!is_recognisable(b"\x08Abcdefgh\x00\x00\x01\x00\x01"));
+        assert!(is_recognisable(b"\x10aBcDeFgHiJkLmNoP\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b"\x0faBcDeFgHiJkLmNo\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b"\x10abcdefghijklmnop\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b"\x10ABCDEFGHIJKLMNOP\x00\x00\x01\x00\x01"));
+        assert!(!is_recognisable(b"\x10Abcdefghijklmnop\x00\x00\x01\x00\x01"));
         assert!(!is_recognisable(b""));
     }
 }

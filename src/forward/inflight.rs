@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -27,6 +27,8 @@ pub struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
     waiters: AtomicUsize,
     pub started: Instant,
+    /// Whether someone asked in a case that is neither ours nor plain: who may guess often hits in the end.
+    guessed: AtomicBool,
     /// The question sections sent, case and all, and to whom.
     sent: Mutex<Vec<Sent>>,
 }
@@ -70,14 +72,14 @@ impl Inflight {
             return Err(Full::Questions);
         }
         let (sender, outcome) = watch::channel(None);
-        let flight = Flight {
+        let flight = Arc::new(Flight {
             asked: asked.clone(),
             outcome,
             waiters: AtomicUsize::new(0),
             started: Instant::now(),
+            guessed: AtomicBool::new(false),
             sent: Mutex::default(),
-        };
-        let flight = Arc::new(flight);
+        });
         flights.insert(asked, flight.clone());
         Ok(Joined::Leads(Waiter::new(flight), sender))
     }
@@ -119,15 +121,26 @@ impl Flight {
 
     /// The upstream that exactly these bytes went to, if nobody else would have written them.
     pub fn sender_of(&self, question: &[u8]) -> Option<Arc<Upstream>> {
+        if !case::is_recognisable(question) {
+            return None;
+        }
         let sent = self.sent.lock();
-        let (_, upstream) = sent.iter().find(|(bytes, _)| **bytes == *question)?;
-        case::is_recognisable(question).then(|| upstream.clone())
+        let sender =
+            sent.iter().find(|(bytes, _)| **bytes == *question).map(|(_, upstream)| upstream.clone());
+        match sender {
+            Some(upstream) => (!self.guessed.load(Ordering::Relaxed)).then_some(upstream),
+            None => {
+                self.guessed.store(true, Ordering::Relaxed);
+                None
+            }
+        }
     }
 
     /// Upstreams that were sent a question which we would not recognise if it came back.
     pub fn unrecognisable(&self) -> Vec<Arc<Upstream>> {
+        let guessed = self.guessed.load(Ordering::Relaxed);
         let sent = self.sent.lock();
-        let plain = sent.iter().filter(|(bytes, _)| !case::is_recognisable(bytes));
+        let plain = sent.iter().filter(|(bytes, _)| guessed || !case::is_recognisable(bytes));
         plain.map(|(_, upstream)| upstream.clone()).collect()
     }
 }

@@ -169,6 +169,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_guesses_the_case_of_a_question_does_not_make_it_ours() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let asking = forwarder.clone();
+        let asking = tokio::spawn(async move { ask(&asking, NAME).await });
+        until_sent(&script, 1).await;
+        let sent = script.seen()[0].message.raw_question.clone();
+        let mut guess = sent.clone();
+        let letter = guess.iter().position(u8::is_ascii_alphabetic).unwrap();
+        guess[letter] ^= 0x20;
+        // A client that asks in lower case guesses nothing.
+        assert!(!forwarder.is_own_question(&sent.to_ascii_lowercase()) && forwarder.is_own_question(&sent));
+        assert!(!forwarder.is_own_question(&guess));
+        assert!(!forwarder.is_own_question(&sent));
+        // Were it a loop all the same, a probe would tell.
+        forwarder.prefetch(question(NAME), QueryFlags::default());
+        until_sent(&script, 2).await;
+        assert!(script.seen()[1].name().ends_with(".loop.privatelink-dns.invalid."));
+        asking.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_loop_through_a_server_that_loses_case_is_found_by_a_probe() {
         let script = Scripted::new(|seen| match seen.name().starts_with("plain") {
             true => {

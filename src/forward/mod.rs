@@ -31,6 +31,6 @@ pub use health::Standing;
 pub use query::{Judgement, Query};
 pub use rule::Rule;
 pub use settings::{RuleSettings, Settings};
-pub use sockets::Sockets;
+pub use sockets::{DESCRIPTORS_MAX, Sockets};
 pub use transport::{Exchange, ExchangeError, Protocol, Transport};
 pub use upstream::{Upstream, UpstreamHealth};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::Rng;
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::counters::count;
@@ -31,6 +31,12 @@ const PORTS_PER_UPSTREAM: usize = 32;
 
 /// Ports open at one time to all upstreams: half of the usual 1024 file descriptors of a process.
 const PORTS_MAX: usize = 512;
+
+/// Connections open at one time to all upstreams: an upstream that truncates every reply gets no more of them.
+const CONNECTIONS_MAX: usize = 256;
+
+/// File descriptors that upstreams take at most.
+pub const DESCRIPTORS_MAX: usize = PORTS_MAX + CONNECTIONS_MAX;
 
 /// Where random ports are taken from: above those that services are usually given.
 const PORT_RANGE: std::ops::RangeInclusive<u16> = 16_384..=65_535;
@@ -51,6 +57,8 @@ const ERRORS_MAX: u32 = 100;
 pub struct Sockets {
     upstreams: Mutex<HashMap<SocketAddr, Ports>>,
     open: Arc<AtomicUsize>,
+    /// One permit for each connection.
+    connections: Semaphore,
     counters: Arc<Counters>,
 }
 
@@ -59,7 +67,12 @@ type Ports = [Weak<Port>; PORTS_PER_UPSTREAM];
 
 impl Sockets {
     pub fn new(counters: Arc<Counters>) -> Sockets {
-        Sockets { upstreams: Mutex::default(), open: Arc::default(), counters }
+        Sockets {
+            upstreams: Mutex::default(),
+            open: Arc::default(),
+            connections: Semaphore::new(CONNECTIONS_MAX),
+            counters,
+        }
     }
 
     async fn exchange_udp(&self, upstream: SocketAddr, query: &mut Query) -> Result<Vec<u8>, ExchangeError> {
@@ -86,12 +99,21 @@ impl Sockets {
         if let Some(waiting) = ports[slot].upgrade().and_then(|port| Port::enlist(port, query)) {
             return Ok(waiting);
         }
-        if self.open.load(Ordering::Relaxed) >= PORTS_MAX {
-            let mut others = ports.iter().filter_map(Weak::upgrade);
-            return others.find_map(|port| Port::enlist(port, query)).ok_or(ExchangeError::TooManySockets);
-        }
+        let opened = match self.open.load(Ordering::Relaxed) < PORTS_MAX {
+            true => open(upstream),
+            false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        };
+        let socket = match opened.map_err(ExchangeError::from) {
+            Err(ExchangeError::TooManySockets) => {
+                let mut others = ports.iter().filter_map(Weak::upgrade);
+                return others
+                    .find_map(|port| Port::enlist(port, query))
+                    .ok_or(ExchangeError::TooManySockets);
+            }
+            opened => opened?,
+        };
         let port = Arc::new(Port {
-            socket: open(upstream)?,
+            socket,
             queries: Mutex::default(),
             closes: Instant::now() + PORT_LIFE,
             drained: Notify::new(),
@@ -113,7 +135,11 @@ impl Transport for Sockets {
     ) -> Exchange<'a> {
         match protocol {
             Protocol::Udp => Box::pin(self.exchange_udp(upstream, query)),
-            Protocol::Tcp => Box::pin(tcp::exchange(upstream, query)),
+            Protocol::Tcp => Box::pin(async move {
+                // Whoever waits here waits no longer than for an answer.
+                let _permit = self.connections.acquire().await.map_err(|_| ExchangeError::TooManySockets)?;
+                tcp::exchange(upstream, query).await
+            }),
         }
     }
 }

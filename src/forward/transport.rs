@@ -30,9 +30,34 @@ pub trait Transport: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     #[error("it cannot be reached ({0})")]
-    Network(#[from] io::Error),
+    Network(io::Error),
     #[error("too many replies that fit no query came from it")]
     NearMisses,
     #[error("too many sockets are open")]
     TooManySockets,
+}
+
+impl From<io::Error> for ExchangeError {
+    /// Want of file descriptors is ours and says nothing of the upstream.
+    fn from(error: io::Error) -> ExchangeError {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => ExchangeError::TooManySockets,
+            _ => ExchangeError::Network(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_file_descriptors_is_no_fault_of_the_network() {
+        for errno in [libc::EMFILE, libc::ENFILE] {
+            let error = ExchangeError::from(io::Error::from_raw_os_error(errno));
+            assert!(matches!(error, ExchangeError::TooManySockets));
+        }
+        let refused = ExchangeError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert!(matches!(refused, ExchangeError::Network(_)));
+    }
 }

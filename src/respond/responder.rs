@@ -131,7 +131,8 @@ impl Responder {
     /// Answers, and asks upstream for what is missing. `None`: no reply.
     pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client) -> Option<Vec<u8>> {
         let (snapshot, serving) = (self.store.snapshot(), self.serving());
-        let mut buffer = vec![0; reply_bytes(client.transport)];
+        // Room for an error; for an answer there is none before there is one, as many may wait for upstream.
+        let mut buffer = vec![0; ERROR_BYTES_MAX];
         let length = {
             let query = match self.admit(&serving.rules, &message, client, &mut buffer) {
                 Ok(query) => query,
@@ -155,10 +156,13 @@ impl Responder {
                     let relayed = self.relayed(&serving, &mut chase, &query).await;
                     step = chase.feed(relayed);
                 }
+                buffer = vec![0; reply_bytes(client.transport)];
                 complete(&query.asked, client, &chase, &mut buffer)?
             }
         };
         buffer.truncate(length);
+        // It may wait for its turn to be sent.
+        buffer.shrink_to_fit();
         Some(buffer)
     }
 
@@ -307,6 +311,9 @@ impl Query<'_> {
         Chase::new(snapshot, rules, view, self.name, self.rtype, recursion)
     }
 }
+
+/// Room for a reply without records: a question of 259 bytes, and an OPT record with a cookie and one reason.
+const ERROR_BYTES_MAX: usize = 1024;
 
 /// Room for the largest reply over a transport.
 pub(super) fn reply_bytes(transport: Transport) -> usize {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::dns::{Name, NameError, NameRef};
+use crate::telemetry::Quoted;
 
 use super::arm::{ArmId, CustomDns, NetworkInterface, PrivateEndpoint, RecordSet, ZoneGroup};
 
@@ -71,13 +72,13 @@ pub enum Warning {
     Duplicate { id: Arc<str>, first: Arc<str>, second: Arc<str> },
     #[error("{id} is not the id of a resource in a subscription: left out")]
     BadId { id: Arc<str> },
-    #[error("{endpoint} has `{name}`, which is no domain name: left out")]
+    #[error("{endpoint} has `{}`, which is no domain name: left out", Quoted(name))]
     BadName { endpoint: Arc<str>, name: Arc<str>, source: NameError },
-    #[error("{endpoint} has `{address}`, which is no IP address: left out")]
+    #[error("{endpoint} has `{}`, which is no address of an interface: left out", Quoted(address))]
     BadAddress { endpoint: Arc<str>, address: Arc<str> },
-    #[error("{endpoint} has `{name}` without an address: left out")]
+    #[error("{endpoint} has `{}` without an address: left out", Quoted(name))]
     NoAddress { endpoint: Arc<str>, name: Arc<str> },
-    #[error("{endpoint} has `{name}` in {zone}, which does not enclose it: left out")]
+    #[error("{endpoint} has `{}` in {}, which does not enclose it: left out", Quoted(name), Quoted(zone))]
     OutOfZone { endpoint: Arc<str>, name: Arc<str>, zone: Arc<str> },
     #[error("{endpoint} is approved but its names are not listed: export the network interfaces too")]
     Unsettled { endpoint: Arc<str> },
@@ -296,14 +297,34 @@ impl NameReader<'_> {
         let mut addresses = Vec::new();
         for text in texts {
             match text.parse() {
-                Ok(address) => addresses.push(address),
-                Err(_) => self.warnings.push(Warning::BadAddress {
+                Ok(address) if can_be_an_interface(address) => addresses.push(address),
+                _ => self.warnings.push(Warning::BadAddress {
                     endpoint: Arc::clone(self.endpoint),
                     address: Arc::clone(text),
                 }),
             }
         }
         addresses
+    }
+}
+
+/// Whether an interface in a network can have this address; public ones it can, where a network uses such.
+fn can_be_an_interface(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_multicast()
+                || ip.is_broadcast())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_unicast_link_local()
+                || ip.is_multicast()
+                || ip.to_ipv4_mapped().is_some())
+        }
     }
 }
 
@@ -372,6 +393,54 @@ mod tests {
         );
         assert_eq!(told(&inventory(own, "")), ["a.example. [10.0.0.9]"]);
         assert_eq!(told(&inventory(own, &interface(""))), ["a.example. [10.0.0.9]"]);
+    }
+
+    #[test]
+    fn addresses_that_no_interface_can_have_are_left_out() {
+        for address in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "169.254.169.254",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+        ] {
+            let own = format!(
+                r#""customDnsConfigs": [{{"fqdn": "a.example", "ipAddresses": ["10.0.0.1", "{address}"]}}]"#
+            );
+            let inventory = inventory(&own, "");
+            assert_eq!(told(&inventory), ["a.example. [10.0.0.1]"], "{address}");
+            assert!(matches!(inventory.warnings(), [Warning::BadAddress { .. }]), "{address}");
+        }
+        let public =
+            inventory(r#""customDnsConfigs": [{"fqdn": "a.example", "ipAddresses": ["8.8.8.8"]}]"#, "");
+        assert_eq!(told(&public), ["a.example. [8.8.8.8]"]);
+    }
+
+    #[test]
+    fn control_characters_and_endless_names_reach_neither_logs_nor_terminals() {
+        let long = "a".repeat(100_000);
+        let text = format!(
+            r#"[{{"id": "{BASE}/privateEndpoints/P\nE\u001b[2J", "name": "P\nE\u001b[2J", "customDnsConfigs":
+            [{{"fqdn": "a\nb.example", "ipAddresses": ["10.0.0.1"]}}, {{"fqdn": "{long}", "ipAddresses": []}},
+            {{"fqdn": "c.example", "ipAddresses": ["\u001b[2J"]}}],
+            "privateLinkServiceConnections": [{{"privateLinkServiceConnectionState": {{"status": "\u0007"}}}}]}}]"#
+        );
+        let mut listings = Listings::default();
+        listings.add("test", Body::read(text.as_bytes()).unwrap());
+        let inventory = listings.into_inventory().unwrap();
+        let endpoint = &inventory.endpoints()[0];
+        assert_eq!((&*endpoint.name, endpoint.state.as_str()), ("P\u{fffd}E\u{fffd}[2J", "\u{fffd}"));
+        let mut shown: Vec<String> = inventory.warnings().iter().map(Warning::to_string).collect();
+        assert!(shown.len() >= 3, "{shown:?}");
+        shown.push(endpoint.id.to_string());
+        for shown in shown {
+            assert!(!shown.contains(char::is_control) && shown.len() < 1000, "{shown:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Logs: text for people or JSON for collectors, on stderr.
 
 use std::env;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 
 use tracing::Subscriber;
@@ -90,13 +90,62 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
     match format {
-        LogFormat::Text => Box::new(lines.with_ansi(style == Style::Coloured).with_target(false).finish()),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(style == Style::Coloured).with_target(false);
+            Box::new(lines.with_writer(OneLine { writer, style }).finish())
+        }
         LogFormat::Json => {
+            let lines = lines.with_writer(writer);
             Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
         }
     }
+}
+
+/// Writes each event as one line: what stands in a file's or an endpoint's name forges no event and steers no terminal.
+struct OneLine<W> {
+    writer: W,
+    style: Style,
+}
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OneLine<W> {
+    type Writer = OneLine<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        OneLine { writer: self.writer.make_writer(), style: self.style }
+    }
+}
+
+impl<W: Write> Write for OneLine<W> {
+    // The formatter writes an event at once, with the one line break that is its own at the end.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let (line, end) = text.strip_suffix('\n').map_or((&*text, ""), |line| (line, "\n"));
+        let mut whole = String::with_capacity(text.len());
+        for (at, char) in line.char_indices() {
+            let is_colour = self.style == Style::Coloured && begins_with_colour(&line[at..]);
+            match char.is_control() && !is_colour {
+                true => whole.extend(char.escape_default()),
+                false => whole.push(char),
+            }
+        }
+        whole.push_str(end);
+        self.writer.write_all(whole.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Whether a text begins with an escape sequence that does no more than to change colours.
+fn begins_with_colour(text: &str) -> bool {
+    let behind = text
+        .strip_prefix("\x1b[")
+        .map(|codes| codes.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
+    behind.is_some_and(|behind| behind.starts_with('m'))
 }
 
 #[cfg(test)]
@@ -138,6 +187,24 @@ mod tests {
         let (time, rest) = text.split_once(' ').unwrap();
         assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
         assert_eq!(rest.trim(), "INFO Synced zone.apex=\"corp.internal.\" changes=3");
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        for format in ["text", "json"] {
+            let settings = Settings { log_format: format.parse().unwrap(), ..Settings::default() };
+            let forged = "pe\n2026-01-01T00:00:00Z ERROR All is lost\r\x1b[2K";
+            let text = logged(&settings, None, || tracing::info!(name = %forged, "Synced {forged}"));
+            assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+            assert!(text.ends_with('\n') && !text.contains(['\r', '\x1b']), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn colours_are_all_that_an_escape_sequence_may_do() {
+        let mut line = OneLine { writer: Vec::new(), style: Style::Coloured };
+        line.write_all(b"\x1b[1;32mINFO\x1b[0m \x1b[2J\x1b]0;x\x07\n").unwrap();
+        assert_eq!(line.writer, b"\x1b[1;32mINFO\x1b[0m \\u{1b}[2J\\u{1b}]0;x\\u{7}\n");
     }
 
     #[test]

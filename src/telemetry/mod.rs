@@ -3,7 +3,9 @@
 mod age;
 pub mod counter;
 pub mod logging;
+mod quoted;
 
 pub use age::Age;
 pub use counter::Counter;
 pub use logging::{LogFormat, LoggingError, Settings};
+pub use quoted::Quoted;

@@ -444,6 +444,16 @@ corp.internal. TYPE1 \\# 4 0a000002";
     }
 
     #[test]
+    fn files_that_include_each_other_many_times_are_refused() {
+        let many = "$INCLUDE b\n".repeat(150).into_bytes();
+        let more = "$INCLUDE c\n".repeat(150).into_bytes();
+        assert_eq!(
+            folder_error(&[("zone", &many), ("b", &more), ("c", b"")]),
+            "b:34: `c` makes more than 10000 files, those that are included again counted again"
+        );
+    }
+
+    #[test]
     fn faults_of_included_files_are_theirs() {
         assert_eq!(
             folder_error(&[("zone", b"$INCLUDE b"), ("b", b"\nx 1 A y")]),

@@ -1,5 +1,12 @@
 //! What must hold for any bytes that come in a packet; run by the test `packets` and by the fuzz target `packet`.
 
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use hickory_proto::op::Message as TheirMessage;
+use privatelink_dns::config::Config;
+use privatelink_dns::daemon::Parts;
 use privatelink_dns::dns::edns::{ExtendedError, ReplyEdns};
 use privatelink_dns::dns::header::Flags;
 use privatelink_dns::dns::reply::Full;
@@ -7,6 +14,8 @@ use privatelink_dns::dns::request::Unanswerable;
 use privatelink_dns::dns::{
     Message, NameRef, Rcode, Record, RecordType, ReplyWriter, Request, Section, rdata,
 };
+use privatelink_dns::respond::{Attempt, Client, Transport};
+use tokio::runtime::Runtime;
 
 /// The largest message (RFC 1035 §4.2.2).
 const MESSAGE_BYTES_MAX: usize = 65_535;
@@ -15,6 +24,7 @@ const MESSAGE_BYTES_MAX: usize = 65_535;
 pub fn goes_through(packet: &[u8]) {
     let mut buffer = vec![0; MESSAGE_BYTES_MAX];
     goes_through_as_request(packet, &mut buffer);
+    goes_through_the_responder(packet, &mut buffer);
     if let Ok(message) = Message::read(packet) {
         goes_through_as_message(&message, &mut buffer);
     }
@@ -52,6 +62,68 @@ fn goes_through_as_request(packet: &[u8], buffer: &mut [u8]) {
     let reply = Message::read(&buffer[..length]).expect("what was written can be read");
     assert_eq!((reply.id, &reply.raw_question[..], reply.has_edns), (id, question, edns.is_some()));
     assert_eq!(reply.rcode.0 & 0x0F, rcode.0 & 0x0F);
+}
+
+/// The parts of `config/quickstart.toml`: zones of every kind, and no upstream to wait for.
+static QUICKSTART: LazyLock<(Runtime, Parts)> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // The fuzz target is a crate of its own, one folder further down.
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut files = folders.map(|folder| folder.join("config/quickstart.toml"));
+    let config = Config::load(&files.find(|file| file.exists()).unwrap()).unwrap();
+    let parts = {
+        let _entered = runtime.enter();
+        Parts::load(&config).unwrap()
+    };
+    (runtime, parts)
+});
+
+/// Whoever sends it over whatever: a reply is one, to this packet, and no larger than it may be.
+fn goes_through_the_responder(packet: &[u8], buffer: &mut [u8]) {
+    let (runtime, parts) = &*QUICKSTART;
+    let responder = &parts.responder;
+    for (address, transport) in [
+        ("127.0.0.1:4000", Transport::Udp),
+        ("127.0.0.1:4000", Transport::Tcp),
+        ("192.0.2.1:4000", Transport::Udp),
+    ] {
+        let address: SocketAddr = address.parse().unwrap();
+        let client = Client { address, local: None, transport };
+        // What the last reply left must not show in this one.
+        buffer[..1500].fill(0xEE);
+        let waited;
+        let reply = match responder.try_answer(&responder.view(), packet, client, buffer) {
+            Attempt::Reply(length) => &buffer[..length],
+            Attempt::Wait => {
+                waited = runtime.block_on(responder.clone().answer(packet.to_vec(), client));
+                // Thousands may wait to be sent: they do not keep room for the largest.
+                let room = waited.as_ref().map_or(0, Vec::capacity);
+                assert!(room <= 2048.max(2 * waited.as_ref().map_or(0, Vec::len)), "{room}");
+                waited.as_deref().expect("who must wait gets a reply")
+            }
+            Attempt::Drop => {
+                assert!(matches!(Request::read(packet), Err(Unanswerable::Drop)), "a query gets a reply");
+                continue;
+            }
+        };
+        let edns = match Request::read(packet) {
+            Ok(Request { edns, .. }) | Err(Unanswerable::Refuse { edns, .. }) => edns,
+            Err(Unanswerable::Drop) => panic!("what is no query gets no reply"),
+        };
+        let limit = match transport {
+            Transport::Tcp => MESSAGE_BYTES_MAX,
+            Transport::Udp => edns.map_or(512, |edns| usize::from(edns.payload_bytes.clamp(512, 1232))),
+        };
+        assert!(reply.len() <= limit, "{} bytes, not {limit}", reply.len());
+        let read = Message::read(reply).expect("a reply can be read");
+        assert_eq!(read.id.to_be_bytes(), packet[..2]);
+        assert!(read.flags.has(Flags::QR));
+        assert!(read.raw_question.is_empty() || packet[12..].starts_with(&read.raw_question));
+        assert_eq!(read.has_edns, edns.is_some());
+        if let Err(error) = TheirMessage::from_vec(reply) {
+            panic!("hickory cannot read it: {error}");
+        }
+    }
 }
 
 /// The records of a message have text, and are the same when they are written and read again.

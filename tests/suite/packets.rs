@@ -14,6 +14,22 @@ use proptest::prelude::*;
 
 type Labels = Vec<Vec<u8>>;
 
+/// Names that `config/quickstart.toml` has something to say of.
+const SERVED: [&str; 12] = [
+    "corp.internal.",
+    "www.corp.internal.",
+    "files.corp.internal.",
+    "x.apps.corp.internal.",
+    "nothing.corp.internal.",
+    "contosodata01.blob.core.windows.net.",
+    "contosodata01.privatelink.blob.core.windows.net.",
+    "nothing.privatelink.blob.core.windows.net.",
+    "localhost.",
+    "1.0.0.10.in-addr.arpa.",
+    "www.example.com.",
+    ".",
+];
+
 /// Labels that often repeat, so that names are compressed; cases differ.
 fn labels() -> impl Strategy<Value = Labels> {
     let known = prop::sample::select(vec!["a", "A", "blob", "Blob", "core", "windows", "net", "privatelink"]);
@@ -173,6 +189,42 @@ proptest! {
         }
         if let Some(cut) = cut {
             packet.truncate(cut.index(packet.len()));
+        }
+        any_packet::goes_through(&packet);
+    }
+
+    #[test]
+    fn questions_for_what_is_served_are_survived_however_they_are_spoilt(
+        name in prop::sample::select(SERVED.to_vec()),
+        rtype in prop_oneof![prop::sample::select(vec![1, 2, 5, 6, 12, 15, 16, 28, 39, 64, 65, 255]), any::<u16>()],
+        payload_bytes in prop::option::of(prop_oneof![Just(0), Just(511), Just(512), Just(1232), Just(u16::MAX)]),
+        dnssec_ok in any::<bool>(),
+        options in prop::collection::vec((any::<u8>().prop_map(|code| code % 17), prop::collection::vec(any::<u8>(), 0..41)), 0..4),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+        more in prop::collection::vec(any::<u8>(), 0..3),
+    ) {
+        let mut packet = vec![1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(payload_bytes.is_some())];
+        packet.extend_from_slice(name.parse::<Name>().unwrap().as_wire());
+        packet.extend([&u16::to_be_bytes(rtype)[..], &[0, 1]].concat());
+        if let Some(payload_bytes) = payload_bytes {
+            let options: Vec<u8> = options.iter().flat_map(|(code, value)| {
+                [&[0, *code, 0, value.len() as u8], &value[..]].concat()
+            }).collect();
+            packet.extend([0, 0, 41]);
+            packet.extend(u16::to_be_bytes(payload_bytes));
+            packet.extend([0, 0, if dnssec_ok { 0x80 } else { 0 }, 0]);
+            packet.extend((options.len() as u16).to_be_bytes());
+            packet.extend(options);
+        }
+        for (at, byte) in changes {
+            let at = at.index(packet.len());
+            packet[at] = byte;
+        }
+        if let Some(cut) = cut {
+            packet.truncate(cut.index(packet.len()));
+        } else if more.len() == 2 {
+            packet.extend(more);
         }
         any_packet::goes_through(&packet);
     }

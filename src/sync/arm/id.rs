@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Listing;
+use super::object::printable;
 
 /// An id in lower case, so that equality is that of ARM.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,7 +12,7 @@ pub struct ArmId(Arc<str>);
 impl ArmId {
     /// Takes an id in whatever case.
     pub fn new(text: &str) -> ArmId {
-        ArmId(Arc::from(text.trim_end_matches('/').to_ascii_lowercase()))
+        ArmId(Arc::from(printable(text.trim_end_matches('/')).to_ascii_lowercase()))
     }
 
     /// The id in lower case.

@@ -21,6 +21,8 @@ use std::sync::Arc;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::telemetry::Quoted;
+
 use object::Object;
 
 /// What one JSON body holds, resources of other types left out.
@@ -61,7 +63,7 @@ pub enum ArmError {
     Syntax { line: usize, column: usize, message: String },
     #[error("an HTML page instead of JSON, as a proxy or a sign-in page sends it")]
     Html,
-    #[error("an error answer of Azure instead of a listing: {code}: {message}")]
+    #[error("an error answer of Azure instead of a listing: {}: {}", Quoted(code), Quoted(message))]
     Refused { code: String, message: String },
     #[error("no Azure resource and no list of them: export with `az … list -o json` and without --query")]
     Unrecognised,

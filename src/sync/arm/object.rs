@@ -1,5 +1,7 @@
 //! Looking into a JSON object whose keys' case and nesting differ from one writer to the next.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 /// A JSON object asked for members without regard to case; `null` is absence.
@@ -21,6 +23,14 @@ pub trait Object {
 
     /// The strings of a list; none when it is absent.
     fn texts(&self, key: &str) -> Result<Vec<&str>, String>;
+}
+
+/// A text without control characters: Azure writes none, and ids and names go to logs, terminals and clients.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        true => Cow::Owned(text.replace(char::is_control, "\u{FFFD}")),
+        false => Cow::Borrowed(text),
+    }
 }
 
 impl Object for Map<String, Value> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::id::ArmId;
-use super::object::Object;
+use super::object::{Object, printable};
 
 const PRIVATE_ENDPOINT: &str = "microsoft.network/privateendpoints";
 const NETWORK_INTERFACE: &str = "microsoft.network/networkinterfaces";
@@ -124,7 +124,7 @@ impl PrivateEndpoint {
         let interfaces = item.objects("networkInterfaces")?;
         Ok(PrivateEndpoint {
             id: id.clone(),
-            name: Arc::from(item.own("name").and_then(Value::as_str).unwrap_or(id.name())),
+            name: Arc::from(printable(item.own("name").and_then(Value::as_str).unwrap_or(id.name()))),
             provisioning_state: shared(item.text("provisioningState")?),
             subnet: reference(item, "subnet")?,
             connections,
@@ -195,11 +195,11 @@ impl ZoneGroup {
 }
 
 fn shared(text: Option<&str>) -> Option<Arc<str>> {
-    text.map(Arc::from)
+    text.map(|text| Arc::from(printable(text)))
 }
 
 fn all_shared(texts: Vec<&str>) -> Vec<Arc<str>> {
-    texts.into_iter().filter(|text| !text.is_empty()).map(Arc::from).collect()
+    texts.into_iter().filter(|text| !text.is_empty()).map(|text| Arc::from(printable(text))).collect()
 }
 
 fn reference(item: &Map<String, Value>, key: &str) -> Result<Option<ArmId>, String> {

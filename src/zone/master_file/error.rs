@@ -4,15 +4,16 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::folder::{DEPTH_MAX, TEXT_BYTES_MAX};
+use super::folder::{DEPTH_MAX, FILES_MAX, TEXT_BYTES_MAX};
 use crate::dns::rdata::RdataError;
 use crate::dns::record::UnknownRecordType;
 use crate::dns::token::TokenError;
 use crate::dns::{Name, NameError, Ttl};
+use crate::telemetry::Quoted;
 
 /// A fault and its place; nothing of the file is used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {fault}", self.place())]
+#[error("{}: {}", self.place(), Quoted(&fault.to_string()))]
 pub struct MasterFileError {
     pub file: PathBuf,
     /// From 1; `None` when the file as a whole is at fault.
@@ -61,6 +62,8 @@ pub enum Fault {
     Loop(PathBuf),
     #[error("`{}` is included more than {DEPTH_MAX} files deep", .0.display())]
     TooDeep(PathBuf),
+    #[error("`{}` makes more than {FILES_MAX} files, those that are included again counted again", .0.display())]
+    TooMany(PathBuf),
     #[error("`{}` makes the zone's files larger than {TEXT_BYTES_MAX} bytes together", .0.display())]
     TooLarge(PathBuf),
     #[error("the line has bytes that are not UTF-8; write them as \\DDD, names in their xn-- form")]

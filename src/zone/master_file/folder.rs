@@ -8,6 +8,8 @@ use super::error::Fault;
 
 /// Files that may be open inside each other: people need two, a chain of symlinks or of copies makes more.
 pub(super) const DEPTH_MAX: usize = 8;
+/// Files of a zone, each as often as it is included: eight files that include each other forty times make billions.
+pub(super) const FILES_MAX: usize = 10_000;
 /// Text of all files of a zone together: some ten million records, which also fill 1 GiB when served.
 pub(super) const TEXT_BYTES_MAX: u64 = 1 << 30;
 
@@ -17,13 +19,14 @@ pub(super) struct Folder {
     root: PathBuf,
     /// The canonical paths of the files being read, each included by the one before it.
     open: Vec<PathBuf>,
+    files_left: usize,
     bytes_left: u64,
 }
 
 impl Folder {
     pub(super) fn new(root: &Path) -> Result<Folder, Fault> {
         let root = canonical(root)?;
-        Ok(Folder { root, open: Vec::new(), bytes_left: TEXT_BYTES_MAX })
+        Ok(Folder { root, open: Vec::new(), files_left: FILES_MAX, bytes_left: TEXT_BYTES_MAX })
     }
 
     /// Reads the zone's own file, which the operator named and which may lie anywhere.
@@ -45,6 +48,7 @@ impl Folder {
         if self.open.len() > DEPTH_MAX {
             return Err(Fault::TooDeep(path.to_owned()));
         }
+        self.files_left = self.files_left.checked_sub(1).ok_or_else(|| Fault::TooMany(path.to_owned()))?;
         self.read(path, file)
     }
 
