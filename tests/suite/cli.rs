@@ -269,7 +269,9 @@ fn sighup_reads_everything_again_and_a_bad_config_changes_nothing() {
     signal(&serve, "HUP");
     assert!(log.any(|line| line.contains("Reloaded")));
     let path = folder.path().join("quickstart.toml");
-    fs::write(&path, "[forward]\nupstreams = [\"nowhere\"]\n").unwrap();
+    // Whole at once: half a file may be a good config, as an empty one is.
+    fs::write(folder.path().join("new"), "[forward]\nupstreams = [\"nowhere\"]\n").unwrap();
+    fs::rename(folder.path().join("new"), &path).unwrap();
     signal(&serve, "HUP");
     let refused = log.find(|line| line.contains("Nothing was changed")).expect("the log tells");
     assert!(
