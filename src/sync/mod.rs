@@ -2,11 +2,17 @@
 
 pub mod arm;
 pub mod desired;
+mod difference;
 pub mod directory;
+mod guard;
 pub mod inventory;
 pub mod listing;
 mod reconcile;
+pub mod state;
 
 pub use desired::{Desired, desired};
+pub use difference::Difference;
+pub use guard::{Fingerprint, HeldBack};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
 pub use reconcile::{Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of};
+pub use state::{LastGood, Saved, StateError, StateFolder};
