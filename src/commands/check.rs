@@ -13,7 +13,7 @@ use crate::zone::{MasterFile, MasterFileError};
 /// Read the config, zone files and inventories, and print what would be served or every error.
 #[derive(Args)]
 #[command(after_help = "\
-Exit status: 0 = it can be served, 2 = it cannot. An inventory that cannot be read is told, but stops no server;
+Exit status: 0 = it can be served, 2 = it cannot. An inventory that cannot be read or is held back is told, but stops no server;
 `doctor` fails on it.
 
 Examples:
@@ -36,10 +36,10 @@ impl Check {
         let _entered = runtime.enter();
         let parts = Parts::load(&config)?;
         write!(out, "{}", Summary::new(&config, &parts))?;
-        let is_stale = |state: &SourceState| matches!(state, SourceState::Stale { .. });
+        let is_stale = |state: &SourceState| !matches!(state, SourceState::Current { .. });
         if parts.sources.list().iter().any(|source| is_stale(&source.state)) {
             // A server that starts without an inventory still forwards; one that does not start is an outage.
-            writeln!(out, "The config can be served, but an inventory cannot be read.")?;
+            writeln!(out, "The config can be served, but an inventory cannot be read or is held back.")?;
         } else {
             writeln!(out, "The config can be served.")?;
         }

@@ -21,6 +21,7 @@ use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message};
 use crate::forward::{self, Forwarder, RuleSettings, UpstreamAddress};
 use crate::respond::{Client, Responder, Transport};
 use crate::sync::{self, ConnectionState, directory};
+use crate::telemetry::Age;
 
 /// An export older than this lacks what was made since.
 const EXPORT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -114,6 +115,7 @@ impl Doctor {
                     findings.extend(of_azure(source));
                 }
             }
+            findings.extend(of_state(&parts));
             findings.extend(of_conflicts(&parts));
             if !self.offline {
                 findings.extend(of_upstreams(&config).await);
@@ -188,10 +190,31 @@ fn of_source(source: &Source) -> Vec<Finding> {
             let names = count(desired.publications.len(), "name");
             findings.push(Finding::well(format!("inventory {name} was read whole: {names}")));
         }
-        SourceState::Stale { why, .. } => findings.push(Finding::wrong(
-            format!("inventory {name} cannot be read: {why}"),
-            "export it anew; until then a running server keeps what it read last",
-        )),
+        SourceState::Stale { why, .. } => findings.push(match source.age() {
+            Some(age) => Finding::wrong(
+                format!(
+                    "inventory {name} cannot be read: {why}; {} from {age} ago stay published",
+                    count(desired.publications.len(), "name")
+                ),
+                "export it anew; what Azure made or withdrew since is not known until then",
+            ),
+            None => Finding::wrong(
+                format!("inventory {name} cannot be read: {why}; nothing of it was ever published"),
+                "export it anew; a server that runs already keeps what it read last",
+            ),
+        }),
+        SourceState::HeldBack { would_withdraw, of, .. } => {
+            let age = source.age().map(|age| format!("; what was read {age} ago stays")).unwrap_or_default();
+            findings.push(Finding::wrong(
+                format!(
+                    "inventory {name} is held back: it would withdraw {would_withdraw} of {of} record sets{age}"
+                ),
+                format!(
+                    "look at `privatelink-dns sync --once --dry-run`: if these endpoints are really gone, \
+                     `privatelink-dns sync --once --confirm {name}`; else export everything anew"
+                ),
+            ));
+        }
     }
     if let Some(age) = age_of(&source.settings).filter(|age| *age > EXPORT_AGE_MAX) {
         let hours = age.as_secs() / 3600;
@@ -217,6 +240,13 @@ fn of_source(source: &Source) -> Vec<Finding> {
                 count(source.not_served.len(), "name")
             ),
             "their zones are left out by private_link.zones: add them, or leave it so",
+        ));
+    }
+    if let Some(first) = desired.foreign.first() {
+        let endpoints = count(desired.foreign.len(), "private endpoint");
+        findings.push(Finding::note(
+            format!("{endpoints} of inventory {name} may not publish, {first} the first"),
+            "sync.allow_subscriptions leaves out their subscriptions: add these, or leave it so",
         ));
     }
     let mut withheld: BTreeMap<&str, (&ConnectionState, &Name)> = BTreeMap::new();
@@ -254,6 +284,10 @@ fn of_azure(source: &AzureSource) -> Vec<Finding> {
             "look at the identity and at the way to Azure; a running server keeps what it listed last",
         )),
         SourceState::Stale { .. } => {}
+        SourceState::HeldBack { would_withdraw, of, .. } => findings.push(Finding::wrong(
+            format!("source {name} is held back: it would withdraw {would_withdraw} of {of} record sets"),
+            "if these endpoints are really gone, raise sync.withdraw_max_percent until it is done",
+        )),
     }
     for (id, (_, why)) in &known.failing {
         findings.push(Finding::wrong(
@@ -279,6 +313,34 @@ fn age_of(settings: &directory::Settings) -> Option<Duration> {
     let files = directory::files_below(&settings.path).ok()?;
     let times = files.iter().filter_map(|file| file.metadata().ok()?.modified().ok());
     times.max()?.elapsed().ok()
+}
+
+/// Whether a restart would know what is published.
+fn of_state(parts: &Parts) -> Vec<Finding> {
+    let (sources, azure) = (parts.sources.list(), parts.sources.azure().list());
+    let folder = parts.sources.state_folder().path().display();
+    if sources.is_empty() && azure.is_empty() {
+        return Vec::new();
+    }
+    if let Some(trouble) = parts.sources.trouble() {
+        return vec![Finding::wrong(
+            trouble,
+            "after a restart with unreadable inventories nothing of them would be served; see that state_dir can \
+             be read and written by the server, and run this as its user",
+        )];
+    }
+    let kept = sources.iter().map(|source| (&source.settings.name, source.kept));
+    let kept = kept.chain(azure.iter().map(|source| (&source.settings.name, source.kept())));
+    let kept: Vec<String> =
+        kept.filter_map(|(name, kept)| Some(format!("{name} of {} ago", Age::of(kept?)))).collect();
+    if kept.is_empty() {
+        return vec![Finding::note(
+            format!("no last good state of any inventory is kept in {folder}"),
+            "a server that can write to state_dir keeps it; without it a restart with unreadable inventories serves \
+             nothing of them",
+        )];
+    }
+    vec![Finding::well(format!("the last good state is kept in {folder}: {}", kept.join(", ")))]
 }
 
 fn of_conflicts(parts: &Parts) -> Vec<Finding> {

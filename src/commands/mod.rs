@@ -8,6 +8,7 @@ mod hosts;
 mod published;
 mod serve;
 mod summary;
+mod sync;
 mod zones;
 
 use std::io::{self, Write};
@@ -41,6 +42,7 @@ enum Verb {
     Check(check::Check),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Sync(sync::Sync),
     Zones(zones::Zones),
     Hosts(hosts::Hosts),
     Catalogue(catalogue::CatalogueOf),
@@ -77,6 +79,7 @@ pub fn run() -> ExitCode {
         Verb::Check(verb) => verb.run(out),
         Verb::Explain(verb) => verb.run(out),
         Verb::Doctor(verb) => verb.run(out),
+        Verb::Sync(verb) => verb.run(out),
         Verb::Zones(verb) => verb.run(out),
         Verb::Hosts(verb) => verb.run(out),
         Verb::Catalogue(verb) => verb.run(out),

@@ -10,6 +10,7 @@ use crate::answer::PublicNames;
 use crate::config::Config;
 use crate::daemon::{Parts, SourceState};
 use crate::dns::Name;
+use crate::telemetry::Age;
 use crate::zone::ZoneKind;
 
 /// Withheld endpoints and conflicts told one by one; `doctor` tells all.
@@ -67,7 +68,17 @@ impl<'p> Summary<'p> {
             match &source.state {
                 SourceState::Current { .. } => writeln!(out, "inventory    {name}: {publishes}")?,
                 SourceState::Stale { why, .. } => {
-                    writeln!(out, "inventory    {name}: STALE, {publishes} from before: {why}")?;
+                    let age = source.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
+                    writeln!(out, "inventory    {name}: STALE, {publishes}{age}: {why}")?;
+                }
+                SourceState::HeldBack { would_withdraw, of, .. } => {
+                    let age = source.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
+                    writeln!(out, "inventory    {name}: HELD BACK, {publishes}{age}")?;
+                    writeln!(
+                        out,
+                        "             {would_withdraw} of {of} record sets would go: `sync --once --dry-run` shows \
+                         them, `sync --once --confirm {name}` lets them go"
+                    )?;
                 }
             }
             if !source.not_served.is_empty() {
@@ -76,6 +87,13 @@ impl<'p> Summary<'p> {
             }
             for unplaced in &desired.unplaced {
                 writeln!(out, "             no zone is known for {}", unplaced.fqdn)?;
+            }
+            if !desired.foreign.is_empty() {
+                let endpoints = count(desired.foreign.len(), "private endpoint");
+                writeln!(
+                    out,
+                    "             {endpoints} of subscriptions that sync.allow_subscriptions leaves out"
+                )?;
             }
             let withheld: BTreeSet<(&str, &str)> =
                 desired.withheld.iter().map(|it| (&*it.endpoint_name, it.state.as_str())).collect();
@@ -95,9 +113,17 @@ impl<'p> Summary<'p> {
             match &known.state {
                 SourceState::Current { .. } => writeln!(out, "azure        {name}: {names}")?,
                 SourceState::Stale { why, .. } => {
-                    writeln!(out, "azure        {name}: STALE, {names}: {why}")?
+                    let age = known.read_at.map(|read_at| format!(" from {} ago", Age::of(read_at)));
+                    writeln!(out, "azure        {name}: STALE, {names}{}: {why}", age.unwrap_or_default())?
                 }
+                SourceState::HeldBack { would_withdraw, of, .. } => writeln!(
+                    out,
+                    "azure        {name}: HELD BACK, {names}: {would_withdraw} of {of} record sets would go"
+                )?,
             }
+        }
+        if let Some(trouble) = self.parts.sources.trouble() {
+            writeln!(out, "state        {trouble}")?;
         }
         let contests = contests(&self.parts.store.load());
         for contest in contests.iter().take(TOLD_MAX) {

@@ -389,10 +389,18 @@ impl Assembly<'_> {
     fn sync(&mut self, sync: file::Sync, cloud: privatelink::Cloud) -> SyncSettings {
         self.within("sync.interval_secs", sync.interval_secs, 1, SYNC_INTERVAL_SECS_MAX);
         self.within("sync.withdraw_max_percent", sync.withdraw_max_percent.into(), 0, 100);
+        for (at, id) in sync.allow_subscriptions.iter().enumerate().filter(|(_, id)| !is_guid(id)) {
+            let message =
+                format!("`{id}` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1");
+            self.error(format!("sync.allow_subscriptions[{at}]"), message);
+        }
+        let allowed = sync.allow_subscriptions.iter();
+        let allow_subscriptions = allowed.map(|id| id.to_ascii_lowercase().into()).collect();
         let (sources, azure) = self.sources(sync.source, cloud);
         SyncSettings {
             interval: Duration::from_secs(sync.interval_secs),
             withdraw_max_percent: sync.withdraw_max_percent,
+            allow_subscriptions,
             sources,
             azure,
         }
@@ -465,6 +473,13 @@ impl Assembly<'_> {
             queries_per_second_max: rule.queries_per_second_max,
         })
     }
+}
+
+/// Whether a text is eight, four, four, four and twelve hex digits.
+pub(super) fn is_guid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Whether a query to `upstream` surely arrives at a socket bound to `own`.

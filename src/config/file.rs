@@ -125,6 +125,7 @@ pub(super) struct Cache {
 pub(super) struct Sync {
     pub interval_secs: u64,
     pub withdraw_max_percent: u8,
+    pub allow_subscriptions: Vec<String>,
     pub source: Vec<Source>,
 }
 
@@ -270,7 +271,12 @@ impl Default for Cache {
 
 impl Default for Sync {
     fn default() -> Sync {
-        Sync { interval_secs: 60, withdraw_max_percent: 30, source: Vec::new() }
+        Sync {
+            interval_secs: 60,
+            withdraw_max_percent: 30,
+            allow_subscriptions: Vec::new(),
+            source: Vec::new(),
+        }
     }
 }
 

@@ -76,6 +76,8 @@ pub struct ZoneSettings {
 pub struct SyncSettings {
     pub interval: Duration,
     pub withdraw_max_percent: u8,
+    /// Ids of the subscriptions whose endpoints may publish, lower-cased; none = all.
+    pub allow_subscriptions: Vec<Arc<str>>,
     pub sources: Vec<directory::Settings>,
     /// Live Azure.
     pub azure: Vec<azure::Settings>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, is_guid};
 use super::file;
 use super::words::{Credential, SourceKind};
 use crate::privatelink::Cloud;
@@ -190,9 +190,4 @@ impl Assembly<'_> {
         }
         value
     }
-}
-
-fn is_guid(text: &str) -> bool {
-    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    lengths == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }

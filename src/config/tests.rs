@@ -166,6 +166,12 @@ upstreams = ["10.0.0.3"]"##,
         ],
     ),
     (
+        "[sync]\nallow_subscriptions = ['00000000-0000-4000-8000-0000000000A1', 'production']\n",
+        &[
+            "c.toml:2: sync.allow_subscriptions[1]: `production` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1",
+        ],
+    ),
+    (
         r##"[sync]
 interval_secs = 0
 withdraw_max_percent = 101

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -14,30 +15,40 @@ use tracing::{error, info, warn};
 
 use super::in_full;
 use super::resolver::Resolver;
-use super::sources::{SourceState, Told, publish_settings};
+use super::source::{self, Outcome, Published, Rules, SourceState, forget_confirmation};
+use super::sources::{StateAccess, Told};
 use crate::config::Config;
 use crate::dns::Name;
-use crate::privatelink::Catalogue;
 use crate::sync::azure::{Azure, AzureError, Pass, Settings};
-use crate::sync::{self, Desired, Extent, PublishSettings};
-use crate::zone::Store;
+use crate::sync::state::unix_secs;
+use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, LastGood, Saved, StateFolder};
+use crate::telemetry::Age;
+use crate::zone::{CommitError, Store};
 
 /// All `[[sync.source]]` of kind `arm`.
 pub struct AzureSources {
     list: Vec<Arc<AzureSource>>,
     running: Vec<JoinHandle<()>>,
+    passed: Arc<Notify>,
 }
 
 /// What one identity sees of Azure.
 pub struct AzureSource {
     pub settings: Settings,
-    catalogue: Arc<Catalogue>,
-    publish: PublishSettings,
+    rules: Rules,
+    state_folder: StateFolder,
+    access: StateAccess,
     resolver: Option<Arc<dyn Resolve>>,
     interval: Duration,
     told: Told,
     nudged: Notify,
     known: ArcSwap<Known>,
+    /// Of when what a restart would begin with is.
+    kept: Mutex<Option<SystemTime>>,
+    /// Whether something was published since that was last kept.
+    unsaved: AtomicBool,
+    /// Told of each pass that published.
+    passed: Arc<Notify>,
     /// Held while a pass publishes; `true` when other settings are in force and it must not any more.
     retired: Mutex<bool>,
 }
@@ -48,27 +59,43 @@ pub struct Known {
     pub state: SourceState,
     /// What the last complete listing of each subscription wants published.
     pub desired: Desired,
+    /// When all of `desired` was last listed, maybe before the last restart.
+    pub read_at: Option<SystemTime>,
     /// Names that are not published because their zone is not served.
     pub not_served: Vec<Name>,
     /// Subscriptions that cannot be listed: since when, and why. Their records stay.
     pub failing: BTreeMap<Arc<str>, (SystemTime, String)>,
+    /// The pass that waits for an operator.
+    held_back: Option<HeldBack>,
 }
 
 impl AzureSources {
     /// Sources that ask nothing yet.
-    pub(super) fn new(config: &Config, told: &Told) -> AzureSources {
-        let new = |settings: &Settings| Arc::new(AzureSource::new(settings.clone(), config, told.clone()));
-        AzureSources { list: config.sync.azure.iter().map(new).collect(), running: Vec::new() }
+    pub(super) fn new(config: &Config, access: StateAccess, told: &Told) -> AzureSources {
+        let passed = Arc::new(Notify::new());
+        let new = |settings: &Settings| {
+            Arc::new(AzureSource::new(settings.clone(), config, access, told.clone(), Arc::clone(&passed)))
+        };
+        AzureSources { list: config.sync.azure.iter().map(new).collect(), running: Vec::new(), passed }
     }
 
-    /// Other settings, and nothing runs any more; a source that stays keeps what it knows.
-    pub(super) fn configure(&mut self, config: &Config, told: &Told) {
-        let old = std::mem::replace(self, AzureSources::new(config, told));
+    /// Other settings, and nothing runs any more; a source that stays, by its name, keeps what it knows.
+    pub(super) fn configure(&mut self, config: &Config, access: StateAccess, told: &Told) {
+        self.retire();
+        let old = std::mem::replace(self, AzureSources::new(config, access, told));
         for source in &self.list {
-            if let Some(known) = old.list.iter().find(|it| it.settings == source.settings) {
-                source.known.store(known.known.load_full());
+            if let Some(known) = old.named(&source.settings.name) {
+                source.known.store(known.known());
+                source.is_kept(*known.kept.lock());
+                source.unsaved.store(known.unsaved.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
+    }
+
+    fn retire(&self) {
+        self.running.iter().for_each(JoinHandle::abort);
+        // What publishes at this moment is not stopped by that, but waited for.
+        self.list.iter().for_each(|source| *source.retired.lock() = true);
     }
 
     /// Begins passes in the background.
@@ -86,31 +113,113 @@ impl AzureSources {
     pub fn list(&self) -> &[Arc<AzureSource>] {
         &self.list
     }
+
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<AzureSource>> {
+        self.list.iter().find(|source| source.settings.name == name)
+    }
+
+    /// Told when there may be something to keep.
+    pub(super) fn passed(&self) -> &Arc<Notify> {
+        &self.passed
+    }
+
+    /// Whether something was published since this was last asked.
+    pub(super) fn take_unsaved(&self) -> bool {
+        self.list.iter().fold(false, |any, source| any | source.unsaved.swap(false, Ordering::Relaxed))
+    }
+}
+
+impl Known {
+    pub(super) fn saved<'a>(&'a self, source: &'a str) -> Option<Saved<'a>> {
+        self.read_at.map(|read_at| Saved { source, read_at, desired: &self.desired })
+    }
+
+    /// The pass that waits for an operator.
+    pub fn held_back(&self) -> Option<&HeldBack> {
+        self.held_back.as_ref()
+    }
 }
 
 impl Drop for AzureSources {
     fn drop(&mut self) {
-        self.running.iter().for_each(JoinHandle::abort);
-        // What publishes at this moment is not stopped by that, but waited for.
-        self.list.iter().for_each(|source| *source.retired.lock() = true);
+        self.retire();
     }
 }
 
 impl AzureSource {
-    fn new(settings: Settings, config: &Config, told: Told) -> AzureSource {
+    fn new(
+        settings: Settings,
+        config: &Config,
+        access: StateAccess,
+        told: Told,
+        passed: Arc<Notify>,
+    ) -> AzureSource {
         let state = SourceState::Stale { since: SystemTime::now(), why: "it was not read yet".to_owned() };
-        let (desired, not_served, failing) = (Desired::default(), Vec::new(), BTreeMap::new());
+        let known = Known {
+            state,
+            desired: Desired::default(),
+            read_at: None,
+            not_served: Vec::new(),
+            failing: BTreeMap::new(),
+            held_back: None,
+        };
         AzureSource {
             settings,
-            catalogue: Arc::clone(&config.private_link.catalogue),
-            publish: publish_settings(config),
+            rules: Rules::new(config),
+            state_folder: StateFolder::new(&config.state_dir),
+            access,
             resolver: Resolver::of(&config.forward),
             interval: config.sync.interval,
             told,
             nudged: Notify::new(),
-            known: ArcSwap::from_pointee(Known { state, desired, not_served, failing }),
+            known: ArcSwap::from_pointee(known),
+            kept: Mutex::new(None),
+            unsaved: AtomicBool::new(false),
+            passed,
             retired: Mutex::new(false),
         }
+    }
+
+    /// When that was listed which a restart would begin with.
+    pub fn kept(&self) -> Option<SystemTime> {
+        *self.kept.lock()
+    }
+
+    pub(super) fn is_kept(&self, read_at: Option<SystemTime>) {
+        *self.kept.lock() = read_at;
+    }
+
+    /// Publishes what it had published before the restart.
+    pub(super) fn restore(&self, last: LastGood, store: &Store) -> Result<(), CommitError> {
+        let known =
+            Known { desired: last.desired, read_at: Some(last.read_at), ..Known::clone(&self.known()) };
+        self.known.store(Arc::new(known));
+        self.republish(store)?;
+        self.is_kept(Some(last.read_at));
+        let (name, names, age) =
+            (&self.settings.name, self.known().desired.publications.len(), Age::of(last.read_at));
+        info!(source = %name, names,
+            "Restored the last good state of `{name}`: {names} names from listings of {age} ago");
+        Ok(())
+    }
+
+    /// Publishes anew what is published, as these settings want it: what they withdraw, an operator withdrew.
+    pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
+        let mut known = Known::clone(&self.known());
+        let (allow, named) = (&self.rules.publish.allow_subscriptions, &self.settings.subscriptions);
+        let is_wanted =
+            |id: &str| sync::desired::is_allowed(allow, id) && sync::desired::is_allowed(named, id);
+        known.desired.publications.retain(|it| is_wanted(&it.claim.subscription));
+        // What passes kept of subscriptions that they told nothing of is in there.
+        known.desired.extent = Extent::All;
+        let source: Arc<str> = self.settings.name.as_str().into();
+        store.commit_with(|snapshot| {
+            let plan = self.rules.plan(&known.desired, &source, snapshot);
+            known.not_served = plan.not_served;
+            Ok(plan.changes)
+        })?;
+        self.known.store(Arc::new(known));
+        Ok(())
     }
 
     /// What passes have found out so far.
@@ -137,6 +246,8 @@ impl AzureSource {
     }
 
     async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) {
+        // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
+        let confirmed = self.confirmed();
         let listed = match self.client(azure) {
             Ok(azure) => azure.pass().await,
             Err(error) => Err(error),
@@ -145,7 +256,8 @@ impl AzureSource {
             Ok(pass) => {
                 let (source, store) = (Arc::clone(self), Arc::clone(store));
                 // Placing and planning thousands of names would keep a thread from answering.
-                let published = tokio::task::spawn_blocking(move || source.publish(pass, &store)).await;
+                let published =
+                    tokio::task::spawn_blocking(move || source.publish(pass, &store, confirmed)).await;
                 if let Err(cause) = published {
                     self.fail(format!("publishing failed: {cause}"));
                 }
@@ -162,6 +274,13 @@ impl AzureSource {
         Ok(Arc::clone(azure.insert(new)))
     }
 
+    fn confirmed(&self) -> Option<Fingerprint> {
+        match self.access {
+            StateAccess::Look => None,
+            StateAccess::Keep => source::confirmed(&self.state_folder, &self.settings.name),
+        }
+    }
+
     /// Nothing could be learnt: all stays as it was.
     fn fail(&self, why: String) {
         let (mut known, name) = (Known::clone(&self.known()), &self.settings.name);
@@ -172,8 +291,8 @@ impl AzureSource {
         self.known.store(Arc::new(known));
     }
 
-    /// Commits what a pass found out as one change.
-    fn publish(&self, pass: Pass, store: &Store) {
+    /// Commits what a pass found out as one change, or nothing of it when that would withdraw too much.
+    fn publish(&self, pass: Pass, store: &Store, confirmed: Option<Fingerprint>) {
         let retired = self.retired.lock();
         if *retired {
             return;
@@ -191,22 +310,29 @@ impl AzureSource {
         }
         let mut desired = self.desired(&pass, &failed, &source, now);
         desired.keep(&older.desired);
-        let mut counts = (0, 0, 0);
-        let mut not_served = Vec::new();
-        let committed = store.commit_with(|snapshot| {
-            let plan = sync::plan(&desired, &source, &self.publish, &self.catalogue, snapshot);
-            counts = (plan.added, plan.replaced, plan.withdrawn);
-            not_served = plan.not_served;
-            Ok(plan.changes)
-        });
-        match committed {
+        desired.carry_over(&older.desired);
+        let consents =
+            |source: &str, plan| confirmed == Some(plan) && forget_confirmation(&self.state_folder, source);
+        let outcome = match self.rules.commit(&desired, &source, store, consents) {
+            Ok(outcome) => outcome,
             Err(cause) => return self.fail(in_full(&cause)),
-            Ok(committed) if !committed.effect.zones.is_empty() => {
-                let (added, replaced, withdrawn) = counts;
-                info!(source = %name, added, replaced, withdrawn,
-                    "Synced source `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
-            }
-            Ok(_) => {}
+        };
+        let Outcome { held_back, counts: (added, replaced, withdrawn), changed, not_served } = outcome;
+        if confirmed.is_some() {
+            let published = match (&held_back, changed) {
+                (Some(_), _) => Published::HeldBack,
+                (None, true) => Published::Changed,
+                (None, false) => Published::Unchanged,
+            };
+            source::tell_unused_confirmation(name, &self.state_folder, published);
+        }
+        if let Some(held_back) = held_back {
+            let failing = self.failing(failed, &older, now);
+            return self.is_held_back(held_back, failing);
+        }
+        if changed {
+            info!(source = %name, added, replaced, withdrawn,
+                "Synced source `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
         for warning in desired.warnings.iter().filter(|it| !older.desired.warnings.contains(it)) {
             warn!(source = %name, "Source `{name}`: {warning}");
@@ -214,6 +340,12 @@ impl AzureSource {
         for unplaced in desired.unplaced.iter().filter(|it| !older.desired.unplaced.contains(it)) {
             let (fqdn, endpoint) = (&unplaced.fqdn, &unplaced.endpoint);
             warn!(source = %name, "Source `{name}`: no private-link zone is known for {fqdn} of {endpoint}");
+        }
+        if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != older.desired.foreign) {
+            let endpoints = desired.foreign.len();
+            warn!(source = %name, endpoints,
+                "Source `{name}`: {endpoints} private endpoints publish nothing, as sync.allow_subscriptions leaves \
+                 out their subscriptions; {first} is the first");
         }
         let failing = self.failing(failed, &older, now);
         let state = match failing.iter().min_by_key(|(_, (since, _))| *since) {
@@ -224,8 +356,33 @@ impl AzureSource {
                 SourceState::Stale { since: *since, why }
             }
         };
-        self.known.store(Arc::new(Known { state, desired, not_served, failing }));
+        // It is as old as the oldest of its parts.
+        let read_at = match failing.is_empty() {
+            true => Some(now),
+            false => older.read_at.or((!pass.listed.is_empty()).then_some(now)),
+        };
+        let is_same = older.read_at.is_some()
+            && desired.publications == older.desired.publications
+            && desired.withheld == older.desired.withheld;
+        if !is_same {
+            self.unsaved.store(true, Ordering::Relaxed);
+        }
+        self.known.store(Arc::new(Known { state, desired, read_at, not_served, failing, held_back: None }));
         self.told.tell(&store.load());
+        self.passed.notify_one();
+    }
+
+    fn is_held_back(&self, held_back: HeldBack, failing: BTreeMap<Arc<str>, (SystemTime, String)>) {
+        let (mut known, name) = (Known::clone(&self.known()), &self.settings.name);
+        if known.held_back.as_ref() != Some(&held_back) {
+            let HeldBack { would_withdraw, of, .. } = held_back;
+            error!(source = %name, would_withdraw, of,
+                "Source `{name}` would withdraw {would_withdraw} of {of} record sets and is held back: if that is \
+                 meant, raise sync.withdraw_max_percent until it is done");
+        }
+        known.state = known.state.held_back(&held_back);
+        (known.failing, known.held_back) = (failing, Some(held_back));
+        self.known.store(Arc::new(known));
     }
 
     fn desired(
@@ -235,7 +392,8 @@ impl AzureSource {
         source: &Arc<str>,
         now: SystemTime,
     ) -> Desired {
-        let since_secs = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let since_secs = unix_secs(now);
+        let allow = &self.rules.publish.allow_subscriptions;
         let extent = match self.settings.subscriptions.is_empty() {
             // Who may no longer look into a subscription does not know that it is empty.
             true => Extent::Only(pass.listed.keys().cloned().collect()),
@@ -244,7 +402,7 @@ impl AzureSource {
         };
         let mut desired = Desired { extent, ..Desired::default() };
         for inventory in pass.listed.values() {
-            desired.join(sync::desired(inventory, &self.catalogue, source, |_| since_secs));
+            desired.join(sync::desired(inventory, &self.rules.catalogue, source, allow, |_| since_secs));
         }
         desired
     }

@@ -5,6 +5,7 @@ mod descriptors;
 mod parts;
 mod resolver;
 mod running;
+mod source;
 mod sources;
 mod watch;
 
@@ -13,7 +14,8 @@ use std::error::Error;
 pub use azure::{AzureSource, AzureSources, Known};
 pub use parts::{LoadError, Parts};
 pub use running::{Daemon, Reload, StartError};
-pub use sources::{Source, SourceState, Sources};
+pub use source::{Proposal, Published, Reading, Source, SourceState};
+pub use sources::{Sources, StateAccess};
 
 /// An error and all that is behind it, in one line.
 fn in_full(error: &(dyn Error + 'static)) -> String {

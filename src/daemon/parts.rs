@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use super::sources::Sources;
+use super::sources::{Sources, StateAccess};
 use crate::answer::{self, Rules};
 use crate::cache::Cache;
 use crate::config::Config;
@@ -41,12 +41,19 @@ pub enum LoadError {
 }
 
 impl Parts {
-    /// Makes the parts; call it inside a runtime. Reads zone files and inventories.
+    /// Makes the parts as a server would have them; call it inside a runtime. Reads zone files and inventories.
     pub fn load(config: &Config) -> Result<Parts, LoadError> {
+        let mut parts = Parts::restore(config, StateAccess::Look)?;
+        parts.sources.pass(&parts.store)?;
+        Ok(parts)
+    }
+
+    /// Makes the parts with what sources had published when that was last kept; no inventory is read.
+    pub fn restore(config: &Config, access: StateAccess) -> Result<Parts, LoadError> {
         let store = Arc::new(Store::new(Box::new(Unjournaled)));
         let zone_files = load_zones(config, &store)?;
-        let mut sources = Sources::new(config);
-        sources.pass(&store)?;
+        let mut sources = Sources::new(config, access);
+        sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
         let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
         let serving = serving(config, cache, forwarder);
@@ -69,6 +76,7 @@ impl Parts {
         self.zone_files = load_zones(new, &self.store)?;
         self.responder.replace(serving);
         self.sources.configure(new);
+        self.sources.republish(&self.store)?;
         self.sync()
     }
 

@@ -11,12 +11,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::parts::{LoadError, Parts};
+use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
 use super::{descriptors, in_full};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
-use crate::sync::directory;
+use crate::sync::{StateFolder, directory};
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -102,10 +103,13 @@ impl Daemon {
         let signals = Signals::new()?;
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let bound = listen::bind(&descriptors::fitted(&config.listen))?;
+        make_state_folder(&config);
         let watch = Watch::new(&folders(path, &config));
         let mut seen = Seen::now(path, &config);
-        let mut parts = Parts::load(&config)?;
+        let mut parts = Parts::restore(&config, StateAccess::Keep)?;
+        parts.sync()?;
         seen.include(&parts);
+        seen.forget_followed(&config);
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
         parts.sources.start(&parts.store);
         Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, signals, seen })
@@ -149,6 +153,7 @@ impl Daemon {
         let mut stop = std::pin::pin!(stop);
         loop {
             let next_pass = tokio::time::sleep(self.config.sync.interval);
+            let azure_passed = Arc::clone(self.parts.sources.azure().passed());
             tokio::select! {
                 _ = self.signals.hangup.recv() => {
                     let result = tokio::task::block_in_place(|| self.reload());
@@ -160,6 +165,7 @@ impl Daemon {
                     self.look_logged();
                 }
                 _ = self.signals.nudge.recv() => self.parts.sources.azure().nudge(),
+                () = azure_passed.notified() => tokio::task::block_in_place(|| self.parts.sources.keep()),
                 () = &mut stop => break,
             }
         }
@@ -168,8 +174,9 @@ impl Daemon {
     }
 
     /// Answers what has arrived, and stops.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         let drained = self.listening.drain(DRAIN_PATIENCE).await;
+        self.parts.sources.keep();
         if drained.unfinished > 0 {
             warn!(unfinished = drained.unfinished, "Stopped with {} requests unfinished", drained.unfinished);
         }
@@ -187,6 +194,7 @@ impl Daemon {
         }
         self.seen = now;
         self.parts.sync()?;
+        self.seen.forget_followed(&self.config);
         Ok(Reload::Synced)
     }
 
@@ -197,6 +205,7 @@ impl Daemon {
         self.seen.include(&self.parts);
         let config_seen = stamp(self.path.clone());
         let config = Config::load(&self.path)?;
+        make_state_folder(&config);
         let watch = Watch::new(&folders(&self.path, &config));
         let mut seen = Seen::now(&self.path, &config);
         seen.config.retain(|(path, ..)| *path != self.path);
@@ -207,6 +216,7 @@ impl Daemon {
         };
         self.parts.reload(&self.config, &config)?;
         self.parts.sources.start(&self.parts.store);
+        seen.forget_followed(&config);
         if let Some(bound) = rebound {
             // The new listeners answer before the old ones close: no query is lost.
             let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;
@@ -242,6 +252,20 @@ impl Daemon {
     }
 }
 
+/// Makes `state_dir` before it is watched.
+fn make_state_folder(config: &Config) {
+    if has_source(config)
+        && let Err(cause) = StateFolder::new(&config.state_dir).create()
+    {
+        warn!("A restart will not know what is served now: {cause}; see state_dir");
+    }
+}
+
+/// Whether there is anything to keep in `state_dir`.
+fn has_source(config: &Config) -> bool {
+    !config.sync.sources.is_empty() || !config.sync.azure.is_empty()
+}
+
 /// The folders of all files that config names.
 fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
     let files = std::iter::once(path).chain(config.files());
@@ -252,6 +276,10 @@ fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
         })
         .collect();
     folders.extend(config.sync.sources.iter().map(|source| (source.path.clone(), Depth::Tree)));
+    // Confirmations of `sync --once --confirm` come there.
+    if has_source(config) && config.state_dir.is_dir() {
+        folders.push((config.state_dir.clone(), Depth::Folder));
+    }
     folders.sort_by(|one, other| one.0.cmp(&other.0));
     folders.dedup_by(|one, other| one.0 == other.0 && one.1 == other.1);
     folders
@@ -264,10 +292,18 @@ impl Seen {
         let sources = config.sync.sources.iter();
         // A folder that cannot be read looks empty; reading it then tells what is wrong.
         let inventories = sources.flat_map(|source| directory::files_below(&source.path).unwrap_or_default());
+        let confirmations = StateFolder::new(&config.state_dir).confirmation_files();
         Seen {
             config: files.map(Path::to_owned).map(stamp).collect(),
-            inventories: inventories.map(stamp).collect(),
+            inventories: inventories.chain(confirmations).map(stamp).collect(),
         }
+    }
+
+    /// Confirmations that were followed are gone, and that is no news.
+    fn forget_followed(&mut self, config: &Config) {
+        let waiting = StateFolder::new(&config.state_dir).confirmation_files();
+        self.inventories
+            .retain(|(path, ..)| path.parent() != Some(&config.state_dir) || waiting.contains(path));
     }
 
     /// Adds the files that zone files include, which are known only when these were read.

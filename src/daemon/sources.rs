@@ -1,84 +1,73 @@
-//! The folders that inventories are read from: what each said last, and since when it says nothing new.
+//! All sources that inventories are read from, and what they published kept for the next start.
 
-use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::azure::AzureSources;
-use super::in_full;
+use super::source::{self, Proposal, Published, Reading, Rules, Source, forget_confirmation};
 use crate::config::Config;
-use crate::privatelink::Catalogue;
-use crate::sync::{self, Conflict, Desired, PublishSettings, directory};
-use crate::zone::{CommitError, Snapshot, Store, ZoneKind};
+use crate::sync::{self, Conflict, Desired, Difference, Fingerprint, HeldBack, Saved, StateFolder};
+use crate::zone::{CommitError, Snapshot, Store};
+
+/// Where nothing changes the file is still written this often, so that it tells how old its content really is.
+const SAVED_AT_LEAST_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// All `[[sync.source]]`: the folders, and live Azure beside them.
 pub struct Sources {
-    catalogue: Arc<Catalogue>,
-    publish: PublishSettings,
+    rules: Rules,
     list: Vec<Source>,
     azure: AzureSources,
     told: Told,
+    state: StateFolder,
+    access: StateAccess,
+    saved_at: Option<SystemTime>,
+    trouble: Option<String>,
 }
 
 /// Conflicts that are in the log already: each is told once.
 #[derive(Clone, Default)]
 pub(super) struct Told(Arc<Mutex<Vec<Conflict>>>);
 
-/// One folder.
-pub struct Source {
-    pub settings: directory::Settings,
-    pub state: SourceState,
-    /// What its last good inventory wants published.
-    pub desired: Desired,
-    /// Names that are not published because their zone is not served.
-    pub not_served: Vec<crate::dns::Name>,
-}
-
-/// Whether a source's records are as new as they can be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceState {
-    /// Its inventory was read whole.
-    Current { since: SystemTime },
-    /// Its inventory could not be read; the last good one, if there was any, stays in force.
-    Stale { since: SystemTime, why: String },
+/// What may be done in `state_dir`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateAccess {
+    /// What is published is kept there: by the server, and by `sync --once`.
+    Keep,
+    /// It is only read: by those who want to know what a server would serve.
+    Look,
 }
 
 impl Sources {
     /// Sources that have not been read yet.
-    pub fn new(config: &Config) -> Sources {
+    pub fn new(config: &Config, access: StateAccess) -> Sources {
         let list = config.sync.sources.iter().map(|settings| Source::new(settings.clone())).collect();
-        let (catalogue, publish) = (Arc::clone(&config.private_link.catalogue), publish_settings(config));
-        let told = Told::default();
-        let azure = AzureSources::new(config, &told);
-        Sources { catalogue, publish, list, azure, told }
+        let state = StateFolder::new(&config.state_dir);
+        let (told, rules) = (Told::default(), Rules::new(config));
+        let azure = AzureSources::new(config, access, &told);
+        Sources { rules, list, azure, told, state, access, saved_at: None, trouble: None }
     }
 
     /// Other settings; a source that stays keeps what it knows.
     pub fn configure(&mut self, config: &Config) {
         let mut old = std::mem::take(&mut self.list);
         for settings in &config.sync.sources {
-            let known = old.iter().position(|source| source.settings == *settings);
+            // Its records are known by its name: elsewhere read, it has still published them.
+            let known = old.iter().position(|source| source.settings.name == settings.name);
             self.list.push(match known {
-                Some(index) => old.swap_remove(index),
+                Some(index) => Source { settings: settings.clone(), ..old.swap_remove(index) },
                 None => Source::new(settings.clone()),
             });
         }
-        self.catalogue = Arc::clone(&config.private_link.catalogue);
-        self.publish = publish_settings(config);
-        self.azure.configure(config, &self.told);
-    }
-
-    /// Begins passes of live Azure in the background.
-    pub fn start(&mut self, store: &Arc<Store>) {
-        self.azure.start(store);
-    }
-
-    /// Live Azure, in the order of config.
-    pub fn azure(&self) -> &AzureSources {
-        &self.azure
+        self.rules = Rules::new(config);
+        self.azure.configure(config, self.access, &self.told);
+        let state = StateFolder::new(&config.state_dir);
+        if state != self.state {
+            (self.state, self.saved_at) = (state, None);
+        }
     }
 
     /// The folders in the order of config.
@@ -86,29 +75,205 @@ impl Sources {
         &self.list
     }
 
+    /// Live Azure.
+    pub fn azure(&self) -> &AzureSources {
+        &self.azure
+    }
+
+    /// Begins to ask Azure in the background.
+    pub fn start(&mut self, store: &Arc<Store>) {
+        self.azure.start(store);
+    }
+
+    /// Why the last good state could not be read or kept.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Where the last good state is kept.
+    pub fn state_folder(&self) -> &StateFolder {
+        &self.state
+    }
+
+    /// Publishes what the sources had published before the restart. No fault in that is a reason not to start.
+    pub fn restore(&mut self, store: &Store) {
+        let restored = match self.state.load() {
+            Ok(restored) => restored,
+            Err(cause) => return self.give_up(&cause),
+        };
+        let mut failed = None;
+        for last in restored {
+            let name = Arc::clone(&last.source);
+            if let Some(azure) = self.azure.named(&name) {
+                if let Err(cause) = azure.restore(last, store) {
+                    failed = Some(cause);
+                }
+                continue;
+            }
+            match self.list.iter_mut().find(|source| source.settings.name == *name) {
+                None => info!(source = %name,
+                    "What source `{name}` had published is not restored: it is no longer configured"),
+                Some(source) => {
+                    if let Err(cause) = source.restore(last, store, &self.rules) {
+                        failed = Some(cause);
+                    }
+                }
+            }
+        }
+        if let Some(cause) = failed {
+            self.give_up(&cause);
+        }
+    }
+
+    /// Tells that the last good state is not to be had, and keeps its file for people to look at.
+    fn give_up(&mut self, cause: &dyn Error) {
+        let kept = match self.access {
+            StateAccess::Look => String::new(),
+            StateAccess::Keep => match self.state.set_aside() {
+                Ok(path) => format!("; it is kept as {}", path.display()),
+                Err(cause) => format!("; {cause}"),
+            },
+        };
+        let trouble = format!("The last good state is not restored: {cause}{kept}");
+        error!("{trouble}");
+        self.trouble = Some(trouble);
+    }
+
     /// Reads every source and publishes what it says. A source that cannot be read leaves its records as they are.
     pub fn pass(&mut self, store: &Store) -> Result<(), CommitError> {
-        for source in &mut self.list {
-            source.pass(store, &self.catalogue, &self.publish)?;
+        let mut changed = false;
+        for index in 0..self.list.len() {
+            // What is confirmed comes first: the inventory read afterwards is not older than that the operator saw.
+            let confirmed = self.confirmed(index);
+            let source = &mut self.list[index];
+            match source.read(&self.rules) {
+                Ok(reading) => {
+                    let state = &self.state;
+                    let consents =
+                        |source: &str, plan| confirmed == Some(plan) && forget_confirmation(state, source);
+                    let published = source.publish(reading, store, &self.rules, consents)?;
+                    changed |= published == Published::Changed;
+                    if confirmed.is_some() {
+                        source.tell_unused_confirmation(&self.state, published);
+                    }
+                }
+                Err(why) => source.is_stale(why),
+            }
         }
-        self.withdraw_orphans(store)?;
+        changed |= self.withdraw_orphans(store)?;
         self.told.tell(&store.load());
+        self.save_if(changed);
         Ok(())
     }
 
-    /// Takes back what sources that are no longer configured had published.
-    fn withdraw_orphans(&self, store: &Store) -> Result<(), CommitError> {
-        for name in sync::sources_of(&store.snapshot()) {
-            let is_azure = self.azure.list().iter().any(|source| source.settings.name == *name);
-            if !is_azure && !self.list.iter().any(|source| source.settings.name == *name) {
-                let nothing = Desired::default();
-                store.commit_with(|snapshot| {
-                    Ok(sync::plan(&nothing, &name, &self.publish, &self.catalogue, snapshot).changes)
-                })?;
-                info!(source = %name, "Withdrew what source `{name}` had published: it is no longer configured");
+    /// Keeps what passes of Azure have changed since.
+    pub fn keep(&mut self) {
+        let changed = self.azure.take_unsaved();
+        self.save_if(changed);
+    }
+
+    /// What one source says now.
+    pub fn read(&self, index: usize) -> Result<Reading, String> {
+        self.list[index].read(&self.rules)
+    }
+
+    /// What publishing that would do.
+    pub fn propose(&self, index: usize, reading: &Reading, snapshot: &Snapshot) -> Proposal {
+        let (source, rules) = (&self.list[index], &self.rules);
+        let plan = source.plan(&reading.desired, rules, snapshot);
+        let differences = Difference::all(&plan.changes, snapshot, &reading.desired);
+        let held_back = rules.holds_back(&plan).then(|| HeldBack {
+            would_withdraw: plan.withdrawn,
+            of: plan.published,
+            plan: Fingerprint::of(&differences),
+        });
+        Proposal { differences, held_back }
+    }
+
+    /// Publishes what one source said; what would be held back only if it is that plan which was confirmed.
+    pub fn publish(
+        &mut self,
+        index: usize,
+        reading: Reading,
+        store: &Store,
+        confirmed: Option<Fingerprint>,
+    ) -> Result<Published, CommitError> {
+        self.list[index].publish(reading, store, &self.rules, |_, plan| confirmed == Some(plan))
+    }
+
+    /// Publishes anew what is published, as other settings want it: what they withdraw, an operator withdrew.
+    pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
+        for source in &mut self.list {
+            let allow = &self.rules.publish.allow_subscriptions;
+            source.desired.publications.retain(|it| sync::desired::is_allowed(allow, &it.claim.subscription));
+            let mut not_served = Vec::new();
+            store.commit_with(|snapshot| {
+                let plan = source.plan(&source.desired, &self.rules, snapshot);
+                not_served = plan.not_served;
+                Ok(plan.changes)
+            })?;
+            source.not_served = not_served;
+        }
+        self.azure.list().iter().try_for_each(|source| source.republish(store))
+    }
+
+    /// Keeps what is published for the next start.
+    pub fn save(&mut self) -> Result<(), sync::StateError> {
+        let azure: Vec<_> = self.azure.list().iter().map(|source| (source, source.known())).collect();
+        let mut saved: Vec<Saved<'_>> = self.list.iter().filter_map(Source::saved).collect();
+        saved.extend(azure.iter().filter_map(|(source, known)| known.saved(&source.settings.name)));
+        self.state.save(&saved)?;
+        azure.iter().for_each(|(source, known)| source.is_kept(known.read_at));
+        self.saved_at = Some(SystemTime::now());
+        self.list.iter_mut().for_each(|source| source.kept = source.read_at);
+        Ok(())
+    }
+
+    fn save_if(&mut self, changed: bool) {
+        let is_due = || {
+            let age = self.saved_at.map(|saved_at| saved_at.elapsed().unwrap_or_default());
+            age.is_none_or(|age| age >= SAVED_AT_LEAST_EVERY)
+        };
+        let nothing = self.list.is_empty() && self.azure.list().is_empty() && !changed;
+        if self.access == StateAccess::Look || nothing || !(changed || is_due()) {
+            return;
+        }
+        match self.save() {
+            Ok(()) => self.trouble = None,
+            Err(cause) => {
+                let trouble = format!(
+                    "What is published is not kept for a restart: {cause}; see that state_dir can be written to"
+                );
+                if self.trouble.as_ref() != Some(&trouble) {
+                    warn!("{trouble}");
+                }
+                self.trouble = Some(trouble);
+                // What changed is still to be written.
+                self.saved_at = None;
             }
         }
-        Ok(())
+    }
+
+    fn confirmed(&self, index: usize) -> Option<Fingerprint> {
+        if self.access == StateAccess::Look {
+            return None;
+        }
+        source::confirmed(&self.state, &self.list[index].settings.name)
+    }
+
+    /// Takes back what sources that are no longer configured had published; answers whether there were any.
+    fn withdraw_orphans(&self, store: &Store) -> Result<bool, CommitError> {
+        let mut any = false;
+        for name in sync::sources_of(&store.snapshot()) {
+            let is_azure = self.azure.named(&name).is_some();
+            if !is_azure && !self.list.iter().any(|source| source.settings.name == *name) {
+                let nothing = Desired::default();
+                store.commit_with(|snapshot| Ok(self.rules.plan(&nothing, &name, snapshot).changes))?;
+                info!(source = %name, "Withdrew what source `{name}` had published: it is no longer configured");
+                any = true;
+            }
+        }
+        Ok(any)
     }
 }
 
@@ -120,83 +285,5 @@ impl Told {
             warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
         }
         *told = now;
-    }
-}
-
-impl SourceState {
-    /// The state after a failure, stale since the first of a row.
-    pub(super) fn failed(&self, why: String) -> SourceState {
-        let since = match self {
-            SourceState::Stale { since, .. } => *since,
-            SourceState::Current { .. } => SystemTime::now(),
-        };
-        SourceState::Stale { since, why }
-    }
-}
-
-pub(super) fn publish_settings(config: &Config) -> PublishSettings {
-    let settings = &config.private_link;
-    let explicit = config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink);
-    let explicit = explicit.map(|zone| zone.header.apex.to_string());
-    let zones = settings.selectors.iter().cloned().chain(explicit).collect();
-    PublishSettings { ttl: settings.ttl, on_missing: settings.on_missing, zones }
-}
-
-/// What is odd about an inventory, each in words. A set: a large one without its interfaces has a remark an endpoint.
-fn remarks(desired: &Desired) -> BTreeSet<String> {
-    let unplaced = desired.unplaced.iter();
-    let unplaced =
-        unplaced.map(|name| format!("no private-link zone is known for {} of {}", name.fqdn, name.endpoint));
-    desired.warnings.iter().map(ToString::to_string).chain(unplaced).collect()
-}
-
-impl Source {
-    fn new(settings: directory::Settings) -> Source {
-        let why = "it was not read yet".to_owned();
-        let state = SourceState::Stale { since: SystemTime::now(), why };
-        Source { settings, state, desired: Desired::default(), not_served: Vec::new() }
-    }
-
-    fn pass(
-        &mut self,
-        store: &Store,
-        catalogue: &Catalogue,
-        publish: &PublishSettings,
-    ) -> Result<(), CommitError> {
-        let name = &self.settings.name;
-        let inventory = match directory::read(&self.settings) {
-            Ok(inventory) => inventory,
-            Err(cause) => {
-                let why = in_full(&cause);
-                if !matches!(&self.state, SourceState::Stale { why: told, .. } if *told == why) {
-                    error!(source = %name, "Inventory `{name}` stays as it was: {why}");
-                }
-                self.state = self.state.failed(why);
-                return Ok(());
-            }
-        };
-        let now = SystemTime::now();
-        let since_secs = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let source: Arc<str> = name.as_str().into();
-        let desired = sync::desired(&inventory, catalogue, &source, |_| since_secs);
-        let mut counts = (0, 0, 0);
-        let committed = store.commit_with(|snapshot| {
-            let plan = sync::plan(&desired, &source, publish, catalogue, snapshot);
-            counts = (plan.added, plan.replaced, plan.withdrawn);
-            self.not_served = plan.not_served;
-            Ok(plan.changes)
-        })?;
-        if !committed.effect.zones.is_empty() {
-            let (added, replaced, withdrawn) = counts;
-            info!(source = %name, added, replaced, withdrawn,
-                "Synced inventory `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
-        }
-        let told = remarks(&self.desired);
-        for remark in remarks(&desired).difference(&told) {
-            warn!(source = %name, "Inventory `{name}`: {remark}");
-        }
-        self.desired = desired;
-        self.state = SourceState::Current { since: now };
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What should be published of an inventory, and why the rest should not. Pure: no clock, no store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub struct Desired {
     pub unplaced: Vec<Unplaced>,
     /// Ids of approved endpoints whose names are not known for now: what they published stays.
     pub unsettled: Vec<Arc<str>>,
+    /// Ids of endpoints in subscriptions that may not publish.
+    pub foreign: Vec<Arc<str>>,
     pub warnings: Vec<Warning>,
     pub extent: Extent,
 }
@@ -57,6 +59,7 @@ impl Desired {
         self.publications.extend(kept.cloned());
         self.withheld.extend(older.withheld.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.unplaced.extend(older.unplaced.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
+        self.foreign.extend(older.foreign.iter().filter(|id| !extent.covers_id(id)).cloned());
         self.sort();
     }
 
@@ -66,6 +69,7 @@ impl Desired {
         self.withheld.extend(other.withheld);
         self.unplaced.extend(other.unplaced);
         self.unsettled.extend(other.unsettled);
+        self.foreign.extend(other.foreign);
         self.warnings.extend(other.warnings);
         self.sort();
     }
@@ -110,15 +114,22 @@ pub struct Unplaced {
     pub resource: Option<Arc<str>>,
 }
 
-/// What an inventory wants published; `since_secs` tells for an endpoint's id when its claim was first seen.
+/// What an inventory wants published; endpoints of subscriptions that are not allowed (none = all are) want nothing.
+/// `since_secs` tells for an endpoint's id when its claim was first seen.
 pub fn desired(
     inventory: &Inventory,
     catalogue: &Catalogue,
     source: &Arc<str>,
+    allow_subscriptions: &[Arc<str>],
     since_secs: impl Fn(&Arc<str>) -> u64,
 ) -> Desired {
     let mut desired = Desired { warnings: inventory.warnings().to_vec(), ..Desired::default() };
     for endpoint in inventory.endpoints() {
+        // Whoever can make an endpoint with a name could take the name over.
+        if !is_allowed(allow_subscriptions, &endpoint.subscription) {
+            desired.foreign.push(Arc::clone(&endpoint.id));
+            continue;
+        }
         let records = Records::of(endpoint, catalogue, &mut desired);
         if endpoint.state == ConnectionState::Approved {
             let claim = Arc::new(claim(endpoint, source, since_secs(&endpoint.id)));
@@ -132,6 +143,37 @@ pub fn desired(
     }
     desired.sort();
     desired
+}
+
+/// Whether endpoints of a subscription may publish.
+pub fn is_allowed(allow_subscriptions: &[Arc<str>], subscription: &str) -> bool {
+    allow_subscriptions.is_empty() || allow_subscriptions.iter().any(|allowed| **allowed == *subscription)
+}
+
+impl Desired {
+    /// Takes over from what was published before: the time when a claim was first seen, and what endpoints published
+    /// whose names are not known for now.
+    pub fn carry_over(&mut self, before: &Desired) {
+        let unsettled: HashSet<&Arc<str>> = self.unsettled.iter().collect();
+        let stays = before.publications.iter().filter(|it| unsettled.contains(&it.claim.endpoint));
+        let stays: Vec<Publication> = stays.cloned().collect();
+        let mut since_secs: HashMap<(&Name, &Arc<str>), u64> = HashMap::new();
+        for old in &before.publications {
+            since_secs.insert((&old.name, &old.claim.endpoint), old.claim.since_secs);
+        }
+        for new in &mut self.publications {
+            if let Some(since_secs) = since_secs.get(&(&new.name, &new.claim.endpoint))
+                && *since_secs < new.claim.since_secs
+            {
+                new.claim = Arc::new(Claim { since_secs: *since_secs, ..Claim::clone(&new.claim) });
+            }
+        }
+        let is_new = !stays.is_empty();
+        self.publications.extend(stays);
+        if is_new {
+            self.publications.sort_by(|a, b| (&a.name, &a.claim.endpoint).cmp(&(&b.name, &b.claim.endpoint)));
+        }
+    }
 }
 
 fn claim(endpoint: &Endpoint, source: &Arc<str>, since_secs: u64) -> Claim {
@@ -326,6 +368,7 @@ mod tests {
             &Inventory::new(endpoints, Vec::new()),
             &Catalogue::builtin(Cloud::Public),
             &"source".into(),
+            &[],
             |_| 7,
         )
     }

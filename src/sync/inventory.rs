@@ -105,7 +105,7 @@ impl Inventory {
 }
 
 impl ConnectionState {
-    fn read(status: Option<&str>) -> ConnectionState {
+    pub(super) fn read(status: Option<&str>) -> ConnectionState {
         let status = status.unwrap_or("Unknown");
         let known = [
             ConnectionState::Approved,

@@ -3,13 +3,19 @@
 pub mod arm;
 pub mod azure;
 pub mod desired;
+mod difference;
 pub mod directory;
+mod guard;
 pub mod inventory;
 pub mod listing;
 mod reconcile;
+pub mod state;
 
 pub use desired::{Desired, Extent, desired};
+pub use difference::Difference;
+pub use guard::{Fingerprint, HeldBack};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
 pub use reconcile::{
     Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of, subscriptions_of,
 };
+pub use state::{LastGood, Saved, StateError, StateFolder};

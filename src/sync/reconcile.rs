@@ -21,12 +21,22 @@ pub struct PublishSettings {
     pub on_missing: OnMissing,
     /// Selectors of the zones that may be published into, as the catalogue knows them.
     pub zones: Vec<String>,
+    /// Ids of the subscriptions whose endpoints may publish; none = all.
+    pub allow_subscriptions: Vec<Arc<str>>,
+    /// The share of a source's record sets that a pass may withdraw without being asked.
+    pub withdraw_max_percent: u8,
 }
 
 impl Default for PublishSettings {
     fn default() -> PublishSettings {
         let ttl = Ttl::from_secs(10).expect("ten seconds are a lifetime");
-        PublishSettings { ttl, on_missing: OnMissing::AskPublic, zones: vec!["all".to_owned()] }
+        PublishSettings {
+            ttl,
+            on_missing: OnMissing::AskPublic,
+            zones: vec!["all".to_owned()],
+            allow_subscriptions: Vec::new(),
+            withdraw_max_percent: 30,
+        }
     }
 }
 
@@ -37,6 +47,8 @@ pub struct Plan {
     pub added: usize,
     pub replaced: usize,
     pub withdrawn: usize,
+    /// Record sets that the source had published before.
+    pub published: usize,
     /// Names that are not published because their zone is not configured, or is no private-link zone.
     pub not_served: Vec<Name>,
 }
@@ -81,11 +93,10 @@ pub fn plan(
     let unsettled: HashSet<&Arc<str>> = desired.unsettled.iter().collect();
     let changes = &mut plan.changes.changes;
     changes.extend(new_zones.into_values().map(Change::SetZone));
-    for (zone, name, offer, claim) in claims(snapshot) {
+    let own = claims(snapshot).filter(|(_, _, _, claim)| claim.source == *source);
+    for (zone, name, offer, claim) in own {
+        plan.published += 1;
         let rtype = offer.set.rtype;
-        if claim.source != *source {
-            continue;
-        }
         // An endpoint whose names are not told for now keeps what it had, and so does a subscription.
         let stays = unsettled.contains(&claim.endpoint)
             || !desired.extent.covers(&claim.subscription)
@@ -113,7 +124,7 @@ pub fn plan(
 }
 
 /// All claims of endpoints in the zones.
-fn claims(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, &Name, &Offer, &Arc<Claim>)> {
+pub(super) fn claims(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, &Name, &Offer, &Arc<Claim>)> {
     snapshot.zones().flat_map(|(apex, zone)| {
         zone.nodes().flat_map(move |(name, node)| {
             let offers = node.slots().iter().flat_map(|slot| slot.offers());
@@ -136,8 +147,19 @@ fn record_sets(publication: &Publication, ttl: Ttl) -> impl Iterator<Item = Reco
 }
 
 fn held<'s>(snapshot: &'s Snapshot, publication: &Publication, rtype: RecordType) -> Option<&'s Offer> {
-    let node = snapshot.zone(publication.zone.borrow())?.node(publication.name.borrow())?;
-    let origin = Origin::Endpoint(Arc::clone(&publication.claim));
+    held_of(snapshot, &publication.zone, &publication.name, &publication.claim, rtype)
+}
+
+/// What an endpoint's claim has put at a name.
+pub(super) fn held_of<'s>(
+    snapshot: &'s Snapshot,
+    zone: &Name,
+    name: &Name,
+    claim: &Arc<Claim>,
+    rtype: RecordType,
+) -> Option<&'s Offer> {
+    let node = snapshot.zone(zone.borrow())?.node(name.borrow())?;
+    let origin = Origin::Endpoint(Arc::clone(claim));
     node.slot(rtype)?.offers().iter().find(|offer| offer.origin.replaces(&origin))
 }
 

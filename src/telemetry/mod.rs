@@ -1,9 +1,11 @@
 //! What the server tells of itself: logs and counters. Floor 1.
 
+mod age;
 pub mod counter;
 pub mod logging;
 mod quoted;
 
+pub use age::Age;
 pub use counter::Counter;
 pub use logging::{LogFormat, LoggingError, Settings};
 pub use quoted::Quoted;

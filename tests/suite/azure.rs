@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::{Parts, SourceState};
+use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
 use privatelink_dns::privatelink::Cloud;
+use privatelink_dns::sync::StateFolder;
 use privatelink_dns::sync::azure::{Azure, CredentialSettings, SecretPlace, Settings};
+use privatelink_dns::sync::state::Confirmation;
 use privatelink_dns::zone::{Origin, Snapshot};
 
 use crate::support::client::{answers, ask};
@@ -46,6 +48,7 @@ fn of_host(arm: &FakeArm) -> Arc<Azure> {
 /// A server without sockets, whose only source is the fake Azure.
 struct World {
     arm: FakeArm,
+    config: Config,
     parts: Parts,
     runtime: tokio::runtime::Runtime,
 }
@@ -59,10 +62,11 @@ impl World {
         );
         let mut config = Config::parse(&text, Path::new("/nowhere/c.toml")).unwrap();
         config.sync.azure[0].retry = AT_ONCE;
+        config.state_dir = "/nowhere/state".into();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let parts = runtime.block_on(async { Parts::load(&config).unwrap() });
-        World { arm, parts, runtime }
+        World { arm, config, parts, runtime }
     }
 
     fn pass(&self) {
@@ -81,6 +85,9 @@ impl World {
         match self.state() {
             SourceState::Stale { why, .. } => why,
             SourceState::Current { .. } => "current".to_owned(),
+            SourceState::HeldBack { would_withdraw, of, .. } => {
+                format!("held back: {would_withdraw} of {of}")
+            }
         }
     }
 }
@@ -498,11 +505,7 @@ fn no_token_and_no_secret_is_in_a_log_or_an_error() {
 #[test]
 fn a_daemon_syncs_in_the_background_and_again_when_nudged() {
     let arm = FakeArm::start();
-    let url = arm.url();
-    let config = format!(
-        "[forward]\nupstreams = []\n[sync]\ninterval_secs = 3600\n[[sync.source]]\nkind = 'arm'\nname = 'live'\n\
-         endpoint = '{url}'\nauthority = '{url}'\nidentity_endpoint = '{url}'\n"
-    );
+    let config = config_of(&arm);
     let daemon = TestDaemon::start(&config, &[]);
     daemon.wait_for(|snapshot| published(snapshot).len() == 3);
     let reply = ask(daemon.address, "contosodata01.privatelink.blob.core.windows.net.", "A");
@@ -520,6 +523,108 @@ fn a_daemon_syncs_in_the_background_and_again_when_nudged() {
     daemon.stop();
 }
 
+/// A page of so many storage accounts' endpoints.
+fn accounts(numbers: impl IntoIterator<Item = usize>) -> String {
+    let group = format!("/subscriptions/{FIRST}/resourceGroups/rg/providers");
+    let endpoints = numbers.into_iter().map(|number| {
+        serde_json::json!({
+            "id": format!("{group}/Microsoft.Network/privateEndpoints/pe-{number}"),
+            "name": format!("pe-{number}"),
+            "type": "Microsoft.Network/privateEndpoints",
+            "properties": {
+                "provisioningState": "Succeeded",
+                "subnet": {"id": format!("{group}/Microsoft.Network/virtualNetworks/hub/subnets/pe")},
+                "privateLinkServiceConnections": [{"properties": {
+                    "privateLinkServiceId": format!("{group}/Microsoft.Storage/storageAccounts/account{number}"),
+                    "groupIds": ["blob"],
+                    "privateLinkServiceConnectionState": {"status": "Approved"}
+                }}],
+                "customDnsConfigs": [{
+                    "fqdn": format!("account{number}.blob.core.windows.net"),
+                    "ipAddresses": [format!("10.0.0.{number}")]
+                }],
+                "networkInterfaces": []
+            }
+        })
+    });
+    serde_json::json!({"value": endpoints.collect::<Vec<_>>()}).to_string()
+}
+
+fn config_of(arm: &FakeArm) -> String {
+    let url = arm.url();
+    format!(
+        "[forward]\nupstreams = []\n[sync]\ninterval_secs = 3600\n[[sync.source]]\nkind = 'arm'\nname = 'live'\n\
+         endpoint = '{url}'\nauthority = '{url}'\nidentity_endpoint = '{url}'\n"
+    )
+}
+
+#[test]
+fn a_listing_that_withdraws_too_much_is_held_back_until_that_plan_is_confirmed() {
+    let mut world = World::new("");
+    let state = tempfile::tempdir().unwrap();
+    world.config.state_dir = state.path().to_owned();
+    world.parts = world.runtime.block_on(async { Parts::restore(&world.config, StateAccess::Keep).unwrap() });
+    let list = |numbers: std::ops::Range<usize>| {
+        world.arm.list(FIRST, "networkInterfaces", [empty(), empty()]);
+        world.arm.list(FIRST, "privateEndpoints", [accounts(numbers), empty()]);
+    };
+    list(1..41);
+    world.pass();
+    let before = world.published();
+    assert_eq!((before.len(), world.why()), (40, "current".to_owned()));
+    // 13 of 40 are more than 30 %, and one would come.
+    list(14..42);
+    world.pass();
+    assert_eq!((world.published(), world.why()), (before.clone(), "held back: 13 of 40".to_owned()));
+    let plan_of = |world: &World| world.parts.sources.azure().list()[0].known().held_back().unwrap().plan;
+    let folder = StateFolder::new(state.path());
+    let confirm = |plan| folder.confirm(&Confirmation { source: "azure".to_owned(), plan }).unwrap();
+    let plan = plan_of(&world);
+    // A yes to that plan is none to another, and is not left lying.
+    confirm(plan);
+    list(21..42);
+    world.pass();
+    assert_eq!((world.published(), world.why()), (before.clone(), "held back: 20 of 40".to_owned()));
+    assert!(folder.confirmation_files().is_empty());
+    list(14..42);
+    world.pass();
+    assert_eq!(world.published(), before);
+    confirm(plan);
+    world.pass();
+    assert_eq!((world.published().len(), world.why()), (28, "current".to_owned()));
+    assert!(folder.confirmation_files().is_empty());
+}
+
+#[test]
+fn a_restart_without_azure_serves_what_was_published_last() {
+    let arm = FakeArm::start();
+    let config = config_of(&arm);
+    let daemon = TestDaemon::start(&config, &[]);
+    daemon.wait_for(|snapshot| published(snapshot).len() == 3);
+    let (before, withheld) = (published(&daemon.snapshot()), daemon.snapshot().withheld_of("live").to_vec());
+    let folder = daemon.leave();
+    // Nobody listens there any more.
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = folder.path().join("config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace(&arm.address.to_string(), &nowhere.to_string())).unwrap();
+    for _ in 0..2 {
+        let config = Config::load(&path).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // Before anything is asked, and so before the sockets answer.
+        let parts = runtime.block_on(async { Parts::load(&config).unwrap() });
+        assert_eq!(published(&parts.store.snapshot()), before);
+    }
+    let daemon = TestDaemon::start_in(folder);
+    assert_eq!(published(&daemon.snapshot()), before);
+    assert_eq!(daemon.snapshot().withheld_of("live"), withheld);
+    let reply = ask(daemon.address, "contosodata01.privatelink.blob.core.windows.net.", "A");
+    assert_eq!(answers(&reply), ["contosodata01.privatelink.blob.core.windows.net. 10 A 10.1.0.5"]);
+    let folder = daemon.leave();
+    let last = StateFolder::new(&folder.path().join("state")).load().unwrap();
+    assert_eq!((&*last[0].source, last[0].desired.publications.len()), ("live", 3));
+}
+
 #[test]
 fn our_own_look_ups_go_to_the_upstreams_and_past_our_zones() {
     // Nothing listens there, so that the look-up is all there is to see.
@@ -535,6 +640,7 @@ fn our_own_look_ups_go_to_the_upstreams_and_past_our_zones() {
     );
     let mut config = Config::parse(&text, &folder.path().join("c.toml")).unwrap();
     config.sync.azure[0].retry = AT_ONCE;
+    config.state_dir = folder.path().join("state");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let parts = Parts::load(&config).unwrap();

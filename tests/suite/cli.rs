@@ -40,6 +40,8 @@ fn quickstart(arguments: &[&str]) -> String {
 fn copied() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), folder.path());
+    // Each copy keeps its own state.
+    changed(&folder, "../target/quickstart-state", "state");
     folder
 }
 
@@ -267,7 +269,9 @@ fn sighup_reads_everything_again_and_a_bad_config_changes_nothing() {
     signal(&serve, "HUP");
     assert!(log.any(|line| line.contains("Reloaded")));
     let path = folder.path().join("quickstart.toml");
-    fs::write(&path, "[forward]\nupstreams = [\"nowhere\"]\n").unwrap();
+    // Whole at once: half a file may be a good config, as an empty one is.
+    fs::write(folder.path().join("new"), "[forward]\nupstreams = [\"nowhere\"]\n").unwrap();
+    fs::rename(folder.path().join("new"), &path).unwrap();
     signal(&serve, "HUP");
     let refused = log.find(|line| line.contains("Nothing was changed")).expect("the log tells");
     assert!(
@@ -320,7 +324,7 @@ fn serve_tells_what_to_do_when_a_port_is_taken() {
 
 #[test]
 fn help_has_examples_and_a_reader_that_leaves_early_is_no_error() {
-    for verb in ["serve", "check", "explain", "doctor", "zones", "hosts", "catalogue"] {
+    for verb in ["serve", "check", "explain", "doctor", "sync", "zones", "hosts", "catalogue"] {
         assert!(well(&[verb, "--help"]).contains("Examples:"), "{verb}");
     }
     let mut hosts = command(&["hosts", "-c", QUICKSTART]);

@@ -231,7 +231,7 @@ fn no_query_is_lost_while_config_is_reloaded() {
         daemon.write(
             "config.toml",
             &format!(
-                "{ZONE_CONFIG}[listen]\ndns = [\"{address}\"]\nworkers = {workers}\n\
+                "state_dir = \"state\"\n{ZONE_CONFIG}[listen]\ndns = [\"{address}\"]\nworkers = {workers}\n\
                  [[network]]\nname = \"n{round}\"\nclients = [\"10.0.{round}.0/24\"]\n"
             ),
         );

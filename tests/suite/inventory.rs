@@ -41,7 +41,7 @@ fn read_scenario(path: &Path) -> Inventory {
 }
 
 fn desired_of(inventory: &Inventory) -> Desired {
-    desired(inventory, &Catalogue::builtin(Cloud::Public), &"test".into(), |_| 0)
+    desired(inventory, &Catalogue::builtin(Cloud::Public), &"test".into(), &[], |_| 0)
 }
 
 /// Zone, name and address of all that is published.

@@ -10,5 +10,6 @@ mod house;
 mod inventory;
 mod matrix;
 mod packets;
+mod state;
 mod support;
 mod zones;

@@ -33,6 +33,11 @@ impl TestDaemon {
             write(folder.path(), name, text);
         }
         write(folder.path(), "config.toml", &with_listen(config));
+        TestDaemon::start_in(folder)
+    }
+
+    /// Starts from what lies in a folder, as after a restart.
+    pub fn start_in(folder: TempDir) -> TestDaemon {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let path = folder.path().join("config.toml");
@@ -81,16 +86,23 @@ impl TestDaemon {
 
     /// Stops it as SIGTERM does.
     pub fn stop(self) {
+        self.leave();
+    }
+
+    /// Stops it, and leaves what it kept.
+    pub fn leave(self) -> TempDir {
         drop(self.stop);
         self.runtime.block_on(self.running).unwrap();
+        self.folder
     }
 }
 
 fn with_listen(config: &str) -> String {
-    format!("{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n")
+    format!("state_dir = \"state\"\n{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n")
 }
 
-fn write(folder: &Path, name: &str, text: &str) {
+/// Writes a file whole, as editors and ConfigMaps do.
+pub fn write(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let beside = path.with_extension("new");

@@ -1,0 +1,341 @@
+//! One source: what it said last, what is published of it, and what waits for an operator.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::{error, info, warn};
+
+use super::in_full;
+use crate::config::Config;
+use crate::privatelink::Catalogue;
+use crate::sync::state::unix_secs;
+use crate::sync::{
+    self, Desired, Difference, Fingerprint, HeldBack, LastGood, Plan, PublishSettings, Saved, StateFolder,
+    directory,
+};
+use crate::telemetry::Age;
+use crate::zone::{ChangeSet, CommitError, Snapshot, Store, ZoneKind};
+
+/// One folder.
+pub struct Source {
+    pub settings: directory::Settings,
+    pub state: SourceState,
+    /// What is published of it, and what its last good inventory said besides.
+    pub desired: Desired,
+    /// When the inventory behind `desired` was read, maybe before the last restart.
+    pub read_at: Option<SystemTime>,
+    /// When the inventory was read that a restart would begin with.
+    pub kept: Option<SystemTime>,
+    /// Names that are not published because their zone is not served.
+    pub not_served: Vec<crate::dns::Name>,
+    /// The pass that waits for an operator.
+    pub(super) held_back: Option<HeldBack>,
+}
+
+/// Whether a source's records are as new as they can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// Its inventory was read whole.
+    Current { since: SystemTime },
+    /// Its inventory could not be read; the last good one, if there was any, stays in force.
+    Stale { since: SystemTime, why: String },
+    /// Its inventory was read whole, but withdraws so much that an operator must confirm it.
+    HeldBack { since: SystemTime, would_withdraw: usize, of: usize },
+}
+
+/// What an inventory came to, not yet published.
+pub struct Reading {
+    pub(super) desired: Desired,
+    read_at: SystemTime,
+}
+
+/// What publishing it would do.
+pub struct Proposal {
+    pub differences: Vec<Difference>,
+    /// Only an operator can let it pass.
+    pub held_back: Option<HeldBack>,
+}
+
+/// What publishing it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    Unchanged,
+    Changed,
+    HeldBack,
+}
+
+/// How what is listed becomes what is published.
+pub(super) struct Rules {
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) publish: PublishSettings,
+}
+
+/// What a commit came to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// Then nothing was done.
+    pub(super) held_back: Option<HeldBack>,
+    /// Record sets added, replaced, withdrawn.
+    pub(super) counts: (usize, usize, usize),
+    pub(super) changed: bool,
+    /// Names that are not published because their zone is not served.
+    pub(super) not_served: Vec<crate::dns::Name>,
+}
+
+impl SourceState {
+    /// The state after a failure, stale since the first of a row.
+    pub(super) fn failed(&self, why: String) -> SourceState {
+        let since = match self {
+            SourceState::Stale { since, .. } => *since,
+            _ => SystemTime::now(),
+        };
+        SourceState::Stale { since, why }
+    }
+
+    /// The state after a pass was held back, since the first of a row.
+    pub(super) fn held_back(&self, held_back: &HeldBack) -> SourceState {
+        let since = match self {
+            SourceState::HeldBack { since, .. } => *since,
+            _ => SystemTime::now(),
+        };
+        SourceState::HeldBack { since, would_withdraw: held_back.would_withdraw, of: held_back.of }
+    }
+}
+
+impl Source {
+    pub(super) fn new(settings: directory::Settings) -> Source {
+        let why = "it was not read yet".to_owned();
+        let state = SourceState::Stale { since: SystemTime::now(), why };
+        let desired = Desired::default();
+        Source {
+            settings,
+            state,
+            desired,
+            read_at: None,
+            kept: None,
+            not_served: Vec::new(),
+            held_back: None,
+        }
+    }
+
+    /// How long ago the inventory was read that is published.
+    pub fn age(&self) -> Option<Age> {
+        self.read_at.map(Age::of)
+    }
+
+    /// Publishes what it had published before the restart.
+    pub(super) fn restore(
+        &mut self,
+        last: LastGood,
+        store: &Store,
+        rules: &Rules,
+    ) -> Result<(), CommitError> {
+        let name = &self.settings.name;
+        let mut desired = last.desired;
+        let allow = &rules.publish.allow_subscriptions;
+        desired.publications.retain(|it| sync::desired::is_allowed(allow, &it.claim.subscription));
+        let mut not_served = Vec::new();
+        store.commit_with(|snapshot| {
+            let plan = self.plan(&desired, rules, snapshot);
+            not_served = plan.not_served;
+            Ok(plan.changes)
+        })?;
+        let (names, age) = (desired.publications.len(), Age::of(last.read_at));
+        info!(source = %name, names,
+            "Restored the last good state of `{name}`: {names} names from an inventory of {age} ago");
+        (self.desired, self.not_served) = (desired, not_served);
+        (self.read_at, self.kept) = (Some(last.read_at), Some(last.read_at));
+        Ok(())
+    }
+
+    pub(super) fn saved(&self) -> Option<Saved<'_>> {
+        let (source, desired) = (self.settings.name.as_str(), &self.desired);
+        self.read_at.map(|read_at| Saved { source, read_at, desired })
+    }
+
+    pub(super) fn read(&self, rules: &Rules) -> Result<Reading, String> {
+        let inventory = directory::read(&self.settings).map_err(|cause| in_full(&cause))?;
+        let read_at = SystemTime::now();
+        let since_secs = unix_secs(read_at);
+        let source = self.settings.name.as_str().into();
+        let allow = &rules.publish.allow_subscriptions;
+        let mut desired = sync::desired(&inventory, &rules.catalogue, &source, allow, |_| since_secs);
+        desired.carry_over(&self.desired);
+        Ok(Reading { desired, read_at })
+    }
+
+    pub(super) fn plan(&self, desired: &Desired, rules: &Rules, snapshot: &Snapshot) -> Plan {
+        rules.plan(desired, &self.settings.name.as_str().into(), snapshot)
+    }
+
+    pub(super) fn is_stale(&mut self, why: String) {
+        let name = &self.settings.name;
+        if !matches!(&self.state, SourceState::Stale { why: told, .. } if *told == why) {
+            let served = match self.age() {
+                Some(age) => format!("stays as it was {age} ago"),
+                None => "was never read".to_owned(),
+            };
+            error!(source = %name, "Inventory `{name}` {served}: {why}");
+        }
+        self.state = self.state.failed(why);
+    }
+
+    /// Publishes a reading whole, or nothing of it when it would withdraw too much and nobody `consents`.
+    pub(super) fn publish(
+        &mut self,
+        reading: Reading,
+        store: &Store,
+        rules: &Rules,
+        consents: impl FnOnce(&str, Fingerprint) -> bool,
+    ) -> Result<Published, CommitError> {
+        let Reading { desired, read_at } = reading;
+        let name = self.settings.name.clone();
+        let Outcome { held_back, counts, changed, not_served } =
+            rules.commit(&desired, &name.as_str().into(), store, consents)?;
+        if let Some(held_back) = held_back {
+            self.is_held_back(held_back);
+            return Ok(Published::HeldBack);
+        }
+        if changed {
+            let (added, replaced, withdrawn) = counts;
+            info!(source = %name, added, replaced, withdrawn,
+                "Synced inventory `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
+        }
+        self.tell(&desired);
+        let is_same =
+            desired.publications == self.desired.publications && desired.withheld == self.desired.withheld;
+        (self.desired, self.not_served, self.held_back) = (desired, not_served, None);
+        self.read_at = Some(read_at);
+        self.state = SourceState::Current { since: read_at };
+        Ok(if is_same { Published::Unchanged } else { Published::Changed })
+    }
+
+    fn is_held_back(&mut self, held_back: HeldBack) {
+        let name = &self.settings.name;
+        let HeldBack { would_withdraw, of, .. } = held_back;
+        if self.held_back.as_ref() != Some(&held_back) {
+            error!(source = %name, would_withdraw, of,
+                "Inventory `{name}` would withdraw {would_withdraw} of {of} record sets and is held back: look at \
+                 `privatelink-dns sync --once --dry-run`, and if that is meant, `sync --once --confirm {name}`");
+        }
+        self.state = self.state.held_back(&held_back);
+        self.held_back = Some(held_back);
+    }
+
+    /// See [`tell_unused_confirmation`].
+    pub(super) fn tell_unused_confirmation(&self, state: &StateFolder, published: Published) {
+        tell_unused_confirmation(&self.settings.name, state, published);
+    }
+
+    /// Logs what the last reading did not have.
+    fn tell(&self, desired: &Desired) {
+        let (name, old) = (&self.settings.name, &self.desired);
+        let told = remarks(old);
+        for remark in remarks(desired).difference(&told) {
+            warn!(source = %name, "Inventory `{name}`: {remark}");
+        }
+        if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != old.foreign) {
+            let endpoints = desired.foreign.len();
+            warn!(source = %name, endpoints,
+                "Inventory `{name}`: {endpoints} private endpoints publish nothing, as sync.allow_subscriptions \
+                 leaves out their subscriptions; {first} is the first");
+        }
+    }
+}
+
+/// A confirmation that did not fit is taken away, so that it permits nothing later.
+pub(super) fn tell_unused_confirmation(name: &str, state: &StateFolder, published: Published) {
+    // One that was followed is gone already.
+    if !matches!(state.confirmed(name), Ok(None)) && forget_confirmation(state, name) {
+        if published == Published::HeldBack {
+            warn!(source = %name,
+                "What was confirmed for `{name}` is not what it would do now, which stays held back");
+        } else {
+            info!(source = %name, "Nothing of `{name}` was held back: the confirmation is forgotten");
+        }
+    }
+}
+
+/// What an operator confirmed for a source; what cannot be read confirms nothing.
+pub(super) fn confirmed(state: &StateFolder, name: &str) -> Option<Fingerprint> {
+    state.confirmed(name).unwrap_or_else(|cause| {
+        error!(source = %name, "The confirmation for source `{name}` is not followed: {cause}");
+        None
+    })
+}
+
+/// Answers whether it is gone: a confirmation that stays could permit more than once.
+pub(super) fn forget_confirmation(state: &StateFolder, source: &str) -> bool {
+    match state.forget_confirmation(source) {
+        Ok(()) => true,
+        Err(cause) => {
+            error!(source = %source, "The confirmation for source `{source}` cannot be taken away: {cause}");
+            false
+        }
+    }
+}
+
+impl Rules {
+    pub(super) fn new(config: &Config) -> Rules {
+        Rules { catalogue: Arc::clone(&config.private_link.catalogue), publish: publish_settings(config) }
+    }
+
+    pub(super) fn plan(&self, desired: &Desired, source: &Arc<str>, snapshot: &Snapshot) -> Plan {
+        sync::plan(desired, source, &self.publish, &self.catalogue, snapshot)
+    }
+
+    pub(super) fn holds_back(&self, plan: &Plan) -> bool {
+        plan.withdraws_too_much(self.publish.withdraw_max_percent)
+    }
+
+    /// Commits all that a source wants, or nothing of it when that would withdraw too much and nobody `consents`.
+    pub(super) fn commit(
+        &self,
+        desired: &Desired,
+        source: &Arc<str>,
+        store: &Store,
+        consents: impl FnOnce(&str, Fingerprint) -> bool,
+    ) -> Result<Outcome, CommitError> {
+        let mut outcome = Outcome::default();
+        let committed = store.commit_with(|snapshot| {
+            let plan = self.plan(desired, source, snapshot);
+            if self.holds_back(&plan) {
+                let fingerprint = Fingerprint::of(&Difference::all(&plan.changes, snapshot, desired));
+                if !consents(source, fingerprint) {
+                    let (would_withdraw, of) = (plan.withdrawn, plan.published);
+                    outcome.held_back = Some(HeldBack { would_withdraw, of, plan: fingerprint });
+                    return Ok(ChangeSet::default());
+                }
+                info!(source = %source, "The plan of `{source}` that was held back is confirmed");
+            }
+            outcome.counts = (plan.added, plan.replaced, plan.withdrawn);
+            outcome.not_served = plan.not_served;
+            Ok(plan.changes)
+        })?;
+        outcome.changed = !committed.effect.zones.is_empty();
+        Ok(outcome)
+    }
+}
+
+fn publish_settings(config: &Config) -> PublishSettings {
+    let settings = &config.private_link;
+    let explicit = config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink);
+    let explicit = explicit.map(|zone| zone.header.apex.to_string());
+    let zones = settings.selectors.iter().cloned().chain(explicit).collect();
+    PublishSettings {
+        ttl: settings.ttl,
+        on_missing: settings.on_missing,
+        zones,
+        allow_subscriptions: config.sync.allow_subscriptions.clone(),
+        withdraw_max_percent: config.sync.withdraw_max_percent,
+    }
+}
+
+/// What is odd about an inventory, each in words. A set: a large one without its interfaces has a remark an endpoint.
+fn remarks(desired: &Desired) -> BTreeSet<String> {
+    let unplaced = desired.unplaced.iter();
+    let unplaced =
+        unplaced.map(|name| format!("no private-link zone is known for {} of {}", name.fqdn, name.endpoint));
+    desired.warnings.iter().map(ToString::to_string).chain(unplaced).collect()
+}

@@ -1,0 +1,142 @@
+//! What a plan adds, replaces and withdraws, with the reason, for people to read.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::desired::{Desired, Publication, Withheld};
+use super::reconcile::{claims, held_of};
+use crate::dns::{Name, RecordSet, RecordType, rdata};
+use crate::zone::{Change, ChangeSet, Claim, Origin, Snapshot};
+
+/// One record set that changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    pub zone: Name,
+    /// The whole private name.
+    pub name: Name,
+    pub rtype: RecordType,
+    /// `None`: it is added.
+    pub before: Option<RecordSet>,
+    /// `None`: it is withdrawn.
+    pub after: Option<RecordSet>,
+    /// ARM id of the private endpoint.
+    pub endpoint: Arc<str>,
+    pub reason: String,
+}
+
+impl Difference {
+    /// What `changes` do to the claims in `snapshot`, in the order of zones and names.
+    pub fn all(changes: &ChangeSet, snapshot: &Snapshot, desired: &Desired) -> Vec<Difference> {
+        let fates = Fates::of(desired);
+        let known: HashSet<(&Arc<str>, &Arc<str>)> =
+            claims(snapshot).map(|(_, _, _, claim)| (&claim.source, &claim.endpoint)).collect();
+        let mut all = Vec::new();
+        for change in &changes.changes {
+            let (zone, name, rtype, origin, after) = match change {
+                Change::Put { zone, name, offer } => {
+                    (zone, name, offer.set.rtype, &offer.origin, Some(&offer.set))
+                }
+                Change::Remove { zone, name, rtype, origin } => (zone, name, *rtype, origin, None),
+                _ => continue,
+            };
+            let Origin::Endpoint(claim) = origin else { continue };
+            let held = held_of(snapshot, zone, name, claim, rtype);
+            let reason = match (held, after) {
+                (Some(held), Some(after)) if held.set.records().ne(after.records()) => {
+                    "its address is another one".to_owned()
+                }
+                (Some(held), Some(after)) if held.set.ttl != after.ttl => "private_link.ttl_secs".to_owned(),
+                (Some(_), Some(_)) => "the endpoint's network or resource is another one".to_owned(),
+                (None, Some(_)) if known.contains(&(&claim.source, &claim.endpoint)) => {
+                    "a new name of the private endpoint".to_owned()
+                }
+                (None, Some(_)) => "a new private endpoint".to_owned(),
+                (_, None) => fates.why_withdrawn(claim, name),
+            };
+            all.push(Difference {
+                zone: zone.clone(),
+                name: name.clone(),
+                rtype,
+                before: held.map(|offer| offer.set.clone()),
+                after: after.cloned(),
+                endpoint: Arc::clone(&claim.endpoint),
+                reason,
+            });
+        }
+        let key = |it: &Difference| (it.zone.clone(), it.name.clone(), it.rtype, Arc::clone(&it.endpoint));
+        all.sort_by_cached_key(key);
+        all
+    }
+
+    /// The change alone, without its reason.
+    pub fn change(&self) -> String {
+        let (sign, ttl) = match (&self.before, &self.after) {
+            (None, Some(after)) => ('+', after.ttl),
+            (Some(before), None) => ('-', before.ttl),
+            (_, Some(after)) => ('~', after.ttl),
+            (None, None) => ('-', crate::dns::Ttl::from_wire(0)),
+        };
+        let owner = self.name.borrow().relative_to(self.zone.borrow());
+        let data = match (&self.before, &self.after) {
+            (Some(before), Some(after)) if before.records().ne(after.records()) => {
+                format!("{} → {}", text_of(before), text_of(after))
+            }
+            (before, after) => after.as_ref().or(before.as_ref()).map(text_of).unwrap_or_default(),
+        };
+        format!("{sign} {} {owner} {ttl} {} {data}  {}", self.zone, self.rtype, self.endpoint)
+    }
+}
+
+impl fmt::Display for Difference {
+    /// `+ zone name TTL type data  endpoint  (reason)`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}  ({})", self.change(), self.reason)
+    }
+}
+
+fn text_of(set: &RecordSet) -> String {
+    let records: Vec<String> = set.records().map(|record| rdata::to_text(set.rtype, record)).collect();
+    records.join(" ")
+}
+
+/// What became of endpoints, found fast: a bad listing may lack tens of thousands.
+struct Fates<'d> {
+    names: HashMap<&'d str, Vec<&'d Publication>>,
+    withheld: HashMap<&'d str, &'d Withheld>,
+    foreign: HashSet<&'d str>,
+}
+
+impl<'d> Fates<'d> {
+    fn of(desired: &'d Desired) -> Fates<'d> {
+        let mut names: HashMap<&str, Vec<&Publication>> = HashMap::new();
+        for publication in &desired.publications {
+            names.entry(&publication.claim.endpoint).or_default().push(publication);
+        }
+        Fates {
+            names,
+            withheld: desired.withheld.iter().map(|it| (&*it.endpoint, it)).collect(),
+            foreign: desired.foreign.iter().map(|endpoint| &**endpoint).collect(),
+        }
+    }
+
+    fn why_withdrawn(&self, claim: &Claim, name: &Name) -> String {
+        let endpoint = &*claim.endpoint;
+        if let Some(withheld) = self.withheld.get(endpoint) {
+            return format!("the connection is {}", withheld.state);
+        }
+        if self.foreign.contains(endpoint) {
+            return format!("sync.allow_subscriptions leaves out {}", claim.subscription);
+        }
+        let Some(names) = self.names.get(endpoint) else {
+            return "the private endpoint is not listed any more".to_owned();
+        };
+        let why = match names.iter().find(|it| it.name == *name) {
+            None => "the private endpoint does not have the name any more",
+            // One kind of address of two went.
+            Some(it) if it.ipv4.is_empty() || it.ipv6.is_empty() => "the private endpoint lost the address",
+            Some(_) => "private_link.zones leaves out the zone",
+        };
+        why.to_owned()
+    }
+}

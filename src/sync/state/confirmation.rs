@@ -1,0 +1,76 @@
+//! An operator's yes to a pass that was held back, left for the running server to find.
+
+use std::hash::Hasher;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+
+use super::super::guard::Fingerprint;
+use super::{StateError, StateFolder, read};
+
+/// How names of files that hold confirmations begin.
+const PREFIX: &str = "sync-confirmed-";
+
+/// A yes to one plan, and to no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    pub source: String,
+    pub plan: Fingerprint,
+}
+
+impl StateFolder {
+    /// Leaves a confirmation for the server.
+    pub fn confirm(&self, confirmation: &Confirmation) -> Result<(), StateError> {
+        let name = file_name(&confirmation.source);
+        self.replace(&name, |out| {
+            serde_json::to_writer(&mut *out, confirmation)?;
+            out.write_all(b"\n")
+        })
+    }
+
+    /// What was confirmed for a source; what cannot be read confirms nothing.
+    pub fn confirmed(&self, source: &str) -> Result<Option<Fingerprint>, StateError> {
+        let path = self.0.join(file_name(source));
+        let bytes = match read(&path) {
+            Ok(bytes) => bytes,
+            Err(StateError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let told: Confirmation =
+            serde_json::from_slice(&bytes).map_err(|cause| StateError::Read { path, cause: cause.into() })?;
+        Ok((told.source == source).then_some(told.plan))
+    }
+
+    /// Takes a confirmation away, which is to come before what it permits: so it permits that once.
+    pub fn forget_confirmation(&self, source: &str) -> Result<(), StateError> {
+        let path = self.0.join(file_name(source));
+        match std::fs::remove_file(&path).and_then(|()| self.sync()) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StateError::Write { path, cause }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The files that wait to be seen.
+    pub fn confirmation_files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths.filter(|path| is_confirmation(path)).collect()
+    }
+}
+
+/// Whether a path is that of a confirmation.
+fn is_confirmation(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(PREFIX) && name.ends_with(".json")
+}
+
+/// A source's name may hold anything, a file's name may not.
+fn file_name(source: &str) -> String {
+    let mut hasher = SipHasher13::new();
+    hasher.write(source.as_bytes());
+    format!("{PREFIX}{:016x}.json", hasher.finish())
+}

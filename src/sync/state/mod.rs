@@ -1,0 +1,166 @@
+//! The folder of what must outlast a restart: what each source has published, and what operators confirmed.
+
+mod confirmation;
+mod file;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use confirmation::Confirmation;
+pub use file::{LastGood, Saved};
+
+use super::desired::Desired;
+
+/// What sources have published, in lines of JSON.
+const STATE_FILE: &str = "sync-state.jsonl";
+/// Held while a file of the folder is written: `sync --once` may run beside the server.
+const LOCK_FILE: &str = "sync-state.lock";
+/// A larger file is none of ours: a million record sets are about half of it.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// The folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateFolder(PathBuf);
+
+/// Why the folder does not serve its purpose.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("cannot write {}: {cause}", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("{} is damaged: {cause}", path.display())]
+    Damaged { path: PathBuf, cause: file::Damage },
+    #[error("{} is larger than {FILE_BYTES_MAX} bytes", path.display())]
+    TooLarge { path: PathBuf },
+}
+
+impl StateFolder {
+    /// The folder at a path; nothing is touched.
+    pub fn new(path: &Path) -> StateFolder {
+        StateFolder(path.to_owned())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the folder if it is missing, for our eyes only.
+    pub fn create(&self) -> Result<(), StateError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        made.map_err(|cause| StateError::Write { path: self.0.clone(), cause })
+    }
+
+    /// What each source had published when that last changed; nothing when no file is there yet.
+    pub fn load(&self) -> Result<Vec<LastGood>, StateError> {
+        let path = self.0.join(STATE_FILE);
+        let bytes = match read(&path) {
+            Ok(bytes) => bytes,
+            Err(StateError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        file::read(&bytes).map_err(|cause| StateError::Damaged { path, cause })
+    }
+
+    /// Replaces what is there, whole or not at all; when this answers, it is durable.
+    pub fn save(&self, sources: &[Saved<'_>]) -> Result<(), StateError> {
+        self.replace(STATE_FILE, |out| file::write(sources, out))
+    }
+
+    /// Keeps a file that cannot be used under another name, for people to look at; answers that name.
+    pub fn set_aside(&self) -> Result<PathBuf, StateError> {
+        let path = self.0.join(STATE_FILE);
+        let secs = unix_secs(SystemTime::now());
+        let names = std::iter::once(String::new()).chain((1..).map(|number| format!("-{number}")));
+        let free = names
+            .map(|number| self.0.join(format!("{STATE_FILE}.corrupt-{secs}{number}")))
+            .find(|name| !name.exists())
+            .expect("the numbers do not end");
+        let renamed = fs::rename(&path, &free).and_then(|()| self.sync());
+        renamed.map_err(|cause| StateError::Write { path, cause })?;
+        Ok(free)
+    }
+
+    /// Writes a file beside its place and then moves it there: who looks sees the old one or the new one.
+    fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StateError> {
+        self.create()?;
+        let path = self.0.join(name);
+        let failed = |cause| StateError::Write { path: path.clone(), cause };
+        let lock = self.lock().map_err(failed)?;
+        let beside = self.write_beside(name, write).map_err(failed)?;
+        fs::rename(beside, &path).and_then(|()| self.sync()).map_err(failed)?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// The first half of [`StateFolder::replace`]: dying behind it leaves the old file as it was.
+    fn write_beside(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<PathBuf> {
+        let beside = self.0.join(format!("{name}.new"));
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        self.give_to_owner(&file);
+        let mut out = io::BufWriter::with_capacity(1 << 16, &file);
+        write(&mut out)?;
+        out.flush()?;
+        drop(out);
+        file.sync_all()?;
+        Ok(beside)
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        let path = self.0.join(LOCK_FILE);
+        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        self.give_to_owner(&file);
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// What root writes by `sync --once` must be readable to the server, whose folder it is.
+    fn give_to_owner(&self, file: &File) {
+        if let (Ok(folder), Ok(own)) = (fs::metadata(&self.0), file.metadata())
+            && folder.uid() != own.uid()
+        {
+            // Only root can give files away, and only root needs to.
+            let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));
+        }
+    }
+
+    /// Makes a rename or removal durable.
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StateError> {
+    let failed = |cause| StateError::Read { path: path.to_owned(), cause };
+    if fs::metadata(path).map_err(failed)?.len() > FILE_BYTES_MAX {
+        return Err(StateError::TooLarge { path: path.to_owned() });
+    }
+    fs::read(path).map_err(failed)
+}
+
+/// Seconds since 1970.
+pub fn unix_secs(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// The time of seconds since 1970; one beyond what the system can tell is 1970.
+fn time_of(secs: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_secs(secs)).unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,340 @@
+//! The last good state: over restarts, held back, confirmed; by the daemon and by `sync --once` beside it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use privatelink_dns::config::Config;
+use privatelink_dns::daemon::{Parts, SourceState};
+use privatelink_dns::dns::Rcode;
+use privatelink_dns::sync::StateFolder;
+use privatelink_dns::zone::Snapshot;
+use tempfile::TempDir;
+
+use crate::support::client::{answers, ask};
+use crate::support::test_daemon::{TestDaemon, write};
+
+const CONFIG: &str = "[forward]\nupstreams = []\n[private_link]\npublic_names = \"local\"\n\
+    [[sync.source]]\nkind = \"directory\"\nname = \"azure\"\npath = \"inventory\"\n";
+const A1: &str = "00000000-0000-4000-8000-0000000000a1";
+const FOREIGN: &str = "00000000-0000-4000-8000-0000000000ff";
+
+/// An endpoint of a storage account, as `az network private-endpoint list` prints it.
+fn endpoint(subscription: &str, number: usize, account: &str, status: &str) -> String {
+    let group = format!("/subscriptions/{subscription}/resourceGroups/rg/providers");
+    format!(
+        r#"{{"id": "{group}/Microsoft.Network/privateEndpoints/pe-{number}", "name": "pe-{number}",
+            "type": "Microsoft.Network/privateEndpoints", "provisioningState": "Succeeded",
+            "subnet": {{"id": "{group}/Microsoft.Network/virtualNetworks/hub/subnets/pe"}},
+            "privateLinkServiceConnections": [{{
+                "privateLinkServiceId": "{group}/Microsoft.Storage/storageAccounts/{account}",
+                "groupIds": ["blob"], "privateLinkServiceConnectionState": {{"status": "{status}"}}}}],
+            "customDnsConfigs": [{{"fqdn": "{account}.blob.core.windows.net", "ipAddresses": ["10.0.0.{number}"]}}],
+            "networkInterfaces": []}}"#
+    )
+}
+
+fn inventory(numbers: impl IntoIterator<Item = usize>) -> String {
+    let endpoints: Vec<String> = numbers
+        .into_iter()
+        .map(|number| endpoint(A1, number, &format!("account{number}"), "Approved"))
+        .collect();
+    format!("[{}]", endpoints.join(","))
+}
+
+fn served(snapshot: &Snapshot) -> usize {
+    let zone = "privatelink.blob.core.windows.net.".parse::<privatelink_dns::dns::Name>().unwrap();
+    snapshot.zone(zone.borrow()).map_or(0, |zone| zone.content())
+}
+
+/// A folder with a config and an inventory, without a server.
+fn folder(config: &str, inventory: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("state_dir = \"state\"\n{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n");
+    write(folder.path(), "config.toml", &text);
+    write(folder.path(), "inventory/pe.json", inventory);
+    folder
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let config = folder.join("config.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_privatelink-dns"));
+    command.args(arguments).arg("-c").arg(config).output().unwrap()
+}
+
+fn sync(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = run(folder, &[&["sync", "--once"], arguments].concat());
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
+fn loaded(folder: &Path) -> Parts {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let config = Config::load(&folder.join("config.toml")).unwrap();
+    Parts::load(&config).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn lines(text: &str, sign: char) -> usize {
+    text.lines().filter(|line| line.starts_with(&format!("{sign} "))).count()
+}
+
+#[test]
+fn a_restart_with_an_unreadable_inventory_serves_the_last_good_state_and_tells_its_age() {
+    let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]);
+    let folder = daemon.leave();
+    write(folder.path(), "inventory/pe.json", "{\"value\": [");
+    let daemon = TestDaemon::start_in(folder);
+    let reply = ask(daemon.address, "account2.blob.core.windows.net.", "A");
+    assert_eq!(answers(&reply)[1], "account2.privatelink.blob.core.windows.net. 10 A 10.0.0.2");
+    let check = run(daemon.folder.path(), &["check"]);
+    assert_eq!(check.status.code(), Some(0));
+    let text = String::from_utf8(check.stdout).unwrap();
+    assert!(text.contains("azure: STALE, 3 names of 3 private endpoints from "), "{text}");
+    assert!(text.contains(" ago: "), "{text}");
+    let doctor = String::from_utf8(run(daemon.folder.path(), &["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("3 names from ") && doctor.contains("ago stay published"), "{doctor}");
+    assert!(doctor.contains("the last good state is kept in "), "{doctor}");
+    daemon.stop();
+}
+
+#[test]
+fn what_was_withheld_is_told_after_a_restart_too() {
+    let pending = format!("[{}]", endpoint(A1, 1, "account1", "Pending"));
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &pending)]).leave();
+    fs::remove_dir_all(folder.path().join("inventory")).unwrap();
+    let daemon = TestDaemon::start_in(folder);
+    let reply = ask(daemon.address, "account1.privatelink.blob.core.windows.net.", "A");
+    assert!(reply.extended_error.unwrap().1.contains("private endpoint pe-1 is Pending"));
+    daemon.stop();
+}
+
+#[test]
+fn a_damaged_state_file_is_set_aside_and_the_server_starts() {
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]).leave();
+    let path = folder.path().join("state/sync-state.jsonl");
+    let damaged = fs::read(&path).unwrap().split_last().unwrap().1.to_vec();
+    fs::write(&path, &damaged).unwrap();
+    let doctor = String::from_utf8(run(folder.path(), &["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("FAIL  The last good state is not restored: "), "{doctor}");
+    let daemon = TestDaemon::start_in(folder);
+    assert_eq!(served(&daemon.snapshot()), 3);
+    let folder = daemon.leave();
+    let kept: Vec<_> = fs::read_dir(folder.path().join("state"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains(".corrupt-"))
+        .collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(fs::read(&kept[0]).unwrap(), damaged);
+    assert_eq!(
+        StateFolder::new(&folder.path().join("state")).load().unwrap()[0].desired.publications.len(),
+        3
+    );
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_keeps_nothing_but_the_server_serves() {
+    let folder = folder(CONFIG, &inventory(1..4));
+    write(folder.path(), "state", "a file where the folder should be");
+    let daemon = TestDaemon::start_in(folder);
+    assert_eq!(served(&daemon.snapshot()), 3);
+    daemon.write("inventory/pe.json", &inventory(1..6));
+    daemon.wait_for(|snapshot| served(snapshot) == 5);
+    daemon.stop();
+}
+
+#[test]
+fn the_oldest_claim_still_wins_after_a_restart() {
+    let first = format!("[{}]", endpoint(A1, 9, "shared", "Approved"));
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &first)]).leave();
+    let state = folder.path().join("state");
+    let kept = StateFolder::new(&state);
+    // It was there a day before the other one came, whose id sorts first.
+    let mut last = kept.load().unwrap().remove(0);
+    let claim = std::sync::Arc::make_mut(&mut last.desired.publications[0].claim);
+    claim.since_secs -= 86_400;
+    let since_secs = claim.since_secs;
+    let (source, read_at, desired) = ("azure", last.read_at, &last.desired);
+    kept.save(&[privatelink_dns::sync::Saved { source, read_at, desired }]).unwrap();
+    let both =
+        format!("[{},{}]", endpoint(A1, 1, "shared", "Approved"), endpoint(A1, 9, "shared", "Approved"));
+    write(folder.path(), "inventory/pe.json", &both);
+    for _ in 0..2 {
+        let parts = loaded(folder.path());
+        let [conflict] = &privatelink_dns::sync::conflicts(&parts.store.load())[..] else { panic!() };
+        let (claim, addresses) = &conflict.claims[0];
+        assert_eq!((addresses[0].to_string(), claim.since_secs), ("10.0.0.9".to_owned(), since_secs));
+        // And again from what that pass has kept.
+        assert_eq!(sync(folder.path(), &[]).0, 0);
+    }
+}
+
+#[test]
+fn a_pass_that_withdraws_too_much_is_held_back_whole_and_done_when_confirmed() {
+    let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]);
+    // 13 of 40 would go, and one would come.
+    let less = inventory((14..41).chain([99]));
+    daemon.write("inventory/pe.json", &less);
+    daemon.write("inventory/marker.json", "[]");
+    let (status, plan) = sync(daemon.folder.path(), &["--dry-run"]);
+    assert_eq!((status, lines(&plan, '-'), lines(&plan, '+')), (1, 13, 1), "{plan}");
+    assert!(plan.contains("HELD BACK: 13 of 40 record sets would be withdrawn"), "{plan}");
+    assert!(plan.contains("(the private endpoint is not listed any more)"), "{plan}");
+    let doctor = String::from_utf8(run(daemon.folder.path(), &["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("it would withdraw 13 of 40 record sets"), "{doctor}");
+    assert!(doctor.contains("sync --once --confirm azure"), "{doctor}");
+    assert_eq!(sync(daemon.folder.path(), &[]).0, 1);
+    assert_eq!(served(&daemon.snapshot()), 40);
+    let (status, done) = sync(daemon.folder.path(), &["--confirm", "azure"]);
+    assert_eq!(status, 0, "{done}");
+    daemon.wait_for(|snapshot| served(snapshot) == 28);
+    let folder = daemon.leave();
+    // What was confirmed is used up, and what it did is kept.
+    assert!(StateFolder::new(&folder.path().join("state")).confirmation_files().is_empty());
+    let (status, nothing) = sync(folder.path(), &["--dry-run"]);
+    assert_eq!((status, lines(&nothing, '-')), (0, 0), "{nothing}");
+}
+
+#[test]
+fn a_confirmation_is_for_the_plan_that_was_shown_and_for_no_later_one() {
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]).leave();
+    write(folder.path(), "inventory/pe.json", &inventory(21..41));
+    let kept = fs::read(folder.path().join("state/sync-state.jsonl")).unwrap();
+    assert_eq!(sync(folder.path(), &["--confirm", "azure"]).0, 0);
+    // As if a server had been running: it has not withdrawn anything yet.
+    fs::write(folder.path().join("state/sync-state.jsonl"), kept).unwrap();
+    write(folder.path(), "inventory/pe.json", &inventory(22..41));
+    let daemon = TestDaemon::start_in(folder);
+    assert_eq!(served(&daemon.snapshot()), 40);
+    // Nor does it wait for the day when the plan is that one again.
+    assert!(StateFolder::new(&daemon.folder.path().join("state")).confirmation_files().is_empty());
+    let folder = daemon.leave();
+    write(folder.path(), "inventory/pe.json", &inventory(21..41));
+    let daemon = TestDaemon::start_in(folder);
+    assert_eq!(served(&daemon.snapshot()), 40);
+    daemon.stop();
+}
+
+#[test]
+fn a_held_back_pass_stays_held_back_over_a_restart() {
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]).leave();
+    write(folder.path(), "inventory/pe.json", "[]");
+    let daemon = TestDaemon::start_in(folder);
+    assert_eq!(served(&daemon.snapshot()), 40);
+    let parts = loaded(daemon.folder.path());
+    let state = &parts.sources.list()[0].state;
+    assert!(matches!(state, SourceState::HeldBack { would_withdraw: 40, of: 40, .. }), "{state:?}");
+    // Once everything is listed again nothing is held back any more.
+    daemon.write("inventory/pe.json", &inventory(1..42));
+    daemon.wait_for(|snapshot| served(snapshot) == 41);
+    daemon.stop();
+}
+
+#[test]
+fn a_few_withdrawals_and_those_within_the_share_are_done_at_once() {
+    for (before, after) in [(1..11, 11..11), (1..101, 31..101)] {
+        let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(before))]);
+        let left = after.len();
+        daemon.write("inventory/pe.json", &inventory(after));
+        daemon.wait_for(|snapshot| served(snapshot) == left);
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_sync_prints_what_it_does_and_does_it_once() {
+    let folder = folder(CONFIG, &inventory(1..3));
+    let (status, plan) = sync(folder.path(), &["--dry-run"]);
+    assert_eq!((status, lines(&plan, '+')), (0, 2), "{plan}");
+    assert!(!folder.path().join("state").exists());
+    let (_, done) = sync(folder.path(), &[]);
+    assert_eq!(done, plan);
+    assert_eq!(sync(folder.path(), &[]), (0, "# azure: no change\n".to_owned()));
+    // One moves, one is rejected, one comes.
+    let moved = endpoint(A1, 1, "account1", "Approved").replace("10.0.0.1\"", "10.0.0.77\"");
+    let rejected = endpoint(A1, 2, "account2", "Rejected");
+    let new = endpoint(A1, 3, "account3", "Approved");
+    write(folder.path(), "inventory/pe.json", &format!("[{moved},{rejected},{new}]"));
+    let id = |number| {
+        format!(
+            "/subscriptions/{A1}/resourcegroups/rg/providers/microsoft.network/privateendpoints/pe-{number}"
+        )
+    };
+    let zone = "privatelink.blob.core.windows.net.";
+    let expected = format!(
+        "~ {zone} account1 10 A 10.0.0.1 → 10.0.0.77  {}  (its address is another one)\n\
+         - {zone} account2 10 A 10.0.0.2  {}  (the connection is Rejected)\n\
+         + {zone} account3 10 A 10.0.0.3  {}  (a new private endpoint)\n\
+         # azure: 1 record set added, 1 replaced, 1 withdrawn\n",
+        id(1),
+        id(2),
+        id(3)
+    );
+    assert_eq!(sync(folder.path(), &["--dry-run"]), (0, expected.clone()));
+    assert_eq!(sync(folder.path(), &[]), (0, expected));
+}
+
+#[test]
+fn a_sync_that_cannot_read_a_source_is_an_error_and_keeps_its_state() {
+    let folder = folder(CONFIG, &inventory(1..3));
+    assert_eq!(sync(folder.path(), &[]).0, 0);
+    let state = StateFolder::new(&folder.path().join("state"));
+    let before = state.load().unwrap();
+    write(folder.path(), "inventory/pe.json", "[{");
+    let (status, text) = sync(folder.path(), &[]);
+    assert_eq!(status, 2, "{text}");
+    assert!(text.contains("error: source `azure` stays as it was: "), "{text}");
+    assert_eq!(state.load().unwrap(), before);
+    assert_eq!(sync(folder.path(), &["--confirm", "no-such-source"]).0, 2);
+    assert_eq!(run(folder.path(), &["sync"]).status.code(), Some(2));
+}
+
+#[test]
+fn an_endpoint_of_a_subscription_that_is_not_allowed_takes_no_name_over() {
+    let mine = endpoint(A1, 1, "shared", "Approved");
+    let config = format!("{CONFIG}[sync]\nallow_subscriptions = [\"{}\"]\n", A1.to_uppercase());
+    let folder = folder(&config, &format!("[{},{mine}]", endpoint(FOREIGN, 2, "shared", "Approved")));
+    // Not even once the claim that was there is gone.
+    for (inventory, expected) in
+        [(None, vec!["10.0.0.1"]), (Some(endpoint(FOREIGN, 2, "shared", "Approved")), vec![])]
+    {
+        if let Some(inventory) = inventory {
+            write(folder.path(), "inventory/pe.json", &format!("[{inventory}]"));
+        }
+        let parts = loaded(folder.path());
+        let source = &parts.sources.list()[0];
+        let published: Vec<String> =
+            source.desired.publications.iter().map(|it| it.ipv4[0].to_string()).collect();
+        assert_eq!(published, expected);
+        assert_eq!(served(&parts.store.load()), expected.len());
+        assert_eq!(source.desired.foreign.len(), 1);
+    }
+    let doctor = String::from_utf8(run(folder.path(), &["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("sync.allow_subscriptions leaves out their subscriptions"), "{doctor}");
+}
+
+#[test]
+fn a_subscription_that_is_no_longer_allowed_withdraws_at_once() {
+    let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]);
+    // What an operator configures is no bad listing: nothing is held back.
+    let config = format!("{CONFIG}[sync]\nallow_subscriptions = [\"{FOREIGN}\"]\n");
+    daemon.configure(&config);
+    daemon.wait_for(|snapshot| served(snapshot) == 0);
+    let reply = ask(daemon.address, "account2.privatelink.blob.core.windows.net.", "A");
+    assert_ne!(reply.rcode, Rcode::NOERROR);
+    daemon.stop();
+}
+
+#[test]
+fn a_source_that_is_read_elsewhere_keeps_what_it_published_until_it_is_read() {
+    let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]);
+    let elsewhere = "[[network]]\nname = \"n\"\nclients = [\"10.0.0.0/8\"]\n";
+    daemon.configure(&format!("{}{elsewhere}", CONFIG.replace("\"inventory\"", "\"elsewhere\"")));
+    daemon.wait_for(|snapshot| snapshot.networks().view_named("n").is_some());
+    assert_eq!(served(&daemon.snapshot()), 3);
+    daemon.write("elsewhere/pe.json", &inventory(1..6));
+    daemon.write("config.toml", &fs::read_to_string(daemon.folder.path().join("config.toml")).unwrap());
+    daemon.wait_for(|snapshot| served(snapshot) == 5);
+    daemon.stop();
+}
