@@ -51,6 +51,9 @@ pub enum StartError {
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
+    // An editor that writes in place empties a file first; as a config that would withdraw everything.
+    #[error("{} is empty", .0.display())]
+    Empty(PathBuf),
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     #[error(transparent)]
