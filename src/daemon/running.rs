@@ -200,6 +200,9 @@ impl Daemon {
         self.seen = Seen::now(&self.path, &self.config);
         self.seen.include(&self.parts);
         let config_seen = stamp(self.path.clone());
+        if config_seen.1 == 0 {
+            return Err(ReloadError::Empty(self.path.clone()));
+        }
         let config = Config::load(&self.path)?;
         make_state_folder(&config);
         let watch = Watch::new(&folders(&self.path, &config));
