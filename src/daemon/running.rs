@@ -51,6 +51,9 @@ pub enum StartError {
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
+    // An editor that writes in place empties a file first; as a config that would withdraw everything.
+    #[error("{} is empty", .0.display())]
+    Empty(PathBuf),
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     #[error(transparent)]
@@ -204,6 +207,9 @@ impl Daemon {
         self.seen = Seen::now(&self.path, &self.config);
         self.seen.include(&self.parts);
         let config_seen = stamp(self.path.clone());
+        if config_seen.1 == 0 {
+            return Err(ReloadError::Empty(self.path.clone()));
+        }
         let config = Config::load(&self.path)?;
         make_state_folder(&config);
         let watch = Watch::new(&folders(&self.path, &config));

@@ -269,7 +269,7 @@ fn sighup_reads_everything_again_and_a_bad_config_changes_nothing() {
     signal(&serve, "HUP");
     assert!(log.any(|line| line.contains("Reloaded")));
     let path = folder.path().join("quickstart.toml");
-    // Whole at once: half a file may be a good config, as an empty one is.
+    // Whole at once: half a file may be a good config.
     fs::write(folder.path().join("new"), "[forward]\nupstreams = [\"nowhere\"]\n").unwrap();
     fs::rename(folder.path().join("new"), &path).unwrap();
     signal(&serve, "HUP");
@@ -278,6 +278,10 @@ fn sighup_reads_everything_again_and_a_bad_config_changes_nothing() {
         refused.contains("quickstart.toml:2: forward.upstreams[0]: `nowhere` is not an IP address"),
         "{refused}"
     );
+    // As an editor leaves it that writes in place.
+    fs::write(&path, "").unwrap();
+    signal(&serve, "HUP");
+    assert!(log.any(|line| line.contains("Nothing was changed") && line.contains("is empty")));
     let name: privatelink_dns::dns::Name = "contosodata01.blob.core.windows.net.".parse().unwrap();
     let query = message::query(7, name.borrow(), RecordType::A, QueryFlags::default(), true);
     assert_eq!(ask(address, &query).answer.len(), 2);
