@@ -92,7 +92,7 @@ impl AzureSources {
         }
     }
 
-    fn retire(&self) {
+    pub(super) fn retire(&self) {
         self.running.iter().for_each(JoinHandle::abort);
         // What publishes at this moment is not stopped by that, but waited for.
         self.list.iter().for_each(|source| *source.retired.lock() = true);

@@ -179,7 +179,7 @@ impl Daemon {
     /// Answers what has arrived, and stops.
     pub async fn stop(mut self) {
         let drained = self.listening.drain(DRAIN_PATIENCE).await;
-        self.parts.sources.keep();
+        self.parts.sources.stop();
         if drained.unfinished > 0 {
             warn!(unfinished = drained.unfinished, "Stopped with {} requests unfinished", drained.unfinished);
         }

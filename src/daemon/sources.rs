@@ -166,6 +166,13 @@ impl Sources {
         Ok(())
     }
 
+    /// Asks Azure no more, and keeps what was published.
+    pub fn stop(&mut self) {
+        // A pass that publishes at this moment is waited for.
+        self.azure.retire();
+        self.keep();
+    }
+
     /// Keeps what passes of Azure have changed since.
     pub fn keep(&mut self) {
         let changed = self.azure.take_unsaved();
