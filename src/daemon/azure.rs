@@ -126,6 +126,11 @@ impl AzureSources {
         &self.list
     }
 
+    /// What passes have found out so far, in the order of config.
+    pub fn known(&self) -> Vec<Arc<Known>> {
+        self.list.iter().map(|source| source.known()).collect()
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<&Arc<AzureSource>> {
         self.list.iter().find(|source| source.settings.name == name)
     }

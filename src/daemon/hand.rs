@@ -2,8 +2,8 @@
 
 use super::source::{Proposal, Published, Reading};
 use super::sources::Sources;
-use crate::sync::{Fingerprint, StateError};
 use crate::sync::state::Confirmation;
+use crate::sync::{Fingerprint, StateError};
 use crate::zone::{CommitError, Snapshot, Store};
 
 /// One `[[sync.source]]` by its kind and its place among these: a further kind is one more of these.

@@ -25,8 +25,10 @@ impl Told {
             warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
         }
         if let Some(untold) = new.len().checked_sub(LINES_MAX).filter(|untold| *untold > 0) {
-            warn!(conflicts = untold,
-                "{untold} more names are claimed by more than one private endpoint: `privatelink-dns doctor` lists all");
+            warn!(
+                conflicts = untold,
+                "{untold} more names are claimed by more than one private endpoint: `privatelink-dns doctor` lists all"
+            );
         }
     }
 
@@ -53,9 +55,7 @@ mod tests {
     #[test]
     fn a_conflict_is_new_once_and_again_when_it_comes_back() {
         let told = Told::default();
-        let new = |numbers: &[usize]| {
-            told.renew(numbers.iter().map(|number| conflict(*number)).collect())
-        };
+        let new = |numbers: &[usize]| told.renew(numbers.iter().map(|number| conflict(*number)).collect());
         assert_eq!(new(&[1, 2]).len(), 2);
         assert_eq!(new(&[1, 2, 3]), [conflict(3)]);
         assert_eq!(new(&[1, 3]).len(), 0);

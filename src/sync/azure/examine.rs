@@ -68,7 +68,8 @@ impl Azure {
         let mut refusals = Refusals::default();
         for action in actions {
             let path = format!("/subscriptions/{subscription}");
-            let url = match action.strip_prefix("Microsoft.Network/").and_then(|it| it.strip_suffix("/read")) {
+            let url = match action.strip_prefix("Microsoft.Network/").and_then(|it| it.strip_suffix("/read"))
+            {
                 None => self.url(&path, SUBSCRIPTIONS_API_VERSION),
                 Some(resource_type) => self.url(
                     &format!("{path}/providers/Microsoft.Network/{resource_type}"),

@@ -59,7 +59,13 @@ impl Azure {
     /// Asks nothing yet; host names are resolved by `resolver`, without one by the system.
     pub fn new(settings: Settings, resolver: Option<Arc<dyn Resolve>>) -> Result<Azure, AzureError> {
         let http = Http::new(&settings, resolver)?;
-        Ok(Azure { settings, http, tokens: Tokens::default(), resting: Mutex::default(), progress: Arc::default() })
+        Ok(Azure {
+            settings,
+            http,
+            tokens: Tokens::default(),
+            resting: Mutex::default(),
+            progress: Arc::default(),
+        })
     }
 
     /// Tells there how far passes have come.
