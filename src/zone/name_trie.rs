@@ -39,6 +39,11 @@ fn slot(hash: u64, level: u32) -> usize {
     (hash >> (FIRST_BIT + level * FAN_OUT_BITS)) as usize & ((1 << FAN_OUT_BITS) - 1)
 }
 
+/// Where a name stands among all others: by the branches that lead to it, so that splitting a leaf moves nobody.
+fn place(hash: u64) -> u64 {
+    (0..LEVELS_MAX).fold(0, |place, level| place << FAN_OUT_BITS | slot(hash, level) as u64)
+}
+
 impl<V> Default for NameTrie<V> {
     fn default() -> NameTrie<V> {
         NameTrie { root: Arc::new(Branching::Leaf(HashTable::new())), length: 0 }
@@ -85,6 +90,45 @@ impl<V> NameTrie<V> {
                 match stack.pop()? {
                     Branching::Leaf(table) => leaf = Some(table.iter()),
                     Branching::Branch(branches) => stack.extend(branches.iter().map(|branch| &**branch)),
+                }
+            }
+        })
+    }
+}
+
+impl<V> NameTrie<V> {
+    /// The entries behind a name in an order of the map's own, which stays as others come and go; the name need not be
+    /// there. Takes as long as it is asked on, however many entries there are.
+    pub fn iter_behind(&self, name: Option<NameRef<'_>>) -> impl Iterator<Item = (&Name, &V)> {
+        let behind = name.map(|name| (place(hash(name.as_wire())), name.to_name()));
+        // Of what lies on the way to the name, the part before it is left out.
+        let mut stack = vec![(&*self.root, 0, behind.is_some())];
+        let mut leaf = Vec::new().into_iter();
+        std::iter::from_fn(move || {
+            loop {
+                if let Some((_, name, value)) = leaf.next() {
+                    return Some((name, value));
+                }
+                let (at, level, is_on_the_way) = stack.pop()?;
+                let start = behind.as_ref().filter(|_| is_on_the_way);
+                match at {
+                    Branching::Leaf(table) => {
+                        let entries = table.iter().map(|(name, value)| (place(hash(name.as_wire())), name, value));
+                        let is_behind = |place: u64, name: &Name| {
+                            start.is_none_or(|(at, before)| (place, name.as_wire()) > (*at, before.as_wire()))
+                        };
+                        let mut entries: Vec<_> =
+                            entries.filter(|(place, name, _)| is_behind(*place, name)).collect();
+                        entries.sort_unstable_by_key(|(place, name, _)| (*place, name.as_wire()));
+                        leaf = entries.into_iter();
+                    }
+                    Branching::Branch(branches) => {
+                        let first = start.map_or(0, |(_, name)| slot(hash(name.as_wire()), level));
+                        let branches = branches.iter().enumerate().skip(first).rev();
+                        stack.extend(branches.map(|(index, branch)| {
+                            (&**branch, level + 1, start.is_some() && index == first)
+                        }));
+                    }
                 }
             }
         })
@@ -168,6 +212,31 @@ mod tests {
         }
         assert_eq!(trie.remove(name(0).borrow()), None);
         assert_eq!((trie.len(), trie.get(name(1).borrow())), (10_000, Some(&1)));
+    }
+
+    #[test]
+    fn pages_meet_every_entry_once_while_others_come_and_go() {
+        let mut trie = NameTrie::default();
+        (0..5_000).for_each(|number| *trie.entry(name(number).borrow(), || 0) = number);
+        let (mut met, mut last, mut extra) = (Vec::new(), None::<Name>, 5_000);
+        loop {
+            let page: Vec<(Name, usize)> = trie
+                .iter_behind(last.as_ref().map(Name::borrow))
+                .take(37)
+                .map(|(name, number)| (name.clone(), *number))
+                .collect();
+            let Some((name_of_last, _)) = page.last() else { break };
+            last = Some(name_of_last.clone());
+            met.extend(page.into_iter().map(|(_, number)| number).filter(|number| *number < 5_000));
+            // Leaves split, and the name that a page ends with goes.
+            for _ in 0..if extra < 15_000 { 500 } else { 0 } {
+                *trie.entry(name(extra).borrow(), || 0) = extra;
+                extra += 1;
+            }
+            trie.remove(last.as_ref().unwrap().borrow());
+        }
+        met.sort_unstable();
+        assert_eq!(met, (0..5_000).collect::<Vec<_>>());
     }
 
     #[test]

@@ -171,6 +171,11 @@ impl Zone {
         self.nodes.iter().map(|(name, node)| (name, &**node))
     }
 
+    /// The names behind one, in an order that stays as others come and go; for lists that are read page by page.
+    pub fn nodes_behind(&self, name: Option<NameRef<'_>>) -> impl Iterator<Item = (&Name, &Node)> {
+        self.nodes.iter_behind(name).map(|(name, node)| (name, &**node))
+    }
+
     /// What is at a name.
     pub fn node(&self, name: NameRef<'_>) -> Option<&Node> {
         self.nodes.get(name).map(|node| &**node)
