@@ -1,0 +1,463 @@
+//! What is stored becomes what is served: the changes of all instances, in their order, by one hand an instance.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tracing::{info, warn};
+
+use super::translation::{LeftOut, Translation};
+use super::written::{Bases, State, Written};
+use crate::dns::{Name, RecordType};
+use crate::forward::{RuleSettings, UpstreamHealth};
+use crate::persist::{Change, Changes, Entry, Followed, Made, Stored, StoredChange, StoredDocument, Subject};
+use crate::privatelink::Catalogue;
+use crate::zone::{ChangeSet, CommitError, Origin, Snapshot, Store};
+
+/// Single changes that become one snapshot: a burst of writers costs one swap, and no query waits for it.
+const CHANGES_AT_ONCE: usize = 2_000;
+/// Beyond these, applying takes milliseconds, in which other tasks of the thread would stand still.
+const CHANGES_APPLIED_HERE: usize = 1_000;
+/// Refused changes that are logged one by one.
+const REFUSED_LOGGED_MAX: usize = 10;
+
+/// What the routes of what operators own, and the applier, ask of the running server.
+pub trait Neighbours: Send + Sync + 'static {
+    /// Azure's zones and names.
+    fn catalogue(&self) -> Arc<Catalogue>;
+    /// The rules of forwarding in config.
+    fn configured_rules(&self) -> Vec<RuleSettings>;
+    /// All upstreams and how they are.
+    fn upstreams(&self) -> Vec<UpstreamHealth>;
+    /// Operators' rules changed: they lie over those of config ([`Written::rules_over`]). They hold when this returns.
+    fn set_rules(&self, rules: Vec<RuleSettings>);
+    /// What the holder of the sync lease shares has changed.
+    fn document_changed(&self, _document: &StoredDocument) {}
+}
+
+/// Applies what is stored to the zones.
+pub struct Applier {
+    store: Arc<Store>,
+    written: Arc<Written>,
+    neighbours: Arc<dyn Neighbours>,
+    applied: watch::Sender<u64>,
+    /// Changes, config and refused ones that are tried again come one after the other.
+    turn: Mutex<Tried>,
+}
+
+/// At which serial a zone was when what it refuses was last tried.
+#[derive(Default)]
+struct Tried(HashMap<Name, u32>);
+
+/// The applier's task; dropping it stops it.
+pub struct Following(AbortHandle);
+
+impl Applier {
+    /// An applier that has applied nothing yet.
+    pub fn new(store: Arc<Store>, written: Arc<Written>, neighbours: Arc<dyn Neighbours>) -> Arc<Applier> {
+        let applied = watch::Sender::new(0);
+        Arc::new(Applier { store, written, neighbours, applied, turn: Mutex::default() })
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub fn written(&self) -> &Arc<Written> {
+        &self.written
+    }
+
+    pub fn neighbours(&self) -> &Arc<dyn Neighbours> {
+        &self.neighbours
+    }
+
+    /// Serves all that is written over zones that config has just made: at start, and after each reload.
+    /// What does not fit is refused and shown, and is no reason not to go on.
+    pub fn rebase(&self, bases: Bases) {
+        let mut tried = self.turn.lock();
+        self.written.write().set_bases(bases);
+        self.serve_all(&mut tried);
+    }
+
+    /// Serves what is stored from now on. Call it once, after `rebase`.
+    pub fn start(self: &Arc<Applier>, changes: Changes) -> Following {
+        Following(tokio::spawn(self.clone().follow(changes)).abort_handle())
+    }
+
+    /// The revision that is served.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Waits until a revision is served; `false` when it takes longer.
+    pub(super) async fn wait_for(&self, revision: u64, patience: Duration) -> bool {
+        let mut applied = self.applied.subscribe();
+        let served = applied.wait_for(|applied| *applied >= revision);
+        matches!(tokio::time::timeout(patience, served).await, Ok(Ok(_)))
+    }
+
+    async fn follow(self: Arc<Applier>, mut changes: Changes) {
+        let mut zones = self.store.watch();
+        loop {
+            let next = tokio::select! {
+                next = changes.next() => next,
+                // Sync or a file may have made room for what was refused.
+                Ok(()) = zones.changed(), if self.has_refused() => {
+                    self.retry_refused();
+                    continue;
+                }
+            };
+            let mut next = Some(next);
+            while let Some(first) = next.take() {
+                match first {
+                    Followed::Change(first) => {
+                        let (batch, left) = gather(first, &mut changes).await;
+                        self.apply_batch(batch).await;
+                        next = left;
+                    }
+                    Followed::Reload(stored) => self.reload(&stored),
+                }
+            }
+        }
+    }
+
+    async fn apply_batch(self: &Arc<Applier>, batch: Vec<Arc<Change>>) {
+        let count: usize = batch.iter().map(|change| change.changes.len()).sum();
+        if count > CHANGES_APPLIED_HERE {
+            let applier = self.clone();
+            let applied = tokio::task::spawn_blocking(move || applier.apply(&batch)).await;
+            applied.expect("applying changes does not panic");
+        } else {
+            self.apply(&batch);
+        }
+    }
+
+    /// Applies revisions as one change of the zones, or, if the zones refuse something, one by one.
+    fn apply(&self, batch: &[Arc<Change>]) {
+        let _tried = self.turn.lock();
+        let mut left_out = Vec::new();
+        let committed = self.store.commit_with(|snapshot| {
+            let state = self.written.read();
+            let mut translation = Translation::new(&state, snapshot);
+            batch.iter().flat_map(|change| &change.changes).for_each(|one| translation.add(one));
+            let serials: HashMap<&Name, u32> =
+                batch.iter().flat_map(|change| &change.serials).map(|(apex, serial)| (apex, *serial)).collect();
+            for (apex, serial) in serials {
+                translation.set_serial(apex, serial);
+            }
+            let (changes, left) = translation.into_changes();
+            left_out = left;
+            Ok(changes)
+        });
+        match committed {
+            Ok(_) => {
+                let mut state = self.written.write();
+                for change in batch {
+                    serve_what_is_put(&mut state, change);
+                    state.take(change);
+                }
+                note(&mut state, left_out);
+            }
+            Err(_) => batch.iter().for_each(|change| self.apply_apart(change)),
+        }
+        self.tell_neighbours(batch);
+        if let Some(last) = batch.last() {
+            self.applied.send_replace(last.revision);
+        }
+    }
+
+    /// Applies what the zones take of a revision.
+    fn apply_apart(&self, change: &Change) {
+        let mut refused = 0;
+        for one in &change.changes {
+            let result = self.commit(|translation| translation.add(one));
+            let part = Change { revision: change.revision, changes: vec![one.clone()], serials: Vec::new() };
+            let mut state = self.written.write();
+            serve_what_is_put(&mut state, &part);
+            state.take(&part);
+            match result {
+                Ok(left_out) => note(&mut state, left_out),
+                Err(why) => {
+                    refused += 1;
+                    refuse(&mut state, one, &why.to_string(), refused <= REFUSED_LOGGED_MAX);
+                }
+            }
+        }
+        for (apex, serial) in &change.serials {
+            // Without its new serial a zone goes on counting from its own.
+            let _ = self.commit(|translation| translation.set_serial(apex, *serial));
+        }
+        let serials = change.serials.clone();
+        self.written.write().take(&Change { revision: change.revision, changes: Vec::new(), serials });
+        if refused > 0 {
+            warn!(store.revision = change.revision, refused,
+                "Revision {} is stored, but the zones refuse {refused} of its changes", change.revision);
+        }
+    }
+
+    fn commit(&self, make: impl FnOnce(&mut Translation<'_>)) -> Result<Vec<LeftOut>, CommitError> {
+        let mut left_out = Vec::new();
+        self.store.commit_with(|snapshot| {
+            let state = self.written.read();
+            let mut translation = Translation::new(&state, snapshot);
+            make(&mut translation);
+            let (changes, left) = translation.into_changes();
+            left_out = left;
+            Ok(changes)
+        })?;
+        Ok(left_out)
+    }
+
+    fn tell_neighbours(&self, batch: &[Arc<Change>]) {
+        let mut rules_changed = false;
+        for one in batch.iter().flat_map(|change| &change.changes) {
+            match one {
+                StoredChange::Put(Entry::Forwarder(_)) | StoredChange::Remove(Subject::Forwarder(_)) => {
+                    rules_changed = true;
+                }
+                StoredChange::Put(Entry::Document(document)) => self.neighbours.document_changed(document),
+                _ => {}
+            }
+        }
+        if rules_changed {
+            self.neighbours.set_rules(self.written.rules());
+        }
+    }
+
+    /// Everything anew: the store was set back, or changes between are forgotten.
+    fn reload(&self, stored: &Stored) {
+        let mut tried = self.turn.lock();
+        let gone: Vec<Name> = {
+            let mut state = self.written.write();
+            let own = state.zones().filter(|zone| matches!(zone.made, Made::ByRest(_)));
+            let mut gone: Vec<Name> = own.map(|zone| zone.apex.clone()).collect();
+            state.replace(stored);
+            gone.retain(|apex| state.zone(apex).is_none());
+            gone
+        };
+        let result = self.store.commit_with(|snapshot| Ok(without_strays(&self.written.read(), snapshot)));
+        if let Err(why) = result {
+            warn!(%why, "Records that are no longer stored could not be taken back");
+        }
+        for apex in gone {
+            let _ = self.commit(|translation| translation.add(&StoredChange::Remove(Subject::Zone(apex))));
+        }
+        self.serve_all(&mut tried);
+        for (entry, _) in &stored.entries {
+            if let Entry::Document(document) = entry {
+                self.neighbours.document_changed(document);
+            }
+        }
+        info!(store.revision = stored.revision, "Served as it is stored at revision {}", stored.revision);
+    }
+
+    /// Serves all that is written and is not served so yet.
+    fn serve_all(&self, tried: &mut Tried) {
+        tried.0.clear();
+        let zones: Vec<Name> = {
+            let mut state = self.written.write();
+            state.serve_all();
+            let mut zones: Vec<Name> = state.zones().map(|zone| zone.apex.clone()).collect();
+            zones.extend(state.zones_with_sets().cloned());
+            zones.extend(state.serials().map(|(apex, _)| apex.clone()));
+            zones.sort_unstable();
+            zones.dedup();
+            zones
+        };
+        zones.iter().for_each(|apex| self.serve_zone(apex));
+        self.neighbours.set_rules(self.written.rules());
+        let (revision, refused) = {
+            let state = self.written.read();
+            (state.revision, state.refused().count() + state.refused_zones().count())
+        };
+        if refused > 0 {
+            warn!(refused, "{refused} of the zones and record sets that operators wrote are not served");
+        }
+        self.applied.send_replace(revision);
+    }
+
+    /// Serves what is written of one zone.
+    fn serve_zone(&self, apex: &Name) {
+        let whole = self.commit(|translation| translation.serve_missing(apex));
+        match whole {
+            Ok(left_out) => note(&mut self.written.write(), left_out),
+            Err(_) => self.serve_zone_apart(apex),
+        }
+    }
+
+    fn serve_zone_apart(&self, apex: &Name) {
+        let (zone, sets) = {
+            let state = self.written.read();
+            let sets: Vec<_> =
+                state.sets(apex).map(|((name, _), kept)| (name.clone(), kept.set.clone())).collect();
+            (state.zone(apex).map(|(zone, _)| zone.clone()), sets)
+        };
+        let zone = zone.map(|zone| StoredChange::Put(Entry::Zone(zone)));
+        let sets = sets.into_iter().map(|(name, set)| {
+            StoredChange::Put(Entry::RecordSet { zone: apex.clone(), name, set })
+        });
+        let mut refused = 0;
+        for one in zone.into_iter().chain(sets) {
+            match self.commit(|translation| translation.add_alone(&one)) {
+                Ok(left_out) => note(&mut self.written.write(), left_out),
+                Err(why) => {
+                    refused += 1;
+                    let is_told = refused <= REFUSED_LOGGED_MAX;
+                    refuse(&mut self.written.write(), &one, &why.to_string(), is_told);
+                }
+            }
+        }
+        let serial = self.written.read().serial(apex);
+        if let Some(serial) = serial {
+            let _ = self.commit(|translation| translation.set_serial(apex, serial));
+        }
+    }
+
+    fn has_refused(&self) -> bool {
+        let state = self.written.read();
+        state.refused().next().is_some() || state.refused_zones().next().is_some()
+    }
+
+    /// Tries what was refused again, in zones that have changed since.
+    fn retry_refused(&self) {
+        let mut tried = self.turn.lock();
+        let zones: Vec<Name> = {
+            let state = self.written.read();
+            let mut zones: Vec<Name> = state.refused_zones().cloned().collect();
+            zones.extend(state.refused().map(|(zone, ..)| zone.clone()));
+            zones.dedup();
+            zones
+        };
+        for apex in zones {
+            let Some(serial) = self.store.load().zone(apex.borrow()).map(|zone| zone.serial()) else { continue };
+            if tried.0.get(&apex) == Some(&serial) {
+                continue;
+            }
+            self.retry_zone(&apex);
+            let serial = self.store.load().zone(apex.borrow()).map_or(0, |zone| zone.serial());
+            tried.0.insert(apex, serial);
+        }
+    }
+
+    fn retry_zone(&self, apex: &Name) {
+        let refused: Vec<(Name, RecordType)> = self.written.read().refused_of(apex).collect();
+        let is_zone_refused = self.written.read().why_zone_refused(apex).is_some();
+        if is_zone_refused {
+            let zone = self.written.read().zone(apex).map(|(zone, _)| zone.clone());
+            if let Some(zone) = zone
+                && let Ok(left_out) = self.commit(|translation| translation.put_zone(&zone))
+                && left_out.is_empty()
+            {
+                self.written.write().serve_zone(apex);
+            }
+        }
+        for (name, rtype) in refused {
+            let set = self.written.read().set(apex, &name, rtype).map(|kept| kept.set.clone());
+            let Some(set) = set else { continue };
+            if let Ok(left_out) = self.commit(|translation| translation.put_set(apex, &name, &set))
+                && left_out.is_empty()
+            {
+                info!(zone = %apex, %name, %rtype, "{name} {rtype} is served after all");
+                self.written.write().serve_set(apex, &name, rtype);
+            }
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Takes the changes that are there, up to the bound; answers what is not one of them apart.
+async fn gather(first: Arc<Change>, changes: &mut Changes) -> (Vec<Arc<Change>>, Option<Followed>) {
+    let mut count = first.changes.len();
+    let mut batch = vec![first];
+    while count < CHANGES_AT_ONCE {
+        tokio::select! {
+            biased;
+            next = changes.next() => match next {
+                Followed::Change(change) => {
+                    count += change.changes.len();
+                    batch.push(change);
+                }
+                reload @ Followed::Reload(_) => return (batch, Some(reload)),
+            },
+            () = std::future::ready(()) => break,
+        }
+    }
+    (batch, None)
+}
+
+/// The record sets that are put are tried now: why they were refused before is no news.
+fn serve_what_is_put(state: &mut State, change: &Change) {
+    for one in &change.changes {
+        match one {
+            StoredChange::Put(Entry::RecordSet { zone, name, set }) => state.serve_set(zone, name, set.rtype),
+            StoredChange::Put(Entry::Zone(zone)) => {
+                state.serve_zone(&zone.apex);
+                // A zone that is made takes along what was written for it.
+                let waiting: Vec<_> = state.refused_of(&zone.apex).map(|(name, rtype)| (name.clone(), rtype)).collect();
+                waiting.iter().for_each(|(name, rtype)| state.serve_set(&zone.apex, name, *rtype));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Keeps why something is not served.
+fn note(state: &mut State, left_out: Vec<LeftOut>) {
+    for left in left_out {
+        match left {
+            LeftOut::Zone { apex, why } => state.refuse_zone(&apex, why),
+            LeftOut::Set { zone, name, rtype, why } => {
+                if state.set(&zone, &name, rtype).is_some() {
+                    state.refuse_set(&zone, &name, rtype, why);
+                }
+            }
+        }
+    }
+}
+
+fn refuse(state: &mut State, change: &StoredChange, why: &str, is_told: bool) {
+    match change {
+        StoredChange::Put(Entry::RecordSet { zone, name, set }) => {
+            if is_told {
+                warn!(%zone, %name, rtype = %set.rtype, why, "A stored record set is not served: {why}");
+            }
+            state.refuse_set(zone, name, set.rtype, why);
+        }
+        StoredChange::Put(Entry::Zone(zone)) => {
+            if is_told {
+                warn!(zone = %zone.apex, why, "A stored zone is not served as it should be: {why}");
+            }
+            state.refuse_zone(&zone.apex, why);
+        }
+        other => warn!(why, "A stored change is not in force: {other:?}"),
+    }
+}
+
+/// Takes back what the zones hold of operators' records and is not written.
+fn without_strays(state: &State, snapshot: &Snapshot) -> ChangeSet {
+    let mut changes = Vec::new();
+    for (apex, zone) in snapshot.zones() {
+        for (name, node) in zone.nodes() {
+            for slot in node.slots() {
+                let is_rest = slot.offers().iter().any(|offer| offer.origin == Origin::Rest);
+                if is_rest && state.set(apex, name, slot.rtype()).is_none() {
+                    changes.push(crate::zone::Change::Remove {
+                        zone: apex.clone(),
+                        name: name.clone(),
+                        rtype: slot.rtype(),
+                        origin: Origin::Rest,
+                    });
+                }
+            }
+        }
+    }
+    ChangeSet { changes }
+}

@@ -1,0 +1,401 @@
+//! What operators have written, as far as this instance has applied it: from memory, for the door, lists and ETags.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::auth::{self, Scope, TokenBook};
+use crate::dns::{Name, RecordSet, RecordType};
+use crate::forward::RuleSettings;
+use crate::persist::{
+    self, Change, Entry, Made, Stored, StoredChange, StoredForwarder, StoredToken, StoredZone, Subject,
+};
+use crate::zone::{OnMissing, Snapshot, ZoneHeader, ZoneKind};
+
+/// Shared by the applier, which alone writes it, and all who read.
+// Whoever reads it together with the zones reads it first: an ETag may then be older than what is shown, never newer,
+// and what is sent back with it is refused rather than lost.
+#[derive(Default)]
+pub struct Written {
+    state: RwLock<State>,
+    /// When each token was last used here, in seconds since 1970.
+    used: Mutex<HashMap<Box<str>, u64>>,
+}
+
+/// What is written, at one revision.
+#[derive(Default)]
+pub struct State {
+    pub(super) revision: u64,
+    zones: HashMap<Name, (StoredZone, u64)>,
+    sets: HashMap<Name, HashMap<SetKey, Kept>>,
+    forwarders: BTreeMap<Name, (StoredForwarder, u64)>,
+    tokens: HashMap<Arc<str>, (StoredToken, u64)>,
+    serials: HashMap<Name, u32>,
+    refused: BTreeMap<(Name, Name, RecordType), Arc<str>>,
+    refused_zones: BTreeMap<Name, Arc<str>>,
+    bases: Bases,
+}
+
+/// Owner and type.
+pub type SetKey = (Name, RecordType);
+
+/// A record set and the revision that last changed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub set: RecordSet,
+    pub revision: u64,
+}
+
+/// The zones as config and catalogue make them, which operators' settings lie over.
+#[derive(Clone, Debug, Default)]
+pub struct Bases {
+    pub zones: HashMap<Name, ZoneHeader>,
+    /// Of private-link zones that config does not name.
+    pub private_link_on_missing: Option<OnMissing>,
+}
+
+impl Written {
+    /// What was stored when it was loaded.
+    pub fn of(stored: &Stored) -> Written {
+        Written { state: RwLock::new(State::of(stored)), used: Mutex::default() }
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read()
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write()
+    }
+
+    /// A zone of config as operators' settings make it. For whoever reads config, before its zones are committed.
+    pub fn header_over(&self, base: &ZoneHeader) -> ZoneHeader {
+        let state = self.read();
+        state.zones.get(&base.apex).map_or_else(|| base.clone(), |(zone, _)| overlaid(zone, base.clone()))
+    }
+
+    /// Whether operators made this zone, so that it stays although config does not know it.
+    pub fn makes(&self, apex: &Name) -> bool {
+        self.read().zones.get(apex).is_some_and(|(zone, _)| matches!(zone.made, Made::ByRest(_)))
+    }
+
+    /// The rules of forwarding that operators made.
+    pub fn rules(&self) -> Vec<RuleSettings> {
+        let state = self.read();
+        let rule = |stored: &StoredForwarder| {
+            // What is stored was read when it was written; a newer program may have known more forms.
+            let upstreams: Vec<_> = stored.upstreams.iter().filter_map(|text| text.parse().ok()).collect();
+            let rule = RuleSettings {
+                domain: stored.domain.clone(),
+                upstreams,
+                queries_per_second_max: stored.queries_per_second_max,
+            };
+            (!rule.upstreams.is_empty()).then_some(rule)
+        };
+        state.forwarders.values().filter_map(|(stored, _)| rule(stored)).collect()
+    }
+
+    /// The rules of config with those of operators over them: of two for one domain theirs holds.
+    pub fn rules_over(&self, configured: &[RuleSettings]) -> Vec<RuleSettings> {
+        let mut rules = self.rules();
+        let is_free = |rule: &&RuleSettings| !rules.iter().any(|own| own.domain == rule.domain);
+        let others: Vec<RuleSettings> = configured.iter().filter(is_free).cloned().collect();
+        rules.extend(others);
+        rules
+    }
+
+    /// Whether a token was ever made: without one a first start makes an admin's.
+    pub fn has_tokens(&self) -> bool {
+        !self.read().tokens.is_empty()
+    }
+
+    /// When a token was last used here.
+    pub(super) fn last_used(&self, id: &str) -> Option<SystemTime> {
+        self.used.lock().get(id).map(|secs| UNIX_EPOCH + Duration::from_secs(*secs))
+    }
+}
+
+impl State {
+    fn of(stored: &Stored) -> State {
+        let mut state = State { revision: stored.revision, ..State::default() };
+        for (entry, revision) in &stored.entries {
+            state.put(entry, *revision);
+        }
+        state.serials = stored.serials.iter().cloned().collect();
+        state
+    }
+
+    /// Goes on with all that is stored anew.
+    pub(super) fn replace(&mut self, stored: &Stored) {
+        let bases = std::mem::take(&mut self.bases);
+        *self = State { bases, ..State::of(stored) };
+    }
+
+    /// Takes in a change.
+    pub(super) fn take(&mut self, change: &Change) {
+        for one in &change.changes {
+            match one {
+                StoredChange::Put(entry) => self.put(entry, change.revision),
+                StoredChange::Remove(subject) => self.remove(subject),
+                StoredChange::ClearZone(apex) => {
+                    self.sets.remove(apex);
+                    self.refused.retain(|(zone, ..), _| zone != apex);
+                }
+            }
+        }
+        self.serials.extend(change.serials.iter().cloned());
+        self.revision = change.revision;
+    }
+
+    fn put(&mut self, entry: &Entry, revision: u64) {
+        match entry {
+            Entry::Zone(zone) => {
+                self.zones.insert(zone.apex.clone(), (zone.clone(), revision));
+            }
+            Entry::RecordSet { zone, name, set } => {
+                let kept = Kept { set: set.clone(), revision };
+                self.sets.entry(zone.clone()).or_default().insert((name.clone(), set.rtype), kept);
+            }
+            Entry::Forwarder(rule) => {
+                self.forwarders.insert(rule.domain.clone(), (rule.clone(), revision));
+            }
+            Entry::Token(token) => {
+                self.tokens.insert(token.id.clone(), (token.clone(), revision));
+            }
+            // What the holder of the sync lease shares is not an operator's.
+            Entry::Document(_) => {}
+        }
+    }
+
+    fn remove(&mut self, subject: &Subject) {
+        match subject {
+            Subject::Zone(apex) => {
+                self.zones.remove(apex);
+                self.refused_zones.remove(apex);
+            }
+            Subject::RecordSet { zone, name, rtype } => {
+                if let Some(sets) = self.sets.get_mut(zone) {
+                    sets.remove(&(name.clone(), *rtype));
+                    if sets.is_empty() {
+                        self.sets.remove(zone);
+                    }
+                }
+                self.serve_set(zone, name, *rtype);
+            }
+            Subject::Forwarder(domain) => {
+                self.forwarders.remove(domain);
+            }
+            Subject::Token(id) => {
+                self.tokens.remove(id);
+            }
+            Subject::Document(_) => {}
+        }
+    }
+
+    pub(super) fn zone(&self, apex: &Name) -> Option<&(StoredZone, u64)> {
+        self.zones.get(apex)
+    }
+
+    pub(super) fn zones(&self) -> impl Iterator<Item = &StoredZone> {
+        self.zones.values().map(|(zone, _)| zone)
+    }
+
+    pub(super) fn set(&self, zone: &Name, name: &Name, rtype: RecordType) -> Option<&Kept> {
+        // The map wants an owned key; names are cheap to clone.
+        self.sets.get(zone)?.get(&(name.clone(), rtype))
+    }
+
+    /// The record sets of a zone in no order.
+    pub(super) fn sets(&self, zone: &Name) -> impl ExactSizeIterator<Item = (&SetKey, &Kept)> {
+        static NONE: std::sync::LazyLock<HashMap<SetKey, Kept>> = std::sync::LazyLock::new(HashMap::new);
+        self.sets.get(zone).unwrap_or(&NONE).iter()
+    }
+
+    /// The zones that have record sets.
+    pub(super) fn zones_with_sets(&self) -> impl Iterator<Item = &Name> {
+        self.sets.keys()
+    }
+
+    pub(super) fn serials(&self) -> impl Iterator<Item = (&Name, u32)> {
+        self.serials.iter().map(|(zone, serial)| (zone, *serial))
+    }
+
+    /// The newest serial that was given to a zone.
+    pub(super) fn serial(&self, apex: &Name) -> Option<u32> {
+        self.serials.get(apex).copied()
+    }
+
+    pub(super) fn forwarder(&self, domain: &Name) -> Option<&(StoredForwarder, u64)> {
+        self.forwarders.get(domain)
+    }
+
+    pub(super) fn forwarders(&self) -> impl Iterator<Item = &(StoredForwarder, u64)> {
+        self.forwarders.values()
+    }
+
+    pub(super) fn token(&self, id: &str) -> Option<&(StoredToken, u64)> {
+        self.tokens.get(id)
+    }
+
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &StoredToken> {
+        self.tokens.values().map(|(token, _)| token)
+    }
+
+    /// The revision of an entry's last change.
+    pub(super) fn revision_of(&self, subject: &Subject) -> Option<u64> {
+        match subject {
+            Subject::Zone(apex) => self.zones.get(apex).map(|(_, revision)| *revision),
+            Subject::RecordSet { zone, name, rtype } => self.set(zone, name, *rtype).map(|kept| kept.revision),
+            Subject::Forwarder(domain) => self.forwarders.get(domain).map(|(_, revision)| *revision),
+            Subject::Token(id) => self.tokens.get(id).map(|(_, revision)| *revision),
+            Subject::Document(_) => None,
+        }
+    }
+
+    /// Why a record set is not served.
+    pub(super) fn why_refused(&self, zone: &Name, name: &Name, rtype: RecordType) -> Option<&Arc<str>> {
+        if self.refused.is_empty() {
+            return None;
+        }
+        self.refused.get(&(zone.clone(), name.clone(), rtype))
+    }
+
+    /// Why a zone, or its settings, are not in force.
+    pub(super) fn why_zone_refused(&self, apex: &Name) -> Option<&Arc<str>> {
+        self.refused_zones.get(apex)
+    }
+
+    /// All record sets that are not served, in order.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (&Name, &Name, RecordType, &Arc<str>)> {
+        self.refused.iter().map(|((zone, name, rtype), why)| (zone, name, *rtype, why))
+    }
+
+    /// The record sets of a zone that are not served, in order.
+    pub(super) fn refused_of<'s>(&'s self, apex: &'s Name) -> impl Iterator<Item = (&'s Name, RecordType)> {
+        let of_zone = self.refused.range((apex.clone(), Name::root(), RecordType(0))..);
+        of_zone.take_while(move |((zone, ..), _)| zone == apex).map(|((_, name, rtype), _)| (name, *rtype))
+    }
+
+    /// Zones that are not as they were written.
+    pub(super) fn refused_zones(&self) -> impl Iterator<Item = &Name> {
+        self.refused_zones.keys()
+    }
+
+    pub(super) fn refuse_set(&mut self, zone: &Name, name: &Name, rtype: RecordType, why: &str) {
+        self.refused.insert((zone.clone(), name.clone(), rtype), why.into());
+    }
+
+    pub(super) fn refuse_zone(&mut self, apex: &Name, why: &str) {
+        self.refused_zones.insert(apex.clone(), why.into());
+    }
+
+    pub(super) fn serve_set(&mut self, zone: &Name, name: &Name, rtype: RecordType) {
+        if !self.refused.is_empty() {
+            self.refused.remove(&(zone.clone(), name.clone(), rtype));
+        }
+    }
+
+    pub(super) fn serve_zone(&mut self, apex: &Name) {
+        self.refused_zones.remove(apex);
+    }
+
+    pub(super) fn serve_all(&mut self) {
+        self.refused.clear();
+        self.refused_zones.clear();
+    }
+
+    pub(super) fn set_bases(&mut self, bases: Bases) {
+        self.bases = bases;
+    }
+
+    /// A zone without what operators set of it; `None` for one that only operators make.
+    pub(super) fn base_of(&self, apex: &Name, snapshot: &Snapshot) -> Option<ZoneHeader> {
+        if let Some(base) = self.bases.zones.get(apex) {
+            return Some(base.clone());
+        }
+        let header = snapshot.zone(apex.borrow())?.header();
+        match self.zones.get(apex) {
+            Some((zone, _)) if matches!(zone.made, Made::ByRest(_)) => None,
+            // Sync makes zones that the catalogue knows and config does not name.
+            _ if header.kind == ZoneKind::PrivateLink => Some(self.usual(apex)),
+            _ => Some(header.clone()),
+        }
+    }
+
+    /// A private-link zone that nobody says anything of.
+    pub(super) fn usual(&self, apex: &Name) -> ZoneHeader {
+        let mut header = ZoneHeader::private_link(apex.clone());
+        header.on_missing = self.bases.private_link_on_missing.unwrap_or(header.on_missing);
+        header
+    }
+
+    /// A zone as it is to be served; `None` when nobody makes it.
+    pub(super) fn header_of(&self, zone: &StoredZone, snapshot: &Snapshot) -> Option<ZoneHeader> {
+        let made = match (self.bases.zones.get(&zone.apex), zone.made) {
+            (Some(base), _) => base.clone(),
+            (None, Made::ByRest(ZoneKind::Plain)) => ZoneHeader::plain(zone.apex.clone()),
+            (None, Made::ByRest(ZoneKind::PrivateLink)) => self.usual(&zone.apex),
+            (None, Made::Elsewhere) => self.base_of(&zone.apex, snapshot)?,
+        };
+        Some(overlaid(zone, made))
+    }
+}
+
+/// A zone's header with an operator's settings over it.
+fn overlaid(zone: &StoredZone, mut header: ZoneHeader) -> ZoneHeader {
+    header.on_missing = zone.on_missing.unwrap_or(header.on_missing);
+    if let Some(networks) = &zone.networks {
+        header.networks.clone_from(networks);
+    }
+    header
+}
+
+impl TokenBook for Written {
+    fn find(&self, id: &str) -> Option<auth::StoredToken> {
+        let stored = self.read().tokens.get(id).map(|(token, _)| token.clone())?;
+        let time = |secs: u64| UNIX_EPOCH + Duration::from_secs(secs);
+        // A token whose scope or hash cannot be read opens nothing.
+        let scope = if stored.zones.is_empty() { Scope::All } else { Scope::parse(&stored.zones).ok()? };
+        Some(auth::StoredToken {
+            id: stored.id.to_string(),
+            name: stored.name.to_string(),
+            secret_sha256: (*stored.hash).try_into().ok()?,
+            role: role(stored.role),
+            scope,
+            created: time(stored.created_secs),
+            expires: stored.expires_secs.map(time),
+            revoked: stored.revoked_secs.map(time),
+        })
+    }
+
+    fn used(&self, id: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut used = self.used.lock();
+        match used.get_mut(id) {
+            Some(last) => *last = now,
+            None => {
+                used.insert(id.into(), now);
+            }
+        }
+    }
+}
+
+/// The role as the door knows it.
+pub(super) fn role(stored: persist::Role) -> auth::Role {
+    match stored {
+        persist::Role::Reader => auth::Role::Reader,
+        persist::Role::Operator => auth::Role::Operator,
+        persist::Role::Admin => auth::Role::Admin,
+    }
+}
+
+/// The role as it is stored.
+pub(super) fn stored_role(role: auth::Role) -> persist::Role {
+    match role {
+        auth::Role::Reader => persist::Role::Reader,
+        auth::Role::Operator => persist::Role::Operator,
+        auth::Role::Admin => persist::Role::Admin,
+    }
+}
