@@ -94,7 +94,7 @@ pub(super) async fn page(
         ("type", filter.rtype.map(|rtype| rtype.to_string())),
     ];
     if texts.iter().any(|(_, text)| text.is_some()) {
-        sql += " AND EXISTS (SELECT 1 FROM change_items AS i WHERE i.revision = c.revision";
+        sql += " AND c.revision IN (SELECT i.revision FROM change_items AS i WHERE TRUE";
         for (column, text) in texts {
             let Some(text) = text else { continue };
             values.push(Value::text(text));

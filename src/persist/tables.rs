@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::coding::{self, Coded, Key, Kind};
-use super::database::{Connection, Row, Value};
+use super::database::{Connection, Dialect, Row, Value};
 use super::decide::{Held, Item, Known, OwnerKey, Prepared, Request, RequestKey};
 use super::entry::{Audit, Change, Committed, Source, Stored};
 use super::error::PersistError;
@@ -29,6 +29,7 @@ pub(super) async fn revision(connection: &mut Connection) -> Result<u64, Persist
 
 /// Reads what a group of commits must know.
 pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> Result<Known, PersistError> {
+    let dialect = connection.dialect();
     let mut known = Known { revision: revision(connection).await?, ..Known::default() };
     for key in group.iter().flat_map(|prepared| prepared.keys()) {
         if !known.entries.contains_key(key) {
@@ -43,7 +44,7 @@ pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> R
              CASE WHEN e.kind = 'token' THEN e.body END, e.revision \
              FROM (VALUES {}) AS k CROSS JOIN entries AS e \
              WHERE e.kind = k.column1 AND e.zone = k.column2 AND e.name = k.column3 AND e.type = k.column4",
-            places(rows, 4)
+            places(dialect, rows, 4)
         )
     };
     for keys in chunks(&keys) {
@@ -59,7 +60,7 @@ pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> R
         format!(
             "SELECT e.zone, e.name, max(e.revision) FROM (VALUES {}) AS k CROSS JOIN entries AS e \
              WHERE e.kind = 'record-set' AND e.zone = k.column1 AND e.name = k.column2 GROUP BY e.zone, e.name",
-            places(rows, 2)
+            places(dialect, rows, 2)
         )
     };
     for owners in chunks(&owners) {
@@ -103,6 +104,7 @@ pub(super) async fn write(
     written: Vec<Written<'_>>,
     now_ms: i64,
 ) -> Result<(), PersistError> {
+    let dialect = connection.dialect();
     for zone in known.cleared {
         let sql = "DELETE FROM entries WHERE kind = 'record-set' AND zone = $1";
         connection.execute(sql, vec![Value::Text(Some(zone))]).await?;
@@ -115,12 +117,18 @@ pub(super) async fn write(
             None => {}
         }
     }
+    // By way of a SELECT: for a bare VALUES SQLite would look at every entry there is.
     let sql = |rows| {
-        format!("DELETE FROM entries WHERE (kind, zone, name, type) IN (VALUES {})", places(rows, 4)).into()
+        format!(
+            "DELETE FROM entries WHERE (kind, zone, name, type) IN \
+             (SELECT column1, column2, column3, column4 FROM (VALUES {}) AS k)",
+            places(dialect, rows, 4)
+        )
+        .into()
     };
     in_chunks(connection, gone, sql, |key, values| values.extend(values_of(&key))).await?;
     let sql = |rows| {
-        let places = places(rows, 7);
+        let places = places(dialect, rows, 7);
         format!(
             "INSERT INTO entries (kind, zone, name, type, value, body, revision) VALUES {places} \
              ON CONFLICT (kind, zone, name, type) \
@@ -149,6 +157,7 @@ async fn write_changes(
     written: Vec<Written<'_>>,
     now_ms: i64,
 ) -> Result<(), PersistError> {
+    let dialect = connection.dialect();
     let mut items = Vec::new();
     let mut changes = Vec::with_capacity(written.len());
     for Written { change, audit, items: own } in written {
@@ -157,7 +166,7 @@ async fn write_changes(
         items.extend(own.map(|(position, item)| (change.revision, position, item)));
     }
     let sql = |rows| {
-        let places = places(rows, 9);
+        let places = places(dialect, rows, 9);
         let columns = "revision, at_ms, source, actor, remote, request_id, comment, serials, items";
         format!("INSERT INTO changes ({columns}) VALUES {places}").into()
     };
@@ -177,7 +186,7 @@ async fn write_changes(
     })
     .await?;
     let sql = |rows| {
-        let places = places(rows, 9);
+        let places = places(dialect, rows, 9);
         let columns = "revision, position, kind, zone, name, type, before, after, body";
         format!("INSERT INTO change_items ({columns}) VALUES {places}").into()
     };
@@ -197,8 +206,9 @@ async fn write_requests(
     connection: &mut Connection,
     requests: Vec<(RequestKey, Request)>,
 ) -> Result<(), PersistError> {
+    let dialect = connection.dialect();
     let sql = |rows| {
-        let places = places(rows, 7);
+        let places = places(dialect, rows, 7);
         let columns = "token, key, request_hash, revision, serials, answer, expires_ms";
         // Only one that has expired is there still.
         let replace = "request_hash = excluded.request_hash, revision = excluded.revision, \
@@ -302,14 +312,18 @@ fn at_once(left: usize) -> usize {
     fitting.expect("one row fits whatever is left")
 }
 
-/// `($1, $2), ($3, $4)`.
-fn places(rows: usize, columns: usize) -> String {
+/// `($1, $2), ($3, $4)`; for SQLite `(?, ?), (?, ?)`, as it looks through all that have a name to bind one.
+fn places(dialect: Dialect, rows: usize, columns: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 7);
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
         for column in 1..=columns {
             let separator = if column == 1 { "" } else { ", " };
-            write!(text, "{separator}${}", row * columns + column).expect("a string takes all");
+            match dialect {
+                Dialect::Sqlite => write!(text, "{separator}?"),
+                Dialect::Postgres => write!(text, "{separator}${}", row * columns + column),
+            }
+            .expect("a string takes all");
         }
         text.push(')');
     }
@@ -343,6 +357,7 @@ mod tests {
         let sizes: Vec<usize> = chunks(&rows).map(<[()]>::len).collect();
         assert_eq!(sizes[..8], [512, 64, 64, 64, 64, 64, 64, 64]);
         assert_eq!(sizes[8..], [8, 8, 8, 8, 8]);
-        assert_eq!(places(2, 2), "($1, $2), ($3, $4)");
+        assert_eq!(places(Dialect::Postgres, 2, 2), "($1, $2), ($3, $4)");
+        assert_eq!(places(Dialect::Sqlite, 2, 1), "(?), (?)");
     }
 }
