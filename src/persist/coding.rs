@@ -89,8 +89,8 @@ impl Key {
                 Key::new(Kind::RecordSet, zone.to_string(), name.to_string(), rtype.to_string())
             }
             Subject::Forwarder(domain) => Key::new(Kind::Forwarder, none(), domain.to_string(), none()),
-            Subject::Token(id) => Key::new(Kind::Token, none(), id.to_string(), none()),
-            Subject::Document(name) => Key::new(Kind::Document, none(), name.to_string(), none()),
+            Subject::Token(id) => Key::new(Kind::Token, none(), storable(id), none()),
+            Subject::Document(name) => Key::new(Kind::Document, none(), storable(name), none()),
         }
     }
 
@@ -117,6 +117,11 @@ impl Key {
     pub fn damaged(&self, reason: impl ToString) -> PersistError {
         damaged(&format!("{} {} {} {}", self.kind.as_str(), self.zone, self.name, self.rtype), reason)
     }
+}
+
+/// Text as both databases take it: PostgreSQL's has no zero byte.
+pub(super) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 fn damaged(what: &str, reason: impl ToString) -> PersistError {

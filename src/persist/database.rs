@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection as _, Decode, Row as _, Type};
 
+use super::coding::storable;
 use super::error::PersistError;
 
 /// A session with the database.
@@ -45,10 +46,9 @@ const BEGIN_WRITING_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ 
      SELECT pg_advisory_xact_lock(1347179603, hashtext(current_schema() || '/commit'))";
 
 impl Value {
-    // PostgreSQL's text has no zero byte.
     pub fn text(text: impl Into<String>) -> Value {
         let text = text.into();
-        Value::Text(Some(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }))
+        Value::Text(Some(if text.contains('\0') { storable(&text) } else { text }))
     }
 
     pub fn maybe_text(text: Option<&str>) -> Value {

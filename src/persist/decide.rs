@@ -105,7 +105,7 @@ impl Prepared {
     /// The request that must be known to judge it.
     pub fn request(&self) -> Option<RequestKey> {
         let request = self.commit.idempotency.as_ref()?;
-        Some((request.token.to_string(), request.key.to_string()))
+        Some((coding::storable(&request.token), coding::storable(&request.key)))
     }
 }
 
@@ -168,7 +168,7 @@ impl Known {
         };
         self.remember(prepared, &committed);
         let serials = committed.serials.clone();
-        let made = (!items.is_empty()).then(|| (Change { revision, changes, serials }, items));
+        let made = (!items.is_empty()).then_some((Change { revision, changes, serials }, items));
         Ok(Judgement { committed, made })
     }
 

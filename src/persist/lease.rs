@@ -16,7 +16,7 @@ use super::target::Target;
 /// How often those who wait ask: a holder that dies is replaced after about this long.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How often the holder asks whether its session lives, and how long it waits for the answer. A holder that is cut off
-/// knows after their sum; PostgreSQL lets another have the lease not before 8 s (`postgres.rs`).
+/// knows after their sum; PostgreSQL lets another have the lease not before 6 s (`postgres.rs`).
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
 const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -24,7 +24,7 @@ const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 pub struct Lease {
     lost: watch::Receiver<bool>,
     // Kept for SQLite, where nothing else does: its end would look like a loss.
-    _held: Option<watch::Sender<bool>>,
+    held: Option<watch::Sender<bool>>,
     session: Option<AbortHandle>,
 }
 
@@ -33,7 +33,7 @@ impl Lease {
     pub(super) async fn take(target: &Target, name: &Arc<str>) -> Lease {
         if let Target::Sqlite(_) = target {
             let (held, lost) = watch::channel(false);
-            return Lease { lost, _held: Some(held), session: None };
+            return Lease { lost, held: Some(held), session: None };
         }
         let mut connection = None;
         loop {
@@ -52,12 +52,12 @@ impl Lease {
         info!(lease.name = %name, "This instance holds the lease `{name}`");
         let (held, lost) = watch::channel(false);
         let task = tokio::spawn(keep(session, held, name.clone()));
-        Lease { lost, _held: None, session: Some(task.abort_handle()) }
+        Lease { lost, held: None, session: Some(task.abort_handle()) }
     }
 
     /// Whether it is still held.
     pub fn is_held(&self) -> bool {
-        !*self.lost.borrow() && (self._held.is_some() || self.lost.has_changed().is_ok())
+        !*self.lost.borrow() && (self.held.is_some() || self.lost.has_changed().is_ok())
     }
 
     /// Waits until it is lost.

@@ -8,13 +8,13 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use super::database::Connection;
 use super::error::PersistError;
 
-/// What the server does for sessions of ours. It finds out within 8 s that our machine is gone, and lets go of the lease
+/// What the server does for sessions of ours. It finds out within 6 s that our machine is gone, and lets go of the lease
 /// and of half a commit; the lock of a commit is held by no session that says nothing.
 const SESSION: [(&str, &str); 5] = [
     ("tcp_keepalives_idle", "2"),
     ("tcp_keepalives_interval", "2"),
-    ("tcp_keepalives_count", "3"),
-    ("tcp_user_timeout", "8000"),
+    ("tcp_keepalives_count", "2"),
+    ("tcp_user_timeout", "6000"),
     ("idle_in_transaction_session_timeout", "10000"),
 ];
 

@@ -35,14 +35,14 @@ impl SqliteFile {
     /// Makes the file if it is missing, for our eyes only, and keeps other processes out while the answer lives.
     pub fn lock(&self) -> Result<File, PersistError> {
         let failed = |cause| PersistError::File { path: self.path.clone(), cause };
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
-        }
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder).map_err(failed)?;
         let open = |path: &Path| {
             File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
         };
         // SQLite gives its other files the mode of this one.
         open(&self.path).map_err(failed)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         // A file of its own: closing the database file would drop SQLite's own locks (POSIX).
         let mut beside = self.path.clone().into_os_string();
         beside.push(".lock");

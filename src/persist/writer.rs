@@ -26,7 +26,7 @@ const GROUP_CHANGES_MAX: usize = 5_000;
 const BEGIN_WITHIN: Duration = Duration::from_millis(1_600);
 /// What a transaction may take beyond that, and for each of its changes: a slow disk, not a dead one.
 const WRITE_WITHIN: Duration = Duration::from_millis(1_900);
-const WRITE_WITHIN_A_CHANGE: Duration = Duration::from_micros(200);
+const WRITE_WITHIN_A_CHANGE: Duration = Duration::from_micros(500);
 /// After a commit whose end is not known the database is asked this often what became of it.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 

@@ -1,78 +1,26 @@
-//! The store: one battery over SQLite and PostgreSQL, and what each does when it or its user dies.
+//! What holds for both databases.
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use privatelink_dns::dns::{Name, RecordSet, RecordType, Ttl, rdata};
+use privatelink_dns::dns::RecordType;
 use privatelink_dns::persist::{
-    Audit, AuditFilter, Change, Changes, Commit, Committed, Entry, Followed, Idempotency, Made, Note,
-    Persist, PersistError, Precondition, Role, Settings, Source, Stored, StoredChange, StoredDocument,
-    StoredForwarder, StoredToken, StoredZone, Subject,
+    Audit, AuditFilter, Commit, Committed, Entry, Followed, Idempotency, Made, Note, Persist, PersistError,
+    Precondition, Settings, Source, Stored, StoredChange, StoredZone, Subject,
 };
-use privatelink_dns::zone::{OnMissing, ZoneKind};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::support::postgres::{Cluster, Disk};
-
-/// Longer than anything takes on a busy machine; met only by what hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A database of either kind, and a folder.
-struct Database {
-    folder: TempDir,
-    cluster: Option<Cluster>,
-}
-
-impl Database {
-    fn sqlite() -> Option<Database> {
-        Some(Database { folder: tempfile::tempdir().unwrap(), cluster: None })
-    }
-
-    fn postgres() -> Option<Database> {
-        let cluster = Cluster::start(Disk::Unsynced)?;
-        Some(Database { folder: tempfile::tempdir().unwrap(), cluster: Some(cluster) })
-    }
-
-    fn settings(&self) -> Settings {
-        let url = self.cluster.as_ref().map_or("sqlite:records.db".into(), Cluster::url);
-        Settings { url, state_dir: self.folder.path().into(), ..Settings::default() }
-    }
-
-    async fn open(&self) -> Persist {
-        Persist::open(&self.settings()).await.unwrap()
-    }
-
-    /// Runs SQL beside the store.
-    async fn run(&self, sql: &'static str) {
-        if self.cluster.is_some() {
-            let mut connection = postgres(&self.settings().url).await;
-            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-        } else {
-            let path = self.folder.path().join("records.db");
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-            sqlx::Connection::close(connection).await.unwrap();
-        }
-    }
-}
-
-async fn postgres(url: &str) -> sqlx::PgConnection {
-    <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap()
-}
+use super::{
+    Database, Model, address, audit, commit, document, forwarder, name, put, record_set, sorted, token, zone,
+};
 
 macro_rules! battery {
     ($($name:ident),* $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::within(super::$name(super::Database::sqlite().unwrap())).await;
+                super::super::within(super::$name(super::Database::sqlite().unwrap())).await;
             })*
         }
 
@@ -80,7 +28,7 @@ macro_rules! battery {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 if let Some(database) = super::Database::postgres() {
-                    super::within(super::$name(database)).await;
+                    super::super::within(super::$name(database)).await;
                 }
             })*
         }
@@ -106,132 +54,6 @@ battery! {
     a_large_commit_is_stored_and_followed,
 }
 
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, work).await.expect("it hangs")
-}
-
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-
-fn audit(actor: &str) -> Audit {
-    Audit {
-        source: Source::Rest,
-        actor: actor.into(),
-        remote: Some([10, 0, 0, 9].into()),
-        request_id: Some("req-1".into()),
-        comment: Some("why\0not".into()),
-    }
-}
-
-fn commit(changes: impl IntoIterator<Item = StoredChange>) -> Commit {
-    Commit { changes: changes.into_iter().collect(), ..Commit::by(audit("ops")) }
-}
-
-fn record_set(owner: &str, rtype: &str, data: &[&str]) -> Entry {
-    let zone = name("corp.internal.");
-    let rtype: RecordType = rtype.parse().unwrap();
-    let data: Vec<_> =
-        data.iter().map(|text| rdata::from_text(rtype, text, zone.borrow()).unwrap()).collect();
-    let set = RecordSet::new(rtype, Ttl::from_secs(300).unwrap(), data).unwrap();
-    Entry::RecordSet { name: Name::parse(owner, zone.borrow()).unwrap(), zone, set }
-}
-
-fn put(owner: &str, address: &str) -> StoredChange {
-    StoredChange::Put(record_set(owner, "A", &[address]))
-}
-
-/// The address of a number.
-fn address(number: u32) -> String {
-    std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string()
-}
-
-fn forwarder(domain: &str) -> Entry {
-    Entry::Forwarder(StoredForwarder {
-        domain: name(domain),
-        upstreams: vec!["10.1.0.4".into(), "tls://10.1.0.5#dns.example.com".into()],
-        queries_per_second_max: Some(50),
-    })
-}
-
-fn zone(apex: &str) -> Entry {
-    Entry::Zone(StoredZone {
-        apex: name(apex),
-        made: Made::ByRest(ZoneKind::Plain),
-        on_missing: Some(OnMissing::NxDomain),
-        networks: Some(vec!["hub".into()]),
-    })
-}
-
-fn token(id: &str) -> Entry {
-    Entry::Token(StoredToken {
-        id: id.into(),
-        name: "ci".into(),
-        hash: Arc::from([0, 1, 255]),
-        role: Role::Operator,
-        zones: vec!["*.internal".into()],
-        created_secs: 1_700_000_000,
-        expires_secs: Some(1_800_000_000),
-        revoked_secs: None,
-    })
-}
-
-fn document(text: &str) -> Entry {
-    Entry::Document(StoredDocument { name: "sync/azure".into(), body: text.as_bytes().into() })
-}
-
-fn sorted(mut stored: Stored) -> Stored {
-    stored.entries.sort_by_key(|(entry, _)| entry.subject().to_string());
-    stored.serials.sort_by_key(|(zone, _)| zone.to_string());
-    stored
-}
-
-/// What follows makes of what it is given.
-#[derive(Default)]
-struct Model {
-    revision: u64,
-    entries: HashMap<Subject, (Entry, u64)>,
-    serials: HashMap<Name, u32>,
-}
-
-impl Model {
-    fn apply(&mut self, change: &Change) {
-        assert_eq!(change.revision, self.revision + 1, "a revision is left out or comes twice");
-        self.revision = change.revision;
-        for change in &change.changes {
-            match change {
-                StoredChange::Put(entry) => {
-                    self.entries.insert(entry.subject(), (entry.clone(), self.revision));
-                }
-                StoredChange::Remove(subject) => {
-                    self.entries.remove(subject).expect("what is removed was there");
-                }
-                StoredChange::ClearZone(apex) => self
-                    .entries
-                    .retain(|subject, _| !matches!(subject, Subject::RecordSet { zone, .. } if zone == apex)),
-            }
-        }
-        self.serials.extend(change.serials.iter().cloned());
-    }
-
-    async fn follow_until(&mut self, changes: &mut Changes, revision: u64) {
-        while self.revision < revision {
-            match changes.next().await {
-                Followed::Change(change) => self.apply(&change),
-                Followed::Reload(_) => panic!("nothing is forgotten"),
-            }
-        }
-    }
-
-    fn stored(&self) -> Stored {
-        sorted(Stored {
-            revision: self.revision,
-            entries: self.entries.values().cloned().collect(),
-            serials: self.serials.iter().map(|(zone, serial)| (zone.clone(), *serial)).collect(),
-        })
-    }
-}
-
 async fn what_is_written_is_read_back(database: Database) {
     let persist = database.open().await;
     assert_eq!(persist.load().await.unwrap(), Stored::default());
@@ -253,7 +75,7 @@ async fn what_is_written_is_read_back(database: Database) {
     ];
     let serials = vec![(name("corp.internal."), 7)];
     let changes = entries.iter().cloned().map(StoredChange::Put).collect();
-    let committed = persist.commit(Commit { serials, ..commit(Vec::new()) }.with(changes)).await.unwrap();
+    let committed = persist.commit(Commit { serials, changes, ..commit([]) }).await.unwrap();
     let serials = vec![(name("corp.internal."), 8)];
     assert_eq!(committed, Committed { revision: 1, serials: serials.clone(), replayed: None });
     let subjects: Vec<Subject> = entries.iter().map(Entry::subject).collect();
@@ -276,16 +98,6 @@ async fn what_is_written_is_read_back(database: Database) {
     let left = persist.load().await.unwrap();
     assert_eq!(left.entries, [(document("{}\0"), 1)]);
     assert_eq!(persist.revision_of(&subjects[0]).await.unwrap(), None);
-}
-
-trait With {
-    fn with(self, changes: Vec<StoredChange>) -> Self;
-}
-
-impl With for Commit {
-    fn with(self, changes: Vec<StoredChange>) -> Commit {
-        Commit { changes, ..self }
-    }
 }
 
 async fn a_put_of_the_same_changes_nothing(database: Database) {
@@ -697,240 +509,4 @@ async fn a_large_commit_is_stored_and_followed(database: Database) {
     model.follow_until(&mut changes, 2).await;
     assert_eq!(model.entries.len(), 1);
     assert_eq!(model.stored(), sorted(persist.load().await.unwrap()));
-}
-
-#[tokio::test]
-async fn a_second_process_cannot_open_the_file() {
-    let database = Database::sqlite().unwrap();
-    let persist = database.open().await;
-    let error = Persist::open(&database.settings()).await.err().expect("it is refused");
-    assert!(matches!(error, PersistError::InUse { .. }), "{error:?}");
-    let mode = |file: &str| {
-        let file = database.folder.path().join(file);
-        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(file).unwrap().permissions()) & 0o777
-    };
-    assert_eq!((mode("records.db"), mode("records.db-wal")), (0o600, 0o600));
-    let lease = persist.lease("sync").await;
-    assert!(lease.is_held());
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_store_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("records.db"), "not a database".repeat(1000)).unwrap();
-    let settings = Settings { state_dir: folder.path().into(), ..Settings::default() };
-    let error = Persist::open(&settings).await.err().expect("it is refused");
-    assert!(matches!(error, PersistError::Database(_)), "{error:?}");
-}
-
-/// A database that dies with `immediate` loses nothing that was answered, and everyone goes on by themselves.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_dies_loses_nothing_and_all_catch_up() {
-    let Some(cluster) = Cluster::start(Disk::Synced) else { return };
-    let database = Database { folder: tempfile::tempdir().unwrap(), cluster: Some(cluster) };
-    let (persist, other) = (database.open().await, database.open().await);
-    let follower = tokio::spawn({
-        let other = other.clone();
-        async move {
-            let (mut model, mut changes) = (Model::default(), other.changes(0));
-            while !model.entries.contains_key(&record_set("end", "A", &["10.0.0.1"]).subject()) {
-                let next = model.revision + 1;
-                model.follow_until(&mut changes, next).await;
-            }
-            model
-        }
-    });
-    let mut writers = JoinSet::new();
-    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    for writer in 0..8u32 {
-        let (persist, is_over) = (persist.clone(), is_over.clone());
-        writers.spawn(async move {
-            let mut stored = Vec::new();
-            for number in 0.. {
-                if is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                    break;
-                }
-                let owner = format!("w{writer}-{number}");
-                let begun = Instant::now();
-                match persist.commit(commit([put(&owner, "10.0.0.1")])).await {
-                    Ok(committed) => stored.push((owner, committed.revision)),
-                    Err(error) => {
-                        assert!(error.is_passing(), "{error:?}");
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
-                }
-                assert!(begun.elapsed() < Duration::from_secs(5), "an answer took {:?}", begun.elapsed());
-            }
-            stored
-        });
-    }
-    let cluster = database.cluster.as_ref().unwrap();
-    let reached = async |persist: &Persist, least: u64| {
-        let mut changes = persist.changes(0);
-        while changes.revision() < least {
-            changes.next().await;
-        }
-    };
-    let mut least = 50;
-    for _ in 0..3 {
-        within(reached(&other, least)).await;
-        cluster.kill();
-        assert!(persist.load().await.unwrap_err().is_passing());
-        let begun = Instant::now();
-        let error = persist.commit(commit([put("down", "10.0.0.1")])).await.unwrap_err();
-        assert!(error.is_passing(), "{error:?}");
-        assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
-        cluster.run_again();
-        let back = within(async {
-            loop {
-                match persist.load().await {
-                    Ok(stored) => break stored,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-        });
-        least = back.await.revision + 50;
-    }
-    within(reached(&other, least)).await;
-    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-    let answered: Vec<(String, u64)> = within(writers.join_all()).await.into_iter().flatten().collect();
-    persist.commit(commit([put("end", "10.0.0.1")])).await.unwrap();
-    let model = within(follower).await.unwrap();
-    assert_eq!(model.stored(), sorted(persist.load().await.unwrap()));
-    for (owner, revision) in answered {
-        let subject = record_set(&owner, "A", &["10.0.0.1"]).subject();
-        assert_eq!(model.entries.get(&subject).map(|(_, at)| *at), Some(revision), "{owner} was answered");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_is_taken_over_when_its_holder_dies() {
-    let Some(database) = Database::postgres() else { return };
-    let (one, two) = (database.open().await, database.open().await);
-    let mut lease = within(one.lease("sync")).await;
-    let elsewhere = within(two.lease("other")).await;
-    let waiting = tokio::spawn({
-        let two = two.clone();
-        async move { two.lease("sync").await }
-    });
-    let holder = "SELECT l.pid::bigint FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) \
-                  WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted ORDER BY a.backend_start LIMIT 1";
-    let mut connection = postgres(&database.settings().url).await;
-    let pid: i64 = sqlx::query_scalar(holder).fetch_one(&mut connection).await.unwrap();
-    assert!(lease.is_held() && elsewhere.is_held() && !waiting.is_finished());
-    // PostgreSQL ends all its sessions then, so both may be the next holder; only one is.
-    let begun = Instant::now();
-    database.cluster.as_ref().unwrap().kill_backend(pid);
-    within(lease.lost()).await;
-    assert!(!lease.is_held());
-    let mut taken = within(waiting).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
-    assert!(taken.is_held());
-    // Given back, it is free at once; nobody else's session matters.
-    let waiting = tokio::spawn(async move { one.lease("sync").await });
-    drop(lease);
-    let mut connection = postgres(&database.settings().url).await;
-    let pid: i64 = sqlx::query_scalar(holder).fetch_one(&mut connection).await.unwrap();
-    sqlx::query("SELECT pg_terminate_backend($1::int)").bind(pid).execute(&mut connection).await.unwrap();
-    within(taken.lost()).await;
-    let begun = Instant::now();
-    let taken = within(waiting).await.unwrap();
-    assert!(taken.is_held() && begun.elapsed() < Duration::from_secs(10));
-    drop(taken);
-    assert!(within(two.lease("sync")).await.is_held());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_one_instance_reaches_another_in_milliseconds() {
-    let Some(database) = Database::postgres() else { return };
-    let (one, two) = (database.open().await, database.open().await);
-    let mut changes = two.changes(0);
-    let mut took = Vec::new();
-    for number in 0..50 {
-        one.commit(commit([put("a", &address(number))])).await.unwrap();
-        let answered = Instant::now();
-        within(changes.next()).await;
-        took.push(answered.elapsed());
-    }
-    took.sort();
-    assert!(took[25] < Duration::from_millis(100), "the median is {:?}", took[25]);
-}
-
-/// Rounds of [`what_was_answered_survives_kill_9`]; more by `PERSIST_KILLS`.
-const KILLS: usize = 20;
-const CHILD: &str = "PERSIST_CHILD_FOLDER";
-
-#[test]
-fn what_was_answered_survives_kill_9() {
-    let kills = std::env::var("PERSIST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
-    let folder = tempfile::tempdir().unwrap();
-    let mut answered = Vec::new();
-    for round in 0..kills {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["persist::a_child_that_writes", "--exact", "--nocapture", "--ignored"])
-            .env(CHILD, folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        // Another moment each round: after some answers, from the very first one on.
-        let answers = (round * 37) % 200;
-        let is_answer = |line: &String| line.starts_with("stored ");
-        answered.extend(lines.by_ref().filter(is_answer).take(answers + 1));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        // What the pipe still holds was answered too; a last line may be cut off.
-        answered.extend(lines.filter(is_answer).filter(|line| line.ends_with('.')));
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let settings = Settings { state_dir: folder.path().into(), ..Settings::default() };
-        let persist = Persist::open(&settings).await.unwrap();
-        let stored = persist.load().await.unwrap();
-        let there: HashMap<String, u64> = stored
-            .entries
-            .iter()
-            .map(|(entry, revision)| match entry {
-                Entry::RecordSet { name, .. } => (name.to_string(), *revision),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert!(answered.len() > kills);
-        for line in &answered {
-            let [_, revision, owner] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-            assert_eq!(there.get(owner).copied(), Some(revision.parse().unwrap()), "{line}");
-        }
-        let (mut model, mut changes) = (Model::default(), persist.changes(0));
-        model.follow_until(&mut changes, stored.revision).await;
-        assert_eq!(model.stored(), sorted(stored));
-    });
-}
-
-/// Not a test of its own: [`what_was_answered_survives_kill_9`] runs it as another process.
-#[test]
-#[ignore = "it writes until it is killed"]
-fn a_child_that_writes() {
-    let Some(folder) = std::env::var_os(CHILD) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(write_forever(Path::new(&folder)));
-}
-
-async fn write_forever(folder: &Path) {
-    let settings = Settings { state_dir: folder.into(), ..Settings::default() };
-    let persist = Persist::open(&settings).await.unwrap();
-    let begun = persist.load().await.unwrap().revision;
-    let mut writers = JoinSet::new();
-    for writer in 0..8 {
-        let persist = persist.clone();
-        writers.spawn(async move {
-            for number in 0.. {
-                let owner = format!("r{begun}-w{writer}-n{number}");
-                let committed = persist.commit(commit([put(&owner, "10.0.0.1")])).await.unwrap();
-                // One write a line, so that a kill leaves whole lines.
-                println!("stored {} {owner}.corp.internal.", committed.revision);
-            }
-        });
-    }
-    writers.join_all().await;
 }
