@@ -15,6 +15,7 @@ pub mod zone;
 // Floor 3: verbs, what the server does.
 pub mod answer;
 pub mod forward;
+pub mod persist;
 pub mod sync;
 
 // Floor 4: one request from bytes to bytes.

@@ -10,6 +10,7 @@ mod house;
 mod inventory;
 mod matrix;
 mod packets;
+mod persist;
 mod state;
 mod support;
 mod sync_once;

@@ -5,6 +5,7 @@ pub mod client;
 pub mod fake_arm;
 pub mod forwarding;
 pub mod message;
+pub mod postgres;
 pub mod script;
 pub mod scripted;
 pub mod test_daemon;

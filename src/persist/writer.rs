@@ -1,0 +1,306 @@
+//! The one task that writes: all commits that wait go into one transaction, and each is answered after it is durable.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use super::database::Connection;
+use super::decide::{Judgement, Prepared};
+use super::entry::{Change, Committed};
+use super::error::PersistError;
+use super::prune::Pruning;
+use super::shared::Shared;
+use super::tables::{self, Written};
+
+/// Commits that wait; more than a second of them would only be answered later.
+pub(super) const COMMITS_WAITING_MAX: usize = 4_096;
+/// Commits of one transaction: one fsync serves them all, and the last of them waits for a few milliseconds.
+const GROUP_COMMITS_MAX: usize = 512;
+/// Changes of one transaction beyond the first commit's: a large commit does not take all others along.
+const GROUP_CHANGES_MAX: usize = 5_000;
+/// A database that does not let us begin by then is gone, and callers are told; together with the wait for the
+/// transaction before it this is below their two seconds.
+const BEGIN_WITHIN: Duration = Duration::from_millis(1_600);
+/// What a transaction may take beyond that, and for each of its changes: a slow disk, not a dead one.
+const WRITE_WITHIN: Duration = Duration::from_millis(1_900);
+const WRITE_WITHIN_A_CHANGE: Duration = Duration::from_micros(500);
+/// After a commit whose end is not known the database is asked this often what became of it.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// A commit and who waits for it.
+pub(super) struct Waiting {
+    pub prepared: Prepared,
+    pub answer: oneshot::Sender<Result<Committed, PersistError>>,
+}
+
+/// The writer's own.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    connection: Option<Connection>,
+    pruning: Pruning,
+    is_in_doubt: bool,
+    is_down: bool,
+}
+
+/// Where it failed.
+enum Failure {
+    /// Nothing is stored.
+    Before(PersistError),
+    /// The database was told to commit, and what it did is not known.
+    Within(PersistError),
+}
+
+/// One commit's answer.
+type Answer = Result<Committed, PersistError>;
+
+impl Writer {
+    pub fn new(shared: Arc<Shared>, connection: Connection, pruning: Pruning) -> Writer {
+        Writer { shared, connection: Some(connection), pruning, is_in_doubt: false, is_down: false }
+    }
+
+    /// Writes until nobody can ask any more.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        loop {
+            let first = if self.is_in_doubt {
+                tokio::select! {
+                    first = queue.recv() => first,
+                    () = tokio::time::sleep(ASK_AGAIN_AFTER) => {
+                        self.settle_doubt().await;
+                        continue;
+                    }
+                }
+            } else {
+                queue.recv().await
+            };
+            let Some(first) = first else { break };
+            let group = gather(first, &mut queue).await;
+            self.serve(group, &mut queue).await;
+        }
+        if let Some(connection) = self.connection.take() {
+            connection.close().await;
+        }
+    }
+
+    async fn serve(&mut self, group: Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>) {
+        let (prepared, answers): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|waiting| (waiting.prepared, waiting.answer)).unzip();
+        match self.commit(&prepared).await {
+            Ok(results) => answer_all(answers, results),
+            Err(Failure::Before(error)) if error.is_passing() => {
+                self.note_down(&error);
+                for answer in answers {
+                    // Who no longer waits needs no answer, here and below.
+                    let _ = answer.send(Err(error.for_another()));
+                }
+                // Those who wait behind have waited as long.
+                for _ in 0..queue.len() {
+                    let Ok(waiting) = queue.try_recv() else { break };
+                    let _ = waiting.answer.send(Err(error.for_another()));
+                }
+            }
+            // What the database refuses must not take the others with it.
+            Err(Failure::Before(_)) if answers.len() > 1 => {
+                for (prepared, answer) in prepared.into_iter().zip(answers) {
+                    let result = match self.commit(&[prepared]).await {
+                        Ok(mut results) => results.pop().expect("one commit has one result"),
+                        Err(Failure::Before(error)) => Err(error),
+                        Err(Failure::Within(error)) => Err(self.doubt(error)),
+                    };
+                    let _ = answer.send(result);
+                }
+            }
+            Err(Failure::Before(error)) => {
+                for answer in answers {
+                    let _ = answer.send(Err(error.for_another()));
+                }
+            }
+            Err(Failure::Within(error)) => {
+                for answer in answers {
+                    let _ = answer.send(Err(self.doubt(error.for_another())));
+                }
+            }
+        }
+        self.prune().await;
+    }
+
+    /// Commits a group; the answers are in its order.
+    async fn commit(&mut self, group: &[Prepared]) -> Result<Vec<Answer>, Failure> {
+        let begun = Instant::now();
+        let begin_by = begun + BEGIN_WITHIN;
+        let mut connection = self.begin(begin_by).await.map_err(Failure::Before)?;
+        // Dropping the connection takes back what is not committed.
+        let changes: usize = group.iter().map(|prepared| prepared.changes.len()).sum();
+        let write_by =
+            begun + WRITE_WITHIN + WRITE_WITHIN_A_CHANGE * u32::try_from(changes).unwrap_or(u32::MAX);
+        let written = by(write_by, self.write(&mut connection, group)).await;
+        let (results, made) = match written {
+            Ok(written) => written,
+            Err(error) => {
+                if !error.is_passing() {
+                    self.keep_rolled_back(connection, write_by).await;
+                }
+                return Err(Failure::Before(error));
+            }
+        };
+        let commit_by = write_by.max(Instant::now() + Duration::from_millis(500));
+        by(commit_by, connection.script("COMMIT".into())).await.map_err(Failure::Within)?;
+        self.connection = Some(connection);
+        self.note_up();
+        if let Some(last) = made.last() {
+            let newest = last.revision;
+            self.shared.publish(made.into_iter().map(Arc::new), newest);
+            self.pruning.note(newest);
+        }
+        Ok(results)
+    }
+
+    /// Begins on the connection there is, else on a new one.
+    async fn begin(&mut self, deadline: Instant) -> Result<Connection, PersistError> {
+        if let Some(mut connection) = self.connection.take() {
+            match by(deadline, connection.begin_writing()).await {
+                Ok(()) => return Ok(connection),
+                // It may have died while nobody wrote.
+                Err(error) if error.is_passing() && Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        }
+        by(deadline, async {
+            let mut connection = self.shared.target.connect().await?;
+            connection.begin_writing().await?;
+            Ok(connection)
+        })
+        .await
+    }
+
+    async fn write(
+        &self,
+        connection: &mut Connection,
+        group: &[Prepared],
+    ) -> Result<(Vec<Answer>, Vec<Change>), PersistError> {
+        let now_ms = unix_ms(SystemTime::now());
+        let mut known = tables::known(connection, &group.iter().collect::<Vec<_>>()).await?;
+        let before = known.revision;
+        let mut results = Vec::with_capacity(group.len());
+        let mut made = Vec::new();
+        for prepared in group {
+            match known.judge(prepared, now_ms) {
+                Ok(Judgement { committed, made: own }) => {
+                    made.extend(own.map(|(change, items)| (change, &prepared.commit.audit, items)));
+                    results.push(Ok(committed));
+                }
+                Err(error) => results.push(Err(error)),
+            }
+        }
+        let newest = known.revision;
+        let is_requested = known.requests.values().any(|request| request.is_new);
+        let (mut changes, mut parts) = (Vec::with_capacity(made.len()), Vec::with_capacity(made.len()));
+        for (change, audit, items) in made {
+            changes.push(change);
+            parts.push((audit, items));
+        }
+        if newest > before || is_requested {
+            let written = changes.iter().zip(parts);
+            let written = written.map(|(change, (audit, items))| Written { change, audit, items }).collect();
+            tables::write(connection, known, written, now_ms).await?;
+        }
+        if newest > before {
+            self.shared.target.notify_of(connection, newest).await?;
+        }
+        Ok((results, changes))
+    }
+
+    async fn keep_rolled_back(&mut self, mut connection: Connection, deadline: Instant) {
+        let rolled_back = by(deadline, connection.script("ROLLBACK".into())).await;
+        if rolled_back.is_ok() {
+            self.connection = Some(connection);
+        }
+    }
+
+    fn doubt(&mut self, error: PersistError) -> PersistError {
+        self.is_in_doubt = true;
+        self.note_down(&error);
+        error.unsettled()
+    }
+
+    /// Finds out whether a commit whose end was not seen is there, so that those who follow hear of it.
+    async fn settle_doubt(&mut self) {
+        let deadline = Instant::now() + BEGIN_WITHIN;
+        // Beginning waits for that commit's end.
+        let Ok(mut connection) = self.begin(deadline).await else { return };
+        let newest = by(deadline, async {
+            let newest = tables::revision(&mut connection).await;
+            connection.end(newest).await
+        })
+        .await;
+        if let Ok(newest) = newest {
+            self.connection = Some(connection);
+            self.is_in_doubt = false;
+            self.note_up();
+            self.shared.heard_of(newest);
+        }
+    }
+
+    async fn prune(&mut self) {
+        if !self.pruning.is_due() {
+            return;
+        }
+        let Some(mut connection) = self.connection.take() else { return };
+        let deadline = Instant::now() + WRITE_WITHIN;
+        let now_ms = unix_ms(SystemTime::now());
+        match by(deadline, self.pruning.step(&mut connection, now_ms)).await {
+            Ok(()) => self.connection = Some(connection),
+            Err(error) => {
+                warn!(error = ?error, "The store did not forget old changes, and tries again later")
+            }
+        }
+    }
+
+    fn note_down(&mut self, error: &PersistError) {
+        if !std::mem::replace(&mut self.is_down, true) {
+            warn!(error = ?error, "The store is not available: changes are refused until it is back");
+        }
+    }
+
+    fn note_up(&mut self) {
+        if std::mem::replace(&mut self.is_down, false) {
+            info!("The store is available again");
+        }
+    }
+}
+
+/// Takes all commits that wait, up to the bounds.
+async fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting> {
+    let mut changes = first.prepared.changes.len();
+    let mut group = vec![first];
+    // Those who were answered a moment ago may be about to ask again; they get a chance to run.
+    tokio::task::yield_now().await;
+    while group.len() < GROUP_COMMITS_MAX && changes < GROUP_CHANGES_MAX {
+        let Ok(next) = queue.try_recv() else { break };
+        changes += next.prepared.changes.len();
+        group.push(next);
+    }
+    group
+}
+
+fn answer_all(answers: Vec<oneshot::Sender<Answer>>, results: Vec<Answer>) {
+    for (answer, result) in answers.into_iter().zip(results) {
+        let _ = answer.send(result);
+    }
+}
+
+/// What is not done by then counts as a database that is gone.
+pub(super) async fn by<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, PersistError>>,
+) -> Result<T, PersistError> {
+    timeout_at(deadline, work).await.unwrap_or_else(|_| Err(PersistError::unavailable(None)))
+}
+
+/// Milliseconds since 1970.
+pub(super) fn unix_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
