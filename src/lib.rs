@@ -18,6 +18,7 @@ pub mod forward;
 pub mod sync;
 
 // Floor 4: one request from bytes to bytes.
+pub mod admin;
 pub mod respond;
 
 // Floor 5: sockets.
