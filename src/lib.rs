@@ -19,6 +19,7 @@ pub mod persist;
 pub mod sync;
 
 // Floor 4: one request from bytes to bytes.
+pub mod admin;
 pub mod respond;
 
 // Floor 5: sockets.

@@ -1,0 +1,275 @@
+//! Who asks and what they may do: bearer tokens, Entra ID, client certificates.
+
+mod certificate;
+mod entra;
+mod identity;
+mod jwks;
+mod scope;
+mod throttle;
+mod token;
+
+pub use certificate::{CertificateRole, ClientCertificate};
+pub use entra::{EntraError, EntraSettings};
+pub use identity::{Admin, How, Identity, Operator, Role};
+pub use scope::{NamePattern, PatternError, Scope};
+pub(super) use throttle::network;
+pub use token::{Minted, StoredToken, TokenBook};
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use reqwest::dns::Resolve;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::listener::Peer;
+use super::problem::{Kind, Problem};
+use super::settings::Settings;
+use super::shell::RequestId;
+use super::{App, Counters};
+use entra::{Entra, EntraRefusal};
+use throttle::Throttle;
+use token::Presented;
+
+/// When to come again while Entra ID's keys cannot be fetched.
+const KEYS_RETRY_SECS: u64 = 30;
+
+/// Someone who is known was not allowed something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    pub who: Identity,
+    pub client: IpAddr,
+    pub request_id: String,
+    pub method: Method,
+    pub path: String,
+    /// Why, as the client was told.
+    pub why: String,
+}
+
+/// Keeps what was refused to whom: the audit.
+pub trait Refusals: Send + Sync + 'static {
+    /// Notes it; never waits.
+    fn refused(&self, refusal: Refusal);
+}
+
+/// Finds out who asks.
+pub struct Authenticator {
+    tokens: Arc<dyn TokenBook>,
+    refusals: Arc<dyn Refusals>,
+    rules: ArcSwap<Rules>,
+    throttle: Throttle,
+    resolver: Option<Arc<dyn Resolve>>,
+}
+
+/// The part of it that settings decide.
+pub(super) struct Rules {
+    entra: Option<Entra>,
+    certificates: Vec<CertificateRole>,
+}
+
+/// Why it is not known who asks.
+#[derive(Clone, Debug, PartialEq)]
+enum Unknown {
+    /// No credential at all.
+    Nobody,
+    /// The Authorization header is no bearer token.
+    NoBearer,
+    /// No such token, or a wrong secret, or a signature that does not hold: they look the same to the client.
+    Wrong,
+    /// A right token that is over.
+    Over(&'static str),
+    /// An Entra ID token that is not for this server, or not now.
+    NotForUs(&'static str),
+    /// Too many failed attempts.
+    Throttled { secs: u64 },
+    /// Right, but without a role here.
+    NoRole(&'static str),
+    /// Entra ID's keys cannot be fetched.
+    NoKeys,
+}
+
+impl Authenticator {
+    pub(super) fn new(
+        settings: &Settings,
+        tokens: Arc<dyn TokenBook>,
+        refusals: Arc<dyn Refusals>,
+        resolver: Option<Arc<dyn Resolve>>,
+    ) -> Result<Authenticator, EntraError> {
+        let rules = ArcSwap::from_pointee(Rules::of(settings, resolver.clone())?);
+        let throttle = Throttle::new(settings.limits.failed_attempts, settings.limits.failed_attempt);
+        Ok(Authenticator { tokens, refusals, rules, throttle, resolver })
+    }
+
+    /// Reads other settings; nothing changes until `adopt`.
+    // Entra ID's keys are kept as long as nothing about it changes.
+    pub(super) fn prepare(&self, old: &Settings, new: &Settings) -> Result<Option<Rules>, EntraError> {
+        let is_same = old.entra == new.entra && old.client_certificates == new.client_certificates;
+        if is_same { Ok(None) } else { Rules::of(new, self.resolver.clone()).map(Some) }
+    }
+
+    /// Goes on with what was prepared; limits of failed attempts stay.
+    pub(super) fn adopt(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// Who sends a request with these headers; for routes outside `/api/v1` that ask themselves, too.
+    pub async fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Identity, Problem> {
+        let known = self.known(headers, peer).await;
+        known.map_err(|unknown| unknown.problem())
+    }
+
+    async fn known(&self, headers: &HeaderMap, peer: &Peer) -> Result<Identity, Unknown> {
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        let Some(line) = lines.next() else {
+            return self.by_certificate(peer);
+        };
+        let bearer = line.to_str().ok().filter(|_| lines.next().is_none()).and_then(bearer);
+        let Some(credential) = bearer else { return Err(Unknown::NoBearer) };
+        let client = peer.address.ip();
+        let presented = Presented::parse(credential);
+        // What guesses at one token is stopped before the look; others from the same address are not.
+        let about = presented.as_ref().map(|it| it.id);
+        if let Some(secs) = about.and_then(|id| self.throttle.wait_secs(client, Some(id), Instant::now())) {
+            return Err(Unknown::Throttled { secs });
+        }
+        let rules = self.rules.load_full();
+        let known = match (&presented, &rules.entra) {
+            (Some(presented), _) => self.by_token(presented),
+            (None, Some(entra)) if entra::looks_like_jwt(credential) => {
+                match entra.identify(credential).await {
+                    Ok(identity) => Ok(identity),
+                    Err(EntraRefusal::Wrong) => Err(Unknown::Wrong),
+                    Err(EntraRefusal::NotForUs(why)) => Err(Unknown::NotForUs(why)),
+                    Err(EntraRefusal::NoRole) => Err(Unknown::NoRole(
+                        "the token has none of the app roles PrivateLinkDns.Reader, .Operator, .Admin",
+                    )),
+                    Err(EntraRefusal::NoKeys) => Err(Unknown::NoKeys),
+                }
+            }
+            (None, _) => Err(Unknown::Wrong),
+        };
+        match known {
+            Err(failed @ (Unknown::Wrong | Unknown::NotForUs(_))) => {
+                match self.throttle.charge(client, about, Instant::now()) {
+                    Some(secs) => Err(Unknown::Throttled { secs }),
+                    None => Err(failed),
+                }
+            }
+            known => known,
+        }
+    }
+
+    fn by_token(&self, presented: &Presented<'_>) -> Result<Identity, Unknown> {
+        let stored = self.tokens.find(presented.id);
+        let is_right = presented.is_of(stored.as_ref());
+        let Some(stored) = stored.filter(|_| is_right) else { return Err(Unknown::Wrong) };
+        if stored.revoked.is_some() {
+            return Err(Unknown::Over("this token was revoked; ask an admin for a new one"));
+        }
+        if stored.expires.is_some_and(|expires| expires <= SystemTime::now()) {
+            return Err(Unknown::Over("this token has expired; ask an admin for a new one"));
+        }
+        self.tokens.used(&stored.id);
+        let StoredToken { id, name, role, scope, .. } = stored;
+        Ok(Identity { name, role, scope, how: How::Token { id } })
+    }
+
+    fn by_certificate(&self, peer: &Peer) -> Result<Identity, Unknown> {
+        let Some(certificate) = &peer.certificate else { return Err(Unknown::Nobody) };
+        let rules = self.rules.load();
+        certificate
+            .identity(&rules.certificates)
+            .ok_or(Unknown::NoRole("no entry of `client_certificates` has this certificate's subject"))
+    }
+}
+
+impl Rules {
+    fn of(settings: &Settings, resolver: Option<Arc<dyn Resolve>>) -> Result<Rules, EntraError> {
+        let entra = settings.entra.as_ref().map(|entra| Entra::new(entra, resolver)).transpose()?;
+        Ok(Rules { entra, certificates: settings.client_certificates.clone() })
+    }
+}
+
+/// The token of `Bearer <token>`; the scheme's case is free (RFC 9110 §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+}
+
+impl Unknown {
+    fn problem(self) -> Problem {
+        let unauthenticated =
+            |detail: &'static str| Problem::new(Kind::Unauthenticated, detail).at("Authorization");
+        match self {
+            Unknown::Nobody => unauthenticated("send `Authorization: Bearer <token>`"),
+            Unknown::NoBearer => unauthenticated("send one header `Authorization: Bearer <token>`"),
+            Unknown::Wrong => unauthenticated("the token is not known, or wrong"),
+            Unknown::Over(why) | Unknown::NotForUs(why) => unauthenticated(why),
+            Unknown::Throttled { secs } => {
+                Problem::new(Kind::Throttled, "too many failed attempts from this address; wait")
+                    .retry_after_secs(secs)
+            }
+            Unknown::NoRole(why) => Problem::new(Kind::Forbidden, why),
+            Unknown::NoKeys => {
+                Problem::new(Kind::Unavailable, "Entra ID's keys cannot be fetched; the log says why")
+                    .retry_after_secs(KEYS_RETRY_SECS)
+            }
+        }
+    }
+}
+
+/// Lets in who is known and has the role that the method needs; all of `/api/v1` lies behind it.
+pub(super) async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+        return Problem::new(Kind::Internal, "the connection is not known").into_response();
+    };
+    let identity = match app.auth.identify(request.headers(), &peer).await {
+        Ok(identity) => identity,
+        Err(problem) => {
+            Counters::count_unknown(&app.counters, problem.kind);
+            info!(client = %peer.address.ip(), path = request.uri().path(), why = %problem.detail, "Not let in");
+            return problem.into_response();
+        }
+    };
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.to_string()).unwrap_or_default();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let needed = Role::needed_for(&method);
+    let response = if identity.role < needed {
+        identity.lacks(needed).into_response()
+    } else {
+        request.extensions_mut().insert(identity.clone());
+        next.run(request).await
+    };
+    // Handlers and their extractors refuse as well: all refusals pass here.
+    if let Some(problem) = response.extensions().get::<Problem>()
+        && matches!(problem.kind, Kind::Forbidden | Kind::OutOfScope)
+    {
+        let why = problem.detail.to_string();
+        warn!(who = %identity.name, client = %peer.address.ip(), %method, path, why, "Refused");
+        let client = peer.address.ip();
+        app.auth.refusals.refused(Refusal { who: identity, client, request_id, method, path, why });
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_bearer_token_is_one() {
+        assert_eq!(bearer("Bearer abc"), Some("abc"));
+        assert_eq!(bearer("bEARER   abc "), Some("abc"));
+        for wrong in ["Bearer", "Bearer ", "Basic abc", "Bearer a b", "abc"] {
+            assert_eq!(bearer(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Why the admin API cannot start or reload, and what to do.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::admin::auth::EntraError;
+
+/// Why the admin API cannot start, or take other settings.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "{address} is not loopback, and without TLS tokens would pass in the clear: set `certificate` and `key`, \
+         or `allow_plaintext = true` if something in front speaks TLS"
+    )]
+    Plaintext { address: SocketAddr },
+    #[error("`{missing}` is missing: TLS takes `certificate` and `key`")]
+    HalfTls { missing: &'static str },
+    #[error("`client_ca` takes TLS: set `certificate` and `key`")]
+    ClientCaWithoutTls,
+    #[error("`client_certificates` takes `client_ca`, the authority that signs them")]
+    RolesWithoutClientCa,
+    #[error("{path} cannot be read: {why}")]
+    File { path: PathBuf, why: String },
+    #[error("the certificate and key cannot be used: {why}")]
+    Pair { why: String },
+    #[error("`client_ca` cannot be used: {why}")]
+    ClientCa { why: String },
+    #[error("{address} cannot be bound")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Entra(#[from] EntraError),
+    #[error("`{key}` changes with a restart only")]
+    Restart { key: &'static str },
+}

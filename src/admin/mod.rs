@@ -1,0 +1,74 @@
+//! The admin API: from bytes over who and what to an answer or a problem. Floor 4.
+//!
+//! `bind` opens the sockets, `Bound::serve` answers on them. A resource is a file below `routes/`; the daemon gives
+//! what the API asks of the running server through the traits here and in `auth`.
+
+pub mod auth;
+pub mod body;
+mod counters;
+pub mod etag;
+pub mod idempotency;
+mod listener;
+pub mod metrics;
+pub mod page;
+pub mod problem;
+pub mod query;
+mod routes;
+mod settings;
+mod shell;
+
+use std::sync::Arc;
+
+use reqwest::dns::Resolve;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use body::Json;
+pub use listener::{Bound, Peer, Running, StartError, bind};
+pub use problem::{Kind, Problem};
+pub use query::Query;
+pub use settings::{Limits, Settings};
+pub use shell::RequestId;
+
+use auth::{Authenticator, Refusals, TokenBook};
+use counters::Counters;
+use metrics::Metrics;
+
+/// What the API asks of the running server.
+pub trait Server: Send + Sync + 'static {
+    /// What is missing until questions are answered as they should be; empty when ready.
+    fn ready(&self) -> Vec<NotReady>;
+
+    /// All numbers of this moment.
+    fn metrics(&self) -> Metrics;
+}
+
+/// A part that is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NotReady {
+    #[schema(example = "sync/azure")]
+    pub part: String,
+    /// What it waits for.
+    #[schema(example = "its first complete listing")]
+    pub waits_for: String,
+}
+
+/// What the daemon gives the API.
+pub struct Parts {
+    pub server: Arc<dyn Server>,
+    pub tokens: Arc<dyn TokenBook>,
+    pub refusals: Arc<dyn Refusals>,
+    /// Resolves the hosts of Entra ID past our own zones; `None` leaves it to the system.
+    pub resolver: Option<Arc<dyn Resolve>>,
+    /// More routes below `/api/v1`; those of tests.
+    pub more: OpenApiRouter<App>,
+}
+
+/// What handlers are given as `State`.
+#[derive(Clone)]
+pub struct App {
+    pub server: Arc<dyn Server>,
+    pub auth: Arc<Authenticator>,
+    counters: Arc<Counters>,
+}

@@ -1,0 +1,41 @@
+//! The routes: one file a resource.
+//!
+//! A resource is a function `routes() -> OpenApiRouter<App>` that is merged below: inside `api` it lies behind the
+//! door (token, role by method, audit of refusals) and below `/api/v1`; spec and router are one list.
+
+mod health;
+mod metrics;
+mod openapi;
+mod whoami;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::App;
+use super::auth::authenticate;
+use super::shell::{Shell, no_such_route, shell};
+
+/// All routes with all that lies around them.
+pub(super) fn router(app: App, around: Arc<Shell>, more: OpenApiRouter<App>) -> Router {
+    let api = OpenApiRouter::new().merge(whoami::routes()).merge(more).fallback(no_such_route);
+    let api = api.layer(from_fn_with_state(app.clone(), authenticate));
+    let (router, spec) = OpenApiRouter::with_openapi(openapi::description())
+        .merge(health::routes())
+        .merge(metrics::routes(&app))
+        .merge(openapi::routes())
+        .nest("/api/v1", api)
+        .fallback(no_such_route)
+        .split_for_parts();
+    let document = openapi::Document::of(spec);
+    let router =
+        router.layer(from_fn(move |request, next| openapi::with_document(document.clone(), request, next)));
+    router
+        // The shell has the bound.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(around, shell))
+        .with_state(app)
+}

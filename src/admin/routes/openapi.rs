@@ -1,0 +1,109 @@
+//! The description of the API, and a page that shows it.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Extension, Request};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Components, Content, Info, OpenApi, Ref, RefOr, ResponseBuilder, Tag};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::admin::App;
+use crate::admin::problem::{PROBLEM_JSON, Problem};
+
+/// The name of the security scheme.
+const BEARER: &str = "bearer";
+
+/// What the page may do: its own script and style, and the spec.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                           img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const PAGE: &str = include_str!("docs/page.html");
+const SCRIPT: &str = include_str!("docs/page.js");
+const STYLE: &str = include_str!("docs/page.css");
+
+/// The finished description, as JSON.
+#[derive(Clone)]
+pub(super) struct Document(Bytes);
+
+impl Document {
+    /// Adds what holds for all routes: problems, and how one says who one is.
+    pub(super) fn of(mut spec: OpenApi) -> Document {
+        let components = spec.components.get_or_insert_with(Components::default);
+        components.schemas.insert(Problem::name().into_owned(), Problem::schema());
+        let bearer = Http::builder()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A token of `privatelink-dns token create`, or an access token of Entra ID"))
+            .build();
+        components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+        spec.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+        let problem = || {
+            let schema = RefOr::Ref(Ref::from_schema_name(Problem::name()));
+            let content = Content::new(Some(schema));
+            ResponseBuilder::new()
+                .description("What was wrong and what to do")
+                .content(PROBLEM_JSON, content)
+                .build()
+        };
+        let below_door = spec.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/v1"));
+        for (_, path) in below_door {
+            let operations =
+                [&mut path.get, &mut path.put, &mut path.post, &mut path.delete, &mut path.patch];
+            for operation in operations.into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                responses.entry("default".to_owned()).or_insert_with(|| RefOr::T(problem()));
+            }
+        }
+        let text = serde_json::to_vec(&spec).expect("a description is made of strings and numbers");
+        Document(text.into())
+    }
+}
+
+/// What stands above the routes.
+pub(super) fn description() -> OpenApi {
+    let mut info = Info::new("privatelink-dns", env!("CARGO_PKG_VERSION"));
+    info.description = Some(
+        "Zones, records, forwarding and sync of a DNS server for Azure Private Link. Errors are problem details \
+         (RFC 9457); lists have pages (`limit`, `after`); what can change has an `ETag`."
+            .to_owned(),
+    );
+    let mut spec = OpenApi::new(info, utoipa::openapi::Paths::new());
+    let tag = |name: &str, about: &str| {
+        let mut tag = Tag::new(name);
+        tag.description = Some(about.to_owned());
+        tag
+    };
+    spec.tags =
+        Some(vec![tag("server", "The server itself"), tag("probes", "Health and numbers; no token needed")]);
+    spec
+}
+
+/// The spec and its page; none of them is part of the spec.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    let asset = |media_type: &'static str, text: &'static str| {
+        get(move || async move {
+            ([(CONTENT_TYPE, media_type), (CONTENT_SECURITY_POLICY, PAGE_POLICY)], text).into_response()
+        })
+    };
+    OpenApiRouter::new()
+        .route("/", get(|| async { Redirect::temporary("/api/docs") }))
+        .route("/api/openapi.json", get(document))
+        .route("/api/docs", asset("text/html; charset=utf-8", PAGE))
+        .route("/api/docs/page.js", asset("text/javascript; charset=utf-8", SCRIPT))
+        .route("/api/docs/page.css", asset("text/css; charset=utf-8", STYLE))
+}
+
+/// Hands the document to its route; it exists only when all routes do.
+pub(super) async fn with_document(document: Document, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Arc::new(document));
+    next.run(request).await
+}
+
+async fn document(document: Extension<Arc<Document>>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], document.0.0.clone()).into_response()
+}

@@ -1,0 +1,256 @@
+//! What lies around every route: ids, bounds, panics, problems and headers.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::body::{Body, to_bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, ORIGIN,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER;
+use http_body_util::Limited;
+use tokio::time::Instant;
+use tracing::{debug, error};
+
+use super::body::too_large;
+use super::counters::Counters;
+use super::problem::{Kind, PROBLEM_JSON, Problem};
+use super::settings::Limits;
+
+/// Routes whose bodies carry many records.
+const LARGE: [&str; 2] = ["/api/v1/changes", "/api/v1/zones/{zone}/import"];
+
+/// The longest request id that is taken from a client.
+const ID_CHARS_MAX: usize = 128;
+
+/// The longest text of axum's own that becomes a detail.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// When to come again after an answer took too long.
+const RETRY_SECS: u64 = 5;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// What the shell needs.
+pub(super) struct Shell {
+    pub(super) limits: ArcSwap<Limits>,
+    pub(super) counters: Arc<Counters>,
+}
+
+/// The id under which log and audit speak of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+/// The bounds of one request's body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) body_bytes: usize,
+    pub(super) body_time: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        let limits = Limits::default();
+        Bounds { body_bytes: limits.body_bytes, body_time: limits.body }
+    }
+}
+
+impl RequestId {
+    /// The client's own if it is sane, else a new one.
+    fn of(headers: &HeaderMap) -> RequestId {
+        let sent = headers.get(&REQUEST_ID).and_then(|it| it.to_str().ok()).filter(|it| {
+            let is_sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            (1..=ID_CHARS_MAX).contains(&it.len()) && it.bytes().all(is_sane)
+        });
+        RequestId(match sent {
+            Some(sent) => sent.into(),
+            None => HEXLOWER.encode(&rand::random::<[u8; 16]>()).into(),
+        })
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Carries a request to its route and an answer back.
+pub(super) async fn shell(State(shell): State<Arc<Shell>>, mut request: Request, next: Next) -> Response {
+    let (id, start) = (RequestId::of(request.headers()), Instant::now());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    request.extensions_mut().insert(id.clone());
+    let limits = shell.limits.load_full();
+    let response = match admit(request, &limits) {
+        Ok(request) => run(request, next, limits.request).await,
+        Err(problem) => problem.into_response(),
+    };
+    let mut response = with_problem(response, &id).await;
+    add_headers(response.headers_mut(), &path, &id);
+    let took = start.elapsed();
+    shell.counters.count_request(&method, response.status(), took);
+    debug!(request_id = %id, %method, path, status = response.status().as_u16(), ?took, "Answered");
+    response
+}
+
+/// Refuses what needs no handler to be refused, and puts a bound to the body.
+fn admit(mut request: Request, limits: &Limits) -> Result<Request, Problem> {
+    if !request.method().is_safe() && is_cross_site(request.headers(), request.uri()) {
+        return Err(Problem::new(
+            Kind::CrossSite,
+            "call the API from a program, or from a page of this server",
+        ));
+    }
+    let route = request.extensions().get::<MatchedPath>();
+    let is_large = route.is_some_and(|route| LARGE.contains(&route.as_str()));
+    let body_bytes = if is_large { limits.large_body_bytes } else { limits.body_bytes };
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > body_bytes as u64) {
+        return Err(too_large(body_bytes));
+    }
+    request.extensions_mut().insert(Bounds { body_bytes, body_time: limits.body });
+    Ok(request.map(|body| Body::new(Limited::new(body, body_bytes))))
+}
+
+/// Whether a browser sends this for a page of another site.
+// A client certificate goes along by itself, so without this check each web page could use it.
+fn is_cross_site(headers: &HeaderMap, uri: &Uri) -> bool {
+    if let Some(site) = headers.get(&FETCH_SITE) {
+        return site != "same-origin" && site != "none";
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return false };
+    let host = headers.get(HOST).and_then(|it| it.to_str().ok());
+    // HTTP/2 has the host in the URI.
+    let host = host.or_else(|| uri.authority().map(|it| it.as_str()));
+    let origin = origin.to_str().ok().and_then(|it| Some(it.split_once("://")?.1));
+    origin.is_none() || host.is_none() || origin != host
+}
+
+/// Runs the route within its time; a panic ends the request and nothing else.
+async fn run(request: Request, next: Next, time: Duration) -> Response {
+    let mut route = Box::pin(next.run(request));
+    // A panic leaves nothing behind that a later request sees: state is shared by whole values only.
+    let caught = std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| route.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => std::task::Poll::Ready(Err(panic)),
+        }
+    });
+    match tokio::time::timeout(time, caught).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            let what = panic.downcast_ref::<&str>().copied();
+            let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            error!(panic = what.unwrap_or("of another type"), "A handler panicked");
+            Problem::new(Kind::Internal, "the log tells more under this request id").into_response()
+        }
+        Err(_) => {
+            let detail =
+                "the answer took too long; a write may be done nevertheless, look before sending it again";
+            Problem::new(Kind::Timeout, detail).retry_after_secs(RETRY_SECS).into_response()
+        }
+    }
+}
+
+/// Makes a problem of every error, also of those that axum answered itself.
+async fn with_problem(mut response: Response, id: &RequestId) -> Response {
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_bare_error(&response) => {
+            let allow = response.headers_mut().remove(ALLOW);
+            let (parts, body) = response.into_parts();
+            let text = to_bytes(body, TEXT_BYTES_MAX).await.unwrap_or_default();
+            if parts.status.is_server_error() {
+                error!(request_id = %id, text = %String::from_utf8_lossy(&text), "A request failed");
+            }
+            let problem = Problem::of_status(parts.status, str::from_utf8(&text).unwrap_or_default());
+            let mut response = problem.render(Some(&id.0));
+            *response.status_mut() = parts.status;
+            if let Some(allow) = allow {
+                response.headers_mut().insert(ALLOW, allow);
+            }
+            return response;
+        }
+        None => return response,
+    };
+    let rendered = problem.render(Some(&id.0));
+    let (mut parts, body) = rendered.into_parts();
+    // Headers that a handler added, as ETag on a 412, stay.
+    for (name, value) in response.headers() {
+        if !parts.headers.contains_key(name) && *name != CONTENT_LENGTH {
+            parts.headers.insert(name.clone(), value.clone());
+        }
+    }
+    Response::from_parts(parts, body)
+}
+
+fn is_bare_error(response: &Response) -> bool {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    is_error && response.headers().get(CONTENT_TYPE).is_none_or(|it| it != PROBLEM_JSON)
+}
+
+/// Headers of every answer. There is no `Access-Control-Allow-…`: no other site's page reads anything.
+fn add_headers(headers: &mut HeaderMap, path: &str, id: &RequestId) {
+    let mut add = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    add(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(X_FRAME_OPTIONS, "DENY");
+    add(REFERRER_POLICY, "no-referrer");
+    add(CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    if path.starts_with("/api/v1") {
+        add(CACHE_CONTROL, "no-store");
+    }
+    let id = HeaderValue::try_from(&*id.0).expect("an id is made of visible ASCII");
+    headers.insert(REQUEST_ID.clone(), id);
+}
+
+/// The answer for a path that no route has.
+pub(super) async fn no_such_route() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| {
+            (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap())
+        });
+        pairs.collect()
+    }
+
+    #[test]
+    fn sane_request_ids_are_kept_and_others_replaced() {
+        let of = |id: &str| RequestId::of(&headers(&[("x-request-id", id)])).to_string();
+        assert_eq!(of("a-1_b.C"), "a-1_b.C");
+        for wrong in ["", "a b", "a;b", &"a".repeat(ID_CHARS_MAX + 1)] {
+            assert_eq!(of(wrong).len(), 32, "{wrong}");
+        }
+        assert_ne!(of(""), of(""));
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_from_programs_and_own_pages() {
+        let is_cross_site =
+            |pairs: &[(&str, &str)]| super::is_cross_site(&headers(pairs), &Uri::from_static("/"));
+        assert!(!is_cross_site(&[("host", "dns:8053")]));
+        assert!(!is_cross_site(&[("host", "dns:8053"), ("origin", "https://dns:8053")]));
+        assert!(!is_cross_site(&[("sec-fetch-site", "same-origin"), ("origin", "https://dns")]));
+        assert!(is_cross_site(&[("host", "dns:8053"), ("origin", "https://evil.example")]));
+        assert!(is_cross_site(&[("host", "dns:8053"), ("origin", "null")]));
+        assert!(is_cross_site(&[("host", "dns:8053"), ("sec-fetch-site", "cross-site")]));
+    }
+}
