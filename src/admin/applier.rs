@@ -343,7 +343,10 @@ impl Applier {
     }
 
     fn retry_zone(&self, apex: &Name) {
-        let refused: Vec<(Name, RecordType)> = self.written.read().refused_of(apex).collect();
+        let refused: Vec<(Name, RecordType)> = {
+            let state = self.written.read();
+            state.refused_of(apex).map(|(name, rtype)| (name.clone(), rtype)).collect()
+        };
         let is_zone_refused = self.written.read().why_zone_refused(apex).is_some();
         if is_zone_refused {
             let zone = self.written.read().zone(apex).map(|(zone, _)| zone.clone());

@@ -157,6 +157,12 @@ impl Preconditions {
         Ok(Preconditions { if_match: read(IF_MATCH)?, if_none_match: read(IF_NONE_MATCH)? })
     }
 
+    /// The same of fields in a body, each a list of tags or `*`.
+    pub fn of_texts(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Preconditions, &'static str> {
+        let read = |text: Option<&str>| text.map(|text| Tags::of_text(text).ok_or(MALFORMED)).transpose();
+        Ok(Preconditions { if_match: read(if_match)?, if_none_match: read(if_none_match)? })
+    }
+
     /// Whether a write of what is in the state `current` (`None`: not there) may go on.
     pub fn check(&self, current: Option<&Etag>, need: Need) -> Result<(), Unmet> {
         let mismatch = || Err(Unmet::Mismatch { current: current.cloned() });

@@ -3,19 +3,29 @@
 //! `bind` opens the sockets, `Bound::serve` answers on them. A resource is a file below `routes/`; the daemon gives
 //! what the API asks of the running server through the traits here and in `auth`.
 
+mod applier;
+mod attempts;
 pub mod auth;
 pub mod body;
 mod counters;
+pub mod edit;
 pub mod etag;
 pub mod idempotency;
+mod ledger;
 mod listener;
+mod listing;
 pub mod metrics;
 pub mod page;
+mod plan;
 pub mod problem;
 pub mod query;
 mod routes;
 mod settings;
 mod shell;
+mod translation;
+mod view;
+pub mod when;
+mod written;
 
 use std::sync::Arc;
 
@@ -24,12 +34,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use applier::{Applier, Following, Neighbours};
+pub use attempts::Attempts;
 pub use body::Json;
+pub use ledger::{Ledger, Mode, Once, Outcome, Receipt, Who, Write};
 pub use listener::{Bound, Peer, Running, StartError, bind};
 pub use problem::{Kind, Problem};
 pub use query::Query;
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;
+pub use view::{OriginView, RecordSetView, ZoneView};
+pub use written::{Bases, Written};
 
 use auth::{Authenticator, Refusals, TokenBook};
 use counters::Counters;
@@ -63,6 +78,11 @@ pub struct Parts {
     pub resolver: Option<Arc<dyn Resolve>>,
     /// More routes below `/api/v1`; those of tests.
     pub more: OpenApiRouter<App>,
+}
+
+/// The routes of what operators own, for [`Parts::more`].
+pub fn owned_routes(ledger: Arc<Ledger>) -> OpenApiRouter<App> {
+    routes::owned(ledger)
 }
 
 /// What handlers are given as `State`.

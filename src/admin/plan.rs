@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::view::{OfferView, OnMissingWord, KindWord};
+use super::view::{KindWord, OfferView, OnMissingWord};
 use super::written::State;
 use crate::dns::{Name, RecordType};
 use crate::persist::{Entry, StoredChange, StoredForwarder, StoredToken, Subject};
@@ -16,6 +16,8 @@ const LINES_MAX: usize = 1000;
 /// What a write would do; nothing is done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Plan {
+    /// Always true: whoever reads it knows that nothing was done.
+    pub dry_run: bool,
     pub lines: Vec<PlanLine>,
     /// All lines, also those beyond the first thousand.
     pub lines_total: usize,
@@ -58,7 +60,7 @@ pub enum Action {
 impl Plan {
     /// The plan of changes that lead from one state of the zones to another.
     pub(super) fn of(changes: &[StoredChange], state: &State, old: &Snapshot, new: &Snapshot) -> Plan {
-        let mut plan = Plan::default();
+        let mut plan = Plan { dry_run: true, ..Plan::default() };
         for change in changes {
             match change {
                 StoredChange::Put(Entry::RecordSet { zone, name, set }) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 use utoipa::ToSchema;
 
@@ -16,6 +16,11 @@ use crate::zone::{
     Claim, Offer, OnMissing, Origin, Outcome, Slot, Snapshot, ViewId, Zone, ZoneHeader, ZoneKind,
 };
 
+/// A tag as text.
+pub(super) fn etag_text<S: Serializer>(etag: &Option<Etag>, output: S) -> Result<S::Ok, S::Error> {
+    etag.as_ref().map(Etag::to_string).serialize(output)
+}
+
 /// A zone.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ZoneView {
@@ -24,7 +29,7 @@ pub struct ZoneView {
     pub kind: KindWord,
     pub on_missing: OnMissingWord,
     /// The networks that see it; none = all.
-    #[schema(example = json!(["hub-westeurope"]))]
+    #[schema(value_type = Vec<String>, example = json!(["hub-westeurope"]))]
     pub networks: Vec<Arc<str>>,
     pub made_by: MadeBy,
     /// What operators set by this API; the rest is the zone's own.
@@ -33,6 +38,7 @@ pub struct ZoneView {
     pub served: bool,
     /// Why it, or its settings, are not in force.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub why_not_served: Option<Arc<str>>,
     pub serial: u32,
     /// Record sets, but for SOA and NS of the apex.
@@ -43,8 +49,9 @@ pub struct ZoneView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origins: Option<OriginCounts>,
     /// For `If-Match`.
-    #[schema(example = "\"17\"")]
-    pub etag: String,
+    #[serde(serialize_with = "etag_text", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "\"17\"")]
+    pub etag: Option<Etag>,
 }
 
 /// How many offers there are of each origin.
@@ -62,6 +69,7 @@ pub struct OriginCounts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ZoneSettings {
     pub on_missing: Option<OnMissingWord>,
+    #[schema(value_type = Option<Vec<String>>)]
     pub networks: Option<Vec<Arc<str>>>,
 }
 
@@ -121,8 +129,9 @@ pub struct RecordSetView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_network: Vec<NetworkView>,
     /// For `If-Match`.
-    #[schema(example = "\"17\"")]
-    pub etag: String,
+    #[serde(serialize_with = "etag_text", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "\"17\"")]
+    pub etag: Option<Etag>,
 }
 
 /// One offer of a record set.
@@ -136,6 +145,7 @@ pub struct OfferView {
 /// What a network is served.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct NetworkView {
+    #[schema(value_type = String)]
     pub network: Arc<str>,
     pub ttl: i64,
     pub records: Vec<String>,
@@ -167,11 +177,16 @@ pub enum OriginWord {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ClaimView {
     /// Its ARM id, in lower case.
+    #[schema(value_type = String)]
     pub id: Arc<str>,
+    #[schema(value_type = Option<String>)]
     pub virtual_network: Option<Arc<str>>,
+    #[schema(value_type = String)]
     pub subscription: Arc<str>,
+    #[schema(value_type = Option<String>)]
     pub resource: Option<Arc<str>>,
     /// The sync source that listed it.
+    #[schema(value_type = String)]
     pub source: Arc<str>,
     #[schema(example = "2026-07-01T12:01:09Z")]
     pub since: String,
@@ -213,17 +228,16 @@ impl ZoneView {
             record_sets: served.map_or(0, |zone| zone.content()),
             record_sets_by_rest: by_rest,
             origins: None,
-            etag: String::new(),
+            etag: None,
         };
-        view.etag = match stored {
+        view.etag = Some(match stored {
             Some((_, revision)) => Etag::of_revision(*revision),
             None => {
                 // Of what PATCH changes: records that come and go do not make another zone of it.
                 let shown = json!([view.name, view.kind, view.on_missing, view.networks]);
                 Etag::of_content(shown.to_string().as_bytes())
             }
-        }
-        .to_string();
+        });
         Some(view)
     }
 }
@@ -304,9 +318,9 @@ impl<'s> Shown<'s> {
             overrides: overrides.map(OfferView::of).collect(),
             by_network: slot.filter(|_| own.is_none()).map(|slot| self.by_network(slot)).unwrap_or_default(),
             origin,
-            etag: String::new(),
+            etag: None,
         };
-        view.etag = self.etag_of(&view).to_string();
+        view.etag = Some(self.etag_of(&view));
         Some(view)
     }
 
@@ -325,7 +339,7 @@ impl<'s> Shown<'s> {
         if let Some(kept) = self.kept() {
             return Some(Etag::of_revision(kept.revision));
         }
-        self.view().map(|view| self.etag_of(&RecordSetView { etag: String::new(), ..view }))
+        self.view().map(|view| self.etag_of(&RecordSetView { etag: None, ..view }))
     }
 
     /// Why clients do not see what is there.

@@ -3,10 +3,17 @@
 //! A resource is a function `routes() -> OpenApiRouter<App>` that is merged below: inside `api` it lies behind the
 //! door (token, role by method, audit of refusals) and below `/api/v1`; spec and router are one list.
 
+mod changes;
+mod forwarders;
 mod health;
+mod import_export;
 mod metrics;
 mod openapi;
+mod owned;
+mod record_sets;
+mod tokens;
 mod whoami;
+mod zones;
 
 use std::sync::Arc;
 
@@ -17,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
 use super::auth::authenticate;
+use super::ledger::Ledger;
 use super::shell::{Shell, no_such_route, shell};
 
 /// All routes with all that lies around them.
@@ -38,4 +46,16 @@ pub(super) fn router(app: App, around: Arc<Shell>, more: OpenApiRouter<App>) -> 
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(around, shell))
         .with_state(app)
+}
+
+/// The routes of what operators own: zones, record sets, changes, forwarders, tokens.
+pub(super) fn owned(ledger: Arc<Ledger>) -> OpenApiRouter<App> {
+    let routes = OpenApiRouter::new()
+        .merge(zones::routes())
+        .merge(record_sets::routes())
+        .merge(import_export::routes())
+        .merge(changes::routes())
+        .merge(forwarders::routes())
+        .merge(tokens::routes());
+    routes.with_state(ledger)
 }

@@ -1,0 +1,242 @@
+//! Pages of a zone's record sets: each is found from where the one before ended, and nothing else is held.
+
+use super::view::{OriginWord, RecordSetView, Shown};
+use super::written::State;
+use crate::dns::{Name, RecordType};
+use crate::zone::{Node, Slot, Snapshot, Zone};
+
+/// Names of a zone up to which pages are in the order of names. Beyond, each page would sort them all again, and the
+/// order is one that costs nothing.
+const SORTED_NAMES_MAX: usize = 10_000;
+
+/// Which record sets are asked for; what is `None` does not matter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filter {
+    pub name: Option<NameFilter>,
+    pub rtype: Option<RecordType>,
+    pub origin: Option<OriginWord>,
+}
+
+/// One name, or a text in which `*` stands for any run of characters.
+#[derive(Clone, Debug)]
+pub(super) enum NameFilter {
+    Exactly(Name),
+    Like(String),
+}
+
+/// The place that a page begins behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    order: Order,
+    name: Name,
+    rtype: RecordType,
+}
+
+/// In what order a listing goes; it stays the same to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Canonical order of names (RFC 4034 §6.1).
+    ByName,
+    /// The zone's own.
+    ByPlace,
+    /// At the end: what is written and not served, where nothing else is.
+    Unserved,
+}
+
+impl Place {
+    /// As a page's token holds it.
+    pub(super) fn to_key(&self) -> String {
+        let order = match self.order {
+            Order::ByName => 'n',
+            Order::ByPlace => 'p',
+            Order::Unserved => 'u',
+        };
+        format!("{order}{} {}", self.rtype.0, self.name)
+    }
+
+    pub(super) fn of_key(key: &str) -> Option<Place> {
+        let (order, rest) = key.split_at_checked(1)?;
+        let order = match order {
+            "n" => Order::ByName,
+            "p" => Order::ByPlace,
+            "u" => Order::Unserved,
+            _ => return None,
+        };
+        let (rtype, name) = rest.split_once(' ')?;
+        Some(Place { order, name: name.parse().ok()?, rtype: RecordType(rtype.parse().ok()?) })
+    }
+}
+
+/// Collects one page.
+struct Page<'s> {
+    apex: &'s Name,
+    state: &'s State,
+    snapshot: &'s Snapshot,
+    filter: &'s Filter,
+    limit: usize,
+    found: Vec<(Place, RecordSetView)>,
+}
+
+/// The record sets behind a place, at most `limit`, each with its own place.
+pub(super) fn page(
+    apex: &Name,
+    state: &State,
+    snapshot: &Snapshot,
+    filter: &Filter,
+    after: Option<&Place>,
+    limit: usize,
+) -> Vec<(Place, RecordSetView)> {
+    let mut page = Page { apex, state, snapshot, filter, limit, found: Vec::new() };
+    if let Some(NameFilter::Exactly(name)) = &filter.name {
+        page.take_name(name, after);
+        return page.found;
+    }
+    if let Some(zone) = snapshot.zone(apex.borrow()) {
+        let usual = if zone.len() <= SORTED_NAMES_MAX { Order::ByName } else { Order::ByPlace };
+        match after.map_or(usual, |after| after.order) {
+            Order::ByName => page.take_by_name(zone, after),
+            Order::ByPlace => page.take_by_place(zone, after),
+            Order::Unserved => {}
+        }
+    }
+    page.take_unserved(after.filter(|after| after.order == Order::Unserved));
+    page.found
+}
+
+impl Page<'_> {
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.limit
+    }
+
+    fn take_name(&mut self, name: &Name, after: Option<&Place>) {
+        let node = self.snapshot.zone(self.apex.borrow()).and_then(|zone| zone.node(name.borrow()));
+        if let Some(node) = node {
+            self.take_node(Order::ByName, name, node, after.map(|after| after.rtype));
+        }
+        let mut alone: Vec<RecordType> =
+            self.state.sets(self.apex).filter(|((owner, _), _)| owner == name).map(|((_, rtype), _)| *rtype).collect();
+        alone.retain(|rtype| node.is_none_or(|node| node.slot(*rtype).is_none()));
+        alone.retain(|rtype| after.is_none_or(|after| after.rtype < *rtype));
+        alone.sort_unstable();
+        for rtype in alone {
+            self.take(Order::Unserved, name, rtype, None);
+        }
+    }
+
+    fn take_by_name(&mut self, zone: &Zone, after: Option<&Place>) {
+        let mut nodes: Vec<(&Name, &Node)> =
+            zone.nodes().filter(|(name, _)| after.is_none_or(|after| **name >= after.name)).collect();
+        nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, node) in nodes {
+            if self.is_full() {
+                return;
+            }
+            let behind = after.filter(|after| after.name == *name).map(|after| after.rtype);
+            self.take_node(Order::ByName, name, node, behind);
+        }
+    }
+
+    fn take_by_place(&mut self, zone: &Zone, after: Option<&Place>) {
+        if let Some(after) = after
+            && let Some(node) = zone.node(after.name.borrow())
+        {
+            self.take_node(Order::ByPlace, &after.name, node, Some(after.rtype));
+        }
+        for (name, node) in zone.nodes_behind(after.map(|after| after.name.borrow())) {
+            if self.is_full() {
+                return;
+            }
+            self.take_node(Order::ByPlace, name, node, None);
+        }
+    }
+
+    fn take_unserved(&mut self, after: Option<&Place>) {
+        let zone = self.snapshot.zone(self.apex.borrow());
+        let is_alone = |name: &Name, rtype: RecordType| {
+            zone.and_then(|zone| zone.node(name.borrow())).and_then(|node| node.slot(rtype)).is_none()
+        };
+        let refused: Vec<(&Name, RecordType)> = self.state.refused_of(self.apex).collect();
+        for (name, rtype) in refused {
+            if self.is_full() {
+                return;
+            }
+            let is_behind = after.is_none_or(|after| (name, rtype) > (&after.name, after.rtype));
+            if is_behind && is_alone(name, rtype) {
+                self.take(Order::Unserved, name, rtype, None);
+            }
+        }
+    }
+
+    fn take_node(&mut self, order: Order, name: &Name, node: &Node, behind: Option<RecordType>) {
+        let mut slots: Vec<&Slot> = node.slots().iter().collect();
+        slots.sort_unstable_by_key(|slot| slot.rtype());
+        for slot in slots {
+            if behind.is_none_or(|behind| slot.rtype() > behind) {
+                self.take(order, name, slot.rtype(), Some(slot));
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order, name: &Name, rtype: RecordType, slot: Option<&Slot>) {
+        if self.is_full() || !self.fits(name, rtype, slot) {
+            return;
+        }
+        let shown = Shown { apex: self.apex, name, rtype, state: self.state, snapshot: self.snapshot };
+        if let Some(view) = shown.view() {
+            self.found.push((Place { order, name: name.clone(), rtype }, view));
+        }
+    }
+
+    fn fits(&self, name: &Name, rtype: RecordType, slot: Option<&Slot>) -> bool {
+        let is_of_type = self.filter.rtype.is_none_or(|wanted| wanted == rtype);
+        let has_origin = |wanted: OriginWord| match slot {
+            Some(slot) => slot.offers().iter().any(|offer| OriginWord::of(&offer.origin) == wanted),
+            None => wanted == OriginWord::Rest,
+        };
+        let is_named = || match &self.filter.name {
+            None => true,
+            Some(NameFilter::Exactly(wanted)) => wanted == name,
+            Some(NameFilter::Like(glob)) => {
+                is_like(glob, &name.borrow().relative_to(self.apex.borrow())) || is_like(glob, &name.to_string())
+            }
+        };
+        is_of_type && self.filter.origin.is_none_or(has_origin) && is_named()
+    }
+}
+
+/// Whether a text is of a form in which `*` stands for any run of characters.
+pub(super) fn is_like(glob: &str, text: &str) -> bool {
+    let mut parts = glob.split('*');
+    let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    // The first fit of each part leaves the most for those behind it.
+    let rest = parts.iter().try_fold(rest, |rest, part| rest.find(part).map(|at| &rest[at + part.len()..]));
+    rest.is_some_and(|rest| rest.ends_with(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run_of_characters() {
+        for (glob, text) in [("*", ""), ("a*", "a"), ("*b", "ab"), ("a*b*c", "axxbyyc"), ("ab", "ab"), ("*a*", "bab")] {
+            assert!(is_like(glob, text), "{glob} {text}");
+        }
+        for (glob, text) in [("a", "ab"), ("a*b", "a"), ("ab*ba", "aba"), ("", "a"), ("*a", "ab")] {
+            assert!(!is_like(glob, text), "{glob} {text}");
+        }
+    }
+
+    #[test]
+    fn a_place_survives_its_token() {
+        for order in [Order::ByName, Order::ByPlace, Order::Unserved] {
+            let place = Place { order, name: "a\\032b.z.".parse().unwrap(), rtype: RecordType::TXT };
+            assert_eq!(Place::of_key(&place.to_key()), Some(place));
+        }
+        for wrong in ["", "x1 a.", "n a.", "n70000 a.", "n1"] {
+            assert_eq!(Place::of_key(wrong), None, "{wrong}");
+        }
+    }
+}
