@@ -329,6 +329,7 @@ fn publish_settings(config: &Config) -> PublishSettings {
         zones,
         allow_subscriptions: config.sync.allow_subscriptions.clone(),
         withdraw_max_percent: config.sync.withdraw_max_percent,
+        configured: config.zones.iter().map(|zone| (zone.header.apex.clone(), zone.header.clone())).collect(),
     }
 }
 
