@@ -9,7 +9,7 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::super::arm::{ArmError, Body};
+use super::super::arm::{ArmError, Body, Resource};
 use super::super::inventory::{Inventory, Warning};
 use super::super::listing::Listings;
 use super::Azure;
@@ -18,7 +18,7 @@ use super::http::{self, Patience};
 use super::settings::host_of;
 
 /// Of the list of subscriptions.
-const SUBSCRIPTIONS_API_VERSION: &str = "2022-12-01";
+pub(super) const SUBSCRIPTIONS_API_VERSION: &str = "2022-12-01";
 
 /// Pages of one listing: 64,000 endpoints at 100 a page, and room.
 const PAGES_MAX: usize = 1000;
@@ -153,12 +153,14 @@ impl Azure {
                 return Err(AzureError::Page { page, source: ArmError::Unrecognised });
             };
             pages.follow(listed.next_link.take(), self)?;
+            let is_endpoint = |it: &&Resource| matches!(it, Resource::PrivateEndpoint(_));
+            self.progress.page(body.resources.iter().filter(is_endpoint).count());
             bodies.push(body);
         }
         Ok(bodies)
     }
 
-    fn url(&self, path: &str, api_version: &str) -> Url {
+    pub(super) fn url(&self, path: &str, api_version: &str) -> Url {
         let mut url = self.settings.endpoint.at(path);
         url.query_pairs_mut().append_pair("api-version", api_version);
         url
@@ -171,7 +173,7 @@ impl Azure {
     }
 
     /// One page; what passes by itself is asked again.
-    async fn read(&self, url: &Url) -> Result<Vec<u8>, AzureError> {
+    pub(super) async fn read(&self, url: &Url) -> Result<Vec<u8>, AzureError> {
         let endpoint = &self.settings.endpoint;
         let mut patience = Patience::new(&self.settings);
         let mut renewed = false;

@@ -5,8 +5,10 @@
 
 mod credential;
 mod error;
+mod examine;
 mod http;
 mod listing;
+mod progress;
 mod settings;
 mod token;
 
@@ -20,6 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use error::AzureError;
+pub use examine::{ACTIONS, Identity, Refusals, Skew};
+pub use progress::Progress;
 pub use settings::{
     ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION, SecretPlace, Settings,
 };
@@ -39,6 +43,7 @@ pub struct Azure {
     tokens: Tokens,
     /// Subscriptions that asked for more patience than a pass has, and until when.
     resting: Mutex<HashMap<Arc<str>, Instant>>,
+    progress: Arc<Progress>,
 }
 
 /// What a pass found out, by subscription in lower case.
@@ -54,17 +59,30 @@ impl Azure {
     /// Asks nothing yet; host names are resolved by `resolver`, without one by the system.
     pub fn new(settings: Settings, resolver: Option<Arc<dyn Resolve>>) -> Result<Azure, AzureError> {
         let http = Http::new(&settings, resolver)?;
-        Ok(Azure { settings, http, tokens: Tokens::default(), resting: Mutex::default() })
+        Ok(Azure {
+            settings,
+            http,
+            tokens: Tokens::default(),
+            resting: Mutex::default(),
+            progress: Arc::default(),
+        })
+    }
+
+    /// Tells there how far passes have come.
+    pub fn telling(self, progress: Arc<Progress>) -> Azure {
+        Azure { progress, ..self }
     }
 
     /// Lists all subscriptions of the settings, or all that the identity sees.
     pub async fn pass(self: &Arc<Self>) -> Result<Pass, AzureError> {
+        self.progress.begin();
         // Without a token no subscription needs to be tried.
         self.token().await?;
         let subscriptions = match self.settings.subscriptions.is_empty() {
             true => self.visible_subscriptions().await?,
             false => self.settings.subscriptions.clone(),
         };
+        self.progress.is_of(subscriptions.len());
         let permits = Arc::new(Semaphore::new(SUBSCRIPTIONS_AT_ONCE));
         let mut listings = JoinSet::new();
         for subscription in subscriptions.iter().cloned() {
@@ -72,6 +90,7 @@ impl Azure {
             listings.spawn(async move {
                 let _permit = permits.acquire().await;
                 let listed = azure.subscription(&subscription).await;
+                azure.progress.subscription_is_done();
                 (subscription, listed)
             });
         }
