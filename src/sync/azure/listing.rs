@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use super::super::arm::{ArmError, Body, Resource};
 use super::super::inventory::{Inventory, Warning};
 use super::super::listing::Listings;
-use super::Azure;
 use super::error::{AzureError, repeated};
 use super::http::{self, Patience};
-use super::settings::host_of;
+use super::settings::{Subject, host_of};
+use super::{Azure, Listed};
 
 /// Of the list of subscriptions.
 pub(super) const SUBSCRIPTIONS_API_VERSION: &str = "2022-12-01";
@@ -27,7 +27,7 @@ const PAGES_MAX: usize = 1000;
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of one text in a page: names and ids have a few hundred, tags and descriptions some thousand.
-const TEXT_BYTES_MAX: usize = 64 << 10;
+pub(super) const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Time for one subscription: 64 pages twice, and a wait or two.
 const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_secs(600);
@@ -68,7 +68,7 @@ struct Cause {
 }
 
 /// The pages of one listing, one after the other.
-struct Pages {
+pub(super) struct Pages {
     next: Option<Url>,
     asked: HashSet<Url>,
 }
@@ -98,21 +98,37 @@ impl Azure {
         Ok(ids)
     }
 
-    /// The private endpoints of one subscription.
-    pub(super) async fn subscription(&self, id: &Arc<str>) -> Result<Inventory, AzureError> {
-        let rests_until = self.resting.lock().get(id).copied();
-        if let Some(wait) = rests_until.and_then(|until| until.checked_duration_since(Instant::now())) {
-            return Err(AzureError::Throttled { status: 429, code: "still".to_owned(), wait });
-        }
-        let listed = tokio::time::timeout(SUBSCRIPTION_TIMEOUT, self.listings(id)).await;
-        let listed = listed.unwrap_or(Err(AzureError::Slow { max: SUBSCRIPTION_TIMEOUT }));
-        match &listed {
-            Err(AzureError::Throttled { wait, .. }) => {
-                self.resting.lock().insert(Arc::clone(id), Instant::now() + (*wait).min(REST_MAX));
+    /// What the source is about, of one subscription.
+    pub(super) async fn subscription(self: &Arc<Self>, id: &Arc<str>) -> Result<Listed, AzureError> {
+        self.check_rest(id)?;
+        self.resting.lock().remove(id);
+        let listed = match self.settings.subject {
+            Subject::Endpoints => {
+                let listed = tokio::time::timeout(SUBSCRIPTION_TIMEOUT, self.listings(id)).await;
+                let inventory = listed.unwrap_or(Err(AzureError::Slow { max: SUBSCRIPTION_TIMEOUT }));
+                inventory.map(|inventory| Listed { inventory, ..Listed::default() })
             }
-            _ => drop(self.resting.lock().remove(id)),
+            // There each zone has its own time.
+            Subject::PrivateZones => self.private_zones(id).await,
+        };
+        if let Err(AzureError::Throttled { wait, .. }) = &listed {
+            self.rest(id, *wait);
         }
         listed
+    }
+
+    /// Whether a subscription may be asked already.
+    pub(super) fn check_rest(&self, id: &Arc<str>) -> Result<(), AzureError> {
+        let rests_until = self.resting.lock().get(id).copied();
+        match rests_until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(wait) => Err(AzureError::Throttled { status: 429, code: "still".to_owned(), wait }),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves a subscription alone for as long as it wants.
+    pub(super) fn rest(&self, id: &Arc<str>, wait: Duration) {
+        self.resting.lock().insert(Arc::clone(id), Instant::now() + wait.min(REST_MAX));
     }
 
     async fn listings(&self, subscription: &str) -> Result<Inventory, AzureError> {
@@ -166,7 +182,7 @@ impl Azure {
         url
     }
 
-    async fn next_page(&self, pages: &mut Pages) -> Result<Option<Vec<u8>>, AzureError> {
+    pub(super) async fn next_page(&self, pages: &mut Pages) -> Result<Option<Vec<u8>>, AzureError> {
         let Some(url) = pages.next.take() else { return Ok(None) };
         pages.asked.insert(url.clone());
         self.read(&url).await.map(Some)
@@ -221,12 +237,22 @@ impl Azure {
 }
 
 impl Pages {
-    fn of(first: Url) -> Pages {
+    pub(super) fn of(first: Url) -> Pages {
         Pages { next: Some(first), asked: HashSet::new() }
     }
 
+    /// Whether there is one to be asked.
+    pub(super) fn goes_on(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// How many were asked.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+
     /// Goes on to where a page leads, if that is a page of this Azure that was not asked yet.
-    fn follow(&mut self, link: Option<String>, azure: &Azure) -> Result<(), AzureError> {
+    pub(super) fn follow(&mut self, link: Option<String>, azure: &Azure) -> Result<(), AzureError> {
         let page = self.asked.len();
         let Some(link) = link.filter(|link| !link.is_empty()) else { return Ok(()) };
         let url = Url::parse(&link).ok().filter(|url| azure.settings.endpoint.is_of(url));
@@ -265,7 +291,7 @@ async fn refusal(response: reqwest::Response, token: &str) -> (String, String) {
 }
 
 /// Whether a text in JSON is longer than any of ARM's.
-fn has_long_text(json: &[u8]) -> bool {
+pub(super) fn has_long_text(json: &[u8]) -> bool {
     let mut rest = json;
     // Between two quotes lies a text, or what separates texts, which is shorter.
     while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {

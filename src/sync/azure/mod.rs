@@ -8,6 +8,7 @@ mod error;
 mod examine;
 mod http;
 mod listing;
+mod private_zones;
 mod progress;
 mod settings;
 mod token;
@@ -25,11 +26,13 @@ pub use error::AzureError;
 pub use examine::{ACTIONS, Identity, Refusals, Skew};
 pub use progress::Progress;
 pub use settings::{
-    ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION, SecretPlace, Settings,
+    ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION,
+    PRIVATE_DNS_API_VERSION, SecretPlace, Settings, Subject,
 };
 pub use token::Secret;
 
 use super::inventory::Inventory;
+use super::private_dns::PrivateZone;
 use http::Http;
 use token::Tokens;
 
@@ -53,6 +56,18 @@ pub struct Pass {
     pub listed: BTreeMap<Arc<str>, Inventory>,
     /// Those that could not be listed: nothing may be concluded of them.
     pub failed: BTreeMap<Arc<str>, AzureError>,
+    /// The private DNS zones that were read whole.
+    pub zones: Vec<Arc<PrivateZone>>,
+    /// Those that are listed but could not be read, by ARM id: nothing may be concluded of them either.
+    pub unread: BTreeMap<Arc<str>, AzureError>,
+}
+
+/// What one subscription lists.
+#[derive(Debug, Default)]
+struct Listed {
+    inventory: Inventory,
+    zones: Vec<Arc<PrivateZone>>,
+    unread: BTreeMap<Arc<str>, AzureError>,
 }
 
 impl Azure {
@@ -97,7 +112,11 @@ impl Azure {
         let mut pass = Pass::default();
         while let Some(joined) = listings.join_next().await {
             match joined {
-                Ok((subscription, Ok(inventory))) => drop(pass.listed.insert(subscription, inventory)),
+                Ok((subscription, Ok(listed))) => {
+                    pass.listed.insert(subscription, listed.inventory);
+                    pass.zones.extend(listed.zones);
+                    pass.unread.extend(listed.unread);
+                }
                 Ok((subscription, Err(error))) => drop(pass.failed.insert(subscription, error)),
                 // It is found missing below.
                 Err(_) => {}

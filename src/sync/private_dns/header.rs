@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dns::Name;
+use crate::privatelink::{Catalogue, Template};
 use crate::zone::{AzureZone, Network, Networks, OnMissing, ZoneHeader};
 
 /// What an operator should know of how zones were imported.
@@ -20,7 +21,7 @@ pub enum Remark {
 }
 
 /// Whether a zone is to be imported: a network of ours sees it, or there are none.
-pub(super) fn is_ours(zone: &AzureZone, networks: &Networks) -> bool {
+pub fn is_ours(zone: &AzureZone, networks: &Networks) -> bool {
     networks.iter().next().is_none() || networks.iter().any(|(_, network)| sees(zone, network))
 }
 
@@ -32,13 +33,14 @@ fn sees(zone: &AzureZone, network: &Network) -> bool {
 /// The settings of a zone that these zones of Azure are imported into: `base`, with what their links say.
 pub fn imported_header<'z>(
     base: ZoneHeader,
-    zones: impl Iterator<Item = &'z AzureZone> + Clone,
+    zones: impl Iterator<Item = &'z AzureZone>,
     networks: &Networks,
-) -> (ZoneHeader, Option<Remark>) {
+    catalogue: &Catalogue,
+) -> (ZoneHeader, Vec<Remark>) {
     let mut header = base;
     let ours: Vec<&AzureZone> = zones.filter(|zone| is_ours(zone, networks)).collect();
     if ours.is_empty() {
-        return (header, None);
+        return (header, Vec::new());
     }
     let seen_by: Vec<Arc<str>> = networks
         .iter()
@@ -61,8 +63,21 @@ pub fn imported_header<'z>(
         (true, _) => header.on_missing = OnMissing::AskPublic,
         (false, true) => header.on_missing = OnMissing::NxDomain,
     }
-    let differ = (redirects && refuses).then(|| Remark::PoliciesDiffer { apex: header.apex.clone() });
-    (header, differ)
+    let mut remarks = Vec::new();
+    if redirects && refuses {
+        remarks.push(Remark::PoliciesDiffer { apex: header.apex.clone() });
+    }
+    if header.on_missing == OnMissing::NxDomain && is_public_suffix(&header.apex, catalogue) {
+        header.on_missing = OnMissing::AskPublic;
+        remarks.push(Remark::PublicSuffix { apex: header.apex.clone() });
+    }
+    (header, remarks)
+}
+
+/// A zone of all storage accounts of the world without those of others makes these vanish (facts §3).
+pub fn is_public_suffix(apex: &Name, catalogue: &Catalogue) -> bool {
+    let Ok(pattern) = Template::parse(&apex.to_string()) else { return false };
+    catalogue.services().iter().any(|service| service.public_suffixes.contains(&pattern))
 }
 
 impl fmt::Display for Remark {
@@ -92,6 +107,7 @@ impl fmt::Display for Remark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::privatelink::Cloud;
     use crate::zone::VirtualNetworkLink;
 
     fn zone(links: &[(&str, OnMissing)]) -> AzureZone {
@@ -114,8 +130,9 @@ mod tests {
 
     fn header(zones: &[AzureZone], networks: &Networks) -> (OnMissing, Vec<String>, bool) {
         let base = ZoneHeader::private_link("privatelink.blob.core.windows.net.".parse().unwrap());
-        let (header, remark) = imported_header(base, zones.iter(), networks);
-        (header.on_missing, header.networks.iter().map(ToString::to_string).collect(), remark.is_some())
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        let (header, remarks) = imported_header(base, zones.iter(), networks, &catalogue);
+        (header.on_missing, header.networks.iter().map(ToString::to_string).collect(), !remarks.is_empty())
     }
 
     use OnMissing::{AskPublic, NxDomain};
@@ -132,6 +149,15 @@ mod tests {
         let one = zone(&[("v1", NxDomain), ("elsewhere", AskPublic)]);
         assert_eq!(header(std::slice::from_ref(&one), &two), (NxDomain, vec!["one".to_owned()], false));
         assert_eq!(header(&[one, zone(&[("v2", NxDomain)])], &two), (NxDomain, vec![], false));
+    }
+
+    #[test]
+    fn a_public_suffix_never_hides_the_names_of_others() {
+        let suffix = ZoneHeader::plain("blob.core.windows.net.".parse().unwrap());
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        let zone = zone(&[("v1", NxDomain)]);
+        let (header, remarks) = imported_header(suffix, [&zone].into_iter(), &networks(&[]), &catalogue);
+        assert_eq!((header.on_missing, remarks.len()), (AskPublic, 1));
     }
 
     #[test]

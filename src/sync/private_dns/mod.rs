@@ -14,8 +14,7 @@ use super::inventory::Warning;
 use crate::dns::{Name, NameError, RecordType};
 use crate::zone::{AzureZone, OnMissing, VirtualNetworkLink};
 
-pub use header::{Remark, imported_header};
-pub use plan::is_public_suffix;
+pub use header::{Remark, imported_header, is_ours, is_public_suffix};
 pub(super) use plan::plan_zones;
 pub use record_set::{ImportedSet, LeftOut};
 

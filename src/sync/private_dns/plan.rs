@@ -10,10 +10,8 @@ use super::super::reconcile::{Plan, PublishSettings, held_of};
 use super::PrivateZone;
 use super::header::{Remark, imported_header, is_ours};
 use crate::dns::{Name, RecordSet, RecordType};
-use crate::privatelink::{Catalogue, Service, Template};
-use crate::zone::{
-    AzureZone, Change, Offer, OnMissing, Origin, Snapshot, Zone, ZoneHeader, ZoneKind, azure_soa,
-};
+use crate::privatelink::Catalogue;
+use crate::zone::{AzureZone, Change, Offer, Origin, Snapshot, Zone, ZoneHeader, ZoneKind, azure_soa};
 
 /// All record sets of imported zones.
 fn azure_offers(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, &Name, &Offer, &Arc<AzureZone>)> {
@@ -95,13 +93,9 @@ pub(in super::super) fn plan_zones(
         let header = match settings.configured.get(*apex) {
             Some(configured) => configured.clone(),
             None => {
-                let (mut header, remark) =
-                    imported_header(base, zones.iter().map(|zone| &***zone), snapshot.networks());
-                plan.remarks.extend(remark);
-                if header.on_missing == OnMissing::NxDomain && is_public_suffix(apex, catalogue) {
-                    header.on_missing = OnMissing::AskPublic;
-                    plan.remarks.insert(Remark::PublicSuffix { apex: (*apex).clone() });
-                }
+                let zones = zones.iter().map(|zone| &***zone);
+                let (header, remarks) = imported_header(base, zones, snapshot.networks(), catalogue);
+                plan.remarks.extend(remarks);
                 header
             }
         };
@@ -156,12 +150,6 @@ fn base(apex: &Name, settings: &PublishSettings, catalogue: &Catalogue) -> ZoneH
         Some(_) => ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(apex.clone()) },
         None => ZoneHeader::plain(apex.clone()),
     }
-}
-
-/// A zone of all storage accounts of the world without those of others makes these vanish (facts §3).
-pub fn is_public_suffix(apex: &Name, catalogue: &Catalogue) -> bool {
-    let Ok(pattern) = Template::parse(&apex.to_string()) else { return false };
-    catalogue.services().iter().any(|service: &Service| service.public_suffixes.contains(&pattern))
 }
 
 /// Takes the SOAs of zones back, and the zone with them if nothing but them made it.
