@@ -220,10 +220,13 @@ fn of_conflicts(parts: &Parts) -> Vec<Finding> {
                 .to_owned();
         let is_stale =
             |subscription: &Arc<str>| failing.iter().any(|known| known.failing.contains_key(subscription));
-        if let Some((endpoint, _)) = contest.endpoints.iter().find(|(_, subscription)| is_stale(subscription))
+        if let Some((endpoint, subscription)) =
+            contest.endpoints.iter().find(|(_, subscription)| is_stale(subscription))
         {
             let endpoint = last_segment(endpoint);
-            advice += &format!("; {endpoint} is of a subscription that cannot be listed: it may be gone");
+            advice += &format!(
+                "; {endpoint} is of subscription {subscription}, which cannot be listed: it may be gone"
+            );
         }
         Finding::note(format!("more than one private endpoint claims {contest}"), advice)
     };

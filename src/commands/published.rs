@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::summary::count;
+use super::summary::{count, last_segment};
 use crate::config::Config;
 use crate::daemon::{AzureSource, Known, Parts};
 use crate::dns::{Name, RecordType};
@@ -129,10 +129,13 @@ pub(super) fn contests(snapshot: &Snapshot) -> Vec<Contest> {
 }
 
 impl Contest {
-    /// The endpoints' own names.
+    /// The endpoints' own names, or their ids where two have the same.
     pub(super) fn endpoint_names(&self) -> String {
-        let names = self.endpoints.keys().map(|id| id.rsplit('/').next().unwrap_or(id));
-        names.collect::<Vec<_>>().join(" and ")
+        let names: Vec<&str> = self.endpoints.keys().map(|id| last_segment(id)).collect();
+        if names.iter().collect::<BTreeSet<_>>().len() == names.len() {
+            return names.join(" and ");
+        }
+        self.endpoints.keys().map(|id| &**id).collect::<Vec<_>>().join(" and ")
     }
 }
 

@@ -25,7 +25,9 @@ read stays as it was, and the others are done.
 Examples:
   privatelink-dns sync --once --dry-run             shows what would change
   privatelink-dns sync --once
-  privatelink-dns sync --once --confirm inventory   lets that source withdraw what is held back now")]
+  privatelink-dns sync --once --confirm inventory   lets that source withdraw what is held back now
+
+For live Azure a line on stderr tells how far the listing is, if that is a terminal.")]
 pub(super) struct Sync {
     /// Do one pass and end.
     // A server is what syncs without end.

@@ -1,7 +1,9 @@
 //! An operator's hand on live Azure: shown, confirmed and looked into by the real program.
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
@@ -145,6 +147,30 @@ fn a_dry_run_shows_what_a_sync_does_and_changes_nothing() {
     assert_eq!(sync(folder.path(), &["--dry-run"]).1, expected);
     assert_eq!(sync(folder.path(), &[]), (0, expected, String::new()));
     assert_eq!(sync(folder.path(), &[]), nothing);
+}
+
+#[test]
+fn a_terminal_is_told_how_far_a_listing_is_and_left_clean() {
+    let arm = arm_with(1..3);
+    let folder = folder(&config(&arm));
+    let (mut ours, mut theirs) = (0, 0);
+    let none = std::ptr::null_mut();
+    // SAFETY: the two places outlive the call, and nothing else is asked for.
+    assert_eq!(unsafe { libc::openpty(&mut ours, &mut theirs, none, none.cast(), none.cast()) }, 0);
+    // SAFETY: both were opened above, and nobody else has them.
+    let (mut ours, theirs) = unsafe { (fs::File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_privatelink-dns"));
+    command.args(["sync", "--once", "--dry-run", "-c"]).arg(folder.path().join("config.toml"));
+    let out = command.stderr(theirs).output().unwrap().stdout;
+    // Our copy of the terminal's other end goes with the command: then reading ends.
+    drop(command);
+    let mut shown = Vec::new();
+    let ended = ours.read_to_end(&mut shown);
+    assert!(ended.is_ok() || ended.is_err_and(|error| error.raw_os_error() == Some(libc::EIO)));
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.starts_with("\r\x1b[Klive: asking which subscriptions there are"), "{shown:?}");
+    assert!(shown.ends_with("\r\x1b[K") && !shown.contains('\n'), "{shown:?}");
+    assert_eq!(lines(&String::from_utf8(out).unwrap(), '+'), 2);
 }
 
 #[test]
@@ -325,16 +351,9 @@ fn doctor_looks_at_the_last_good_names_while_azure_cannot_be_reached() {
     assert_eq!(sync(folder.path(), &[]).0, 0);
     lose(folder.path(), &arm);
     let found = doctor(folder.path());
-    assert!(
-        found.contains("FAIL  the identity of source live does not work: no token from ")
-            || found.contains("FAIL  the identity of source live does not work: 127.0.0.1:"),
-        "{found}"
-    );
+    assert!(found.contains("FAIL  the identity of source live does not work: 127.0.0.1:"), "{found}");
     assert!(found.contains("; 2 names from ") && found.contains(" ago stay published\n"), "{found}");
-    assert!(
-        found.contains("ok    4 published names") || found.contains("ok    2 published names"),
-        "{found}"
-    );
+    assert!(found.contains("ok    2 published names"), "{found}");
     let (status, found, _) = run(folder.path(), &["doctor", "--offline"]);
     assert_eq!(status, 0, "{found}");
     assert!(found.contains("ok    source live is not asked: 2 names from "), "{found}");
@@ -354,5 +373,6 @@ fn doctor_says_of_contested_names_which_claim_may_be_gone() {
     assert!(!found.contains("may be gone"), "{found}");
     arm.refuse(SECOND, "Microsoft.Network/privateEndpoints/read");
     let found = doctor(folder.path());
-    assert!(found.contains("pe-1 is of a subscription that cannot be listed: it may be gone"), "{found}");
+    let gone = format!("; pe-1 is of subscription {SECOND}, which cannot be listed: it may be gone");
+    assert!(found.contains(&gone), "{found}");
 }

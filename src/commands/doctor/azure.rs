@@ -55,7 +55,7 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
             let (what, served) = (with_causes(&error), served(&source.known()));
             findings.push(Finding::wrong(
                 format!("the identity of source {name} does not work: {what}; {served}"),
-                on_identity(&source.settings.credential),
+                on_identity(&source.settings.credential, &error),
             ));
             findings.extend(of_last_state(source).split_off(1));
             return findings;
@@ -64,25 +64,29 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
     let pass = source.pass_with(&azure, store);
     progress::shown(name, source.progress(), pass).await;
     let known = source.known();
-    findings.push(match &known.state {
+    match &known.state {
         SourceState::Current { .. } => {
             let names = count(known.desired.publications.len(), "name");
-            Finding::well(format!("source {name} was listed whole: {names}"))
+            findings.push(Finding::well(format!("source {name} was listed whole: {names}")));
         }
-        SourceState::Stale { why, .. } => {
-            let advice = match known.failing.is_empty() {
-                true => "look at the way to Azure, and at the roles of the identity; a running server keeps what it \
-                         listed last",
-                false => "see below what each subscription lacks; what Azure made or withdrew there since is not known",
-            };
-            Finding::wrong(format!("source {name} cannot be listed whole: {why}; {}", served(&known)), advice)
-        }
+        // Each subscription is told of below.
+        SourceState::Stale { .. } if !known.failing.is_empty() => {}
+        SourceState::Stale { why, .. } => findings.push(Finding::wrong(
+            format!("source {name} cannot be listed: {why}; {}", served(&known)),
+            "look at the way to Azure, and at the roles of the identity; a running server keeps what it listed last",
+        )),
         SourceState::HeldBack { would_withdraw, of, .. } => {
             let age = known.read_at.map(|at| format!("; what was listed {} ago stays", Age::of(at)));
             let otherwise = "look at the identity's rights";
-            held_back("source", name, (*would_withdraw, *of), &age.unwrap_or_default(), otherwise)
+            findings.push(held_back(
+                "source",
+                name,
+                (*would_withdraw, *of),
+                &age.unwrap_or_default(),
+                otherwise,
+            ));
         }
-    });
+    }
     findings.extend(of_rights(source, &azure, &known).await);
     findings.extend(of_desired(
         "source",
@@ -99,8 +103,18 @@ fn of_identity(name: &str, identity: &Identity) -> Finding {
     Finding::well(format!("source {name} is {kind}, with a token of {giver} that ends in {}", Age(*ends_in)))
 }
 
-fn on_identity(credential: &CredentialSettings) -> &'static str {
+fn on_identity(credential: &CredentialSettings, error: &AzureError) -> &'static str {
+    let is_unreachable = matches!(error, AzureError::Unreachable { .. });
     match credential {
+        CredentialSettings::ManagedIdentity { .. } if is_unreachable => {
+            "only machines of Azure have it: elsewhere name another sync.source.credential; there see that no firewall \
+             or proxy is in the way"
+        }
+        CredentialSettings::WorkloadIdentity { .. } | CredentialSettings::ClientSecret { .. }
+            if is_unreachable =>
+        {
+            "see that a route, a firewall or a proxy lets this machine reach it, and that forward.upstreams resolve it"
+        }
         CredentialSettings::ManagedIdentity { .. } => {
             "assign a managed identity to this machine, or name another sync.source.credential; with a user-assigned \
              one look at client_id"
