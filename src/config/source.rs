@@ -84,7 +84,7 @@ impl Assembly<'_> {
             }
         };
         let interval = source.interval_secs;
-        for secs in interval {
+        if let Some(secs) = interval {
             self.within(&format!("{key}.interval_secs"), secs, 1, SYNC_INTERVAL_SECS_MAX);
         }
         let ids = source.subscriptions.take().unwrap_or_default();

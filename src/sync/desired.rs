@@ -105,6 +105,17 @@ impl Desired {
         self.sort();
     }
 
+    /// How many names endpoints publish, and private DNS zones hold.
+    pub fn names(&self) -> usize {
+        self.publications.len() + self.zones.iter().map(|zone| zone.record_sets.len()).sum::<usize>()
+    }
+
+    /// Gives up what is of other subscriptions than these.
+    pub fn retain_subscriptions(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.publications.retain(|it| is_wanted(&it.claim.subscription));
+        self.zones.retain(|it| is_wanted(&it.azure.subscription));
+    }
+
     /// Whether what is published is the same, whatever was remarked on besides.
     pub fn publishes_as(&self, other: &Desired) -> bool {
         self.publications == other.publications

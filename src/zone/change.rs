@@ -224,7 +224,7 @@ fn is_older_soa(old: &Offer, new: &Offer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        AzureZone, Claim, Network, Networks, OnMissing, Outcome, ViewId, VirtualNetworkLink, Withheld,
+        AzureZone, Network, Networks, OnMissing, Outcome, ViewId, VirtualNetworkLink, Withheld,
     };
     use super::*;
     use crate::dns::{RecordSet, Ttl, rdata};

@@ -9,7 +9,7 @@ use super::Azure;
 use super::error::AzureError;
 use super::http::{self, Patience};
 use super::listing::SUBSCRIPTIONS_API_VERSION;
-use super::settings::{CredentialSettings, Settings};
+use super::settings::{CredentialSettings, Settings, Subject};
 
 /// What passes do in a subscription.
 pub const ACTIONS: [&str; 3] = [
@@ -17,6 +17,10 @@ pub const ACTIONS: [&str; 3] = [
     "Microsoft.Network/privateEndpoints/read",
     "Microsoft.Network/networkInterfaces/read",
 ];
+
+/// What those do that list private DNS zones; what is in a zone is asked for by its own path.
+const PRIVATE_ZONES_ACTIONS: [&str; 2] =
+    ["Microsoft.Resources/subscriptions/read", "Microsoft.Network/privateDnsZones/read"];
 
 /// An identity that has a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +108,14 @@ fn refused_action(message: &str) -> Option<&str> {
 }
 
 impl Settings {
+    /// What passes do in a subscription, that of seeing it first.
+    pub fn actions(&self) -> &'static [&'static str] {
+        match self.subject {
+            Subject::Endpoints => &ACTIONS,
+            Subject::PrivateZones => &PRIVATE_ZONES_ACTIONS,
+        }
+    }
+
     fn identity_kind(&self) -> &'static str {
         match &self.credential {
             CredentialSettings::ManagedIdentity { client_id: None } => "the machine's managed identity",
