@@ -67,7 +67,7 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
     let known = source.known();
     match &known.state {
         SourceState::Current { .. } => {
-            let names = count(known.desired.publications.len(), "name");
+            let names = names(&known.desired);
             findings.push(Finding::well(format!("source {name} was listed whole: {names}")));
         }
         // Each subscription is told of below.

@@ -63,7 +63,7 @@ fn corp(group: &str, sets: &[(&str, &str, Value)], network: Option<&str>) -> Pri
         item["properties"]["ttl"] = 300.into();
         reader.record_set(&listed(&[item]).items[0]).unwrap();
     }
-    for network in network {
+    if let Some(network) = network {
         let link = json!({"id": format!("{id}/virtualNetworkLinks/l"), "properties": {
             "virtualNetwork": {"id": network}, "resolutionPolicy": "Default"}});
         reader.link(&listed(&[link]).items[0]).unwrap();

@@ -340,7 +340,7 @@ impl World {
     /// A page of a list of items; `None` for what is no such list.
     fn item_page(&mut self, path: &str, query: &str, address: SocketAddr) -> Option<Fault> {
         let path = path.to_ascii_lowercase();
-        let at = query.split_once("skiptoken=").map_or(0, |(_, at)| at.parse::<usize>().unwrap());
+        let at = query.split_once("skiptoken=").map_or(0, |(_, at)| at.parse::<usize>().unwrap_or(0));
         let fault = self.item_faults.get_mut(&(path.clone(), at / ITEMS_A_PAGE + 1));
         if let Some((fault, times)) = fault.filter(|(_, times)| *times > 0) {
             *times -= 1;
