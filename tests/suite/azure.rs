@@ -13,7 +13,7 @@ use privatelink_dns::config::Config;
 use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
 use privatelink_dns::privatelink::Cloud;
 use privatelink_dns::sync::StateFolder;
-use privatelink_dns::sync::azure::{Azure, CredentialSettings, SecretPlace, Settings};
+use privatelink_dns::sync::azure::{Azure, CredentialSettings, SecretPlace, Settings, UserAssigned};
 use privatelink_dns::sync::state::Confirmation;
 use privatelink_dns::zone::{Origin, Snapshot};
 
@@ -41,7 +41,7 @@ fn settings(arm: &FakeArm, credential: CredentialSettings) -> Settings {
 }
 
 fn of_host(arm: &FakeArm) -> Arc<Azure> {
-    let credential = CredentialSettings::ManagedIdentity { client_id: None };
+    let credential = CredentialSettings::ManagedIdentity { assigned: None };
     Arc::new(Azure::new(settings(arm, credential), None).unwrap())
 }
 
@@ -134,9 +134,11 @@ fn every_kind_of_identity_gets_one_token_and_uses_it_again() {
     let command = file("az", &script);
     std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o755)).unwrap();
     let kinds = [
-        (CredentialSettings::ManagedIdentity { client_id: None }, "GET /metadata", "resource=http", 1),
+        (CredentialSettings::ManagedIdentity { assigned: None }, "GET /metadata", "resource=http", 1),
         (
-            CredentialSettings::ManagedIdentity { client_id: Some("chosen".to_owned()) },
+            CredentialSettings::ManagedIdentity {
+                assigned: Some(UserAssigned::ClientId("chosen".to_owned())),
+            },
             "GET /metadata",
             "client_id=chosen",
             1,
