@@ -234,7 +234,8 @@ impl AzureSource {
             let again_in = self.pass(&mut azure, &store).await;
             // Servers that were started together must not ask together.
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
-            let wait = again_in.map_or(wait, |again_in| again_in.mul_f64(1.1).min(wait));
+            let rest = again_in.map(|rest| rest.mul_f64(rand::rng().random_range(1.0..1.1)));
+            let wait = rest.map_or(wait, |rest| rest.min(wait));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.nudged.notified() => {}

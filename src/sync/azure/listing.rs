@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::arm::{ArmError, ArmId, Body, Resource};
+use super::super::arm::{ArmError, ArmId, Body, PrivateEndpoint, Resource};
 use super::super::desired::is_undecided;
-use super::super::inventory::{Inventory, Warning};
+use super::super::inventory::{ConnectionState, Inventory, Warning};
 use super::super::listing::Listings;
 use super::super::scope::Scope;
 use super::Azure;
@@ -129,7 +129,7 @@ pub(super) fn read(bytes: &[u8], page: usize) -> Result<Body, AzureError> {
     Body::read(bytes).map_err(|source| AzureError::Page { page, source })
 }
 
-/// Interfaces that endpoints name and no page lists.
+/// Interfaces that no page lists, of endpoints whose names are not told without them.
 fn unlisted_interfaces(bodies: &[Body]) -> Vec<ArmId> {
     let resources = || bodies.iter().flat_map(|body| &body.resources);
     let listed: HashSet<&ArmId> = resources()
@@ -139,13 +139,20 @@ fn unlisted_interfaces(bodies: &[Body]) -> Vec<ArmId> {
         })
         .collect();
     let named = resources().flat_map(|resource| match resource {
-        Resource::PrivateEndpoint(it) => it.network_interfaces.as_slice(),
+        Resource::PrivateEndpoint(it) if it.custom_dns.is_empty() && is_approved(it) => {
+            it.network_interfaces.as_slice()
+        }
         _ => &[],
     });
     let is_interface =
         |id: &ArmId| id.resource_type().as_deref() == Some("microsoft.network/networkinterfaces");
     let unlisted = named.filter(|id| !listed.contains(id) && is_interface(id));
     unlisted.take(INTERFACES_ASKED_MAX).cloned().collect()
+}
+
+fn is_approved(endpoint: &PrivateEndpoint) -> bool {
+    let mut states = endpoint.connections.iter().map(|it| ConnectionState::read(it.status.as_deref()));
+    states.all(|state| state == ConnectionState::Approved)
 }
 
 /// Whether a text in JSON is longer than any of ARM's.
