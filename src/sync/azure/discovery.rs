@@ -113,11 +113,11 @@ impl Azure {
                 }
                 Some(_) => {}
             }
-            if let Some(wait) = quota_resets_after(&answered.headers) {
-                if !Patience::new(&self.settings).wait(Some(wait)).await {
-                    let code = "RateLimiting".to_owned();
-                    return Err(AzureError::Throttled { status: 429, code, wait });
-                }
+            if let Some(wait) = quota_resets_after(&answered.headers)
+                && !Patience::new(&self.settings).wait(Some(wait)).await
+            {
+                let code = "RateLimiting".to_owned();
+                return Err(AzureError::Throttled { status: 429, code, wait });
             }
         }
         Err(AzureError::ManyPages { max: PAGES_MAX })

@@ -26,6 +26,9 @@ const REMEMBERED_MAX: usize = 20_000;
 /// An endpoint that looks the same is asked again after this: Azure adds records to a group by itself.
 const ANSWER_AGE_MAX: Duration = Duration::from_secs(900);
 
+/// What reading them takes.
+const RIGHT: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups/read";
+
 /// What endpoints were told to have.
 #[derive(Default)]
 pub(super) struct Groups(Mutex<HashMap<Arc<str>, Remembered>>);
@@ -36,8 +39,16 @@ struct Remembered {
     asked: Instant,
     /// The last good answer.
     groups: Option<Arc<[ZoneGroup]>>,
-    /// Why the last question had no answer.
-    failed: Option<Arc<str>>,
+    /// Why the last question had no answer, and whether the next pass may have one.
+    failed: Option<(Arc<str>, Again)>,
+}
+
+/// When a question that failed is asked again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    NextPass,
+    /// Rights are not given every minute.
+    Later,
 }
 
 impl Azure {
@@ -71,11 +82,11 @@ impl Azure {
             if let Some(groups) = &groups {
                 inventory.add_groups(&endpoint.id, groups);
             }
-            // A good answer of before still counts; without one, what was published stays.
+            // What they gave before stays until they are read again.
             match (groups, failed) {
-                (None, Some(why)) => inventory.miss_groups(&endpoint.id, why),
+                (_, Some(why)) => inventory.miss_groups(&endpoint.id, why),
                 (None, None) => inventory.miss_groups(&endpoint.id, "a later pass asks for it".into()),
-                (Some(_), _) => {}
+                (Some(_), None) => {}
             }
         }
     }
@@ -106,7 +117,7 @@ impl Groups {
         let mut due: Vec<(Option<Instant>, &Endpoint)> = Vec::new();
         for (_, endpoint) in open {
             match remembered.get(&endpoint.id) {
-                Some(known) if known.endpoint == *endpoint && now - known.asked < ANSWER_AGE_MAX => {}
+                Some(known) if known.is_good_for(endpoint, now) => {}
                 known => due.push((known.map(|known| known.asked), endpoint)),
             }
         }
@@ -119,7 +130,7 @@ impl Groups {
         let before = remembered.remove(&endpoint.id);
         let (groups, failed) = match answer {
             Ok(groups) => (Some(groups.into()), None),
-            Err(error) => (before.and_then(|it| it.groups), Some(Arc::from(error.to_string()))),
+            Err(error) => (before.and_then(|it| it.groups), Some(failure(&error))),
         };
         if remembered.len() >= REMEMBERED_MAX {
             let oldest = remembered.iter().min_by_key(|(_, it)| it.asked).map(|(id, _)| Arc::clone(id));
@@ -133,6 +144,21 @@ impl Groups {
     fn of(&self, endpoint: &Endpoint) -> (Option<Arc<[ZoneGroup]>>, Option<Arc<str>>) {
         let remembered = self.0.lock();
         let known = remembered.get(&endpoint.id);
-        known.map_or((None, None), |it| (it.groups.clone(), it.failed.clone()))
+        let failed = known.and_then(|it| it.failed.as_ref()).map(|(why, _)| Arc::clone(why));
+        (known.and_then(|it| it.groups.clone()), failed)
+    }
+}
+
+impl Remembered {
+    fn is_good_for(&self, endpoint: &Endpoint, now: Instant) -> bool {
+        let is_due = matches!(self.failed, Some((_, Again::NextPass)));
+        !is_due && self.endpoint == *endpoint && now - self.asked < ANSWER_AGE_MAX
+    }
+}
+
+fn failure(error: &AzureError) -> (Arc<str>, Again) {
+    match error {
+        AzureError::Refused { status: 403, .. } => (format!("the role lacks {RIGHT}").into(), Again::Later),
+        _ => (error.to_string().into(), Again::NextPass),
     }
 }

@@ -104,7 +104,7 @@ impl Azure {
         let scopes = self.scopes(&mut pass).await?;
         let permits = Arc::new(Semaphore::new(ASKED_AT_ONCE));
         let mut listings = JoinSet::new();
-        for scope in scopes.iter().cloned() {
+        for scope in scopes.clone() {
             let (azure, permits) = (Arc::clone(self), Arc::clone(&permits));
             listings.spawn(async move {
                 let _permit = permits.acquire().await;
