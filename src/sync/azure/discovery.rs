@@ -14,7 +14,7 @@ use super::error::AzureError;
 use super::http::Patience;
 
 /// Of the list of subscriptions.
-const SUBSCRIPTIONS_API_VERSION: &str = "2022-12-01";
+pub(super) const SUBSCRIPTIONS_API_VERSION: &str = "2022-12-01";
 
 /// Of Resource Graph.
 const RESOURCE_GRAPH_API_VERSION: &str = "2022-10-01";

@@ -102,6 +102,8 @@ impl Azure {
                 return Err(AzureError::Page { page: pages.number(), source: ArmError::Unrecognised });
             };
             pages.follow(listed.next_link.take(), self)?;
+            let is_endpoint = |it: &&Resource| matches!(it, Resource::PrivateEndpoint(_));
+            self.progress.page(body.resources.iter().filter(is_endpoint).count());
             bodies.push(body);
         }
         Ok(bodies)

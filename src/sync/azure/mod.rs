@@ -8,9 +8,11 @@ mod certificate;
 mod credential;
 mod discovery;
 mod error;
+mod examine;
 mod groups;
 mod http;
 mod listing;
+mod progress;
 mod settings;
 mod token;
 
@@ -26,6 +28,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use error::AzureError;
+pub use examine::{ACTIONS, Identity, Refusals, Skew};
+pub use progress::Progress;
 pub use settings::{
     ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION, SecretPlace, Settings,
     UserAssigned,
@@ -59,6 +63,7 @@ pub struct Azure {
     resting: Mutex<HashMap<Arc<str>, Instant>>,
     /// Sent to Azure Resource Manager since this was last taken.
     requests: AtomicUsize,
+    progress: Arc<Progress>,
 }
 
 /// What a pass found out, by [`Scope::key`].
@@ -86,7 +91,13 @@ impl Azure {
             groups: Groups::default(),
             resting: Mutex::default(),
             requests: AtomicUsize::new(0),
+            progress: Arc::default(),
         })
+    }
+
+    /// Tells there how far passes have come.
+    pub fn telling(self, progress: Arc<Progress>) -> Azure {
+        Azure { progress, ..self }
     }
 
     /// Asks for the zone groups of endpoints whose names this catalogue does not place.
@@ -96,12 +107,14 @@ impl Azure {
 
     /// Lists what the settings name, or all that there is for the identity.
     pub async fn pass(self: &Arc<Self>) -> Result<Pass, AzureError> {
+        self.progress.begin();
         self.requests.store(0, Ordering::Relaxed);
         self.resting.lock().retain(|_, until| *until > Instant::now());
         // Without a token no subscription needs to be tried.
         self.token().await?;
         let mut pass = Pass::default();
         let scopes = self.scopes(&mut pass).await?;
+        self.progress.is_of(scopes.len());
         let permits = Arc::new(Semaphore::new(ASKED_AT_ONCE));
         let mut listings = JoinSet::new();
         for scope in scopes.clone() {
@@ -109,6 +122,7 @@ impl Azure {
             listings.spawn(async move {
                 let _permit = permits.acquire().await;
                 let listed = azure.scope(&scope).await;
+                azure.progress.subscription_is_done();
                 (scope.key(), listed)
             });
         }

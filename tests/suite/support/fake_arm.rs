@@ -50,6 +50,8 @@ struct World {
     endless: Vec<(String, String)>,
     /// Answers of Resource Graph, one after the other; the last one stays.
     graph: Vec<Fault>,
+    refused: Vec<(String, String)>,
+    clock: Option<std::time::SystemTime>,
     asked: Vec<Asked>,
 }
 
@@ -194,6 +196,16 @@ impl FakeArm {
         self.world.lock().arc_key = Some((key, content.to_owned()));
     }
 
+    /// Gives the identity no right to an action, such as `Microsoft.Network/privateEndpoints/read`, in a subscription.
+    pub fn refuse(&self, subscription: &str, action: &str) {
+        self.world.lock().refused.push((subscription.to_owned(), action.to_owned()));
+    }
+
+    /// Dates every answer from now on.
+    pub fn date(&self, clock: std::time::SystemTime) {
+        self.world.lock().clock = Some(clock);
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -239,7 +251,7 @@ fn serve(stream: TcpStream, address: SocketAddr, world: &Mutex<World>) -> std::i
     let mut reader = BufReader::new(stream);
     loop {
         let Some(asked) = read(&mut reader)? else { return Ok(()) };
-        let answer = world.lock().answer(asked, address);
+        let answer = world.lock().answer_dated(asked, address);
         let stream = reader.get_mut();
         match answer {
             // In one piece: parts of it would wait for the client's delayed acknowledgement.
@@ -324,6 +336,33 @@ impl Certificate {
 }
 
 impl World {
+    fn answer_dated(&mut self, asked: Asked, address: SocketAddr) -> Fault {
+        let mut answer = self.answer(asked, address);
+        if let (Fault::Answer { headers, .. }, Some(clock)) = (&mut answer, self.clock) {
+            headers.push(format!("Date: {}", httpdate::fmt_http_date(clock)));
+        }
+        answer
+    }
+
+    /// The answer to who may not do what it asks for.
+    fn refusal(&self, path: &str) -> Option<Fault> {
+        let (_, action) = self.refused.iter().find(|(subscription, action)| {
+            let of = format!("/subscriptions/{subscription}");
+            match action.strip_prefix("Microsoft.Network/").and_then(|it| it.strip_suffix("/read")) {
+                None => path == of,
+                Some(kind) => path == format!("{of}/providers/Microsoft.Network/{kind}"),
+            }
+        })?;
+        let Fault::Answer { status, headers, body } =
+            Fault::of_fixture("errors/403-authorization-failed.json")
+        else {
+            return None;
+        };
+        let text = String::from_utf8(body).unwrap();
+        let body = text.replace("Microsoft.Network/privateEndpoints/read", action).into_bytes();
+        Some(Fault::Answer { status, headers, body })
+    }
+
     fn answer(&mut self, asked: Asked, address: SocketAddr) -> Fault {
         let (line, body) = (asked.line.clone(), asked.body.clone());
         let authorization = asked.headers.iter().find_map(|it| it.strip_prefix("authorization: "));
@@ -373,7 +412,16 @@ impl World {
             assert!(line.starts_with("POST ") && query == "api-version=2022-10-01", "{line}");
             return if self.graph.len() > 1 { self.graph.remove(0) } else { self.graph[0].clone() };
         }
+        if let Some(refusal) = self.refusal(path) {
+            return refusal;
+        }
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        if let ["subscriptions", id] = parts[..] {
+            return match self.subscriptions.iter().any(|known| known == id) {
+                true => Fault::page(serde_json::json!({"subscriptionId": id}).to_string()),
+                false => Fault::of_fixture("errors/404-subscription-not-found.json"),
+            };
+        }
         if let ["subscriptions", id, "resourceGroups", group, "providers", _, resource_type] = parts[..] {
             return self.group_page(id, group, resource_type);
         }
