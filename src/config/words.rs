@@ -74,6 +74,7 @@ pub(super) enum Credential {
     AzureArc,
     WorkloadIdentity,
     ClientSecret,
+    ClientCertificate,
     AzureCli,
 }
 

@@ -141,7 +141,7 @@ impl Source {
         let name = &self.settings.name;
         let mut desired = last.desired;
         let allow = &rules.publish.allow_subscriptions;
-        desired.retain_subscriptions(|id| sync::desired::is_allowed(allow, id));
+        desired.retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
         let mut not_served = Vec::new();
         store.commit_with(|snapshot| {
             let plan = self.plan(&desired, rules, snapshot);

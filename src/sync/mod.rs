@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod listing;
 pub mod private_dns;
 mod reconcile;
+mod scope;
 pub mod state;
 
 pub use desired::{Desired, Extent, desired};
@@ -22,4 +23,5 @@ pub use private_dns::{PrivateZone, imported_header};
 pub use reconcile::{
     Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of, subscriptions_of,
 };
+pub use scope::Scope;
 pub use state::{LastGood, Saved, StateError, StateFolder};

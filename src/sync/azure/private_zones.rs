@@ -1,4 +1,4 @@
-//! Private DNS zones of a subscription: the list of them, and of each zone all record sets and links.
+//! Private DNS zones of a scope: the list of them, and of each zone all record sets and links.
 //!
 //! The unit of completeness is the zone. Neither its `etag` nor `numberOfRecordSets` tells whether a record set changed,
 //! so every zone is listed in every pass.
@@ -13,11 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::arm::{Item, ItemPage};
-use super::super::private_dns::{PrivateZoneError, ZoneReader};
+use super::super::private_dns::{PrivateZone, PrivateZoneError, ZoneReader};
+use super::super::scope::Scope;
+use super::Azure;
+use super::asking::{Pages, TEXT_BYTES_MAX};
 use super::error::AzureError;
-use super::listing::{Pages, TEXT_BYTES_MAX, has_long_text};
-use super::{Azure, Listed};
-use crate::sync::PrivateZone;
+use super::http::Patience;
+use super::listing::{Listed, has_long_text};
 
 /// Zones of one subscription read at one time: as many requests a second as come back of its reads (facts §4).
 const ZONES_AT_ONCE: usize = 4;
@@ -32,17 +34,14 @@ const ZONE_TIMEOUT: Duration = Duration::from_secs(600);
 const LISTS_A_MINUTE: usize = 80;
 
 impl Azure {
-    /// The private DNS zones of one subscription.
-    pub(super) async fn private_zones(
-        self: &Arc<Self>,
-        subscription: &Arc<str>,
-    ) -> Result<Listed, AzureError> {
-        let path = format!("/subscriptions/{subscription}/providers/Microsoft.Network/privateDnsZones");
+    /// The private DNS zones of one scope.
+    pub(super) async fn private_zones(self: &Arc<Self>, scope: &Scope) -> Result<Listed, AzureError> {
+        let path = format!("{}/providers/Microsoft.Network/privateDnsZones", scope.path());
         let mut zones: Vec<Item> = Vec::new();
         let mut ids: BTreeSet<Arc<str>> = BTreeSet::new();
         self.items(&path, &mut Pace::default(), |item| {
             let id = item.id.shared();
-            if item.id.subscription() != Some(subscription) {
+            if !scope.holds(&item.id) {
                 return Err(PrivateZoneError::Stranger { id });
             }
             if zones.len() >= ZONES_MAX {
@@ -59,7 +58,7 @@ impl Azure {
         let mut reading = JoinSet::new();
         for zone in zones {
             let (azure, permits, subscription) =
-                (Arc::clone(self), Arc::clone(&permits), Arc::clone(subscription));
+                (Arc::clone(self), Arc::clone(&permits), Arc::clone(&scope.subscription));
             reading.spawn(async move {
                 let _permit = permits.acquire().await;
                 let id = zone.id.shared();
@@ -70,7 +69,7 @@ impl Azure {
                 let read = tokio::time::timeout(ZONE_TIMEOUT, azure.private_zone(&zone)).await;
                 let read = read.unwrap_or(Err(AzureError::Slow { max: ZONE_TIMEOUT }));
                 if let Err(AzureError::Throttled { wait, .. }) = &read {
-                    azure.rest(&subscription, *wait);
+                    azure.let_rest(&subscription, *wait);
                 }
                 (id, read)
             });
@@ -115,8 +114,10 @@ impl Azure {
         let mut pages = Pages::of(first);
         while pages.goes_on() {
             pace.wait().await;
-            let Some(bytes) = self.next_page(&mut pages).await? else { break };
-            let number = pages.asked();
+            let Some(bytes) = self.next_page(&mut pages, Patience::of_listing(&self.settings)).await? else {
+                break;
+            };
+            let number = pages.number();
             if has_long_text(&bytes) {
                 return Err(AzureError::LongText { page: number, max: TEXT_BYTES_MAX });
             }

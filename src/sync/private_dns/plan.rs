@@ -46,7 +46,7 @@ pub(in super::super) fn plan_zones(
     let stays = |zone: &AzureZone| {
         zone.source != *source
             || (!known.contains(&*zone.id)
-                && (unsettled.contains(&*zone.id) || !desired.extent.covers(&zone.subscription)))
+                && (unsettled.contains(&*zone.id) || !desired.extent.covers_id(&zone.id)))
     };
     let mut apexes: BTreeMap<&Name, Vec<&Arc<AzureZone>>> = BTreeMap::new();
     for (apex, zone) in snapshot.zones() {
