@@ -533,13 +533,32 @@ fn no_fault_of_a_page_takes_a_record_away_and_other_zones_change() {
 #[test]
 fn a_throttled_subscription_is_left_alone_for_as_long_as_it_wants() {
     let world = World::new(&[corp().linked("hub", "Default")], "");
-    let later = Fault::of_fixture("errors/429-subscription-requests-throttled.json");
-    world.azure.arm.fault_items(&format!("{}/ALL", corp().id), 1, later, 1);
+    let later = || Fault::of_fixture("errors/429-subscription-requests-throttled.json");
+    world.azure.arm.fault_items(&format!("{}/ALL", corp().id), 1, later(), 1);
     let more: Vec<Zone> = (0..20).map(|number| Zone::new("g", &format!("z{number}.internal"))).collect();
     world.azure.list(&[&[corp().linked("hub", "Default")], &more[..]].concat());
     world.pass();
     assert_eq!(world.ask("x.wild.corp.internal.", 0), "10.9.0.3");
     assert!(world.state().starts_with("Stale"), "{}", world.state());
+    // It is asked for nothing more while it rests.
+    let source = &world.parts.sources.azure().list()[0];
+    let azure = source.azure().unwrap();
+    world.azure.arm.fault_items(&format!("{}/ALL", corp().id), 1, later(), 1);
+    let pass = || world.runtime.block_on(source.pass_with(&azure, &world.parts.store));
+    let asked = || {
+        world
+            .azure
+            .arm
+            .asked(SECOND)
+            .iter()
+            .filter(|it| it.line.to_lowercase().contains("privatednszones"))
+            .count()
+    };
+    pass();
+    let before = asked();
+    pass();
+    assert_eq!(asked(), before);
+    assert_eq!(world.ask("x.wild.corp.internal.", 0), "10.9.0.3");
 }
 
 #[test]
