@@ -111,6 +111,12 @@ impl Written {
         !self.read().tokens.is_empty()
     }
 
+    /// How many zones and record sets are stored but not served.
+    pub fn refused_count(&self) -> usize {
+        let state = self.read();
+        state.refused.len() + state.refused_zones.len()
+    }
+
     /// When a token was last used here.
     pub(super) fn last_used(&self, id: &str) -> Option<SystemTime> {
         self.used.lock().get(id).map(|secs| UNIX_EPOCH + Duration::from_secs(*secs))

@@ -1,16 +1,21 @@
 //! The one integration binary: what the parts do together.
 
+mod admin_examples;
+mod admin_model;
+mod admin_records;
 mod allocations;
 mod answers;
 mod azure;
 mod cli;
 mod daemon;
 mod dig;
+mod discovery;
 mod house;
 mod inventory;
 mod matrix;
 mod packets;
 mod persist;
+mod private_dns;
 mod state;
 mod support;
 mod sync_once;

@@ -94,7 +94,6 @@ struct ImportQuery {
     #[param(inline)]
     mode: Option<ImportMode>,
     /// Answers the plan, and does nothing.
-    #[param(example = true)]
     dry_run: Option<bool>,
 }
 

@@ -132,7 +132,7 @@ async fn read(
         ("name" = String, Path, description = "Relative to the zone, `@` for its apex; or absolute, with a final dot", example = "www"),
         ("type" = String, Path, description = "A, AAAA, CNAME, … or TYPE65280", example = "A"),
         ("dry_run" = Option<bool>, Query, description = "Answers the plan, and does nothing"),
-        ("If-Match" = Option<String>, Header, description = "Its ETag, or `*`: needed when it is there", example = "*"),
+        ("If-Match" = Option<String>, Header, description = "Its ETag, or `*`: needed when it is there"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if nothing is there"),
     ),
     request_body(content = RecordSetBody, example = json!({"ttl": 300, "records": ["10.0.0.4"]})),
