@@ -99,7 +99,7 @@ pub fn plan(
         let rtype = offer.set.rtype;
         // An endpoint whose names are not told for now keeps what it had, and so does a subscription.
         let stays = unsettled.contains(&claim.endpoint)
-            || !desired.extent.covers(&claim.subscription)
+            || !desired.extent.covers(claim)
             || wanted.contains(&(name.clone(), rtype, Arc::clone(&claim.endpoint)));
         if !stays {
             plan.withdrawn += 1;
