@@ -13,7 +13,9 @@ use super::translation::{LeftOut, Translation};
 use super::written::{Bases, State, Written};
 use crate::dns::{Name, RecordType};
 use crate::forward::{RuleSettings, UpstreamHealth};
-use crate::persist::{Change, Changes, Entry, Followed, Made, Stored, StoredChange, StoredDocument, Subject};
+use crate::persist::{
+    Change, Changes, Entry, Followed, Made, Stored, StoredChange, StoredDocument, StoredZone, Subject,
+};
 use crate::privatelink::Catalogue;
 use crate::zone::{ChangeSet, CommitError, Origin, Snapshot, Store};
 
@@ -105,7 +107,8 @@ impl Applier {
             let next = tokio::select! {
                 next = changes.next() => next,
                 // Sync or a file may have made room for what was refused.
-                Ok(()) = zones.changed(), if self.has_refused() => {
+                Ok(()) = zones.changed() => {
+                    self.keep_settings();
                     self.retry_refused();
                     continue;
                 }
@@ -138,6 +141,7 @@ impl Applier {
     /// Applies revisions as one change of the zones, or, if the zones refuse something, one by one.
     fn apply(&self, batch: &[Arc<Change>]) {
         let _tried = self.turn.lock();
+        self.learn_bases(batch.iter().flat_map(|change| &change.changes));
         let mut left_out = Vec::new();
         let committed = self.store.commit_with(|snapshot| {
             let state = self.written.read();
@@ -281,6 +285,8 @@ impl Applier {
 
     /// Serves what is written of one zone.
     fn serve_zone(&self, apex: &Name) {
+        let zone = self.written.read().zone(apex).map(|(zone, _)| StoredChange::Put(Entry::Zone(zone.clone())));
+        self.learn_bases(zone.iter());
         let whole = self.commit(|translation| translation.serve_missing(apex));
         match whole {
             Ok(left_out) => note(&mut self.written.write(), left_out),
@@ -316,9 +322,44 @@ impl Applier {
         }
     }
 
-    fn has_refused(&self) -> bool {
-        let state = self.written.read();
-        state.refused().next().is_some() || state.refused_zones().next().is_some()
+    /// Lays operators' settings again over zones that sync has set meanwhile.
+    fn keep_settings(&self) {
+        let _tried = self.turn.lock();
+        let zones: Vec<StoredZone> = {
+            let state = self.written.read();
+            let snapshot = self.store.load();
+            let is_other = |zone: &&StoredZone| {
+                let served = snapshot.zone(zone.apex.borrow()).map(|served| served.header());
+                served.is_some_and(|served| {
+                    state.why_zone_refused(&zone.apex).is_none()
+                        && state.header_of(zone, &snapshot).as_ref() != Some(served)
+                })
+            };
+            let settings = state.zones().filter(|zone| zone.made == Made::Elsewhere);
+            settings.filter(is_other).cloned().collect()
+        };
+        for zone in zones {
+            let served = self.store.load().zone(zone.apex.borrow()).map(|zone| zone.header().clone());
+            if let Some(served) = served {
+                self.written.write().learn_base(served);
+            }
+            if let Err(why) = self.commit(|translation| translation.put_zone(&zone)) {
+                refuse(&mut self.written.write(), &StoredChange::Put(Entry::Zone(zone)), &why.to_string(), true);
+            }
+        }
+    }
+
+    /// Keeps how zones are before an operator's settings lie over them.
+    fn learn_bases<'c>(&self, changes: impl Iterator<Item = &'c StoredChange>) {
+        for change in changes {
+            let StoredChange::Put(Entry::Zone(zone)) = change else { continue };
+            if zone.made == Made::Elsewhere && !self.written.read().knows_base(&zone.apex) {
+                let served = self.store.load().zone(zone.apex.borrow()).map(|zone| zone.header().clone());
+                if let Some(served) = served {
+                    self.written.write().learn_base(served);
+                }
+            }
+        }
     }
 
     /// Tries what was refused again, in zones that have changed since.

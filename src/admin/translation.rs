@@ -102,21 +102,20 @@ impl<'s> Translation<'s> {
         if !self.has_zone(apex) {
             return;
         }
-        // Config, or endpoints that sync found, make the zone as well: it goes on without the operator's settings.
+        if let Some(base) = self.state.base_of(apex, self.snapshot) {
+            return self.set_zone(base);
+        }
+        // What sync put there makes the zone as well: it goes on without the operators' settings.
         let is_others = |origin: &Origin| !matches!(origin, Origin::Rest | Origin::BuiltIn);
-        let holds_others = || {
-            let zone = self.snapshot.zone(apex.borrow());
-            zone.is_some_and(|zone| {
-                zone.nodes().any(|(_, node)| {
-                    node.slots().iter().flat_map(|slot| slot.offers()).any(|offer| is_others(&offer.origin))
-                })
-            })
-        };
-        match self.state.base_of(apex, self.snapshot) {
-            Some(base) => self.set_zone(base),
-            None if self.header(apex).is_some_and(|it| it.kind == ZoneKind::PrivateLink) && holds_others() => {
-                self.set_zone(self.state.usual(apex));
-            }
+        let served = self.snapshot.zone(apex.borrow());
+        let holds_others = served.is_some_and(|zone| {
+            let mut offers = zone.nodes().flat_map(|(_, node)| node.slots()).flat_map(|slot| slot.offers());
+            offers.any(|offer| is_others(&offer.origin))
+        });
+        let kind = self.header(apex).map(|header| header.kind);
+        match kind.filter(|_| holds_others) {
+            Some(ZoneKind::PrivateLink) => self.set_zone(self.state.usual(apex)),
+            Some(ZoneKind::Plain) => self.set_zone(ZoneHeader::plain(apex.clone())),
             None => {
                 self.zones.insert(apex.clone(), None);
                 self.changes.push(Change::DropZone(apex.clone()));

@@ -62,6 +62,7 @@ pub struct OriginCounts {
     pub endpoint: usize,
     pub update: usize,
     pub transfer: usize,
+    pub azure_zone: usize,
     pub built_in: usize,
 }
 
@@ -159,6 +160,10 @@ pub struct OriginView {
     /// The private endpoint that claims the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<ClaimView>,
+    /// The ARM id of the private DNS zone that it is imported from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub azure_zone: Option<Arc<str>>,
 }
 
 /// Who put a record set there.
@@ -170,6 +175,7 @@ pub enum OriginWord {
     Endpoint,
     Update,
     Transfer,
+    AzureZone,
     BuiltIn,
 }
 
@@ -253,6 +259,7 @@ impl OriginCounts {
                 OriginWord::Endpoint => &mut counts.endpoint,
                 OriginWord::Update => &mut counts.update,
                 OriginWord::Transfer => &mut counts.transfer,
+                OriginWord::AzureZone => &mut counts.azure_zone,
                 OriginWord::BuiltIn => &mut counts.built_in,
             } += 1;
         }
@@ -304,7 +311,7 @@ impl<'s> Shown<'s> {
         let offers = slot.map_or(&[][..], Slot::offers);
         let shown = own.is_none().then(|| slot.map(|slot| slot.served(ViewId::NONE))).flatten();
         // Claims beside each other are no overrides: who is served which is said by network.
-        let is_override = origin.kind != OriginWord::Endpoint;
+        let is_override = !matches!(origin.kind, OriginWord::Endpoint | OriginWord::AzureZone);
         let overrides = offers.iter().filter(|offer| is_override && shown.is_none_or(|shown| *offer != shown));
         let mut view = RecordSetView {
             zone: self.apex.to_string(),
@@ -384,7 +391,11 @@ impl OriginView {
             Origin::Endpoint(claim) => Some(ClaimView::of(claim)),
             _ => None,
         };
-        OriginView { kind: OriginWord::of(origin), endpoint }
+        let azure_zone = match origin {
+            Origin::AzureZone(zone) => Some(zone.id.clone()),
+            _ => None,
+        };
+        OriginView { kind: OriginWord::of(origin), endpoint, azure_zone }
     }
 }
 
@@ -397,6 +408,7 @@ impl OriginWord {
             Origin::Update => OriginWord::Update,
             Origin::Transfer => OriginWord::Transfer,
             Origin::Endpoint(_) => OriginWord::Endpoint,
+            Origin::AzureZone(_) => OriginWord::AzureZone,
         }
     }
 }

@@ -316,18 +316,24 @@ impl State {
         self.bases = bases;
     }
 
+    /// Keeps how a zone is without operators' settings, before these lie over it: sync makes zones that config does not
+    /// name.
+    pub(super) fn learn_base(&mut self, header: ZoneHeader) {
+        self.bases.zones.insert(header.apex.clone(), header);
+    }
+
+    pub(super) fn knows_base(&self, apex: &Name) -> bool {
+        self.bases.zones.contains_key(apex)
+    }
+
     /// A zone without what operators set of it; `None` for one that only operators make.
     pub(super) fn base_of(&self, apex: &Name, snapshot: &Snapshot) -> Option<ZoneHeader> {
         if let Some(base) = self.bases.zones.get(apex) {
             return Some(base.clone());
         }
-        let header = snapshot.zone(apex.borrow())?.header();
-        match self.zones.get(apex) {
-            Some((zone, _)) if matches!(zone.made, Made::ByRest(_)) => None,
-            // Sync makes zones that the catalogue knows and config does not name.
-            _ if header.kind == ZoneKind::PrivateLink => Some(self.usual(apex)),
-            _ => Some(header.clone()),
-        }
+        let is_made = self.zones.get(apex).is_some_and(|(zone, _)| matches!(zone.made, Made::ByRest(_)));
+        let served = snapshot.zone(apex.borrow()).filter(|_| !is_made);
+        served.map(|zone| zone.header().clone())
     }
 
     /// A private-link zone that nobody says anything of.
