@@ -7,6 +7,7 @@ use clap::Args;
 use super::published::as_of;
 use super::summary::Summary;
 use super::{ConfigFile, Outcome, small_runtime};
+use crate::admin;
 use crate::config::Config;
 use crate::daemon::{Parts, SourceState};
 use crate::zone::{MasterFile, MasterFileError};
@@ -33,6 +34,8 @@ impl Check {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             anyhow::bail!(faults.join("\nerror: "));
         }
+        // Certificates are read, and nothing is bound.
+        admin::bind(admin::Settings { listen: Vec::new(), ..config.admin.api.clone() })?;
         let runtime = small_runtime()?;
         let _entered = runtime.enter();
         let parts = Parts::load(&config)?;

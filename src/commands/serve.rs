@@ -28,8 +28,10 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.context("the runtime cannot be started")?;
         runtime.block_on(async {
-            let daemon = Daemon::start(&self.config.config, config)?;
-            let summary = Summary::new(daemon.config(), daemon.parts()).listening(daemon.addresses());
+            let daemon = Daemon::start(&self.config.config, config).await?;
+            let summary = Summary::new(daemon.config(), daemon.parts())
+                .listening(daemon.addresses())
+                .administered_at(daemon.admin_addresses());
             // Who reads only the first lines of it wants the server all the same.
             let _ = write!(out, "{summary}").and_then(|()| out.flush());
             daemon.run_until_signal().await;

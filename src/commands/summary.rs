@@ -22,16 +22,39 @@ pub(super) struct Summary<'p> {
     config: &'p Config,
     parts: &'p Parts,
     addresses: &'p [SocketAddr],
+    /// `None` where nothing runs.
+    admin_addresses: Option<&'p [SocketAddr]>,
 }
 
 impl<'p> Summary<'p> {
     pub(super) fn new(config: &'p Config, parts: &'p Parts) -> Summary<'p> {
-        Summary { config, parts, addresses: &[] }
+        Summary { config, parts, addresses: &[], admin_addresses: None }
+    }
+
+    /// With the addresses that the admin API answers at.
+    pub(super) fn administered_at(self, addresses: &'p [SocketAddr]) -> Summary<'p> {
+        Summary { admin_addresses: Some(addresses), ..self }
     }
 
     /// With the addresses that the server listens on.
     pub(super) fn listening(self, addresses: &'p [SocketAddr]) -> Summary<'p> {
         Summary { addresses, ..self }
+    }
+
+    fn administration(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let admin = &self.config.admin;
+        let scheme = if admin.api.certificate.is_some() { "https" } else { "http" };
+        let addresses = self.admin_addresses.unwrap_or(&admin.api.listen);
+        for address in addresses {
+            writeln!(out, "admin API    {scheme}://{address}")?;
+        }
+        if addresses.is_empty() {
+            writeln!(out, "admin API    none")?;
+        }
+        if admin.has_store() {
+            writeln!(out, "store        {}", admin.store.shown())?;
+        }
+        Ok(())
     }
 
     fn zones(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,6 +219,7 @@ impl fmt::Display for Summary<'_> {
         for address in self.addresses {
             writeln!(out, "listening    {address} (UDP, TCP)")?;
         }
+        self.administration(out)?;
         self.zones(out)?;
         self.sources(out)?;
         self.networks(out)?;

@@ -30,10 +30,10 @@ use crate::{cache, forward, listen, privatelink, telemetry};
 pub(super) const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
 
 /// Bounds of memory and queues beyond this are a slip of the pen.
-const COUNT_MAX: u64 = i32::MAX as u64;
+pub(super) const COUNT_MAX: u64 = i32::MAX as u64;
 
 /// Longest timeout of a connection: beyond an hour it is a leak.
-const TIMEOUT_SECS_MAX: u64 = 3600;
+pub(super) const TIMEOUT_SECS_MAX: u64 = 3600;
 
 /// Makes all Settings, or tells everything that is wrong.
 pub(super) fn assemble(
@@ -44,7 +44,6 @@ pub(super) fn assemble(
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut assembly = Assembly { document, folder, errors: Vec::new() };
     let networks = assembly.networks(file.network);
-    assembly.not_available(&file.store, &file.admin);
     let cloud = file.private_link.cloud.into();
     let has_source = !file.sync.source.is_empty();
     let imports = file.sync.source.iter().any(|source| source.kind == SourceKind::PrivateDns);
@@ -68,6 +67,7 @@ pub(super) fn assemble(
     let sync = assembly.sync(file.sync, cloud);
     let telemetry = assembly.telemetry(file.telemetry);
     let state_dir = assembly.whole(file.state_dir);
+    let admin = assembly.admin(file.store, file.admin, &state_dir, &listen);
     match private_link {
         Some(private_link) if assembly.errors.is_empty() => Ok(Config {
             file: path.to_owned(),
@@ -81,6 +81,7 @@ pub(super) fn assemble(
             forward,
             cache,
             sync,
+            admin,
             telemetry,
         }),
         _ => Err(ConfigErrors::new(assembly.errors)),
@@ -100,7 +101,7 @@ impl Assembly<'_> {
     }
 
     /// The values of a list with their places in it; those that cannot be read are told and left out.
-    fn each<T: FromStr<Err: Display>>(
+    pub(super) fn each<T: FromStr<Err: Display>>(
         &mut self,
         key: &str,
         texts: &[String],
@@ -124,14 +125,8 @@ impl Assembly<'_> {
         self.folder.join(path)
     }
 
-    /// Refuses what is planned but not built, rather than to pass over it.
-    fn not_available(&mut self, store: &file::Store, admin: &file::Admin) {
-        if !store.url.is_empty() {
-            self.error("store.url", "not available in this version: a store of records; leave it empty");
-        }
-        if !admin.listen.is_empty() {
-            self.error("admin.listen", "not available in this version: the admin API; leave it empty");
-        }
+    pub(super) fn document(&self) -> &Document<'_> {
+        self.document
     }
 
     fn networks(&mut self, networks: Vec<file::Network>) -> Vec<Network> {
@@ -379,7 +374,7 @@ impl Assembly<'_> {
         }
     }
 
-    fn check_file(&mut self, key: &str, path: &Path) {
+    pub(super) fn check_file(&mut self, key: &str, path: &Path) {
         let opened = fs::File::open(path).and_then(|file| file.metadata());
         match opened {
             Ok(kind) if kind.is_file() => {}

@@ -84,6 +84,15 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// Whether something stands at a key, of no list.
+    pub(super) fn says(&self, key: &str) -> bool {
+        let mut value = Some(&self.root);
+        for part in key.split('.') {
+            value = value.and_then(|value| value.get_ref().as_table()?.get(part));
+        }
+        value.is_some()
+    }
+
     /// An error about the value at `key`, or about the table that lacks it.
     pub(super) fn error_at(&self, key: &str, message: String) -> ConfigError {
         let line = self.line_of(self.start_of(key));

@@ -6,8 +6,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::words::{Cloud, Credential, Domain, Format, OnMissing, PublicNames, SourceKind};
+use crate::admin::auth::Role;
 use crate::answer::AccessSettings;
-use crate::{cache, forward, listen, telemetry};
+use crate::{admin, cache, forward, listen, persist, telemetry};
 
 /// The whole file.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -155,16 +156,56 @@ pub(super) struct Source {
     pub interval_secs: Option<u64>,
 }
 
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Store {
     pub url: String,
+    pub password_file: Option<PathBuf>,
+    pub audit_changes_max: u64,
+    pub audit_days_max: u32,
 }
 
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Admin {
     pub listen: Vec<String>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
+    pub allow_plaintext: bool,
+    pub limits: AdminLimits,
+    pub client: Vec<AdminClient>,
+    pub entra: Option<Entra>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AdminLimits {
+    pub connections_max: usize,
+    pub connections_per_client_max: usize,
+    pub body_size_bytes: usize,
+    pub large_body_size_bytes: usize,
+    pub body_timeout_secs: u64,
+    pub request_timeout_secs: u64,
+    pub idle_timeout_secs: u64,
+    pub failed_attempts_max: u32,
+    pub failed_attempt_secs: u64,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminClient {
+    pub subject: String,
+    pub role: Role,
+    pub zones: Option<Vec<String>>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entra {
+    pub tenant_id: String,
+    pub audience: String,
+    pub authority: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -283,6 +324,46 @@ impl Default for Sync {
             withdraw_max_percent: 30,
             allow_subscriptions: Vec::new(),
             source: Vec::new(),
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        let persist::Settings { url, audit_changes_max, audit_days_max, .. } = persist::Settings::default();
+        Store { url, password_file: None, audit_changes_max, audit_days_max }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        let settings = admin::Settings::default();
+        Admin {
+            listen: settings.listen.iter().map(ToString::to_string).collect(),
+            certificate: None,
+            key: None,
+            client_ca: None,
+            allow_plaintext: false,
+            limits: AdminLimits::default(),
+            client: Vec::new(),
+            entra: None,
+        }
+    }
+}
+
+impl Default for AdminLimits {
+    fn default() -> AdminLimits {
+        let limits = admin::Limits::default();
+        AdminLimits {
+            connections_max: limits.connections,
+            connections_per_client_max: limits.connections_per_client,
+            body_size_bytes: limits.body_bytes,
+            large_body_size_bytes: limits.large_body_bytes,
+            body_timeout_secs: limits.body.as_secs(),
+            request_timeout_secs: limits.request.as_secs(),
+            idle_timeout_secs: limits.idle.as_secs(),
+            failed_attempts_max: limits.failed_attempts,
+            failed_attempt_secs: limits.failed_attempt.as_secs(),
         }
     }
 }

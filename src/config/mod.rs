@@ -1,5 +1,6 @@
 //! The config file becomes the parts' own Settings; every error names file, line and key. Floor 6.
 
+mod admin;
 mod assembly;
 mod document;
 mod error;
@@ -24,6 +25,7 @@ use crate::sync::{azure, directory};
 use crate::zone::{Network, OnMissing, ZoneHeader};
 use crate::{cache, forward, listen, telemetry};
 
+pub use admin::{AdminSettings, Asked};
 pub use error::{ConfigError, ConfigErrors};
 
 /// Where the config is looked for.
@@ -45,6 +47,7 @@ pub struct Config {
     pub forward: forward::Settings,
     pub cache: cache::Settings,
     pub sync: SyncSettings,
+    pub admin: AdminSettings,
     pub telemetry: telemetry::Settings,
 }
 

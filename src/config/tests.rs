@@ -278,25 +278,34 @@ management_group = "mg""##,
         ],
     ),
     (
-        r##"[store]
-url = "sqlite:records.db"
-[admin]
-listen = ["127.0.0.1:8053"]
+        r##"[admin]
+lisen = []
 [telemetry]
 log_format = "xml""##,
-        &["c.toml:6: telemetry.log_format: unknown word `xml`, expected `text` or `json`"],
+        &[
+            "c.toml:2: admin.lisen: unknown key `lisen`, expected one of `listen`, `certificate`, `key`, `client_ca`, `allow_plaintext`, `limits`, `client`, `entra`",
+            "c.toml:4: telemetry.log_format: unknown word `xml`, expected `text` or `json`",
+        ],
     ),
     (
         r##"[store]
-url = "sqlite:records.db"
+url = "mysql://db"
+audit_days_max = 0
 [admin]
-listen = ["127.0.0.1:8053"]
+listen = ["0.0.0.0:8053", "127.0.0.1:53", "[::1]:8053", "[::1]:8053"]
+certificate = "missing.pem"
+client_ca = "/dev/null"
+[[admin.client]]
+subject = "a"
+role = "reader"
+zones = ["*.*"]
+[admin.entra]
+tenant_id = "common"
+audience = "a"
 [telemetry]
 log_level = "a=loud""##,
         &[
-            "c.toml:2: store.url: not available in this version: a store of records; leave it empty",
-            "c.toml:4: admin.listen: not available in this version: the admin API; leave it empty",
-            "c.toml:6: telemetry.log_level: `a=loud` is not a log level or filter such as `info` or `info,privatelink_dns::sync=debug`",
+            "c.toml:16: telemetry.log_level: `a=loud` is not a log level or filter such as `info` or `info,privatelink_dns::sync=debug`",
         ],
     ),
 ];
@@ -336,6 +345,33 @@ fn an_empty_file_is_a_hub_server() {
     let zones = &config.private_link.zones;
     assert!(zones.contains(&"privatelink.blob.core.windows.net".parse().unwrap()), "{zones:?}");
     assert_eq!(config.forward, crate::forward::Settings::default());
+    assert_eq!(config.admin.api, crate::admin::Settings::default());
+    assert_eq!(config.admin.store, crate::persist::Settings::default());
+    assert_eq!(config.admin.api_is, super::Asked::ByDefault);
+}
+
+#[test]
+fn a_store_is_there_with_an_api_or_by_name_or_where_records_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    let admin = |text: &str| Config::parse(&format!("state_dir = 's'\n{text}"), &path).unwrap().admin;
+    assert!(admin("").has_store() && !admin("").needs_store());
+    assert!(admin("[admin]").needs_store());
+    assert!(!admin("[admin]\nlisten = []").has_store());
+    assert!(admin("[admin]\nlisten = []\n[store]\nurl = 'sqlite:records.db'").has_store());
+    std::fs::create_dir(folder.path().join("s")).unwrap();
+    std::fs::write(folder.path().join("s/records.db"), "").unwrap();
+    assert!(admin("[admin]\nlisten = []").has_store() && admin("").needs_store());
+}
+
+#[test]
+fn a_password_of_postgresql_comes_from_a_file_and_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("password"), "se/cr@et\n").unwrap();
+    let text = "[store]\nurl = 'postgres://dns@db/dns'\npassword_file = 'password'";
+    let config = Config::parse(text, &folder.path().join("c.toml")).unwrap();
+    assert_eq!(config.admin.store.url, "postgres://dns:se%2Fcr%40et@db/dns");
+    assert!(!format!("{config:?}").contains("cr%40et"));
 }
 
 #[test]

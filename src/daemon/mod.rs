@@ -1,18 +1,22 @@
 //! Settings → parts → bound sockets → run → reload → drain. Floor 7; `serve` and the tests use the same.
 
+mod administration;
 mod azure;
 mod descriptors;
 mod hand;
+mod numbers;
 mod parts;
 mod resolver;
 mod running;
 mod source;
 mod sources;
+mod surroundings;
 mod told;
 mod watch;
 
 use std::error::Error;
 
+pub use administration::{AdministrationError, TOKEN_FILE};
 pub use azure::{AzureSource, AzureSources, Known};
 pub use hand::SourceAt;
 pub use parts::{LoadError, Parts};

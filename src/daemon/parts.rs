@@ -1,17 +1,18 @@
 //! From config to the parts that answer: zones, catalogue, cache, forwarder, responder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::Rng;
 
 use super::sources::{Sources, StateAccess};
+use crate::admin::{Bases, Written};
 use crate::answer::{self, Rules};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
-use crate::forward::Forwarder;
+use crate::forward::{self, Forwarder};
 use crate::respond::{Responder, Serving};
 use crate::sync;
 use crate::zone::{
@@ -24,6 +25,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     pub responder: Arc<Responder>,
     pub sources: Sources,
+    /// What operators wrote, which lies over what config says.
+    pub written: Arc<Written>,
     /// All files that zones were read from, included ones too.
     pub zone_files: Vec<PathBuf>,
 }
@@ -51,30 +54,41 @@ impl Parts {
 
     /// Makes the parts with what sources had published when that was last kept; no inventory is read.
     pub fn restore(config: &Config, access: StateAccess) -> Result<Parts, LoadError> {
+        Parts::restore_under(config, access, Arc::default())
+    }
+
+    /// The same below what operators wrote; their records themselves are the applier's to serve.
+    pub fn restore_under(
+        config: &Config,
+        access: StateAccess,
+        written: Arc<Written>,
+    ) -> Result<Parts, LoadError> {
         let store = Arc::new(Store::new(Box::new(Unjournaled)));
-        let zone_files = load_zones(config, &store)?;
+        let zone_files = load_zones(config, &store, &written)?;
         let mut sources = Sources::new(config, access);
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
-        let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
+        let forward = forward_under(config, &written);
+        let forwarder = Forwarder::new(forward, Arc::clone(&cache));
         let serving = serving(config, cache, forwarder);
         let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
-        Ok(Parts { store, responder, sources, zone_files })
+        Ok(Parts { store, responder, sources, written, zone_files })
     }
 
     /// Goes on with another config. On an error nothing is changed.
     pub fn reload(&mut self, old: &Config, new: &Config) -> Result<(), LoadError> {
         let before = self.responder.serving();
         // What upstreams said may no longer hold when others are asked; else what is known of them stays.
-        let (cache, forwarder) = if old.cache == new.cache && old.forward == new.forward {
+        let forward = forward_under(new, &self.written);
+        let (cache, forwarder) = if old.cache == new.cache && *before.forwarder.settings() == forward {
             (Arc::clone(&before.cache), Arc::clone(&before.forwarder))
         } else {
             let cache = Arc::new(Cache::new(new.cache.clone()));
-            let forwarder = Forwarder::new(new.forward.clone(), Arc::clone(&cache));
+            let forwarder = Forwarder::new(forward, Arc::clone(&cache));
             (cache, forwarder)
         };
         let serving = serving(new, cache, forwarder);
-        self.zone_files = load_zones(new, &self.store)?;
+        self.zone_files = load_zones(new, &self.store, &self.written)?;
         self.responder.replace(serving);
         self.sources.configure(new);
         self.sources.republish(&self.store)?;
@@ -87,11 +101,17 @@ impl Parts {
     }
 }
 
-fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forwarder>) -> Serving {
+/// What is forwarded: what config says, below what operators wrote.
+fn forward_under(config: &Config, written: &Written) -> forward::Settings {
+    forward::Settings { rules: written.rules_over(&config.forward.rules), ..config.forward.clone() }
+}
+
+/// What the responder serves with, by the rules of a forwarder.
+pub(super) fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forwarder>) -> Serving {
     let rules = Rules::new(answer::Settings {
         access: config.access.clone(),
         public_names: config.private_link.public_names,
-        forwarded: config.forward.rules.iter().map(|rule| rule.domain.clone()).collect(),
+        forwarded: forwarder.settings().rules.iter().map(|rule| rule.domain.clone()).collect(),
         catalogue: Arc::clone(&config.private_link.catalogue),
     });
     Serving { rules, cache, forwarder }
@@ -101,7 +121,7 @@ fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forwarder>) -> Ser
 type ZoneFile<'c> = (&'c ZoneHeader, &'c Path, MasterFile);
 
 /// Commits networks, private-link zones and zone files as one change; answers all files that were read.
-fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError> {
+fn load_zones(config: &Config, store: &Store, written: &Written) -> Result<Vec<PathBuf>, LoadError> {
     let networks = Arc::new(Networks::new(config.networks.clone(), config.prefer.clone())?);
     let headers = private_link_headers(config);
     let folder = config.folder();
@@ -116,20 +136,24 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
         .map(|header| &header.apex)
         .chain(config.zones.iter().map(|zone| &zone.header.apex))
         .collect();
+    // Operators' settings lie over those of config: else each reload would show the zones without them for a moment.
+    let over = |header: &ZoneHeader| written.header_over(header);
     let committed = store.commit_with(|old| {
         let mut changes = Vec::new();
         if **old.networks() != *networks {
             changes.push(Change::SetNetworks(Arc::clone(&networks)));
         }
         for (apex, zone) in old.zones().filter(|(apex, _)| !configured.contains(apex)) {
-            let is_imported = is_imported(zone, &networks);
+            let is_private_link = zone.header().kind == ZoneKind::PrivateLink;
             // A private-link zone that endpoints filled goes when they are withdrawn.
-            if zone.header().kind == ZoneKind::PrivateLink && (is_imported || !zone.is_empty()) {
-                let header = header_with_links(usual_header(config, apex), config, old, &networks);
-                changes.extend(without_file(&header, old)?);
-            } else if is_imported {
-                let header = header_with_links(ZoneHeader::plain(apex.clone()), config, old, &networks);
-                changes.extend(without_file(&header, old)?);
+            let is_filled = is_private_link && !zone.is_empty();
+            if is_filled || is_imported(zone, &networks) || written.makes(apex) {
+                let header = match is_private_link {
+                    true => usual_header(config, apex),
+                    false => ZoneHeader::plain(apex.clone()),
+                };
+                let header = header_with_links(header, config, old, &networks);
+                changes.extend(without_file(&over(&header), old)?);
             } else {
                 changes.push(Change::DropZone(apex.clone()));
             }
@@ -138,10 +162,10 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
             headers.iter().filter(|header| !files.iter().any(|(other, ..)| other.apex == header.apex))
         {
             match config.zones.iter().any(|zone| zone.header.apex == header.apex) {
-                true => changes.extend(without_file(header, old)?),
+                true => changes.extend(without_file(&over(header), old)?),
                 false => {
                     let header = header_with_links(header.clone(), config, old, &networks);
-                    changes.extend(without_file(&header, old)?);
+                    changes.extend(without_file(&over(&header), old)?);
                 }
             }
         }
@@ -149,15 +173,15 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
         for zone in config.zones.iter().filter(|it| it.file.is_none() && it.header.kind == ZoneKind::Plain) {
             let apex = &zone.header.apex;
             match old.zone(apex.borrow()) {
-                Some(there) if is_imported(there, &networks) => {
-                    changes.extend(without_file(&zone.header, old)?);
+                Some(there) if is_imported(there, &networks) || written.makes(apex) => {
+                    changes.extend(without_file(&over(&zone.header), old)?);
                 }
                 Some(_) => changes.push(Change::DropZone(apex.clone())),
                 None => {}
             }
         }
         for (header, _, file) in &files {
-            changes.extend(changes_of_file(file, (*header).clone(), old)?);
+            changes.extend(changes_of_file(file, over(header), old)?);
         }
         Ok(ChangeSet { changes })
     });
@@ -169,6 +193,19 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
         )),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The zones of config without what operators set of them, and with the links of what is imported into them.
+pub(super) fn bases(config: &Config, snapshot: &Snapshot) -> Bases {
+    let mut zones: HashMap<Name, ZoneHeader> = HashMap::new();
+    for header in private_link_headers(config) {
+        let header = header_with_links(header, config, snapshot, snapshot.networks());
+        zones.insert(header.apex.clone(), header);
+    }
+    // What `[[zone]]` says goes before links. One without a file is there only while it is imported.
+    let named = config.zones.iter().filter(|zone| zone.file.is_some() || zone.header.kind == ZoneKind::PrivateLink);
+    zones.extend(named.map(|zone| (zone.header.apex.clone(), zone.header.clone())));
+    Bases { zones, private_link_on_missing: Some(config.private_link.on_missing) }
 }
 
 /// Whether one of Azure's zones stays imported into a zone.

@@ -10,6 +10,8 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::administration::{self, Administration, AdministrationError};
+use super::numbers::Numbers;
 use super::parts::{LoadError, Parts};
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
@@ -31,6 +33,7 @@ pub struct Daemon {
     config: Config,
     parts: Parts,
     listening: Listening,
+    administration: Option<Administration>,
     watch: Watch,
     signals: Signals,
     /// What the files looked like when they were last read.
@@ -44,6 +47,8 @@ pub enum StartError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Administration(#[from] AdministrationError),
     #[error("signals cannot be received")]
     Signal(#[source] std::io::Error),
 }
@@ -104,26 +109,40 @@ impl Signals {
 }
 
 impl Daemon {
-    /// Loads, binds and serves; call it inside a runtime.
-    pub fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
+    /// Loads, binds and serves.
+    pub async fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         let signals = Signals::new()?;
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let bound = listen::bind(&descriptors::fitted(&config.listen))?;
+        let api = administration::bind(&config.admin)?;
         make_state_folder(&config);
+        let opened = administration::open(&config.admin, &config.state_dir).await?;
+        let written = opened.as_ref().map(|opened| opened.written()).unwrap_or_default();
         let watch = Watch::new(&folders(path, &config));
         let mut seen = Seen::now(path, &config);
-        let mut parts = Parts::restore(&config, StateAccess::Keep)?;
+        let mut parts = Parts::restore_under(&config, StateAccess::Keep, written)?;
         parts.sync()?;
         seen.include(&parts);
         seen.forget_followed(&config);
+        // What operators wrote is there with the first answer.
+        let mut administration = opened.map(|opened| Administration::begin(opened, &config, &parts));
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
         parts.sources.start(&parts.store);
-        Ok(Daemon { path: path.to_owned(), config, parts, listening, watch, signals, seen })
+        if let (Some(administration), Some(api)) = (&mut administration, api) {
+            let numbers = Numbers::new(&parts.responder, listening.counting());
+            administration.serve(api, Arc::new(numbers), &config)?;
+        }
+        Ok(Daemon { path: path.to_owned(), config, parts, listening, administration, watch, signals, seen })
     }
 
     /// Where the server listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.listening.addresses()
+    }
+
+    /// Where the admin API answers.
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        self.administration.as_ref().map_or(&[], Administration::addresses)
     }
 
     /// The config in force.
@@ -184,7 +203,13 @@ impl Daemon {
 
     /// Answers what has arrived, and stops.
     pub async fn stop(mut self) {
-        let drained = self.listening.drain(DRAIN_PATIENCE).await;
+        // Who was told that something is stored finds it served to the end.
+        let administration = async {
+            if let Some(administration) = self.administration.take() {
+                administration.stop().await;
+            }
+        };
+        let ((), drained) = tokio::join!(administration, self.listening.drain(DRAIN_PATIENCE));
         self.parts.sources.stop();
         if drained.unfinished > 0 {
             warn!(unfinished = drained.unfinished, "Stopped with {} requests unfinished", drained.unfinished);
@@ -232,6 +257,9 @@ impl Daemon {
             false => Some(self.listening.rebind(&descriptors::fitted(&config.listen))?),
         };
         self.parts.reload(&self.config, &config)?;
+        if let Some(administration) = &self.administration {
+            administration.reload(&self.config, &config, &self.parts);
+        }
         self.parts.sources.start(&self.parts.store);
         seen.forget_followed(&config);
         if let Some(bound) = rebound {
@@ -271,7 +299,7 @@ impl Daemon {
 
 /// Makes `state_dir` before it is watched.
 fn make_state_folder(config: &Config) {
-    if has_source(config)
+    if (has_source(config) || config.admin.has_store())
         && let Err(cause) = StateFolder::new(&config.state_dir).create()
     {
         warn!("A restart will not know what is served now: {cause}; see state_dir");

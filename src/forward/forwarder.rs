@@ -81,6 +81,19 @@ impl Forwarder {
         })
     }
 
+    /// One that asks by other rules; what is known of upstreams that stay goes on, and so does all that is counted.
+    pub fn with_settings(&self, settings: Settings) -> Arc<Forwarder> {
+        Arc::new(Forwarder {
+            rules: Rules::beside(&settings.rules, &self.rules.upstreams),
+            cache: self.cache.clone(),
+            transport: self.transport.clone(),
+            inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
+            probes: Probes::default(),
+            counters: self.counters.clone(),
+            settings,
+        })
+    }
+
     /// Asks upstream, without a look into the cache; what is learnt goes there.
     ///
     /// When upstream fails, what the cache has answers. A caller that goes away takes nothing from others.

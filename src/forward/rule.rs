@@ -40,6 +40,11 @@ impl Rule {
 
 impl Rules {
     pub fn new(settings: &[RuleSettings]) -> Rules {
+        Rules::beside(settings, &[])
+    }
+
+    /// Rules in the place of others, whose upstreams they go on with where they name them with the same bound.
+    pub(super) fn beside(settings: &[RuleSettings], known: &[Arc<Upstream>]) -> Rules {
         // An upstream named by several rules is one, with the least of their bounds.
         let mut bounds: HashMap<UpstreamAddress, Option<u32>> = HashMap::new();
         for rule in settings {
@@ -50,7 +55,11 @@ impl Rules {
         }
         let shared: HashMap<UpstreamAddress, Arc<Upstream>> = bounds
             .into_iter()
-            .map(|(address, bound)| (address, Arc::new(Upstream::new(address, bound))))
+            .map(|(address, bound)| {
+                let new = Upstream::new(address, bound);
+                let stays = |it: &&Arc<Upstream>| it.address == address && it.has_bound_of(&new);
+                (address, known.iter().find(stays).cloned().unwrap_or_else(|| Arc::new(new)))
+            })
             .collect();
         let by_domain = settings.iter().map(|rule| {
             let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
@@ -104,5 +113,9 @@ mod tests {
             .collect();
         assert_eq!(bounds, [Some(900), Some(50)]);
         assert_eq!(rules.upstreams.len(), 2);
+        let others = [rule(".", &["168.63.129.16"], None), rule("a.", &["10.0.0.1"], Some(60))];
+        let others = Rules::beside(&others, &rules.upstreams);
+        let stays = |at: usize| rules.upstreams.iter().any(|it| Arc::ptr_eq(it, &others.upstreams[at]));
+        assert_eq!([stays(0), stays(1)], [false, true], "10.0.0.1 has another bound");
     }
 }

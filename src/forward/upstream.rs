@@ -45,6 +45,12 @@ impl Upstream {
         }
     }
 
+    /// Whether as many questions may go to it as to another.
+    pub(super) fn has_bound_of(&self, other: &Upstream) -> bool {
+        let bound = |upstream: &Upstream| upstream.budget.as_ref().map(Budget::per_second_max);
+        bound(self) == bound(other)
+    }
+
     pub fn socket(&self) -> SocketAddr {
         self.address.socket()
     }

@@ -127,6 +127,17 @@ pub(super) struct Counters {
     pub tcp: TcpCounters,
 }
 
+/// What listeners count, for whoever outlives them: it goes on over all reloads.
+#[derive(Clone, Debug)]
+pub struct Counting(pub(super) Arc<Counters>);
+
+impl Counting {
+    /// What was counted since the first of the listeners began.
+    pub fn counts(&self) -> Counts {
+        self.0.sum()
+    }
+}
+
 impl Counters {
     /// Counters for a UDP thread.
     pub fn for_worker(&self) -> Arc<UdpCounters> {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bind::{self, BindError, Bound};
-use super::counters::{Counters, Counts};
+use super::counters::{Counters, Counting, Counts};
 use super::settings::Settings;
 use super::tcp::TcpSocket;
 use super::udp::UdpSocket;
@@ -39,6 +39,11 @@ impl Listening {
     /// What was counted since the first of these listeners began, over all reloads.
     pub fn counters(&self) -> Counts {
         self.counters.sum()
+    }
+
+    /// The same for later.
+    pub fn counting(&self) -> Counting {
+        Counting(Arc::clone(&self.counters))
     }
 
     /// Binds what `settings` ask for, taking over the sockets of addresses that stay.

@@ -18,7 +18,7 @@ mod udp;
 use std::sync::Arc;
 
 pub use bind::{BindError, Bound, bind};
-pub use counters::{Counts, TcpCounts, UdpCounts};
+pub use counters::{Counting, Counts, TcpCounts, UdpCounts};
 pub use listening::{Drained, Listening};
 pub use settings::{Settings, TcpSettings, WORKERS_MAX};
 

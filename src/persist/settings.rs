@@ -1,6 +1,10 @@
 //! Where the store is and how long it remembers.
 
+use std::fmt;
 use std::path::PathBuf;
+
+use super::error::PersistError;
+use super::target::Target;
 
 /// Changes that the audit keeps: a year of one each half a minute, about 1 GB of single-record changes.
 const AUDIT_CHANGES_MAX: u64 = 1_000_000;
@@ -8,7 +12,7 @@ const AUDIT_CHANGES_MAX: u64 = 1_000_000;
 const AUDIT_DAYS_MAX: u32 = 400;
 
 /// The store's settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `sqlite:FILE` (relative to the state folder) or `postgres://…`.
     pub url: String,
@@ -25,6 +29,60 @@ impl Default for Settings {
             state_dir: "/var/lib/privatelink-dns".into(),
             audit_changes_max: AUDIT_CHANGES_MAX,
             audit_days_max: AUDIT_DAYS_MAX,
+        }
+    }
+}
+
+impl Settings {
+    /// Why no store can be opened with these.
+    pub fn check(&self) -> Result<(), PersistError> {
+        Target::of(self).map(drop)
+    }
+
+    /// The file of SQLite.
+    pub fn file(&self) -> Option<PathBuf> {
+        match Target::of(self) {
+            Ok(Target::Sqlite(file)) => Some(file.path().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The address for people: without a password, and without what may hold one.
+    pub fn shown(&self) -> String {
+        let url = self.url.split(['?', '#']).next().unwrap_or_default();
+        let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+        let Some((user, host)) = rest.rsplit_once('@') else { return url.to_owned() };
+        let user = user.split(':').next().unwrap_or_default();
+        format!("{scheme}://{user}@{host}")
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Without the password.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Settings")
+            .field("url", &self.shown())
+            .field("state_dir", &self.state_dir)
+            .field("audit_changes_max", &self.audit_changes_max)
+            .field("audit_days_max", &self.audit_days_max)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        for (url, shown) in [
+            ("sqlite:records.db", "sqlite:records.db"),
+            ("postgres://dns:se@cr:et@db.internal:5432/dns?password=secret", "postgres://dns@db.internal:5432/dns"),
+            ("postgresql://db.internal/dns?user=a&password=secret", "postgresql://db.internal/dns"),
+        ] {
+            let settings = Settings { url: url.into(), ..Settings::default() };
+            assert_eq!(settings.shown(), shown);
+            assert!(!format!("{settings:?}").contains("secret"));
         }
     }
 }

@@ -32,6 +32,10 @@ impl SqliteFile {
         Ok(SqliteFile { path: state_dir.join(path) })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes the file if it is missing, for our eyes only, and keeps other processes out while the answer lives.
     pub fn lock(&self) -> Result<File, PersistError> {
         let failed = |cause| PersistError::File { path: self.path.clone(), cause };

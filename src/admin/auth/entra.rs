@@ -96,6 +96,13 @@ impl Default for EntraSettings {
     }
 }
 
+impl EntraSettings {
+    /// Why tokens cannot be checked with these.
+    pub fn check(&self) -> Result<(), EntraError> {
+        Entra::new(self, None).map(drop)
+    }
+}
+
 impl Entra {
     pub(super) fn new(
         settings: &EntraSettings,

@@ -42,9 +42,7 @@ impl TestDaemon {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let path = folder.path().join("config.toml");
         let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
-        let entered = runtime.enter();
-        let daemon = Daemon::start(&path, config).unwrap_or_else(|error| panic!("{error}"));
-        drop(entered);
+        let daemon = runtime.block_on(Daemon::start(&path, config)).unwrap_or_else(|error| panic!("{error}"));
         let (address, responder) = (daemon.addresses()[0], Arc::clone(daemon.responder()));
         let (stop, stopped) = oneshot::channel();
         let running = runtime.spawn(async move {
@@ -98,7 +96,9 @@ impl TestDaemon {
 }
 
 fn with_listen(config: &str) -> String {
-    format!("state_dir = \"state\"\n{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n")
+    // Tests run at the same time: only those of the API have one.
+    let admin = if config.contains("[admin]") { "" } else { "[admin]\nlisten = []\n" };
+    format!("state_dir = \"state\"\n{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n{admin}")
 }
 
 /// Writes a file whole, as editors and ConfigMaps do.

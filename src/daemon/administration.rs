@@ -1,0 +1,233 @@
+//! The store of what operators write, its applier and the admin API: opened, served, reloaded, drained.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::{error, info, warn};
+
+use super::in_full;
+use super::parts::{self, Parts};
+use super::resolver::Resolver;
+use super::surroundings::Surroundings;
+use crate::admin::auth::Minted;
+use crate::admin::{self, Applier, Attempts, Bases, Following, Ledger, Server, Written};
+use crate::config::{AdminSettings, Asked, Config};
+use crate::persist::{
+    Audit, Commit, Entry, Persist, PersistError, Precondition, Role, Source, Stored, StoredChange,
+    StoredDocument, StoredToken, Subject,
+};
+
+/// The file that the first start leaves an admin's token in.
+pub const TOKEN_FILE: &str = "admin.token";
+
+/// Tells in the store that there was a first start: of several instances only one makes the first token.
+const FIRST_START: &str = "first-start";
+
+/// How long requests in flight may take to end: longer than a large commit takes.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What operators write, and the API by which they do.
+pub(super) struct Administration {
+    persist: Persist,
+    applier: Arc<Applier>,
+    ledger: Arc<Ledger>,
+    surroundings: Arc<Surroundings>,
+    api: Option<admin::Running>,
+    // Dropping it ends the applier's task.
+    _following: Following,
+}
+
+/// The store, and all that is in it.
+pub(super) struct Opened {
+    persist: Persist,
+    stored: Stored,
+}
+
+/// Why there is no store or no API.
+#[derive(Debug, thiserror::Error)]
+pub enum AdministrationError {
+    #[error("the store {url} cannot be opened")]
+    Store { url: String, source: PersistError },
+    #[error("the token of the first admin cannot be written to {}", path.display())]
+    TokenFile { path: PathBuf, source: io::Error },
+    #[error("the admin API cannot be served")]
+    Api(#[from] admin::StartError),
+}
+
+/// Binds the API's sockets; `None` where there are none.
+pub(super) fn bind(settings: &AdminSettings) -> Result<Option<admin::Bound>, AdministrationError> {
+    if settings.api.listen.is_empty() {
+        return Ok(None);
+    }
+    match admin::bind(settings.api.clone()) {
+        Ok(bound) => Ok(Some(bound)),
+        // Nobody asked for it.
+        Err(cause) if settings.api_is == Asked::ByDefault => {
+            error!("There is no admin API: {}; admin.listen says where it shall be, or [] for none", in_full(&cause));
+            Ok(None)
+        }
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+/// Opens the store if there is to be one, and makes the first token in it.
+pub(super) async fn open(
+    settings: &AdminSettings,
+    state_dir: &Path,
+) -> Result<Option<Opened>, AdministrationError> {
+    if !settings.has_store() {
+        return Ok(None);
+    }
+    match open_store(settings, state_dir).await {
+        Ok(opened) => Ok(Some(opened)),
+        Err(cause) if !settings.needs_store() => {
+            error!("There is no admin API: {}; see state_dir and store.url", in_full(&cause));
+            Ok(None)
+        }
+        Err(cause) => Err(cause),
+    }
+}
+
+async fn open_store(settings: &AdminSettings, state_dir: &Path) -> Result<Opened, AdministrationError> {
+    let failed = |source| AdministrationError::Store { url: settings.store.shown(), source };
+    let persist = Persist::open(&settings.store).await.map_err(failed)?;
+    let mut stored = persist.load().await.map_err(failed)?;
+    let has_token = stored.entries.iter().any(|(entry, _)| matches!(entry, Entry::Token(_)));
+    if !has_token && !settings.api.listen.is_empty() {
+        make_first_token(&persist, &state_dir.join(TOKEN_FILE), &settings.store.shown()).await?;
+        stored = persist.load().await.map_err(failed)?;
+    }
+    Ok(Opened { persist, stored })
+}
+
+/// Without a first token nobody could make others.
+async fn make_first_token(persist: &Persist, path: &Path, url: &str) -> Result<(), AdministrationError> {
+    let minted = Minted::new();
+    write_token(path, &minted.text)
+        .map_err(|source| AdministrationError::TokenFile { path: path.to_owned(), source })?;
+    let token = StoredToken {
+        id: minted.id.as_str().into(),
+        name: "admin".into(),
+        hash: minted.secret_sha256.into(),
+        role: Role::Admin,
+        zones: Vec::new(),
+        created_secs: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        expires_secs: None,
+        revoked_secs: None,
+    };
+    let mark = StoredDocument { name: FIRST_START.into(), body: Arc::new([]) };
+    let audit = Audit {
+        source: Source::Rest,
+        actor: "first start".into(),
+        remote: None,
+        request_id: None,
+        comment: Some("the token of the first admin".into()),
+    };
+    let changes = vec![StoredChange::Put(Entry::Token(token)), StoredChange::Put(Entry::Document(mark))];
+    let preconditions = vec![Precondition::Absent(Subject::Document(FIRST_START.into()))];
+    match persist.commit(Commit { changes, preconditions, ..Commit::by(audit) }).await {
+        Ok(_) => {
+            info!("The token of the first admin is in {}: keep it, and take the file away", path.display());
+            Ok(())
+        }
+        Err(cause) => {
+            // What it would open is not stored.
+            let _ = fs::remove_file(path);
+            match cause {
+                PersistError::Precondition { .. } => Ok(()),
+                source => Err(AdministrationError::Store { url: url.to_owned(), source }),
+            }
+        }
+    }
+}
+
+/// Writes a token for the eyes of our own user only; whoever looks sees it whole.
+fn write_token(path: &Path, token: &str) -> io::Result<()> {
+    let beside = path.with_extension("token.new");
+    match fs::remove_file(&beside) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(format!("{token}\n").as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+impl Opened {
+    /// What operators wrote.
+    pub fn written(&self) -> Arc<Written> {
+        Arc::new(Written::of(&self.stored))
+    }
+}
+
+impl Administration {
+    /// Serves what is stored, over what config and sources say, and follows it from now on.
+    pub fn begin(opened: Opened, config: &Config, parts: &Parts) -> Administration {
+        let Opened { persist, stored } = opened;
+        let surroundings = Surroundings::new(config, &parts.responder);
+        let applier =
+            Applier::new(Arc::clone(&parts.store), Arc::clone(&parts.written), Arc::clone(&surroundings) as _);
+        applier.rebase(bases(config, parts));
+        let following = applier.start(persist.changes(stored.revision));
+        let ledger = Ledger::new(persist.clone(), Arc::clone(&applier));
+        Administration { persist, applier, ledger, surroundings, api: None, _following: following }
+    }
+
+    /// Begins to answer requests.
+    pub fn serve(
+        &mut self,
+        bound: admin::Bound,
+        server: Arc<dyn Server>,
+        config: &Config,
+    ) -> Result<(), AdministrationError> {
+        let parts = admin::Parts {
+            server,
+            tokens: Arc::clone(self.ledger.written()) as _,
+            refusals: Attempts::new(self.persist.clone()),
+            resolver: Resolver::of(&config.forward),
+            more: admin::owned_routes(Arc::clone(&self.ledger)),
+        };
+        self.api = Some(bound.serve(parts)?);
+        Ok(())
+    }
+
+    /// Where the API answers.
+    pub fn addresses(&self) -> &[std::net::SocketAddr] {
+        self.api.as_ref().map_or(&[], admin::Running::addresses)
+    }
+
+    /// Lays what operators wrote over zones that a config has just made.
+    pub fn reload(&self, old: &Config, new: &Config, parts: &Parts) {
+        self.surroundings.configure(new);
+        self.applier.rebase(bases(new, parts));
+        if new.admin.store != old.admin.store {
+            warn!("[store] and state_dir change with a restart only; the store is still {}", old.admin.store.shown());
+        }
+        let Some(api) = &self.api else { return };
+        let mut settings = new.admin.api.clone();
+        if settings.listen != old.admin.api.listen {
+            warn!("admin.listen changes with a restart only");
+            settings.listen.clone_from(&old.admin.api.listen);
+        }
+        if let Err(cause) = api.reload(settings) {
+            error!("The admin API goes on with its old settings: {}", in_full(&cause));
+        }
+    }
+
+    /// Takes no more requests, answers those that are there, and closes the store.
+    pub async fn stop(self) {
+        if let Some(api) = &self.api {
+            api.drain(DRAIN_PATIENCE).await;
+        }
+        self.persist.close().await;
+    }
+}
+
+fn bases(config: &Config, parts: &Parts) -> Bases {
+    parts::bases(config, &parts.store.snapshot())
+}
