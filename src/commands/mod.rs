@@ -1,15 +1,19 @@
 //! The command line: one verb one file. Floor 8.
 
+mod cache;
 mod catalogue;
 mod check;
+mod client;
 mod doctor;
 mod explain;
 mod hosts;
 mod progress;
 mod published;
+mod records;
 mod serve;
 mod summary;
 mod sync;
+mod token;
 mod zones;
 
 use std::io::{self, Write};
@@ -48,6 +52,9 @@ enum Verb {
     Zones(zones::Zones),
     Hosts(hosts::Hosts),
     Catalogue(catalogue::CatalogueOf),
+    Records(records::Records),
+    Token(token::Token),
+    Cache(cache::Cache),
 }
 
 /// Which config.
@@ -85,6 +92,9 @@ pub fn run() -> ExitCode {
         Verb::Zones(verb) => verb.run(out),
         Verb::Hosts(verb) => verb.run(out),
         Verb::Catalogue(verb) => verb.run(out),
+        Verb::Records(verb) => verb.run(out),
+        Verb::Token(verb) => verb.run(out),
+        Verb::Cache(verb) => verb.run(out),
     };
     let done = done.and_then(|outcome| out.flush().map(|()| outcome).map_err(Into::into));
     match done {

@@ -92,7 +92,10 @@ impl Assembly<'_> {
     fn add_password(&mut self, url: &mut String, file: &Path) {
         const KEY: &str = "store.password_file";
         let Some(mut with) = Url::parse(url).ok().filter(|url| url.has_host()) else {
-            return self.error(KEY, "belongs to a store.url of PostgreSQL with user and host: postgres://user@host/database");
+            return self.error(
+                KEY,
+                "belongs to a store.url of PostgreSQL with user and host: postgres://user@host/database",
+            );
         };
         match fs::read_to_string(file) {
             Err(error) => self.error(KEY, format!("cannot read {}: {error}", file.display())),
@@ -143,7 +146,10 @@ impl Assembly<'_> {
             _ => {}
         }
         if settings.client_ca.is_some() && !has_tls {
-            self.error("admin.client_ca", "client certificates take TLS: set admin.certificate and admin.key");
+            self.error(
+                "admin.client_ca",
+                "client certificates take TLS: set admin.certificate and admin.key",
+            );
         }
         if !settings.client_certificates.is_empty() && settings.client_ca.is_none() {
             self.error("admin.client", "needs admin.client_ca, the authority that signs client certificates");
@@ -162,7 +168,10 @@ impl Assembly<'_> {
         for (at, client) in clients.into_iter().enumerate() {
             let key = format!("admin.client[{at}]");
             if client.subject.is_empty() {
-                self.error(format!("{key}.subject"), "names a certificate by its common name or an alternative name");
+                self.error(
+                    format!("{key}.subject"),
+                    "names a certificate by its common name or an alternative name",
+                );
             } else if roles.iter().any(|other| other.subject.eq_ignore_ascii_case(&client.subject)) {
                 self.error(format!("{key}.subject"), format!("`{}` is there already", client.subject));
             }

@@ -67,7 +67,10 @@ pub(super) fn bind(settings: &AdminSettings) -> Result<Option<admin::Bound>, Adm
         Ok(bound) => Ok(Some(bound)),
         // Nobody asked for it.
         Err(cause) if settings.api_is == Asked::ByDefault => {
-            error!("There is no admin API: {}; admin.listen says where it shall be, or [] for none", in_full(&cause));
+            error!(
+                "There is no admin API: {}; admin.listen says where it shall be, or [] for none",
+                in_full(&cause)
+            );
             Ok(None)
         }
         Err(cause) => Err(cause.into()),
@@ -170,8 +173,11 @@ impl Administration {
     pub fn begin(opened: Opened, config: &Config, parts: &Parts) -> Administration {
         let Opened { persist, stored } = opened;
         let surroundings = Surroundings::new(config, &parts.responder);
-        let applier =
-            Applier::new(Arc::clone(&parts.store), Arc::clone(&parts.written), Arc::clone(&surroundings) as _);
+        let applier = Applier::new(
+            Arc::clone(&parts.store),
+            Arc::clone(&parts.written),
+            Arc::clone(&surroundings) as _,
+        );
         applier.rebase(bases(config, parts));
         let following = applier.start(persist.changes(stored.revision));
         let ledger = Ledger::new(persist.clone(), Arc::clone(&applier));
@@ -206,7 +212,10 @@ impl Administration {
         self.surroundings.configure(new);
         self.applier.rebase(bases(new, parts));
         if new.admin.store != old.admin.store {
-            warn!("[store] and state_dir change with a restart only; the store is still {}", old.admin.store.shown());
+            warn!(
+                "[store] and state_dir change with a restart only; the store is still {}",
+                old.admin.store.shown()
+            );
         }
         let Some(api) = &self.api else { return };
         let mut settings = new.admin.api.clone();

@@ -38,12 +38,17 @@ impl Server for Numbers {
             ..UpstreamMetrics::default()
         });
         let snapshot = self.responder.store().snapshot();
-        let mut zones: Vec<ZoneMetrics> = snapshot.zones().map(|(apex, zone)| ZoneMetrics {
-            apex: apex.to_string(),
-            record_sets: zone.content() as u64,
-            serial: zone.serial(),
-        }).collect();
-        zones.sort_unstable_by(|one, other| other.record_sets.cmp(&one.record_sets).then_with(|| one.apex.cmp(&other.apex)));
+        let mut zones: Vec<ZoneMetrics> = snapshot
+            .zones()
+            .map(|(apex, zone)| ZoneMetrics {
+                apex: apex.to_string(),
+                record_sets: zone.content() as u64,
+                serial: zone.serial(),
+            })
+            .collect();
+        zones.sort_unstable_by(|one, other| {
+            other.record_sets.cmp(&one.record_sets).then_with(|| one.apex.cmp(&other.apex))
+        });
         Metrics {
             queries: vec![("udp", counts.udp.queries), ("tcp", counts.tcp.queries)],
             cache: CacheMetrics {

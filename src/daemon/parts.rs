@@ -203,7 +203,8 @@ pub(super) fn bases(config: &Config, snapshot: &Snapshot) -> Bases {
         zones.insert(header.apex.clone(), header);
     }
     // What `[[zone]]` says goes before links. One without a file is there only while it is imported.
-    let named = config.zones.iter().filter(|zone| zone.file.is_some() || zone.header.kind == ZoneKind::PrivateLink);
+    let named =
+        config.zones.iter().filter(|zone| zone.file.is_some() || zone.header.kind == ZoneKind::PrivateLink);
     zones.extend(named.map(|zone| (zone.header.apex.clone(), zone.header.clone())));
     Bases { zones, private_link_on_missing: Some(config.private_link.on_missing) }
 }

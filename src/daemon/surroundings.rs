@@ -61,7 +61,8 @@ impl Neighbours for Surroundings {
         let _turn = self.turn.lock();
         let config = self.config.load();
         let before = self.responder.serving();
-        let forward = forward::Settings { rules: over(rules, &config.forward.rules), ..config.forward.clone() };
+        let forward =
+            forward::Settings { rules: over(rules, &config.forward.rules), ..config.forward.clone() };
         if *before.forwarder.settings() == forward {
             return;
         }

@@ -77,7 +77,10 @@ mod tests {
     fn no_password_is_shown() {
         for (url, shown) in [
             ("sqlite:records.db", "sqlite:records.db"),
-            ("postgres://dns:se@cr:et@db.internal:5432/dns?password=secret", "postgres://dns@db.internal:5432/dns"),
+            (
+                "postgres://dns:se@cr:et@db.internal:5432/dns?password=secret",
+                "postgres://dns@db.internal:5432/dns",
+            ),
             ("postgresql://db.internal/dns?user=a&password=secret", "postgresql://db.internal/dns"),
         ] {
             let settings = Settings { url: url.into(), ..Settings::default() };
