@@ -34,7 +34,8 @@ use crate::zone::{ChangeSet, Effect, Origin, Snapshot, Store, Zone, ZoneError};
 const APPLIED_WITHIN: Duration = Duration::from_secs(10);
 /// How long the change of another is waited for that a write was validated without.
 const OTHERS_WITHIN: Duration = Duration::from_millis(500);
-/// How often a write is validated anew because another came first; each time that other one has made its way.
+/// How often a write is validated anew because another came first; after the first time only one of another instance
+/// can.
 const ATTEMPTS_MAX: usize = 8;
 /// Beyond these, validating takes milliseconds, in which other tasks of the thread would stand still.
 const EDITS_VALIDATED_HERE: usize = 500;
@@ -149,13 +150,15 @@ impl Ledger {
         }
         let write = Arc::new(write);
         let is_wide = write.edits.iter().any(|edit| is_wide(&edit.change));
-        let mut held = (None, None);
-        if is_wide {
-            held.1 = Some(self.reach.write().await);
-        } else {
-            held.0 = Some(self.reach.read().await);
+        let mut alone = None;
+        let mut beside_others = None;
+        if !is_wide {
+            beside_others = Some(self.reach.read().await);
         }
         for _ in 0..ATTEMPTS_MAX {
+            if beside_others.is_none() && alone.is_none() {
+                alone = Some(self.reach.write().await);
+            }
             let Draft { commit, plan, revision } = self.validate(write.clone()).await?;
             if write.mode == Mode::DryRun {
                 return Ok(Outcome::Planned(plan));
@@ -168,7 +171,9 @@ impl Ledger {
             match self.persist.commit(commit).await {
                 Ok(committed) => return self.served(committed, &subjects).await,
                 Err(PersistError::Precondition { found, .. }) => {
-                    // Another came first: validated with its change, this one may be right or wrong.
+                    // Another came first: validated with its change, this one may be right or wrong. Now it is tried
+                    // alone, or of many writers at one name most would lose again and again.
+                    beside_others = None;
                     self.applier.wait_for(found.unwrap_or(0).max(revision + 1), OTHERS_WITHIN).await;
                 }
                 Err(error) => return Err(problem_of(&error)),
