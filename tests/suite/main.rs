@@ -1,5 +1,8 @@
 //! The one integration binary: what the parts do together.
 
+mod admin_shell;
+mod admin_tls;
+mod admin_who;
 mod allocations;
 mod answers;
 mod azure;
