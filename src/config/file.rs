@@ -137,15 +137,22 @@ pub(super) struct Source {
     pub name: Option<String>,
     pub path: Option<PathBuf>,
     pub subscriptions: Option<Vec<String>>,
+    pub resource_groups: Option<Vec<String>>,
+    pub management_group: Option<String>,
+    pub exclude_subscriptions: Option<Vec<String>>,
     pub credential: Option<Credential>,
     pub tenant_id: Option<String>,
     pub client_id: Option<String>,
+    pub object_id: Option<String>,
+    pub resource_id: Option<String>,
     pub client_secret_file: Option<PathBuf>,
+    pub client_certificate_file: Option<PathBuf>,
     pub token_file: Option<PathBuf>,
     pub endpoint: Option<String>,
     pub authority: Option<String>,
     pub identity_endpoint: Option<String>,
     pub api_version: Option<String>,
+    pub interval_secs: Option<u64>,
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]

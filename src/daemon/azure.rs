@@ -1,6 +1,7 @@
 //! Live Azure in the background: passes by the clock and by nudges, committed as those of folders are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -15,17 +16,22 @@ use tracing::{error, info, warn};
 
 use super::in_full;
 use super::resolver::Resolver;
-use super::source::{self, Outcome, Published, Rules, SourceState, forget_confirmation};
-use super::sources::{StateAccess, Told};
+use super::source::{self, Outcome, Published, Reading, Rules, SourceState, forget_confirmation};
+use super::sources::StateAccess;
+use super::told::Told;
 use crate::config::Config;
 use crate::dns::Name;
-use crate::sync::azure::{Azure, AzureError, Pass, Settings};
+use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
+use crate::sync::private_dns::Remark;
 use crate::sync::state::unix_secs;
 use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, LastGood, Saved, StateFolder};
 use crate::telemetry::Age;
 use crate::zone::{CommitError, Store};
 
-/// All `[[sync.source]]` of kind `arm`.
+/// Private DNS zones are listed at most this often, unless config says otherwise.
+const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
+
+/// All `[[sync.source]]` of kinds `arm` and `private-dns`.
 pub struct AzureSources {
     list: Vec<Arc<AzureSource>>,
     running: Vec<JoinHandle<()>>,
@@ -42,6 +48,8 @@ pub struct AzureSource {
     interval: Duration,
     told: Told,
     nudged: Notify,
+    /// Of the pass under way.
+    progress: Arc<Progress>,
     known: ArcSwap<Known>,
     /// Of when what a restart would begin with is.
     kept: Mutex<Option<SystemTime>>,
@@ -57,14 +65,18 @@ pub struct AzureSource {
 #[derive(Clone, Debug)]
 pub struct Known {
     pub state: SourceState,
+    /// Whether Azure was asked since the start: else `state` tells nothing yet.
+    pub asked: bool,
     /// What the last complete listing of each subscription wants published.
     pub desired: Desired,
     /// When all of `desired` was last listed, maybe before the last restart.
     pub read_at: Option<SystemTime>,
     /// Names that are not published because their zone is not served.
     pub not_served: Vec<Name>,
-    /// Subscriptions that cannot be listed: since when, and why. Their records stay.
+    /// Subscriptions, and private DNS zones by ARM id, that cannot be listed: since when, and why. Their records stay.
     pub failing: BTreeMap<Arc<str>, (SystemTime, String)>,
+    /// What an operator should know of private DNS zones.
+    pub remarks: BTreeSet<Remark>,
     /// The pass that waits for an operator.
     held_back: Option<HeldBack>,
 }
@@ -109,9 +121,20 @@ impl AzureSources {
         self.list.iter().for_each(|source| source.nudged.notify_one());
     }
 
+    /// Begins a pass of those sources for which one of these files is a confirmation.
+    pub(super) fn nudge_confirmed(&self, state: &StateFolder, files: &BTreeSet<PathBuf>) {
+        let confirmed = |it: &&Arc<AzureSource>| files.contains(&state.confirmation_file(&it.settings.name));
+        self.list.iter().filter(confirmed).for_each(|source| source.nudged.notify_one());
+    }
+
     /// The sources in the order of config.
     pub fn list(&self) -> &[Arc<AzureSource>] {
         &self.list
+    }
+
+    /// What passes have found out so far, in the order of config.
+    pub fn known(&self) -> Vec<Arc<Known>> {
+        self.list.iter().map(|source| source.known()).collect()
     }
 
     pub(super) fn named(&self, name: &str) -> Option<&Arc<AzureSource>> {
@@ -157,21 +180,30 @@ impl AzureSource {
         let state = SourceState::Stale { since: SystemTime::now(), why: "it was not read yet".to_owned() };
         let known = Known {
             state,
+            asked: false,
             desired: Desired::default(),
             read_at: None,
             not_served: Vec::new(),
             failing: BTreeMap::new(),
+            remarks: BTreeSet::new(),
             held_back: None,
         };
+        // Two and more requests a zone: too much for once a minute.
+        let usual = match settings.subject {
+            Subject::Endpoints => config.sync.interval,
+            Subject::PrivateZones => config.sync.interval.max(PRIVATE_ZONES_INTERVAL),
+        };
+        let interval = settings.interval.unwrap_or(usual);
         AzureSource {
             settings,
             rules: Rules::new(config),
             state_folder: StateFolder::new(&config.state_dir),
             access,
             resolver: Resolver::of(&config.forward),
-            interval: config.sync.interval,
+            interval,
             told,
             nudged: Notify::new(),
+            progress: Arc::default(),
             known: ArcSwap::from_pointee(known),
             kept: Mutex::new(None),
             unsaved: AtomicBool::new(false),
@@ -196,8 +228,7 @@ impl AzureSource {
         self.known.store(Arc::new(known));
         self.republish(store)?;
         self.is_kept(Some(last.read_at));
-        let (name, names, age) =
-            (&self.settings.name, self.known().desired.publications.len(), Age::of(last.read_at));
+        let (name, names, age) = (&self.settings.name, self.known().desired.names(), Age::of(last.read_at));
         info!(source = %name, names,
             "Restored the last good state of `{name}`: {names} names from listings of {age} ago");
         Ok(())
@@ -206,16 +237,16 @@ impl AzureSource {
     /// Publishes anew what is published, as these settings want it: what they withdraw, an operator withdrew.
     pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
         let mut known = Known::clone(&self.known());
-        let (allow, named) = (&self.rules.publish.allow_subscriptions, &self.settings.subscriptions);
-        let is_wanted =
-            |id: &str| sync::desired::is_allowed(allow, id) && sync::desired::is_allowed(named, id);
-        known.desired.publications.retain(|it| is_wanted(&it.claim.subscription));
+        let allow = &self.rules.publish.allow_subscriptions;
+        known.desired.retain(|subscription, id| {
+            sync::desired::is_allowed(allow, subscription) && self.settings.names(id)
+        });
         // What passes kept of subscriptions that they told nothing of is in there.
         known.desired.extent = Extent::All;
         let source: Arc<str> = self.settings.name.as_str().into();
         store.commit_with(|snapshot| {
             let plan = self.rules.plan(&known.desired, &source, snapshot);
-            known.not_served = plan.not_served;
+            (known.not_served, known.remarks) = (plan.not_served, plan.remarks);
             Ok(plan.changes)
         })?;
         self.known.store(Arc::new(known));
@@ -230,9 +261,11 @@ impl AzureSource {
     async fn run(self: Arc<Self>, store: Arc<Store>) {
         let mut azure = None;
         loop {
-            self.pass(&mut azure, &store).await;
+            let again_in = self.pass(&mut azure, &store).await;
             // Servers that were started together must not ask together.
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
+            let rest = again_in.map(|rest| rest.mul_f64(rand::rng().random_range(1.0..1.1)));
+            let wait = rest.map_or(wait, |rest| rest.min(wait));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.nudged.notified() => {}
@@ -240,12 +273,39 @@ impl AzureSource {
         }
     }
 
-    /// One pass, as an operator asks for it.
+    /// One pass.
     pub async fn pass_once(self: &Arc<Self>, store: &Arc<Store>) {
         self.pass(&mut None, store).await;
     }
 
-    async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) {
+    /// One pass as a client of whom more is asked.
+    pub async fn pass_with(self: &Arc<Self>, azure: &Arc<Azure>, store: &Arc<Store>) {
+        self.pass(&mut Some(Arc::clone(azure)), store).await;
+    }
+
+    /// A client that knows nothing yet.
+    pub fn azure(&self) -> Result<Arc<Azure>, AzureError> {
+        let azure = Azure::new(self.settings.clone(), self.resolver.clone())?;
+        let azure = azure.with_catalogue(Arc::clone(&self.rules.catalogue));
+        Ok(Arc::new(azure.telling(Arc::clone(&self.progress))))
+    }
+
+    /// How far the pass under way has come.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Lists Azure, and publishes nothing of it yet.
+    pub(super) async fn read(&self, store: &Store) -> Result<Reading, String> {
+        let listed = match self.azure() {
+            Ok(azure) => azure.pass().await,
+            Err(error) => Err(error),
+        };
+        listed.map(|pass| self.reading(pass, store)).map_err(|error| in_full(&error))
+    }
+
+    /// Answers when a subscription that was throttled may be asked again.
+    async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) -> Option<Duration> {
         // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
         let confirmed = self.confirmed();
         let listed = match self.client(azure) {
@@ -254,15 +314,20 @@ impl AzureSource {
         };
         match listed {
             Ok(pass) => {
+                let again_in = pass.again_in;
                 let (source, store) = (Arc::clone(self), Arc::clone(store));
                 // Placing and planning thousands of names would keep a thread from answering.
                 let published =
-                    tokio::task::spawn_blocking(move || source.publish(pass, &store, confirmed)).await;
+                    tokio::task::spawn_blocking(move || source.publish_pass(pass, &store, confirmed)).await;
                 if let Err(cause) = published {
                     self.fail(format!("publishing failed: {cause}"));
                 }
+                again_in
             }
-            Err(error) => self.fail(in_full(&error)),
+            Err(error) => {
+                self.fail(in_full(&error));
+                None
+            }
         }
     }
 
@@ -270,8 +335,7 @@ impl AzureSource {
         if let Some(azure) = azure {
             return Ok(Arc::clone(azure));
         }
-        let new = Arc::new(Azure::new(self.settings.clone(), self.resolver.clone())?);
-        Ok(Arc::clone(azure.insert(new)))
+        Ok(Arc::clone(azure.insert(self.azure()?)))
     }
 
     fn confirmed(&self) -> Option<Fingerprint> {
@@ -287,18 +351,32 @@ impl AzureSource {
         if !matches!(&known.state, SourceState::Stale { why: told, .. } if *told == why) {
             error!(source = %name, "Source `{name}` stays as it was: {why}");
         }
-        known.state = known.state.failed(why);
+        (known.state, known.asked) = (known.state.failed(why), true);
         self.known.store(Arc::new(known));
     }
 
-    /// Commits what a pass found out as one change, or nothing of it when that would withdraw too much.
-    fn publish(&self, pass: Pass, store: &Store, confirmed: Option<Fingerprint>) {
+    /// Publishes a pass as an operator confirmed it beforehand, or as it may be published without.
+    fn publish_pass(&self, pass: Pass, store: &Store, confirmed: Option<Fingerprint>) {
+        let consents =
+            |source: &str, plan| confirmed == Some(plan) && forget_confirmation(&self.state_folder, source);
+        let reading = self.reading(pass, store);
         let retired = self.retired.lock();
         if *retired {
             return;
         }
-        let (now, name, older) = (SystemTime::now(), &self.settings.name, self.known());
-        let source: Arc<str> = name.as_str().into();
+        match self.publish(reading, store, consents) {
+            Ok(published) if confirmed.is_some() => {
+                source::tell_unused_confirmation(&self.settings.name, &self.state_folder, published);
+            }
+            Ok(_) => {}
+            Err(cause) => self.fail(in_full(&cause)),
+        }
+    }
+
+    /// What a pass wants published, with what is known of the subscriptions that it tells nothing of.
+    fn reading(&self, pass: Pass, store: &Store) -> Reading {
+        let (read_at, older) = (SystemTime::now(), self.known());
+        let source: Arc<str> = self.settings.name.as_str().into();
         let mut failed: BTreeMap<Arc<str>, String> =
             pass.failed.iter().map(|(id, error)| (Arc::clone(id), in_full(error))).collect();
         if self.settings.subscriptions.is_empty() {
@@ -308,79 +386,74 @@ impl AzureSource {
                 }
             }
         }
-        let mut desired = self.desired(&pass, &failed, &source, now);
+        let mut desired = self.desired(&pass, &failed, &source, read_at);
+        desired.unsettled.extend(pass.unread.keys().cloned());
         desired.keep(&older.desired);
         desired.carry_over(&older.desired);
-        let consents =
-            |source: &str, plan| confirmed == Some(plan) && forget_confirmation(&self.state_folder, source);
-        let outcome = match self.rules.commit(&desired, &source, store, consents) {
-            Ok(outcome) => outcome,
-            Err(cause) => return self.fail(in_full(&cause)),
-        };
-        let Outcome { held_back, counts: (added, replaced, withdrawn), changed, not_served } = outcome;
-        if confirmed.is_some() {
-            let published = match (&held_back, changed) {
-                (Some(_), _) => Published::HeldBack,
-                (None, true) => Published::Changed,
-                (None, false) => Published::Unchanged,
-            };
-            source::tell_unused_confirmation(name, &self.state_folder, published);
-        }
+        failed.extend(pass.unread.iter().map(|(id, error)| (Arc::clone(id), in_full(error))));
+        Reading { desired, read_at, failed, listed: pass.listed.len() + pass.zones.len() }
+    }
+
+    /// Commits a reading as one change, or nothing of it when it would withdraw too much and nobody `consents`.
+    pub(super) fn publish(
+        &self,
+        reading: Reading,
+        store: &Store,
+        consents: impl FnOnce(&str, Fingerprint) -> bool,
+    ) -> Result<Published, CommitError> {
+        let Reading { desired, read_at: now, failed, listed } = reading;
+        let (name, older) = (&self.settings.name, self.known());
+        let outcome = self.rules.commit(&desired, &name.as_str().into(), store, consents)?;
+        let Outcome { held_back, counts: (added, replaced, withdrawn), changed, not_served, remarks } =
+            outcome;
+        let failing = self.failing(failed, &older, now);
         if let Some(held_back) = held_back {
-            let failing = self.failing(failed, &older, now);
-            return self.is_held_back(held_back, failing);
+            self.is_held_back(held_back, failing);
+            return Ok(Published::HeldBack);
         }
         if changed {
             info!(source = %name, added, replaced, withdrawn,
                 "Synced source `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
-        for warning in desired.warnings.iter().filter(|it| !older.desired.warnings.contains(it)) {
-            warn!(source = %name, "Source `{name}`: {warning}");
-        }
-        for unplaced in desired.unplaced.iter().filter(|it| !older.desired.unplaced.contains(it)) {
-            let (fqdn, endpoint) = (&unplaced.fqdn, &unplaced.endpoint);
-            warn!(source = %name, "Source `{name}`: no private-link zone is known for {fqdn} of {endpoint}");
-        }
-        if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != older.desired.foreign) {
-            let endpoints = desired.foreign.len();
-            warn!(source = %name, endpoints,
-                "Source `{name}`: {endpoints} private endpoints publish nothing, as sync.allow_subscriptions leaves \
-                 out their subscriptions; {first} is the first");
-        }
-        let failing = self.failing(failed, &older, now);
+        source::tell("Source", name, &desired, &older.desired);
         let state = match failing.iter().min_by_key(|(_, (since, _))| *since) {
             None => SourceState::Current { since: now },
             Some((id, (since, why))) => {
-                let all = failing.len() + pass.listed.len();
-                let why = format!("{} of {all} subscriptions cannot be listed; {id}: {why}", failing.len());
+                let all = failing.len() + listed;
+                let what = match self.settings.subject {
+                    Subject::Endpoints => "subscriptions",
+                    Subject::PrivateZones => "subscriptions and private DNS zones",
+                };
+                let why = format!("{} of {all} {what} cannot be listed; {id}: {why}", failing.len());
                 SourceState::Stale { since: *since, why }
             }
         };
         // It is as old as the oldest of its parts.
         let read_at = match failing.is_empty() {
             true => Some(now),
-            false => older.read_at.or((!pass.listed.is_empty()).then_some(now)),
+            false => older.read_at.or((listed > 0).then_some(now)),
         };
-        let is_same = older.read_at.is_some()
-            && desired.publications == older.desired.publications
-            && desired.withheld == older.desired.withheld;
+        for remark in remarks.difference(&older.remarks) {
+            warn!(source = %name, "Source `{name}`: {remark}");
+        }
+        let is_same = older.read_at.is_some() && desired.publishes_as(&older.desired);
         if !is_same {
             self.unsaved.store(true, Ordering::Relaxed);
         }
-        self.known.store(Arc::new(Known { state, desired, read_at, not_served, failing, held_back: None }));
+        let known =
+            Known { state, asked: true, desired, read_at, not_served, failing, remarks, held_back: None };
+        self.known.store(Arc::new(known));
         self.told.tell(&store.load());
         self.passed.notify_one();
+        Ok(if changed { Published::Changed } else { Published::Unchanged })
     }
 
     fn is_held_back(&self, held_back: HeldBack, failing: BTreeMap<Arc<str>, (SystemTime, String)>) {
-        let (mut known, name) = (Known::clone(&self.known()), &self.settings.name);
+        let mut known = Known::clone(&self.known());
         if known.held_back.as_ref() != Some(&held_back) {
-            let HeldBack { would_withdraw, of, .. } = held_back;
-            error!(source = %name, would_withdraw, of,
-                "Source `{name}` would withdraw {would_withdraw} of {of} record sets and is held back: if that is \
-                 meant, raise sync.withdraw_max_percent until it is done");
+            source::tell_held_back("Source", &self.settings.name, &held_back);
         }
-        known.state = known.state.held_back(&held_back);
+        (known.state, known.asked) = (known.state.held_back(&held_back), true);
         (known.failing, known.held_back) = (failing, Some(held_back));
         self.known.store(Arc::new(known));
     }
@@ -404,6 +477,7 @@ impl AzureSource {
         for inventory in pass.listed.values() {
             desired.join(sync::desired(inventory, &self.rules.catalogue, source, allow, |_| since_secs));
         }
+        desired.import(pass.zones.iter().cloned(), allow);
         desired
     }
 
@@ -415,16 +489,21 @@ impl AzureSource {
     ) -> BTreeMap<Arc<str>, (SystemTime, String)> {
         let name = &self.settings.name;
         for id in older.failing.keys().filter(|id| !failed.contains_key(*id)) {
-            info!(source = %name, "Subscription {id} of source `{name}` is listed again");
+            info!(source = %name, "{} {id} of source `{name}` is listed again", kind_of(id));
         }
         let failing = failed.into_iter().map(|(id, why)| {
             let known = older.failing.get(&id);
             if known.is_none_or(|(_, told)| *told != why) {
-                error!(source = %name, "Subscription {id} of source `{name}` stays as it was: {why}");
+                error!(source = %name, "{} {id} of source `{name}` stays as it was: {why}", kind_of(&id));
             }
             let since = known.map_or(now, |(since, _)| *since);
             (id, (since, why))
         });
         failing.collect()
     }
+}
+
+/// Subscriptions are known by a bare id, zones by that of ARM.
+fn kind_of(id: &str) -> &'static str {
+    if id.starts_with('/') { "Private DNS zone" } else { "Subscription" }
 }

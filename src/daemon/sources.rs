@@ -4,13 +4,14 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::azure::AzureSources;
-use super::source::{self, Proposal, Published, Reading, Rules, Source, forget_confirmation};
+use super::source::{self, Published, Reading, Rules, Source, SourceState, forget_confirmation};
+use super::told::Told;
 use crate::config::Config;
-use crate::sync::{self, Conflict, Desired, Difference, Fingerprint, HeldBack, Saved, StateFolder};
+use crate::sync::azure::Subject;
+use crate::sync::{self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateFolder};
 use crate::zone::{CommitError, Snapshot, Store};
 
 /// Where nothing changes the file is still written this often, so that it tells how old its content really is.
@@ -27,10 +28,6 @@ pub struct Sources {
     saved_at: Option<SystemTime>,
     trouble: Option<String>,
 }
-
-/// Conflicts that are in the log already: each is told once.
-#[derive(Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Vec<Conflict>>>);
 
 /// What may be done in `state_dir`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +159,7 @@ impl Sources {
         }
         changed |= self.withdraw_orphans(store)?;
         self.told.tell(&store.load());
+        self.tell_drift(store);
         self.save_if(changed);
         Ok(())
     }
@@ -173,32 +171,43 @@ impl Sources {
         self.keep();
     }
 
+    /// Where Azure's private DNS zones say otherwise than the endpoints, as far as that is known.
+    pub fn drift(&self, snapshot: &Snapshot) -> Vec<Drift> {
+        let known = self.azure.known();
+        let zones: Vec<_> = known.iter().flat_map(|known| &known.desired.zones).collect();
+        if zones.is_empty() {
+            return Vec::new();
+        }
+        let azure = self.azure.list().iter().zip(&known);
+        let azure = azure.filter(|(source, _)| source.settings.subject == Subject::Endpoints);
+        let azure: Vec<_> = azure.map(|(_, known)| (&known.state, &known.desired)).collect();
+        let sources = self.list.iter().map(|source| (&source.state, &source.desired));
+        let sources: Vec<_> = sources.chain(azure).collect();
+        let is_current = |(state, _): &(&SourceState, &Desired)| matches!(state, SourceState::Current { .. });
+        let extent = match !sources.is_empty() && sources.iter().all(is_current) {
+            true => ListedExtent::Whole,
+            false => ListedExtent::Part,
+        };
+        let endpoints = ListedEndpoints::of(sources.iter().map(|(_, desired)| *desired), extent);
+        sync::drift(zones.into_iter().map(|zone| &**zone), snapshot, &endpoints)
+    }
+
+    /// Logs the drift that is new.
+    pub(super) fn tell_drift(&self, store: &Store) {
+        self.told.tell_drift(self.drift(&store.load()));
+    }
+
     /// Keeps what passes of Azure have changed since.
     pub fn keep(&mut self) {
         let changed = self.azure.take_unsaved();
         self.save_if(changed);
     }
 
-    /// What one source says now.
-    pub fn read(&self, index: usize) -> Result<Reading, String> {
-        self.list[index].read(&self.rules)
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
-    /// What publishing that would do.
-    pub fn propose(&self, index: usize, reading: &Reading, snapshot: &Snapshot) -> Proposal {
-        let (source, rules) = (&self.list[index], &self.rules);
-        let plan = source.plan(&reading.desired, rules, snapshot);
-        let differences = Difference::all(&plan.changes, snapshot, &reading.desired);
-        let held_back = rules.holds_back(&plan).then(|| HeldBack {
-            would_withdraw: plan.withdrawn,
-            of: plan.published,
-            plan: Fingerprint::of(&differences),
-        });
-        Proposal { differences, held_back }
-    }
-
-    /// Publishes what one source said; what would be held back only if it is that plan which was confirmed.
-    pub fn publish(
+    pub(super) fn publish_directory(
         &mut self,
         index: usize,
         reading: Reading,
@@ -212,7 +221,7 @@ impl Sources {
     pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
         for source in &mut self.list {
             let allow = &self.rules.publish.allow_subscriptions;
-            source.desired.publications.retain(|it| sync::desired::is_allowed(allow, &it.claim.subscription));
+            source.desired.retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
             let mut not_served = Vec::new();
             store.commit_with(|snapshot| {
                 let plan = source.plan(&source.desired, &self.rules, snapshot);
@@ -281,16 +290,5 @@ impl Sources {
             }
         }
         Ok(any)
-    }
-}
-
-impl Told {
-    /// Tells the conflicts that are new.
-    pub(super) fn tell(&self, snapshot: &Snapshot) {
-        let (now, mut told) = (sync::conflicts(snapshot), self.0.lock());
-        for conflict in now.iter().filter(|conflict| !told.contains(conflict)) {
-            warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
-        }
-        *told = now;
     }
 }

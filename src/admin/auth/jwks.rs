@@ -99,7 +99,7 @@ impl Jwks {
             builder = builder.dns_resolver(resolver);
         }
         let client = builder.build().map_err(|error| EntraError::Client(why(&error)))?;
-        Ok(Jwks { client, url, issuer, floor, keys: ArcSwapOption::empty(), next: Mutex::default() })
+        Ok(Jwks { client, url, issuer, floor, keys: ArcSwapOption::empty(), next: Arc::default() })
     }
 
     /// The key with this id; fetches when it is not known, but not often.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::arm::ArmError;
+use super::super::private_dns::PrivateZoneError;
 
 /// Longest text of others that a message repeats.
 const REPEATED_CHARS_MAX: usize = 300;
@@ -15,6 +16,8 @@ pub enum AzureError {
     Setup(String),
     #[error("{what} cannot be read from {}: {why}", path.display())]
     File { what: &'static str, path: PathBuf, why: String },
+    #[error("the client certificate cannot sign")]
+    Signing,
     #[error("the environment variable {0} is not set")]
     Environment(String),
     #[error("the Azure CLI gives no token: {0}")]
@@ -47,13 +50,20 @@ pub enum AzureError {
     Stranger { id: String },
     #[error("the listing changed while it was read: {id} is there twice")]
     Duplicate { id: String },
+    #[error(transparent)]
+    PrivateZone(#[from] PrivateZoneError),
     #[error("the listing took longer than {} s", max.as_secs())]
     Slow { max: Duration },
     #[error("the identity sees no subscription: it needs a role in one")]
     NoSubscription,
+    #[error("the subscriptions of the management group are told in part only")]
+    Truncated,
     #[error("reading it met with a fault of this program")]
     Fault,
-    #[error("the identity no longer sees the subscription")]
+    #[error(
+        "the identity no longer sees the subscription; if it is gone for good, exclude_subscriptions lets its \
+         records go"
+    )]
     Vanished,
 }
 

@@ -23,6 +23,9 @@ const TRIES: u32 = 5;
 /// All waiting for one request: what asks for more is left to the next pass.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// The longest single wait of a listing: a pass publishes when all have ended, and none may keep the others waiting.
+const LISTING_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// The clients for the outside and for this host.
 pub(super) struct Http {
     outside: Client,
@@ -65,17 +68,24 @@ pub(super) struct Patience {
     tries_left: u32,
     next: Duration,
     left: Duration,
+    longest: Duration,
 }
 
 impl Patience {
+    /// For what all else depends on.
     pub(super) fn new(settings: &Settings) -> Patience {
-        Patience { tries_left: TRIES - 1, next: settings.retry, left: WAIT_MAX }
+        Patience { tries_left: TRIES - 1, next: settings.retry, left: WAIT_MAX, longest: WAIT_MAX }
+    }
+
+    /// For one listing among many.
+    pub(super) fn of_listing(settings: &Settings) -> Patience {
+        Patience { next: settings.retry / 4, longest: LISTING_WAIT_MAX, ..Patience::new(settings) }
     }
 
     /// Waits as long as was asked for, else longer each time; `false` when it is not worth it.
     pub(super) async fn wait(&mut self, asked: Option<Duration>) -> bool {
         let wait = asked.unwrap_or(self.next).max(self.next.min(Duration::from_millis(100)));
-        if self.tries_left == 0 || wait > self.left {
+        if self.tries_left == 0 || wait > self.left.min(self.longest) {
             return false;
         }
         tokio::time::sleep(wait).await;
@@ -184,5 +194,10 @@ mod tests {
         }
         assert_eq!(tries, [2, 6, 14, 30]);
         assert!(!Patience::new(&settings).wait(Some(Duration::from_secs(31))).await);
+        let (mut patience, began) = (Patience::of_listing(&settings), tokio::time::Instant::now());
+        while patience.wait(None).await {}
+        assert_eq!(began.elapsed(), Duration::from_millis(3500));
+        assert!(Patience::of_listing(&settings).wait(Some(Duration::from_secs(2))).await);
+        assert!(!Patience::of_listing(&settings).wait(Some(Duration::from_secs(3))).await);
     }
 }
