@@ -193,7 +193,7 @@ async fn bodies_and_callers_that_do_not_fit_are_refused() {
     }
     assert_eq!(refused[1]["actor"], "a reader");
     assert_eq!(refused[1]["items"][0]["zone"], "corp.internal.");
-    assert!(refused[1]["items"][0]["after"]["attempt"].as_str().unwrap().starts_with("PUT /zones/"));
+    assert!(refused[1]["items"][0]["after"]["attempt"].as_str().unwrap().starts_with("PUT /api/v1/zones/"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,9 @@
 mod admin_examples;
 mod admin_model;
 mod admin_records;
+mod admin_shell;
+mod admin_tls;
+mod admin_who;
 mod allocations;
 mod answers;
 mod azure;
