@@ -235,7 +235,8 @@ impl Ledger {
     }
 
     async fn validate(self: &Arc<Ledger>, write: Arc<Write>) -> Result<Draft, Problem> {
-        if write.edits.len() <= EDITS_VALIDATED_HERE && !write.edits.iter().any(|edit| is_wide(&edit.change)) {
+        if write.edits.len() <= EDITS_VALIDATED_HERE && !write.edits.iter().any(|edit| is_wide(&edit.change))
+        {
             return self.draft(&write).map_err(|refused| *refused);
         }
         let ledger = self.clone();
@@ -531,9 +532,11 @@ fn others_own(zone: Option<&Arc<Zone>>, name: &Name, rtype: RecordType) -> Optio
              the endpoint in Azure, or PUT a record set of your own, which goes before it",
             claim.endpoint
         ),
-        Origin::File => "it stands in the zone's master file: take it out there, or PUT a record set of your own, \
+        Origin::File => {
+            "it stands in the zone's master file: take it out there, or PUT a record set of your own, \
                          which goes before it"
-            .to_owned(),
+                .to_owned()
+        }
         Origin::BuiltIn => "it is built in: PUT a record set of your own, which goes before it".to_owned(),
         origin => format!("it is {origin}: PUT a record set of your own, which goes before it"),
     })

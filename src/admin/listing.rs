@@ -113,8 +113,12 @@ impl Page<'_> {
         if let Some(node) = node {
             self.take_node(Order::ByName, name, node, after.map(|after| after.rtype));
         }
-        let mut alone: Vec<RecordType> =
-            self.state.sets(self.apex).filter(|((owner, _), _)| owner == name).map(|((_, rtype), _)| *rtype).collect();
+        let mut alone: Vec<RecordType> = self
+            .state
+            .sets(self.apex)
+            .filter(|((owner, _), _)| owner == name)
+            .map(|((_, rtype), _)| *rtype)
+            .collect();
         alone.retain(|rtype| node.is_none_or(|node| node.slot(*rtype).is_none()));
         alone.retain(|rtype| after.is_none_or(|after| after.rtype < *rtype));
         alone.sort_unstable();
@@ -197,7 +201,8 @@ impl Page<'_> {
             None => true,
             Some(NameFilter::Exactly(wanted)) => wanted == name,
             Some(NameFilter::Like(glob)) => {
-                is_like(glob, &name.borrow().relative_to(self.apex.borrow())) || is_like(glob, &name.to_string())
+                is_like(glob, &name.borrow().relative_to(self.apex.borrow()))
+                    || is_like(glob, &name.to_string())
             }
         };
         is_of_type && self.filter.origin.is_none_or(has_origin) && is_named()
@@ -221,7 +226,9 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_any_run_of_characters() {
-        for (glob, text) in [("*", ""), ("a*", "a"), ("*b", "ab"), ("a*b*c", "axxbyyc"), ("ab", "ab"), ("*a*", "bab")] {
+        for (glob, text) in
+            [("*", ""), ("a*", "a"), ("*b", "ab"), ("a*b*c", "axxbyyc"), ("ab", "ab"), ("*a*", "bab")]
+        {
             assert!(is_like(glob, text), "{glob} {text}");
         }
         for (glob, text) in [("a", "ab"), ("a*b", "a"), ("ab*ba", "aba"), ("", "a"), ("*a", "ab")] {

@@ -67,14 +67,16 @@ async fn export(
     let zone = snapshot.zone(apex.borrow()).cloned().ok_or_else(no_zone)?;
     let view = match &query.network {
         None => ViewId::NONE,
-        Some(name) => snapshot.networks().view_named(name).ok_or_else(|| {
-            Problem::invalid("network", format!("there is no network `{}`", Quoted(name)))
-        })?,
+        Some(name) => snapshot
+            .networks()
+            .view_named(name)
+            .ok_or_else(|| Problem::invalid("network", format!("there is no network `{}`", Quoted(name))))?,
     };
     let text = tokio::task::spawn_blocking(move || {
         let sets = zone.nodes().flat_map(|(name, node)| {
             let served = node.slots().iter().map(move |slot| (name.clone(), slot.served(view)));
-            let wanted = served.filter(|(_, offer)| query.origin.is_none_or(|it| OriginWord::of(&offer.origin) == it));
+            let wanted =
+                served.filter(|(_, offer)| query.origin.is_none_or(|it| OriginWord::of(&offer.origin) == it));
             wanted.map(|(name, offer)| (name, offer.set.clone()))
         });
         let mut text = String::new();
