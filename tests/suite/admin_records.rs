@@ -91,7 +91,7 @@ async fn what_is_there_is_changed_only_by_who_says_which_state() {
     let path = "/zones/corp.internal/record-sets/www/A";
     let create = || api.call(&format!("PUT {path}")).header("if-none-match", "*").json(&a("10.0.0.4")).send();
     assert_eq!(create().await.status, 201);
-    assert_eq!(create().await.fault(), (412, "If-Match".into()));
+    assert_eq!(create().await.fault(), (412, "If-None-Match".into()));
     assert_eq!(
         api.call(&format!("PUT {path}")).json(&a("10.0.0.9")).send().await.fault(),
         (428, "If-Match".into())

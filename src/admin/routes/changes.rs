@@ -125,7 +125,6 @@ impl Changed {
     })),
     responses((status = 200, description = "All is stored and served; for `dry_run` the plan", body = Changed)),
 )]
-#[expect(clippy::too_many_arguments, reason = "each is an extractor")]
 async fn write(
     State(ledger): State<Arc<Ledger>>,
     who: Who,

@@ -169,12 +169,15 @@ async fn import(
 /// The record sets of a file, each with the line that it begins on.
 type Sets = BTreeMap<(Name, RecordType), (usize, RecordSet)>;
 
+/// A set's first line, least lifetime and data.
+type Lines = (usize, Ttl, Vec<Vec<u8>>);
+
 fn sets_of(text: &str, apex: &Name) -> Result<Sets, Problem> {
     let file = MasterFile::parse(text, FilePath::new("import"), apex).map_err(|error| {
         let field = error.line.map_or_else(|| "body".to_owned(), |line| format!("line {line}"));
         Problem::invalid(field, Quoted(&error.fault.to_string()).to_string())
     })?;
-    let mut lines: BTreeMap<(Name, RecordType), (usize, Ttl, Vec<Vec<u8>>)> = BTreeMap::new();
+    let mut lines: BTreeMap<(Name, RecordType), Lines> = BTreeMap::new();
     for entry in file.entries {
         let (_, ttl, data) =
             lines.entry((entry.owner, entry.rtype)).or_insert((entry.line, entry.ttl, Vec::new()));

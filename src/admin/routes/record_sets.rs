@@ -82,18 +82,18 @@ async fn list(
     let after = after.transpose()?;
     let limit = query.limit.unwrap_or_default();
     let filter = Filter { name, rtype, origin: query.origin };
-    // A filter that fits little looks at much.
     let found = tokio::task::spawn_blocking(move || {
-        let state = ledger.written().read();
-        let snapshot = ledger.store().snapshot();
-        let is_there = snapshot.zone(apex.borrow()).is_some() || state.sets(&apex).len() > 0;
-        is_there
-            .then(|| listing::page(&apex, &state, &snapshot, &filter, after.as_ref(), limit.with_one_more()))
-            .ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone"))
+        let is_there = ledger.store().load().zone(apex.borrow()).is_some()
+            || ledger.written().read().sets(&apex).len() > 0;
+        if !is_there {
+            return Err(Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone"));
+        }
+        let (written, store) = (ledger.written(), ledger.store());
+        Ok(listing::page(&apex, written, store, &filter, after.as_ref(), limit.with_one_more()))
     });
     let found = found.await.expect("listing does not panic")?;
     let page = Page::of(found, limit, filter_id, |(place, _)| place.to_key());
-    let items = page.items.into_iter().map(|(_, view)| view).collect();
+    let items = page.items.into_iter().filter_map(|(_, view)| view).collect();
     Ok(Page { items, next: page.next }.answer(&uri))
 }
 

@@ -133,7 +133,6 @@ fn after_name(after: &After, filter: u64) -> Result<Name, Problem> {
         (status = 200, description = "The plan, for `dry_run`", body = Plan),
     ),
 )]
-#[expect(clippy::too_many_arguments, reason = "each is an extractor")]
 async fn create(
     State(ledger): State<Arc<Ledger>>,
     who: Who,
