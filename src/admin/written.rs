@@ -384,6 +384,11 @@ impl TokenBook for Written {
         })
     }
 
+    /// Every store has a revision: that of its first token.
+    fn is_known(&self) -> bool {
+        self.read().revision > 0
+    }
+
     fn used(&self, id: &str) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut used = self.used.lock();

@@ -48,7 +48,7 @@ impl Cache {
             client.call(Method::DELETE, &["cache"]).maybe_query("name", verb.name.as_deref()).send()?;
         match verb.output.form {
             Form::Json => write_json(&done, out)?,
-            Form::Table => writeln!(out, "{} entries are forgotten", cell(&done["flushed"]))?,
+            Form::Table => writeln!(out, "{} entries are forgotten", cell(&done["entries"]))?,
         }
         Ok(Outcome::Well)
     }

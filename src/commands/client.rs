@@ -39,6 +39,30 @@ pub(super) struct ServerOptions {
     pub ca_file: Option<PathBuf>,
 }
 
+/// A running server for verbs that do without one.
+#[derive(Args, Clone)]
+pub(super) struct OtherServer {
+    /// Ask the running server at this URL instead, as http://127.0.0.1:8053.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// The file that holds the token for it; without it admin.token in the config's state_dir.
+    #[arg(long, value_name = "FILE", env = "PRIVATELINK_DNS_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// An authority (PEM) that signs its certificate, besides those that the system knows.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl OtherServer {
+    /// The client of the server, if one is named.
+    pub(super) fn client(self, config: &ConfigFile) -> anyhow::Result<Option<Client>> {
+        let OtherServer { server, token_file, ca_file } = self;
+        let is_named = server.is_some();
+        let options = ServerOptions { server, token_file, ca_file };
+        is_named.then(|| Client::of(&options, config)).transpose()
+    }
+}
+
 /// How answers are printed.
 #[derive(Args)]
 pub(super) struct Output {

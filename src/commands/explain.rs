@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use reqwest::Method;
 
+use super::client::{Client, OtherServer, cell};
 use super::published::as_of;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::daemon::Parts;
@@ -14,15 +16,16 @@ use crate::dns::{Name, Rcode, RecordType};
 
 /// Tell step by step why a client is answered what it is answered: view, zone, endpoint, rule, upstream.
 ///
-/// Works from the config, its inventories and the last good state of live Azure alone; a running server is neither needed nor
-/// asked.
+/// Works from the config, its inventories and the last good state of live Azure alone, unless a running server is named:
+/// that knows operators' records and what its cache holds as well.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 = the answer is NOERROR, 1 = another one or none, 2 = an error.
 
 Examples:
   privatelink-dns explain contosodata01.blob.core.windows.net --client 10.10.1.4
-  privatelink-dns explain contosokv01.vault.azure.net AAAA --client 10.10.1.4 --offline")]
+  privatelink-dns explain contosokv01.vault.azure.net AAAA --client 10.10.1.4 --offline
+  privatelink-dns explain contosokv01.vault.azure.net --client 10.10.1.4 --server http://127.0.0.1:8053")]
 pub(super) struct Explain {
     /// The name asked for.
     name: Name,
@@ -33,14 +36,19 @@ pub(super) struct Explain {
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     client: IpAddr,
     /// Do not ask upstreams: what they would be asked is answered as if there were none.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "server")]
     offline: bool,
+    #[command(flatten)]
+    server: OtherServer,
     #[command(flatten)]
     config: ConfigFile,
 }
 
 impl Explain {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        if let Some(client) = self.server.client(&self.config)? {
+            return explain_of_server(&client, &self.name, self.rtype, self.client, out);
+        }
         let mut config = self.config.load()?;
         if self.offline {
             config.forward.rules.clear();
@@ -65,4 +73,32 @@ impl Explain {
         let is_good = explanation.reply.is_some_and(|reply| reply.rcode == Rcode::NOERROR);
         Ok(if is_good { Outcome::Well } else { Outcome::Found })
     }
+}
+
+/// The explanation of a running server.
+fn explain_of_server(
+    client: &Client,
+    name: &Name,
+    rtype: RecordType,
+    asker: IpAddr,
+    out: &mut impl Write,
+) -> anyhow::Result<Outcome> {
+    let call = client.call(Method::GET, &["explain"]).query("name", &name.to_string());
+    let explained = call.query("type", &rtype.to_string()).query("client", &asker.to_string()).send()?;
+    writeln!(out, "{name} {rtype} asked by {asker}")?;
+    for (number, step) in explained["steps"].as_array().into_iter().flatten().enumerate() {
+        writeln!(out, "{:>2}. {}", number + 1, cell(step))?;
+    }
+    let Some(rcode) = explained["rcode"].as_str() else {
+        writeln!(out, "answer: none")?;
+        return Ok(Outcome::Found);
+    };
+    writeln!(out, "answer: {rcode}")?;
+    for (section, word) in [("answer", ""), ("authority", "authority: ")] {
+        for record in explained[section].as_array().into_iter().flatten() {
+            let [name, ttl, rtype, data] = ["name", "ttl", "type", "data"].map(|key| cell(&record[key]));
+            writeln!(out, "    {word}{name} {ttl} {rtype} {data}")?;
+        }
+    }
+    Ok(if rcode == "NOERROR" { Outcome::Well } else { Outcome::Found })
 }

@@ -87,7 +87,7 @@ struct Put {
     #[command(flatten)]
     place: Place,
     /// The data of each record in master-file form.
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true)]
     data: Vec<String>,
     /// Seconds.
     #[arg(long, default_value_t = 300)]

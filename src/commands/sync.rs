@@ -4,7 +4,10 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use reqwest::Method;
+use serde_json::json;
 
+use super::client::{self, Client, OtherServer, cell};
 use super::summary::count;
 use super::{ConfigFile, Outcome, progress, small_runtime};
 use crate::config::Config;
@@ -27,25 +30,33 @@ Examples:
   privatelink-dns sync --once --dry-run             shows what would change
   privatelink-dns sync --once
   privatelink-dns sync --once --confirm inventory   lets that source withdraw what is held back now
+  privatelink-dns sync --server http://127.0.0.1:8053          shows where a running server's sources stand
+  privatelink-dns sync --server http://127.0.0.1:8053 --once   has it begin a pass
 
 For live Azure a line on stderr tells how far the listing is, if that is a terminal.")]
 pub(super) struct Sync {
     /// Do one pass and end.
     // A server is what syncs without end.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "server")]
     once: bool,
     /// Only show what would be done.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "server")]
     dry_run: bool,
     /// Let this source withdraw what it would be held back for: exactly the plan that is shown.
     #[arg(long, value_name = "SOURCE", conflicts_with = "dry_run")]
     confirm: Vec<String>,
+    #[command(flatten)]
+    server: OtherServer,
     #[command(flatten)]
     config: ConfigFile,
 }
 
 impl Sync {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        let (once, confirm) = (self.once, &self.confirm);
+        if let Some(client) = self.server.clone().client(&self.config)? {
+            return sync_of_server(&client, once, confirm, out);
+        }
         let mut config = self.config.load()?;
         super::ask_azure_impatiently(&mut config);
         small_runtime()?.block_on(self.sync(&config, out))
@@ -121,6 +132,43 @@ impl Sync {
         }
         Ok(outcome)
     }
+}
+
+/// Has a running server begin a pass, or lets what it holds back pass; shows where its sources stand.
+fn sync_of_server(
+    client: &Client,
+    once: bool,
+    confirm: &[String],
+    out: &mut impl Write,
+) -> anyhow::Result<Outcome> {
+    let mut sources = Vec::new();
+    client.each(&["sync"], &[], |items| {
+        sources.extend(items);
+        Ok(())
+    })?;
+    for name in confirm {
+        let source = sources.iter().find(|source| source["name"].as_str() == Some(name));
+        let Some(plan) = source.and_then(|source| source["held_back"]["plan"].as_str()) else {
+            bail!("nothing of a source `{name}` is held back");
+        };
+        let body = json!({"confirm": {"source": name, "plan": plan}});
+        client.call(Method::POST, &["sync"]).json(body).send()?;
+        writeln!(out, "{name}: confirmed")?;
+    }
+    if once && confirm.is_empty() {
+        let begun = client.call(Method::POST, &["sync"]).json(json!({})).send()?;
+        writeln!(out, "begun: {}", cell(&begun["sources"]))?;
+        return Ok(Outcome::Well);
+    }
+    if !confirm.is_empty() {
+        return Ok(Outcome::Well);
+    }
+    let keys = ["name", "kind", "state", "since", "names", "why"];
+    let rows: Vec<Vec<String>> =
+        sources.iter().map(|source| keys.iter().map(|key| cell(&source[*key])).collect()).collect();
+    client::write_table(&["SOURCE", "KIND", "STATE", "SINCE", "NAMES", "WHY"], &rows, out)?;
+    let is_held_back = |source: &serde_json::Value| source["state"] == "held-back";
+    Ok(if sources.iter().any(is_held_back) { Outcome::Found } else { Outcome::Well })
 }
 
 /// What a source says now; what takes long tells how far it is.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
+use super::client::{self, Client, OtherServer, cell};
 use super::summary::count;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::config::Config;
@@ -24,6 +25,7 @@ use crate::zone::{
 #[command(after_help = "\
 Examples:
   privatelink-dns zones list
+  privatelink-dns zones list --server http://127.0.0.1:8053
   privatelink-dns zones export privatelink.blob.core.windows.net > blob.zone
   privatelink-dns zones import new.zone --zone corp.internal            shows what would change
   privatelink-dns zones import new.zone --zone corp.internal --write")]
@@ -45,6 +47,8 @@ struct List {
     /// Also private-link zones without records, which are not served.
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    server: OtherServer,
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -104,6 +108,9 @@ fn loaded(config: &Config) -> anyhow::Result<std::sync::Arc<Snapshot>> {
 
 impl List {
     fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        if let Some(client) = self.server.client(&self.config)? {
+            return list_of_server(&client, self.all, out);
+        }
         let config = self.config.load()?;
         let snapshot = loaded(&config)?;
         let mut zones: Vec<_> = snapshot.zones().map(|(_, zone)| zone).collect();
@@ -146,6 +153,20 @@ impl List {
         }
         Ok(Outcome::Well)
     }
+}
+
+/// The zones of a running server, with those that operators made.
+fn list_of_server(client: &Client, all: bool, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    client.each(&["zones"], &[], |zones| {
+        let zones = zones.iter().filter(|zone| all || zone["served"] == true);
+        let keys = ["name", "kind", "made_by", "serial", "record_sets", "on_missing", "networks"];
+        rows.extend(zones.map(|zone| keys.iter().map(|key| cell(&zone[*key])).collect()));
+        Ok(())
+    })?;
+    let headings = ["ZONE", "KIND", "MADE-BY", "SERIAL", "RECORD-SETS", "ON-MISSING", "NETWORKS"];
+    client::write_table(&headings, &rows, out)?;
+    Ok(Outcome::Well)
 }
 
 const HEADINGS: [&str; 7] = ["ZONE", "KIND", "SERIAL", "NAMES", "RECORD-SETS", "ON-MISSING", "NETWORKS"];

@@ -305,6 +305,17 @@ audience = "a"
 [telemetry]
 log_level = "a=loud""##,
         &[
+            "c.toml:2: store.url: is no address of a store: it begins with `sqlite:` or `postgres://`",
+            "c.toml:3: store.audit_days_max: 0 is not between 1 and 36500",
+            "c.toml:5: admin.listen[0]: 0.0.0.0:8053 is not loopback, and without TLS tokens would pass in the clear: set admin.certificate and admin.key, or admin.allow_plaintext if something in front speaks TLS",
+            "c.toml:5: admin.listen[1]: listen.dns has 127.0.0.1:53 already",
+            "c.toml:5: admin.listen[3]: [::1]:8053 is there already",
+            "c.toml:6: admin.certificate: cannot read missing.pem: No such file or directory (os error 2)",
+            "c.toml:6: admin.certificate: TLS takes admin.key as well",
+            "c.toml:7: admin.client_ca: /dev/null is not a file",
+            "c.toml:7: admin.client_ca: client certificates take TLS: set admin.certificate and admin.key",
+            "c.toml:11: admin.client[0].zones[0]: `*.*` covers everything; write `*` alone if that is meant",
+            "c.toml:12: admin.entra: `tenant_id` of Entra ID is empty or holds characters that it cannot have",
             "c.toml:16: telemetry.log_level: `a=loud` is not a log level or filter such as `info` or `info,privatelink_dns::sync=debug`",
         ],
     ),

@@ -27,6 +27,9 @@ pub const TOKEN_FILE: &str = "admin.token";
 /// Tells in the store that there was a first start: of several instances only one makes the first token.
 const FIRST_START: &str = "first-start";
 
+/// How often a store that was away at the start is looked for to make the first token.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 /// How long requests in flight may take to end: longer than a large commit takes.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -96,15 +99,51 @@ pub(super) async fn open(
 }
 
 async fn open_store(settings: &AdminSettings, state_dir: &Path) -> Result<Opened, AdministrationError> {
-    let failed = |source| AdministrationError::Store { url: settings.store.shown(), source };
-    let persist = Persist::open(&settings.store).await.map_err(failed)?;
+    let url = settings.store.shown();
+    let failed = |source| AdministrationError::Store { url: url.clone(), source };
+    let persist = match Persist::open(&settings.store).await {
+        // A database of several instances that is away must not keep one of them from serving all else.
+        Err(cause) if cause.is_passing() && settings.store.file().is_none() => {
+            let cause = failed(cause);
+            error!("What operators wrote is not served until the store is there: {}", in_full(&cause));
+            return open_later(settings, state_dir);
+        }
+        opened => opened.map_err(failed)?,
+    };
     let mut stored = persist.load().await.map_err(failed)?;
-    let has_token = stored.entries.iter().any(|(entry, _)| matches!(entry, Entry::Token(_)));
-    if !has_token && !settings.api.listen.is_empty() {
-        make_first_token(&persist, &state_dir.join(TOKEN_FILE), &settings.store.shown()).await?;
+    if !has_token(&stored) && !settings.api.listen.is_empty() {
+        make_first_token(&persist, &state_dir.join(TOKEN_FILE), &url).await?;
         stored = persist.load().await.map_err(failed)?;
     }
     Ok(Opened { persist, stored })
+}
+
+/// Opens a store that is not there yet.
+fn open_later(settings: &AdminSettings, state_dir: &Path) -> Result<Opened, AdministrationError> {
+    let url = settings.store.shown();
+    let persist = Persist::open_later(&settings.store)
+        .map_err(|source| AdministrationError::Store { url: url.clone(), source })?;
+    if !settings.api.listen.is_empty() {
+        let (persist, path) = (persist.clone(), state_dir.join(TOKEN_FILE));
+        tokio::spawn(async move {
+            let stored = loop {
+                match persist.load().await {
+                    Ok(stored) => break stored,
+                    Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+                }
+            };
+            if !has_token(&stored)
+                && let Err(cause) = make_first_token(&persist, &path, &url).await
+            {
+                error!("{}", in_full(&cause));
+            }
+        });
+    }
+    Ok(Opened { persist, stored: Stored::default() })
+}
+
+fn has_token(stored: &Stored) -> bool {
+    stored.entries.iter().any(|(entry, _)| matches!(entry, Entry::Token(_)))
 }
 
 /// Without a first token nobody could make others.

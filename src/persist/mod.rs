@@ -60,6 +60,8 @@ const CHANGES_PREPARED_HERE: usize = 1_000;
 const OPEN_WITHIN: Duration = Duration::from_secs(60);
 /// How long reaching the database may take of that.
 const CONNECT_WITHIN: Duration = Duration::from_millis(1_900);
+/// How often a database that was not there at the start is tried.
+const REACH_EVERY: Duration = Duration::from_secs(1);
 
 /// The store, open. A clone is the same store.
 #[derive(Clone)]
@@ -85,20 +87,35 @@ impl Persist {
     pub async fn open(settings: &Settings) -> Result<Persist, PersistError> {
         let target = Target::of(settings)?;
         let lock = target.lock()?;
-        let mut connection = by(Instant::now() + CONNECT_WITHIN, target.connect()).await?;
-        let revision = by(Instant::now() + OPEN_WITHIN, async {
-            migrate::migrate(&mut connection).await?;
-            tables::revision(&mut connection).await
-        })
-        .await?;
+        let (connection, revision) = connect(&target).await?;
         let shared = Arc::new(Shared::new(target, revision));
         let writer = Writer::new(shared.clone(), connection, Pruning::new(settings, revision));
-        let (commits, queue) = mpsc::channel(COMMITS_WAITING_MAX);
-        let writer = tokio::spawn(async move {
+        Ok(Persist::run(shared, move |queue| async move {
             writer.run(queue).await;
             // No other process comes in before the last commit is written.
             drop(lock);
-        });
+        }))
+    }
+
+    /// Opens a store of PostgreSQL that cannot be reached now. When it can, those who follow from revision 0 hear of all
+    /// that is stored; until then nothing is known and nothing is stored.
+    pub fn open_later(settings: &Settings) -> Result<Persist, PersistError> {
+        let shared = Arc::new(Shared::new(Target::of(settings)?, 0));
+        let settings = settings.clone();
+        let later = shared.clone();
+        Ok(Persist::run(shared, move |mut queue| async move {
+            let Some((connection, revision)) = reach(&later.target, &mut queue).await else { return };
+            later.heard_of(revision);
+            Writer::new(later, connection, Pruning::new(&settings, revision)).run(queue).await;
+        }))
+    }
+
+    fn run<W: Future<Output = ()> + Send + 'static>(
+        shared: Arc<Shared>,
+        write: impl FnOnce(mpsc::Receiver<Waiting>) -> W,
+    ) -> Persist {
+        let (commits, queue) = mpsc::channel(COMMITS_WAITING_MAX);
+        let writer = tokio::spawn(write(queue));
         let listener = match &shared.target {
             Target::Sqlite(_) => None,
             Target::Postgres(server) => {
@@ -107,7 +124,7 @@ impl Persist {
             }
         };
         let (commits, writer) = (Mutex::new(Some(commits)), Mutex::new(Some(writer)));
-        Ok(Persist(Arc::new(Inner { shared, commits, writer, listener })))
+        Persist(Arc::new(Inner { shared, commits, writer, listener }))
     }
 
     /// All that is stored, at one revision.
@@ -224,6 +241,37 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(listener) = &self.listener {
             listener.abort();
+        }
+    }
+}
+
+/// Connects, and brings the schema up to date; answers the revision as well.
+async fn connect(target: &Target) -> Result<(Connection, u64), PersistError> {
+    let mut connection = by(Instant::now() + CONNECT_WITHIN, target.connect()).await?;
+    let revision = by(Instant::now() + OPEN_WITHIN, async {
+        migrate::migrate(&mut connection).await?;
+        tables::revision(&mut connection).await
+    })
+    .await?;
+    Ok((connection, revision))
+}
+
+/// Connects as soon as that can be done, and tells those who want to commit that it cannot yet; `None` when nobody wants
+/// any more.
+async fn reach(target: &Target, queue: &mut mpsc::Receiver<Waiting>) -> Option<(Connection, u64)> {
+    loop {
+        match connect(target).await {
+            Ok(reached) => {
+                tracing::info!("The store is available");
+                return Some(reached);
+            }
+            Err(error) if error.is_passing() => tracing::debug!(error = ?error, "The store is not available yet"),
+            Err(error) => tracing::error!("The store cannot be used: {error}"),
+        }
+        let until = Instant::now() + REACH_EVERY;
+        while let Ok(waiting) = tokio::time::timeout_at(until, queue.recv()).await {
+            // Who no longer waits needs no answer.
+            let _ = waiting?.answer.send(Err(PersistError::unavailable(None)));
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -404,13 +405,36 @@ fn a_store_that_cannot_be_opened_is_told() {
     let error = String::from_utf8(second.stderr).unwrap();
     assert!(error.contains("records.db is in use by another process"), "{error}");
     served.terminate();
-    let config = config(NOTHING) + "[store]\nurl = \"postgres://dns:secret@127.0.0.1:1/dns\"\n";
-    write(place.folder.path(), "config.toml", &config);
-    let gone = command(&["serve", "-c", place.config().to_str().unwrap()]).output().unwrap();
-    assert_eq!(gone.status.code(), Some(2));
-    let told = String::from_utf8(gone.stderr).unwrap() + &String::from_utf8(gone.stdout).unwrap();
-    assert!(told.contains("the store postgres://dns@127.0.0.1:1/dns cannot be opened"), "{told}");
-    assert!(!told.contains("secret"), "{told}");
+    // A schema of a newer program.
+    let newer = place.folder.path().join("state/records.db");
+    let sql = "INSERT INTO schema_version (version) VALUES (99)";
+    place.runtime.block_on(async {
+        let mut file = sqlx::SqliteConnection::connect(newer.to_str().unwrap()).await.unwrap();
+        sqlx::query(sql).execute(&mut file).await.unwrap();
+        file.close().await.unwrap();
+    });
+    let refused = command(&["serve", "-c", place.config().to_str().unwrap()]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(error.contains("the store sqlite:records.db cannot be opened") && error.contains("version 99"), "{error}");
+}
+
+/// With PostgreSQL away all else is served, and the API says when to come again.
+#[test]
+fn a_database_that_is_away_keeps_nobody_from_dns() {
+    let zone = "[[zone]]\nname = \"other.internal\"\nfile = \"other.zone\"\n";
+    let store = "[store]\nurl = \"postgres://dns:secret@127.0.0.1:1/dns\"\n";
+    let place = Place::new(&format!("{NOTHING}{zone}{store}"));
+    write(place.folder.path(), "other.zone", "@ 60 SOA ns host 1 1 1 1 1\nwww 60 A 10.0.0.6\n");
+    fs::create_dir(place.folder.path().join("state")).unwrap();
+    fs::write(place.token_file(), "pldns_0123456789abcdef_0123456789abcdef").unwrap();
+    let served = place.serve();
+    assert_eq!(served.dns("www.other.internal.", "A"), ["www.other.internal. 60 A 10.0.0.6"]);
+    let (status, problem) = place.call(&served, "POST /zones", Some(json!({"name": ZONE})));
+    assert_eq!(status, 503, "{problem}");
+    let log = served.terminate();
+    assert!(log.contains("the store postgres://dns@127.0.0.1:1/dns cannot be opened"), "{log}");
+    assert!(!log.contains("secret"), "{log}");
 }
 
 #[test]

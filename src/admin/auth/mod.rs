@@ -41,6 +41,9 @@ use token::Presented;
 /// When to come again while Entra ID's keys cannot be fetched.
 const KEYS_RETRY_SECS: u64 = 30;
 
+/// When to come again while the store of tokens is not there.
+const STORE_RETRY_SECS: u64 = 2;
+
 /// Someone who is known was not allowed something.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
@@ -93,6 +96,8 @@ enum Unknown {
     NoRole(&'static str),
     /// Entra ID's keys cannot be fetched.
     NoKeys,
+    /// The store of tokens was not reached yet.
+    NoTokens,
 }
 
 impl Authenticator {
@@ -169,6 +174,9 @@ impl Authenticator {
     fn by_token(&self, presented: &Presented<'_>) -> Result<Identity, Unknown> {
         let stored = self.tokens.find(presented.id);
         let is_right = presented.is_of(stored.as_ref());
+        if !self.tokens.is_known() {
+            return Err(Unknown::NoTokens);
+        }
         let Some(stored) = stored.filter(|_| is_right) else { return Err(Unknown::Wrong) };
         if stored.revoked.is_some() {
             return Err(Unknown::Over("this token was revoked; ask an admin for a new one"));
@@ -218,6 +226,8 @@ impl Unknown {
                     .retry_after_secs(secs)
             }
             Unknown::NoRole(why) => Problem::new(Kind::Forbidden, why),
+            Unknown::NoTokens => Problem::new(Kind::Unavailable, "the store cannot be reached; the log says why")
+                .retry_after_secs(STORE_RETRY_SECS),
             Unknown::NoKeys => {
                 Problem::new(Kind::Unavailable, "Entra ID's keys cannot be fetched; the log says why")
                     .retry_after_secs(KEYS_RETRY_SECS)

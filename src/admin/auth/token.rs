@@ -32,6 +32,11 @@ pub trait TokenBook: Send + Sync + 'static {
 
     /// Notes that the token is used now; never waits.
     fn used(&self, id: &str);
+
+    /// Whether the tokens are known at all: they are not before their store was reached.
+    fn is_known(&self) -> bool {
+        true
+    }
 }
 
 /// What is kept of a token.
