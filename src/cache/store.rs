@@ -43,7 +43,7 @@ impl Default for Settings {
 /// What upstreams said, by question.
 pub struct Cache {
     settings: Settings,
-    entries: Entries,
+    pub(super) entries: Entries,
     counters: Arc<Counters>,
 }
 

@@ -160,6 +160,7 @@ impl Daemon {
         loop {
             let next_pass = tokio::time::sleep(self.config.sync.interval);
             let azure_passed = Arc::clone(self.parts.sources.azure().passed());
+            let shared = self.parts.sources.shared().clone();
             tokio::select! {
                 _ = self.signals.hangup.recv() => {
                     let result = tokio::task::block_in_place(|| self.reload());
@@ -170,6 +171,7 @@ impl Daemon {
                 () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
                     self.look_logged();
                 }
+                () = shared.wanted() => self.sync_logged(),
                 _ = self.signals.nudge.recv() => self.parts.sources.azure().nudge(),
                 () = azure_passed.notified() => tokio::task::block_in_place(|| {
                     self.parts.sources.keep();
@@ -256,6 +258,15 @@ impl Daemon {
             if !goes_on {
                 break;
             }
+        }
+    }
+
+    /// Reads the inventories, whether they look changed or not.
+    fn sync_logged(&mut self) {
+        let result = tokio::task::block_in_place(|| self.parts.sync());
+        self.seen.forget_followed(&self.config);
+        if let Err(cause) = result {
+            error!("Inventories cannot be published: {}", in_full(&cause));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod admin_examples;
 mod admin_model;
+mod admin_reads;
 mod admin_records;
 mod allocations;
 mod answers;

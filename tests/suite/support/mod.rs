@@ -4,6 +4,7 @@
 pub mod api;
 pub mod client;
 pub mod fake_arm;
+pub mod fake_server;
 pub mod forwarding;
 pub mod message;
 pub mod postgres;
