@@ -575,7 +575,7 @@ fn a_daemon_syncs_in_the_background_and_again_when_nudged() {
 }
 
 /// A page of so many storage accounts' endpoints.
-fn accounts(numbers: impl IntoIterator<Item = usize>) -> String {
+pub(crate) fn accounts(numbers: impl IntoIterator<Item = usize>) -> String {
     let group = format!("/subscriptions/{FIRST}/resourceGroups/rg/providers");
     let endpoints = numbers.into_iter().map(|number| {
         serde_json::json!({
