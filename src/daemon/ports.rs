@@ -27,8 +27,11 @@ use crate::zone::Store;
 pub struct Ports {
     responder: Arc<Responder>,
     sources: Shared,
-    more: Option<Arc<dyn Fn(&mut Metrics) + Send + Sync>>,
+    more: Option<Arc<AddNumbers>>,
 }
+
+/// Adds to the numbers of this moment.
+type AddNumbers = dyn Fn(&mut Metrics) + Send + Sync;
 
 impl Ports {
     /// Of what answers, and of [`super::Sources::shared`].

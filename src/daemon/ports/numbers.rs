@@ -1,16 +1,18 @@
 //! The numbers of what answers.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::admin::metrics::{
-    CacheMetrics, Family, FamilyKind, Metrics, SourceMetrics, UpstreamMetrics, ZONES_SHOWN_MAX, ZoneMetrics,
+    CacheMetrics, Family, FamilyKind, Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics,
 };
 use crate::daemon::shared::Now;
 use crate::daemon::source::SourceState;
+use crate::dns::Name;
 use crate::forward::Standing;
 use crate::respond::Responder;
 use crate::sync::HeldBack;
-use crate::zone::Snapshot;
+use crate::zone::{Snapshot, Zone};
 
 /// What responder, cache, forwarder, zones and sources count.
 pub(super) fn metrics(responder: &Responder, now: &Now) -> Metrics {
@@ -77,12 +79,11 @@ fn of_source(
     }
 }
 
-/// The largest first, and one more than are shown: the sums are over all that is handed over.
+/// The largest first: those beyond the bound of `/metrics` appear in its sums only.
 fn zones(snapshot: &Snapshot) -> Vec<ZoneMetrics> {
     let mut zones: Vec<_> = snapshot.zones().filter(|(_, zone)| !zone.is_empty()).collect();
     zones.sort_by(|(one, a), (other, b)| b.len().cmp(&a.len()).then_with(|| one.cmp(other)));
-    debug_assert!(ZONES_SHOWN_MAX > 0);
-    let of = |(apex, zone): (&crate::dns::Name, &std::sync::Arc<crate::zone::Zone>)| ZoneMetrics {
+    let of = |(apex, zone): (&Name, &Arc<Zone>)| ZoneMetrics {
         apex: apex.to_string(),
         record_sets: zone.content() as u64,
         serial: zone.serial(),
