@@ -147,8 +147,11 @@ impl Applier {
             let state = self.written.read();
             let mut translation = Translation::new(&state, snapshot);
             batch.iter().flat_map(|change| &change.changes).for_each(|one| translation.add(one));
-            let serials: HashMap<&Name, u32> =
-                batch.iter().flat_map(|change| &change.serials).map(|(apex, serial)| (apex, *serial)).collect();
+            let serials: HashMap<&Name, u32> = batch
+                .iter()
+                .flat_map(|change| &change.serials)
+                .map(|(apex, serial)| (apex, *serial))
+                .collect();
             for (apex, serial) in serials {
                 translation.set_serial(apex, serial);
             }
@@ -197,8 +200,12 @@ impl Applier {
         let serials = change.serials.clone();
         self.written.write().take(&Change { revision: change.revision, changes: Vec::new(), serials });
         if refused > 0 {
-            warn!(store.revision = change.revision, refused,
-                "Revision {} is stored, but the zones refuse {refused} of its changes", change.revision);
+            warn!(
+                store.revision = change.revision,
+                refused,
+                "Revision {} is stored, but the zones refuse {refused} of its changes",
+                change.revision
+            );
         }
     }
 
@@ -285,7 +292,8 @@ impl Applier {
 
     /// Serves what is written of one zone.
     fn serve_zone(&self, apex: &Name) {
-        let zone = self.written.read().zone(apex).map(|(zone, _)| StoredChange::Put(Entry::Zone(zone.clone())));
+        let zone =
+            self.written.read().zone(apex).map(|(zone, _)| StoredChange::Put(Entry::Zone(zone.clone())));
         self.learn_bases(zone.iter());
         let whole = self.commit(|translation| translation.serve_missing(apex));
         match whole {
@@ -302,9 +310,9 @@ impl Applier {
             (state.zone(apex).map(|(zone, _)| zone.clone()), sets)
         };
         let zone = zone.map(|zone| StoredChange::Put(Entry::Zone(zone)));
-        let sets = sets.into_iter().map(|(name, set)| {
-            StoredChange::Put(Entry::RecordSet { zone: apex.clone(), name, set })
-        });
+        let sets = sets
+            .into_iter()
+            .map(|(name, set)| StoredChange::Put(Entry::RecordSet { zone: apex.clone(), name, set }));
         let mut refused = 0;
         for one in zone.into_iter().chain(sets) {
             match self.commit(|translation| translation.add_alone(&one)) {
@@ -344,7 +352,12 @@ impl Applier {
                 self.written.write().learn_base(served);
             }
             if let Err(why) = self.commit(|translation| translation.put_zone(&zone)) {
-                refuse(&mut self.written.write(), &StoredChange::Put(Entry::Zone(zone)), &why.to_string(), true);
+                refuse(
+                    &mut self.written.write(),
+                    &StoredChange::Put(Entry::Zone(zone)),
+                    &why.to_string(),
+                    true,
+                );
             }
         }
     }
@@ -373,7 +386,9 @@ impl Applier {
             zones
         };
         for apex in zones {
-            let Some(serial) = self.store.load().zone(apex.borrow()).map(|zone| zone.serial()) else { continue };
+            let Some(serial) = self.store.load().zone(apex.borrow()).map(|zone| zone.serial()) else {
+                continue;
+            };
             if tried.0.get(&apex) == Some(&serial) {
                 continue;
             }
@@ -445,7 +460,8 @@ fn serve_what_is_put(state: &mut State, change: &Change) {
             StoredChange::Put(Entry::Zone(zone)) => {
                 state.serve_zone(&zone.apex);
                 // A zone that is made takes along what was written for it.
-                let waiting: Vec<_> = state.refused_of(&zone.apex).map(|(name, rtype)| (name.clone(), rtype)).collect();
+                let waiting: Vec<_> =
+                    state.refused_of(&zone.apex).map(|(name, rtype)| (name.clone(), rtype)).collect();
                 waiting.iter().for_each(|(name, rtype)| state.serve_set(&zone.apex, name, *rtype));
             }
             _ => {}

@@ -85,8 +85,10 @@ fn commit_of_deed(deed: Deed) -> Commit {
 
 fn commit_of(refusal: Refusal) -> Commit {
     let Refusal { who, client, request_id, method, path, why } = refusal;
-    let zone = path.strip_prefix("/api/v1/zones/").and_then(|rest| rest.split('/').next());
-    let after = json!({ "attempt": format!("{method} {path}"), "refused": why });
+    // The door may see a path without what its routes lie below.
+    let path = path.strip_prefix("/api/v1").unwrap_or(&path);
+    let zone = path.strip_prefix("/zones/").and_then(|rest| rest.split('/').next());
+    let after = json!({ "attempt": format!("{method} /api/v1{path}"), "refused": why });
     let note = Note {
         zone: zone.and_then(|text| edit::zone_name(text).ok()),
         name: None,

@@ -163,9 +163,8 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_malformed() {
-        for body in ["", "{", r#"{"edits": []} x"#, r#"{"edits": [1,]}"#, "\u{feff}{}", &"[".repeat(10_000)] {
-            let status = refused(body).0;
-            assert!(status == 400 || body.starts_with("[["), "{body}");
+        for body in ["", "{", r#"{"edits": []} x"#, r#"{"edits": [{"ttl": 1},]}"#, "\u{feff}{}"] {
+            assert_eq!(refused(body).1, Kind::MalformedJson, "{body}");
         }
         assert_eq!(refused(r#"{"edits": []}{}"#).1, Kind::MalformedJson);
     }

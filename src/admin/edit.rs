@@ -143,7 +143,8 @@ impl Faults {
 
 /// A zone's name as the path or a field has it: absolute, the final dot may be left out.
 pub fn zone_name(text: &str) -> Result<Name, String> {
-    let name: Name = text.parse().map_err(|error| format!("`{}` is not a zone's name: {error}", Quoted(text)))?;
+    let name: Name =
+        text.parse().map_err(|error| format!("`{}` is not a zone's name: {error}", Quoted(text)))?;
     if name.borrow().is_root() {
         return Err("the root is no zone of this server".to_owned());
     }
@@ -176,9 +177,9 @@ pub fn owner(text: &str, zone: &Name) -> Result<Name, String> {
 
 /// A record type that data can have: a mnemonic, or `TYPE65`.
 pub fn record_type(text: &str) -> Result<RecordType, String> {
-    let rtype: RecordType = text
-        .parse()
-        .map_err(|_| format!("`{}` is not a record type: A, AAAA, CNAME, TXT, … or TYPE65280", Quoted(text)))?;
+    let rtype: RecordType = text.parse().map_err(|_| {
+        format!("`{}` is not a record type: A, AAAA, CNAME, TXT, … or TYPE65280", Quoted(text))
+    })?;
     match rtype.is_question_only() {
         true => Err(format!("{rtype} only asks, it has no data")),
         false => Ok(rtype),
@@ -292,7 +293,8 @@ mod tests {
     #[test]
     fn all_that_is_wrong_with_a_set_is_told_at_once() {
         let mut faults = Faults::default();
-        let body = RecordSetBody { ttl: -1, records: vec!["10.0.0.1".into(), "10.0.0.400".into(), "x".into()] };
+        let body =
+            RecordSetBody { ttl: -1, records: vec!["10.0.0.1".into(), "10.0.0.400".into(), "x".into()] };
         assert_eq!(record_set(&zone(), RecordType::A, &body, Place::Item(3), &mut faults), None);
         let problem = faults.check().unwrap_err();
         assert_eq!(problem.field.as_deref(), Some("/changes/3/ttl"));

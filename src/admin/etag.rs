@@ -158,7 +158,10 @@ impl Preconditions {
     }
 
     /// The same of fields in a body, each a list of tags or `*`.
-    pub fn of_texts(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Preconditions, &'static str> {
+    pub fn of_texts(
+        if_match: Option<&str>,
+        if_none_match: Option<&str>,
+    ) -> Result<Preconditions, &'static str> {
         let read = |text: Option<&str>| text.map(|text| Tags::of_text(text).ok_or(MALFORMED)).transpose();
         Ok(Preconditions { if_match: read(if_match)?, if_none_match: read(if_none_match)? })
     }

@@ -1,9 +1,9 @@
 //! Pages of a zone's record sets: each is found from where the one before ended, and nothing else is held.
 
 use super::view::{OriginWord, RecordSetView, Shown};
-use super::written::State;
+use super::written::Written;
 use crate::dns::{Name, RecordType};
-use crate::zone::{Node, Slot, Snapshot, Zone};
+use crate::zone::{Node, Slot, Snapshot, Store, Zone};
 
 /// Names of a zone up to which pages are in the order of names. Beyond, each page would sort them all again, and the
 /// order is one that costs nothing.
@@ -67,40 +67,49 @@ impl Place {
     }
 }
 
-/// Collects one page.
+/// Collects the places of one page.
 struct Page<'s> {
     apex: &'s Name,
-    state: &'s State,
     snapshot: &'s Snapshot,
     filter: &'s Filter,
     limit: usize,
-    found: Vec<(Place, RecordSetView)>,
+    found: Vec<Place>,
 }
 
-/// The record sets behind a place, at most `limit`, each with its own place.
+/// The record sets behind a place, at most `limit`; `None` for what goes while it is listed.
+// A filter that fits little looks at much. Meanwhile nothing is held up: only what is found is looked at with what is
+// written.
 pub(super) fn page(
     apex: &Name,
-    state: &State,
-    snapshot: &Snapshot,
+    written: &Written,
+    store: &Store,
     filter: &Filter,
     after: Option<&Place>,
     limit: usize,
-) -> Vec<(Place, RecordSetView)> {
-    let mut page = Page { apex, state, snapshot, filter, limit, found: Vec::new() };
-    if let Some(NameFilter::Exactly(name)) = &filter.name {
-        page.take_name(name, after);
-        return page.found;
-    }
-    if let Some(zone) = snapshot.zone(apex.borrow()) {
-        let usual = if zone.len() <= SORTED_NAMES_MAX { Order::ByName } else { Order::ByPlace };
-        match after.map_or(usual, |after| after.order) {
-            Order::ByName => page.take_by_name(zone, after),
-            Order::ByPlace => page.take_by_place(zone, after),
-            Order::Unserved => {}
+) -> Vec<(Place, Option<RecordSetView>)> {
+    let mut alone: Vec<(Name, RecordType)> = match &filter.name {
+        Some(NameFilter::Exactly(name)) => {
+            let state = written.read();
+            let sets = state.sets(apex).map(|(key, _)| key);
+            sets.filter(|(owner, _)| owner == name).cloned().collect()
         }
-    }
-    page.take_unserved(after.filter(|after| after.order == Order::Unserved));
-    page.found
+        _ => {
+            let state = written.read();
+            state.refused_of(apex).map(|(name, rtype)| (name.clone(), rtype)).collect()
+        }
+    };
+    alone.sort_unstable();
+    let snapshot = store.snapshot();
+    let mut page = Page { apex, snapshot: &snapshot, filter, limit, found: Vec::new() };
+    page.take_all(after, &alone);
+    let found = page.found;
+    // First what is written, then what is served: see `Written`.
+    let state = written.read();
+    let snapshot = store.snapshot();
+    let view = |place: &Place| {
+        Shown { apex, name: &place.name, rtype: place.rtype, state: &state, snapshot: &snapshot }.view()
+    };
+    found.into_iter().map(|place| (place.clone(), view(&place))).collect()
 }
 
 impl Page<'_> {
@@ -108,25 +117,28 @@ impl Page<'_> {
         self.found.len() >= self.limit
     }
 
-    fn take_name(&mut self, name: &Name, after: Option<&Place>) {
-        let node = self.snapshot.zone(self.apex.borrow()).and_then(|zone| zone.node(name.borrow()));
-        if let Some(node) = node {
-            self.take_node(Order::ByName, name, node, after.map(|after| after.rtype));
+    fn take_all(&mut self, after: Option<&Place>, alone: &[(Name, RecordType)]) {
+        let zone = self.snapshot.zone(self.apex.borrow());
+        if let (Some(NameFilter::Exactly(name)), Some(zone)) = (&self.filter.name, zone) {
+            let is_served = after.is_none_or(|after| after.order != Order::Unserved);
+            if let Some(node) = zone.node(name.borrow()).filter(|_| is_served) {
+                self.take_node(Order::ByName, name, node, after.map(|after| after.rtype));
+            }
+        } else if let Some(zone) = zone {
+            let usual = if zone.len() <= SORTED_NAMES_MAX { Order::ByName } else { Order::ByPlace };
+            match after.map_or(usual, |after| after.order) {
+                Order::ByName => self.take_by_name(zone, after),
+                Order::ByPlace => self.take_by_place(zone, after),
+                Order::Unserved => {}
+            }
         }
-        let mut alone: Vec<RecordType> =
-            self.state.sets(self.apex).filter(|((owner, _), _)| owner == name).map(|((_, rtype), _)| *rtype).collect();
-        alone.retain(|rtype| node.is_none_or(|node| node.slot(*rtype).is_none()));
-        alone.retain(|rtype| after.is_none_or(|after| after.rtype < *rtype));
-        alone.sort_unstable();
-        for rtype in alone {
-            self.take(Order::Unserved, name, rtype, None);
-        }
+        self.take_unserved(after.filter(|after| after.order == Order::Unserved), alone);
     }
 
     fn take_by_name(&mut self, zone: &Zone, after: Option<&Place>) {
         let mut nodes: Vec<(&Name, &Node)> =
             zone.nodes().filter(|(name, _)| after.is_none_or(|after| **name >= after.name)).collect();
-        nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        nodes.sort_unstable_by_key(|(name, _)| *name);
         for (name, node) in nodes {
             if self.is_full() {
                 return;
@@ -150,19 +162,16 @@ impl Page<'_> {
         }
     }
 
-    fn take_unserved(&mut self, after: Option<&Place>) {
+    fn take_unserved(&mut self, after: Option<&Place>, alone: &[(Name, RecordType)]) {
         let zone = self.snapshot.zone(self.apex.borrow());
-        let is_alone = |name: &Name, rtype: RecordType| {
-            zone.and_then(|zone| zone.node(name.borrow())).and_then(|node| node.slot(rtype)).is_none()
-        };
-        let refused: Vec<(&Name, RecordType)> = self.state.refused_of(self.apex).collect();
-        for (name, rtype) in refused {
+        for (name, rtype) in alone {
             if self.is_full() {
                 return;
             }
-            let is_behind = after.is_none_or(|after| (name, rtype) > (&after.name, after.rtype));
-            if is_behind && is_alone(name, rtype) {
-                self.take(Order::Unserved, name, rtype, None);
+            let slot = zone.and_then(|zone| zone.node(name.borrow())).and_then(|node| node.slot(*rtype));
+            let is_behind = after.is_none_or(|after| (name, *rtype) > (&after.name, after.rtype));
+            if is_behind && slot.is_none() {
+                self.take(Order::Unserved, name, *rtype, None);
             }
         }
     }
@@ -181,10 +190,7 @@ impl Page<'_> {
         if self.is_full() || !self.fits(name, rtype, slot) {
             return;
         }
-        let shown = Shown { apex: self.apex, name, rtype, state: self.state, snapshot: self.snapshot };
-        if let Some(view) = shown.view() {
-            self.found.push((Place { order, name: name.clone(), rtype }, view));
-        }
+        self.found.push(Place { order, name: name.clone(), rtype });
     }
 
     fn fits(&self, name: &Name, rtype: RecordType, slot: Option<&Slot>) -> bool {
@@ -197,7 +203,8 @@ impl Page<'_> {
             None => true,
             Some(NameFilter::Exactly(wanted)) => wanted == name,
             Some(NameFilter::Like(glob)) => {
-                is_like(glob, &name.borrow().relative_to(self.apex.borrow())) || is_like(glob, &name.to_string())
+                is_like(glob, &name.borrow().relative_to(self.apex.borrow()))
+                    || is_like(glob, &name.to_string())
             }
         };
         is_of_type && self.filter.origin.is_none_or(has_origin) && is_named()
@@ -218,10 +225,44 @@ pub(super) fn is_like(glob: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::{RecordSet, Ttl};
+    use crate::zone::{Change, ChangeSet, Offer, Origin, Unjournaled, ZoneHeader};
+
+    #[test]
+    fn a_large_zone_is_listed_whole_page_by_page_while_it_changes() {
+        let apex: Name = "privatelink.z.".parse().unwrap();
+        let store = Store::new(Box::new(Unjournaled));
+        let put = |number: usize| {
+            let set = RecordSet::new(RecordType::A, Ttl::from_secs(1).unwrap(), [[10, 0, 0, 1]]).unwrap();
+            let name = Name::parse(&format!("n{number}"), apex.borrow()).unwrap();
+            Change::Put { zone: apex.clone(), name, offer: Offer { set, origin: Origin::Rest } }
+        };
+        let mut changes = vec![Change::SetZone(ZoneHeader::private_link(apex.clone()))];
+        changes.extend((0..SORTED_NAMES_MAX + 500).map(put));
+        store.commit(ChangeSet { changes }).unwrap();
+        let written = Written::default();
+        let (mut seen, mut after, mut extra) = (std::collections::HashSet::new(), None, 20_000);
+        loop {
+            let found = page(&apex, &written, &store, &Filter::default(), after.as_ref(), 997);
+            let Some((last, _)) = found.last() else { break };
+            after = Some(last.clone());
+            for (place, view) in found {
+                assert!(view.is_some() && seen.insert((place.name, place.rtype)));
+            }
+            store.commit(ChangeSet { changes: vec![put(extra)] }).unwrap();
+            extra += 1;
+        }
+        let all = (0..SORTED_NAMES_MAX + 500)
+            .map(|number| Name::parse(&format!("n{number}"), apex.borrow()).unwrap());
+        assert!(all.into_iter().all(|name| seen.contains(&(name, RecordType::A))));
+        assert!(seen.contains(&(apex, RecordType::SOA)));
+    }
 
     #[test]
     fn a_star_stands_for_any_run_of_characters() {
-        for (glob, text) in [("*", ""), ("a*", "a"), ("*b", "ab"), ("a*b*c", "axxbyyc"), ("ab", "ab"), ("*a*", "bab")] {
+        for (glob, text) in
+            [("*", ""), ("a*", "a"), ("*b", "ab"), ("a*b*c", "axxbyyc"), ("ab", "ab"), ("*a*", "bab")]
+        {
             assert!(is_like(glob, text), "{glob} {text}");
         }
         for (glob, text) in [("a", "ab"), ("a*b", "a"), ("ab*ba", "aba"), ("", "a"), ("*a", "ab")] {

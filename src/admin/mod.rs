@@ -8,6 +8,7 @@ mod attempts;
 pub mod auth;
 pub mod body;
 mod counters;
+mod draft;
 pub mod edit;
 pub mod etag;
 mod events;

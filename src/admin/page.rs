@@ -56,7 +56,7 @@ impl<T> Page<T> {
 }
 
 impl<T: Serialize> Page<T> {
-    /// The answer to a request for this URI, with the next page's in `Link` as well (RFC 8288).
+    /// The answer to a request for this URI (its `OriginalUri`), with the next page's in `Link` as well (RFC 8288).
     pub fn answer(self, uri: &Uri) -> Response {
         let link = self.link(uri);
         let mut response = Json(self).into_response();

@@ -150,4 +150,3 @@ fn forwarder(rule: &StoredForwarder) -> Value {
 fn token(token: &StoredToken) -> Value {
     json!({ "name": token.name, "role": token.role, "zones": token.zones, "revoked": token.revoked_secs.is_some() })
 }
-

@@ -253,4 +253,108 @@ mod tests {
         assert!(is_cross_site(&[("host", "dns:8053"), ("origin", "null")]));
         assert!(is_cross_site(&[("host", "dns:8053"), ("sec-fetch-site", "cross-site")]));
     }
+
+    async fn panics() {
+        panic!("on purpose");
+    }
+
+    /// Answers with the number of bytes it was sent.
+    fn router(limits: Limits) -> axum::Router {
+        let shell = Shell { limits: ArcSwap::from_pointee(limits), counters: Arc::default() };
+        let length = |request: Request| async {
+            Ok::<_, Problem>(super::super::body::read(request, &["a/b"]).await?.len().to_string())
+        };
+        let stuck = || std::future::pending::<()>();
+        let nested = axum::Router::new().route("/changes", axum::routing::post(length));
+        axum::Router::new()
+            .nest("/api/v1", nested)
+            .route("/small", axum::routing::post(length))
+            .route("/stuck", axum::routing::get(stuck))
+            .route("/panics", axum::routing::get(panics))
+            .layer(axum::middleware::from_fn_with_state(Arc::new(shell), super::shell))
+    }
+
+    async fn send(
+        router: &axum::Router,
+        method: &str,
+        path: &str,
+        body: Body,
+    ) -> (u16, serde_json::Value, HeaderMap) {
+        let request =
+            Request::builder().method(method).uri(path).header("content-type", "a/b").body(body).unwrap();
+        let response = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, 10_000).await.unwrap();
+        (parts.status.as_u16(), serde_json::from_slice(&body).unwrap_or_default(), parts.headers)
+    }
+
+    #[tokio::test]
+    async fn bodies_have_a_bound_and_that_of_routes_with_many_records_is_larger() {
+        let router = router(Limits { body_bytes: 10, large_body_bytes: 100, ..Limits::default() });
+        let streamed = |length| Body::new(Bytewise(length));
+        for (path, max) in [("/small", 10), (LARGE[0], 100)] {
+            assert_eq!(send(&router, "POST", path, streamed(max)).await.0, 200, "{path}");
+            let (status, problem, _) = send(&router, "POST", path, streamed(max + 1)).await;
+            assert_eq!(
+                (status, problem["type"].as_str()),
+                (413, Some("urn:privatelink-dns:problem:body-too-large"))
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_gets_stuck_or_panics_ends_as_a_problem() {
+        let router = router(Limits::default());
+        let (status, problem, headers) = send(&router, "GET", "/stuck", Body::empty()).await;
+        assert_eq!((status, problem["type"].as_str()), (503, Some("urn:privatelink-dns:problem:timeout")));
+        assert!(headers.contains_key("retry-after"));
+        let (status, problem, headers) = send(&router, "GET", "/panics", Body::empty()).await;
+        assert_eq!((status, problem["type"].as_str()), (500, Some("urn:privatelink-dns:problem:internal")));
+        assert_eq!(problem["request_id"].as_str().unwrap(), headers["x-request-id"]);
+        assert!(!problem.to_string().contains("on purpose"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_too_slowly_is_given_up() {
+        let router = router(Limits::default());
+        let (status, problem, _) = send(&router, "POST", "/small", Body::new(Never)).await;
+        assert_eq!(
+            (status, problem["type"].as_str()),
+            (408, Some("urn:privatelink-dns:problem:request-timeout"))
+        );
+    }
+
+    /// A body of some bytes whose length is not announced.
+    struct Bytewise(usize);
+
+    impl http_body::Body for Bytewise {
+        type Data = axum::body::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            let left = self.0.checked_sub(1);
+            self.0 = left.unwrap_or_default();
+            std::task::Poll::Ready(
+                left.map(|_| Ok(http_body::Frame::data(axum::body::Bytes::from_static(b"x")))),
+            )
+        }
+    }
+
+    /// A body that never comes.
+    struct Never;
+
+    impl http_body::Body for Never {
+        type Data = axum::body::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            std::task::Poll::Pending
+        }
+    }
 }

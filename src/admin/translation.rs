@@ -160,7 +160,11 @@ impl<'s> Translation<'s> {
         if set.rtype == RecordType::SOA {
             self.soas.insert(zone.clone(), Some(set.clone()));
         }
-        self.changes.push(Change::Put { zone: zone.clone(), name: name.clone(), offer: Offer { set, origin } });
+        self.changes.push(Change::Put {
+            zone: zone.clone(),
+            name: name.clone(),
+            offer: Offer { set, origin },
+        });
     }
 
     pub(super) fn remove_set(&mut self, zone: &Name, name: &Name, rtype: RecordType) {
@@ -188,9 +192,7 @@ impl<'s> Translation<'s> {
         };
         let offer = match self.soas.get(apex) {
             Some(Some(set)) => {
-                let is_own = |change: &&Change| {
-                    matches!(change, Change::Put { zone, offer, .. } if zone == apex && offer.set == *set)
-                };
+                let is_own = |change: &&Change| matches!(change, Change::Put { zone, offer, .. } if zone == apex && offer.set == *set);
                 let origin = match self.changes.iter().rev().find(is_own) {
                     Some(Change::Put { offer, .. }) => offer.origin.clone(),
                     _ => Origin::Rest,

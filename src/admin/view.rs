@@ -312,7 +312,8 @@ impl<'s> Shown<'s> {
         let shown = own.is_none().then(|| slot.map(|slot| slot.served(ViewId::NONE))).flatten();
         // Claims beside each other are no overrides: who is served which is said by network.
         let is_override = !matches!(origin.kind, OriginWord::Endpoint | OriginWord::AzureZone);
-        let overrides = offers.iter().filter(|offer| is_override && shown.is_none_or(|shown| *offer != shown));
+        let overrides =
+            offers.iter().filter(|offer| is_override && shown.is_none_or(|shown| *offer != shown));
         let mut view = RecordSetView {
             zone: self.apex.to_string(),
             name: self.name.borrow().relative_to(self.apex.borrow()),
@@ -353,9 +354,10 @@ impl<'s> Shown<'s> {
     fn why_hidden(&self) -> Option<String> {
         let zone = self.zone()?;
         match zone.lookup(self.name.borrow(), self.rtype, ViewId::NONE) {
-            Outcome::Alias(_) | Outcome::NoData => {
-                Some(format!("the CNAME of {} goes before it", self.name.borrow().relative_to(self.apex.borrow())))
-            }
+            Outcome::Alias(_) | Outcome::NoData => Some(format!(
+                "the CNAME of {} goes before it",
+                self.name.borrow().relative_to(self.apex.borrow())
+            )),
             Outcome::Dname { owner, .. } => Some(format!("it lies below the DNAME of {owner}")),
             Outcome::Referral { cut, .. } if *cut != *self.name || self.rtype != RecordType::NS => {
                 Some(format!("it lies below the delegation of {cut}, and is told as glue only"))

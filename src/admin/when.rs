@@ -30,16 +30,16 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     let (year, month, day) = (number(date.next()?, 4)?, number(date.next()?, 2)?, number(date.next()?, 2)?);
     let time = time.split_once('.').map_or(time, |(time, _)| time);
     let mut time = time.split(':');
-    let (hour, minute, second) = (number(time.next()?, 2)?, number(time.next()?, 2)?, number(time.next()?, 2)?);
+    let (hour, minute, second) =
+        (number(time.next()?, 2)?, number(time.next()?, 2)?, number(time.next()?, 2)?);
     let is_over = date.next().is_some() || time.next().is_some();
     if is_over || year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let days = days(year, month, day);
     // A day that the month does not have would be one of the next.
-    (self::date(days) == (year, month, day)).then(|| {
-        UNIX_EPOCH + Duration::from_secs(days * DAY_SECS + hour * 3600 + minute * 60 + second)
-    })
+    (self::date(days) == (year, month, day))
+        .then(|| UNIX_EPOCH + Duration::from_secs(days * DAY_SECS + hour * 3600 + minute * 60 + second))
 }
 
 /// Year, month and day of a day since 1970-01-01 in the Gregorian calendar.
@@ -80,7 +80,14 @@ mod tests {
             assert_eq!(parse(text), Some(UNIX_EPOCH + Duration::from_secs(secs)), "{text}");
         }
         assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_millis(1_020)), "1970-01-01T00:00:01.020Z");
-        for wrong in ["", "2026-02-30T00:00:00Z", "2026-1-01T00:00:00Z", "2026-01-01", "2026-01-01T24:00:00Z", "2026-13-01T00:00:00Z"] {
+        for wrong in [
+            "",
+            "2026-02-30T00:00:00Z",
+            "2026-1-01T00:00:00Z",
+            "2026-01-01",
+            "2026-01-01T24:00:00Z",
+            "2026-13-01T00:00:00Z",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

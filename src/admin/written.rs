@@ -253,7 +253,9 @@ impl State {
     pub(super) fn revision_of(&self, subject: &Subject) -> Option<u64> {
         match subject {
             Subject::Zone(apex) => self.zones.get(apex).map(|(_, revision)| *revision),
-            Subject::RecordSet { zone, name, rtype } => self.set(zone, name, *rtype).map(|kept| kept.revision),
+            Subject::RecordSet { zone, name, rtype } => {
+                self.set(zone, name, *rtype).map(|kept| kept.revision)
+            }
             Subject::Forwarder(domain) => self.forwarders.get(domain).map(|(_, revision)| *revision),
             Subject::Token(id) => self.tokens.get(id).map(|(_, revision)| *revision),
             Subject::Document(_) => None,

@@ -113,7 +113,8 @@ impl<V> NameTrie<V> {
                 let start = behind.as_ref().filter(|_| is_on_the_way);
                 match at {
                     Branching::Leaf(table) => {
-                        let entries = table.iter().map(|(name, value)| (place(hash(name.as_wire())), name, value));
+                        let entries =
+                            table.iter().map(|(name, value)| (place(hash(name.as_wire())), name, value));
                         let is_behind = |place: u64, name: &Name| {
                             start.is_none_or(|(at, before)| (place, name.as_wire()) > (*at, before.as_wire()))
                         };

@@ -41,7 +41,10 @@ async fn every_example_of_the_description_works() {
     let mut described = BTreeSet::new();
     for (path, operations) in spec["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            if operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| TAGS.contains(&tag.as_str().unwrap()))) {
+            if operation["tags"]
+                .as_array()
+                .is_some_and(|tags| tags.iter().any(|tag| TAGS.contains(&tag.as_str().unwrap())))
+            {
                 described.insert(format!("{method} {}", path.strip_prefix("/api/v1").unwrap()));
             }
         }
@@ -58,10 +61,14 @@ async fn every_example_of_the_description_works() {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let name = parameter["name"].as_str().unwrap();
             let example = &parameter["example"];
-            let example = example.as_str().map(str::to_owned).or_else(|| (!example.is_null()).then(|| example.to_string()));
+            let example = example
+                .as_str()
+                .map(str::to_owned)
+                .or_else(|| (!example.is_null()).then(|| example.to_string()));
             match parameter["in"].as_str().unwrap() {
                 "path" => {
-                    let example = if name == "id" { token_id.clone() } else { example.expect("a path has an example") };
+                    let example =
+                        if name == "id" { token_id.clone() } else { example.expect("a path has an example") };
                     path = path.replace(&format!("{{{name}}}"), &example);
                 }
                 "header" => headers.extend(example.map(|example| (name.to_owned(), example))),

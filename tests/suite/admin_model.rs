@@ -61,9 +61,9 @@ impl Set {
 /// RFC 1034 §3.6.2; at the apex there is a SOA record always.
 fn is_right(model: &Model) -> bool {
     model.iter().all(|(zone, sets)| {
-        sets.keys().filter(|(_, rtype)| rtype == "CNAME").all(|(name, _)| {
-            name != zone && sets.keys().filter(|(other, _)| other == name).count() == 1
-        })
+        sets.keys()
+            .filter(|(_, rtype)| rtype == "CNAME")
+            .all(|(name, _)| name != zone && sets.keys().filter(|(other, _)| other == name).count() == 1)
     })
 }
 
@@ -86,8 +86,12 @@ fn changed(model: &Model, changes: &[(bool, &Set)]) -> Option<Model> {
 }
 
 fn set() -> impl Strategy<Value = Set> {
-    (0..ZONES.len(), 0..NAMES.len(), 0..TYPES.len(), 1..4_u8)
-        .prop_map(|(zone, name, rtype, data)| Set { zone, name, rtype, data })
+    (0..ZONES.len(), 0..NAMES.len(), 0..TYPES.len(), 1..4_u8).prop_map(|(zone, name, rtype, data)| Set {
+        zone,
+        name,
+        rtype,
+        data,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -104,7 +108,9 @@ fn step() -> impl Strategy<Value = Step> {
 fn change(is_put: bool, set: &Set) -> Value {
     let (zone, name, rtype) = (ZONES[set.zone], NAMES[set.name], TYPES[set.rtype]);
     match is_put {
-        true => json!({"action": "put", "zone": zone, "name": name, "type": rtype, "ttl": 60, "records": [set.data()]}),
+        true => {
+            json!({"action": "put", "zone": zone, "name": name, "type": rtype, "ttl": 60, "records": [set.data()]})
+        }
         false => json!({"action": "delete", "zone": zone, "name": name, "type": rtype}),
     }
 }
@@ -114,12 +120,15 @@ fn served(api: &Api) -> Model {
     let snapshot = api.world.store.snapshot();
     let zones = snapshot.zones().map(|(apex, zone)| {
         let sets = zone.nodes().flat_map(|(name, node)| {
-            node.slots().iter().flat_map(|slot| slot.offers()).filter(|offer| offer.origin == Origin::Rest).map(
-                |offer| {
-                    let data = offer.set.records().map(|data| rdata::to_text(offer.set.rtype, data)).collect();
+            node.slots()
+                .iter()
+                .flat_map(|slot| slot.offers())
+                .filter(|offer| offer.origin == Origin::Rest)
+                .map(|offer| {
+                    let data =
+                        offer.set.records().map(|data| rdata::to_text(offer.set.rtype, data)).collect();
                     ((name.to_string(), offer.set.rtype.to_string()), (offer.set.ttl.secs(), data))
-                },
-            )
+                })
         });
         (apex.to_string(), sets.collect())
     });
@@ -134,11 +143,14 @@ async fn run(steps: Vec<Step>) {
             Step::MakeZone(zone) => {
                 let answer = api.call("POST /zones").json(&json!({"name": ZONES[*zone]})).send().await;
                 let is_new = !model.contains_key(ZONES[*zone]);
-                (answer.status, is_new.then(|| {
-                    let mut new = model.clone();
-                    new.insert(ZONES[*zone].to_owned(), BTreeMap::new());
-                    new
-                }))
+                (
+                    answer.status,
+                    is_new.then(|| {
+                        let mut new = model.clone();
+                        new.insert(ZONES[*zone].to_owned(), BTreeMap::new());
+                        new
+                    }),
+                )
             }
             Step::DropZone(zone) => {
                 let call = api.call(&format!("DELETE /zones/{}", ZONES[*zone])).header("if-match", "*");

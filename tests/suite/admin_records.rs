@@ -64,7 +64,10 @@ async fn a_write_is_served_when_it_is_answered_and_after_a_restart() {
     assert_eq!(api.dns("www.corp.internal.", "A").await, "NOERROR 300 10.0.0.4");
     let etag = answer.etag.unwrap();
     let put = |etag: String, address: &str| {
-        api.call("PUT /zones/corp.internal/record-sets/www/A").header("if-match", &etag).json(&a(address)).send()
+        api.call("PUT /zones/corp.internal/record-sets/www/A")
+            .header("if-match", &etag)
+            .json(&a(address))
+            .send()
     };
     let answer = put(etag.clone(), "10.0.0.5").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -88,8 +91,11 @@ async fn what_is_there_is_changed_only_by_who_says_which_state() {
     let path = "/zones/corp.internal/record-sets/www/A";
     let create = || api.call(&format!("PUT {path}")).header("if-none-match", "*").json(&a("10.0.0.4")).send();
     assert_eq!(create().await.status, 201);
-    assert_eq!(create().await.fault(), (412, "If-Match".into()));
-    assert_eq!(api.call(&format!("PUT {path}")).json(&a("10.0.0.9")).send().await.fault(), (428, "If-Match".into()));
+    assert_eq!(create().await.fault(), (412, "If-None-Match".into()));
+    assert_eq!(
+        api.call(&format!("PUT {path}")).json(&a("10.0.0.9")).send().await.fault(),
+        (428, "If-Match".into())
+    );
     assert_eq!(api.call(&format!("DELETE {path}")).send().await.status, 428);
     assert_eq!(api.call("DELETE /zones/corp.internal").send().await.status, 428);
     let patch = json!({"on_missing": "ask-public"});
@@ -137,7 +143,11 @@ async fn what_is_wrong_is_told_with_its_field_and_nothing_is_stored() {
         let answer =
             api.call(&format!("{method} {set}{path}")).header("if-match", "*").json(&body).send().await;
         // What is not there cannot have a state; the value is what is asked about.
-        let answer = if answer.status == 412 { api.call(&format!("{method} {set}{path}")).json(&body).send().await } else { answer };
+        let answer = if answer.status == 412 {
+            api.call(&format!("{method} {set}{path}")).json(&body).send().await
+        } else {
+            answer
+        };
         assert_eq!(answer.fault(), (422, field.to_owned()), "{what} {body}: {}", answer.text);
         assert!(answer.json()["detail"].as_str().unwrap().len() > 10);
     }
@@ -155,7 +165,10 @@ async fn what_is_wrong_is_told_with_its_field_and_nothing_is_stored() {
         assert_eq!(answer.fault(), (422, field.to_owned()), "{body}: {}", answer.text);
     }
     assert_eq!(api.call("POST /zones").json(&zone_body()).send().await.fault(), (409, "/name".into()));
-    assert_eq!(api.call("PUT /zones/none.internal/record-sets/www/A").json(&a("10.0.0.1")).send().await.status, 404);
+    assert_eq!(
+        api.call("PUT /zones/none.internal/record-sets/www/A").json(&a("10.0.0.1")).send().await.status,
+        404
+    );
     assert_eq!(api.call(&format!("GET {set}?nam=x")).send().await.fault(), (422, "nam".into()));
     assert_eq!(api.call(&format!("GET {set}?limit=1001")).send().await.fault(), (422, "limit".into()));
     let forwarder = |body: Value| api.call("PUT /forwarders/a.example").json(&body).send();
@@ -189,7 +202,13 @@ async fn bodies_and_callers_that_do_not_fit_are_refused() {
     while refused.len() < 2 {
         tokio::task::yield_now().await;
         let changes = api.get("/changes").await;
-        refused = changes["items"].as_array().unwrap().iter().filter(|it| it["comment"] == "refused").cloned().collect();
+        refused = changes["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|it| it["comment"] == "refused")
+            .cloned()
+            .collect();
     }
     assert_eq!(refused[1]["actor"], "a reader");
     assert_eq!(refused[1]["items"][0]["zone"], "corp.internal.");
@@ -204,18 +223,29 @@ async fn a_scope_is_held_for_each_name() {
     let put = |path: &str| api.call(&format!("PUT /zones/{path}")).token(&token).json(&a("10.0.0.1")).send();
     assert_eq!(put("corp.internal/record-sets/a.web/A").await.status, 201);
     assert_eq!(put("corp.internal/record-sets/www/A").await.status, 403);
-    let put = |zone: &str, name: &str| {
-        json!({"action": "put", "zone": zone, "name": name, "type": "A", "ttl": 1, "records": ["10.0.0.2"]})
-    };
+    let put = |zone: &str, name: &str| json!({"action": "put", "zone": zone, "name": name, "type": "A", "ttl": 1, "records": ["10.0.0.2"]});
     let changes = json!({"changes": [put("other.internal", "a"), put("corp.internal", "www")]});
     assert_eq!(api.call("POST /changes").token(&token).json(&changes).send().await.status, 403);
     assert_eq!(api.dns("a.other.internal.", "A").await, "NXDOMAIN");
-    let delete = |zone: &str| api.call(&format!("DELETE /zones/{zone}")).token(&token).header("if-match", "*").send();
+    let delete =
+        |zone: &str| api.call(&format!("DELETE /zones/{zone}")).token(&token).header("if-match", "*").send();
     assert_eq!(delete("corp.internal").await.status, 403);
     assert_eq!(delete("other.internal").await.status, 204);
-    assert_eq!(api.call("PUT /forwarders/x.example").token(&token).json(&json!({"upstreams": ["10.0.0.1"]})).send().await.status, 403);
-    assert_eq!(api.call("POST /zones").token(&token).json(&json!({"name": "new.internal"})).send().await.status, 403);
-    let import = api.call("POST /zones/corp.internal/import").token(&token).text("text/dns", "x 1 A 10.0.0.1");
+    assert_eq!(
+        api.call("PUT /forwarders/x.example")
+            .token(&token)
+            .json(&json!({"upstreams": ["10.0.0.1"]}))
+            .send()
+            .await
+            .status,
+        403
+    );
+    assert_eq!(
+        api.call("POST /zones").token(&token).json(&json!({"name": "new.internal"})).send().await.status,
+        403
+    );
+    let import =
+        api.call("POST /zones/corp.internal/import").token(&token).text("text/dns", "x 1 A 10.0.0.1");
     assert_eq!(import.send().await.status, 403);
 }
 
@@ -225,7 +255,10 @@ async fn an_override_goes_before_a_claim_until_it_is_taken_back() {
     let path = format!("/zones/{BLOB}/record-sets/app/A");
     let name = format!("app.{BLOB}");
     let view = api.get(&path).await;
-    assert_eq!((view["origin"]["kind"].as_str(), view["records"][0].as_str()), (Some("endpoint"), Some("10.1.0.4")));
+    assert_eq!(
+        (view["origin"]["kind"].as_str(), view["records"][0].as_str()),
+        (Some("endpoint"), Some("10.1.0.4"))
+    );
     assert_eq!(view["by_network"][0]["network"], "spoke");
     assert_eq!(view["by_network"][0]["records"][0], "10.2.0.4");
     assert_eq!(api.dns_from("10.2.0.9", &name, "A").await, "NOERROR 10 10.2.0.4");
@@ -239,19 +272,26 @@ async fn an_override_goes_before_a_claim_until_it_is_taken_back() {
     let answer = api.call(&format!("PUT {path}")).header("if-match", etag).json(&a("10.9.9.9")).send().await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let view = answer.json();
-    assert_eq!((view["origin"]["kind"].as_str(), view["overrides"].as_array().unwrap().len()), (Some("rest"), 2));
+    assert_eq!(
+        (view["origin"]["kind"].as_str(), view["overrides"].as_array().unwrap().len()),
+        (Some("rest"), 2)
+    );
     for client in ["10.1.0.9", "10.2.0.9", "192.0.2.1"] {
         let client = if client == "192.0.2.1" { "10.10.0.1" } else { client };
         assert_eq!(api.dns_from(client, &name, "A").await, "NOERROR 300 10.9.9.9");
     }
     let plan = api.call(&format!("DELETE {path}?dry_run=true")).header("if-match", "*").send().await.json();
-    assert_eq!((plan["dry_run"].as_bool(), plan["lines"][0]["action"].as_str()), (Some(true), Some("change")));
+    assert_eq!(
+        (plan["dry_run"].as_bool(), plan["lines"][0]["action"].as_str()),
+        (Some(true), Some("change"))
+    );
     assert_eq!(plan["lines"][0]["after"]["origin"]["kind"], "endpoint");
     let back = delete().await;
     assert_eq!((back.status, back.json()["records"][0].as_str()), (200, Some("10.1.0.4")));
     assert_eq!(api.dns_from("10.2.0.9", &name, "A").await, "NOERROR 10 10.2.0.4");
     // An operator's CNAME hides what endpoints claim at the name.
-    api.put(&format!("PUT /zones/{BLOB}/record-sets/other/CNAME"), json!({"ttl": 5, "records": ["app"]})).await;
+    api.put(&format!("PUT /zones/{BLOB}/record-sets/other/CNAME"), json!({"ttl": 5, "records": ["app"]}))
+        .await;
     let hidden = api.get(&format!("/zones/{BLOB}/record-sets/other/A")).await;
     assert_eq!(hidden["served"], false);
     assert!(api.dns(&format!("other.{BLOB}"), "A").await.contains("10.1.0.4"));
@@ -264,16 +304,21 @@ async fn an_override_goes_before_a_claim_until_it_is_taken_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_of_a_zone_of_config_lie_over_its_own_and_are_taken_back() {
     let api = with_endpoints().await;
-    let patch = |body: Value| api.call(&format!("PATCH /zones/{BLOB}")).header("if-match", "*").json(&body).send();
+    let patch =
+        |body: Value| api.call(&format!("PATCH /zones/{BLOB}")).header("if-match", "*").json(&body).send();
     let missing = format!("none.{BLOB}");
     let answer = patch(json!({"on_missing": "nxdomain", "networks": ["hub"]})).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(api.dns_from("10.1.0.1", &missing, "A").await, "NXDOMAIN");
     let api = api.restart(endpoints).await;
     assert_eq!(api.dns_from("10.1.0.1", &missing, "A").await, "NXDOMAIN");
-    let patch = |body: Value| api.call(&format!("PATCH /zones/{BLOB}")).header("if-match", "*").json(&body).send();
+    let patch =
+        |body: Value| api.call(&format!("PATCH /zones/{BLOB}")).header("if-match", "*").json(&body).send();
     let view = patch(json!({"on_missing": null, "networks": null})).await.json();
-    assert_eq!((view["on_missing"].as_str(), view["networks"].as_array().unwrap().len()), (Some("ask-public"), 0));
+    assert_eq!(
+        (view["on_missing"].as_str(), view["networks"].as_array().unwrap().len()),
+        (Some("ask-public"), 0)
+    );
     assert_eq!(view["settings"], json!({"on_missing": null, "networks": null}));
     let refused = patch(json!({"networks": ["nowhere"]})).await;
     assert_eq!(refused.fault(), (422, "/networks".into()));
@@ -283,9 +328,7 @@ async fn settings_of_a_zone_of_config_lie_over_its_own_and_are_taken_back() {
 async fn changes_are_done_all_or_none_with_all_faults_told() {
     let api = with_zone().await;
     api.put("POST /zones", json!({"name": "other.internal"})).await;
-    let put = |zone: &str, name: &str, rtype: &str, data: &str| {
-        json!({"action": "put", "zone": zone, "name": name, "type": rtype, "ttl": 60, "records": [data]})
-    };
+    let put = |zone: &str, name: &str, rtype: &str, data: &str| json!({"action": "put", "zone": zone, "name": name, "type": rtype, "ttl": 60, "records": [data]});
     let body = json!({"comment": "first", "changes": [
         put("corp.internal", "a", "A", "10.0.0.1"), put("other.internal", "b", "A", "10.0.0.2"),
         put("corp.internal", "c", "CNAME", "a"),
@@ -298,7 +341,10 @@ async fn changes_are_done_all_or_none_with_all_faults_told() {
     assert_eq!(done["serials"]["corp.internal."], serial);
     assert_eq!(api.dns("b.other.internal.", "A").await, "NOERROR 60 10.0.0.2");
     let audit = api.get("/changes?limit=1").await["items"][0].clone();
-    assert_eq!((&audit["revision"], &audit["comment"], &audit["actor"]), (&done["revision"], &json!("first"), &json!("admin")));
+    assert_eq!(
+        (&audit["revision"], &audit["comment"], &audit["actor"]),
+        (&done["revision"], &json!("first"), &json!("admin"))
+    );
     assert_eq!(audit["remote"], "127.0.0.1");
 
     let body = json!({"changes": [
@@ -308,7 +354,8 @@ async fn changes_are_done_all_or_none_with_all_faults_told() {
     let answer = api.call("POST /changes").json(&body).send().await;
     assert_eq!(answer.status, 422);
     let errors = answer.json()["errors"].clone();
-    let fields: Vec<&str> = errors.as_array().unwrap().iter().map(|it| it["field"].as_str().unwrap()).collect();
+    let fields: Vec<&str> =
+        errors.as_array().unwrap().iter().map(|it| it["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["/changes/1/records/0", "/changes/3/type"]);
     let body = json!({"changes": [
         put("corp.internal", "x", "A", "10.0.0.1"), put("corp.internal", "c", "A", "10.0.0.1"),
@@ -317,7 +364,8 @@ async fn changes_are_done_all_or_none_with_all_faults_told() {
     ]});
     let answer = api.call("POST /changes").json(&body).send().await;
     let errors = answer.json()["errors"].clone();
-    let fields: Vec<&str> = errors.as_array().unwrap().iter().map(|it| it["field"].as_str().unwrap()).collect();
+    let fields: Vec<&str> =
+        errors.as_array().unwrap().iter().map(|it| it["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["/changes/2/zone", "/changes/3/name", "/changes/4/name"]);
     // Two names that the zones refuse are both told.
     let body = json!({"changes": [
@@ -326,7 +374,8 @@ async fn changes_are_done_all_or_none_with_all_faults_told() {
     ]});
     let answer = api.call("POST /changes").json(&body).send().await;
     let errors = answer.json()["errors"].clone();
-    let mut fields: Vec<&str> = errors.as_array().unwrap().iter().map(|it| it["field"].as_str().unwrap()).collect();
+    let mut fields: Vec<&str> =
+        errors.as_array().unwrap().iter().map(|it| it["field"].as_str().unwrap()).collect();
     fields.sort_unstable();
     assert_eq!(fields, ["/changes/1/type", "/changes/2/type"]);
     assert_eq!(api.dns("x.corp.internal.", "A").await, "NXDOMAIN");
@@ -345,7 +394,8 @@ async fn a_repeated_request_is_done_once() {
     let body = json!({"changes": [
         {"action": "put", "zone": "corp.internal", "name": "a", "type": "A", "ttl": 60, "records": ["10.0.0.1"]},
     ]});
-    let send = |body: Value| api.call("POST /changes").header("idempotency-key", "\"k-1\"").json(&body).send();
+    let send =
+        |body: Value| api.call("POST /changes").header("idempotency-key", "\"k-1\"").json(&body).send();
     let first = send(body.clone()).await.json();
     let other = json!({"changes": [{"action": "delete", "zone": "corp.internal", "name": "a", "type": "A"}]});
     api.put("POST /changes", other.clone()).await;
@@ -357,7 +407,10 @@ async fn a_repeated_request_is_done_once() {
     };
     assert_eq!((zone().await.status, zone().await.status), (201, 201));
     let token = || {
-        api.call("POST /tokens").header("idempotency-key", "k-3").json(&json!({"name": "t", "role": "reader"})).send()
+        api.call("POST /tokens")
+            .header("idempotency-key", "k-3")
+            .json(&json!({"name": "t", "role": "reader"}))
+            .send()
     };
     let (first, again) = (token().await.json(), token().await.json());
     assert_eq!((&first["id"], again.get("token")), (&again["id"], None));
@@ -378,11 +431,16 @@ async fn lists_are_read_page_by_page_and_filtered() {
     let mut path = "/zones/corp.internal/record-sets?limit=33".to_owned();
     loop {
         let page = api.get(&path).await;
-        names.extend(page["items"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()));
+        names.extend(
+            page["items"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()),
+        );
         let Some(next) = page["next"].as_str() else { break };
         path = format!("/zones/corp.internal/record-sets?limit=33&after={next}");
     }
-    assert_eq!((names.len(), names[0].as_str(), names[1].as_str(), names[250].as_str()), (251, "@", "n000", "n249"));
+    assert_eq!(
+        (names.len(), names[0].as_str(), names[1].as_str(), names[250].as_str()),
+        (251, "@", "n000", "n249")
+    );
     let count = async |query: &str| {
         let page = api.get(&format!("/zones/corp.internal/record-sets?limit=1000&{query}")).await;
         page["items"].as_array().unwrap().len()
@@ -399,10 +457,14 @@ async fn lists_are_read_page_by_page_and_filtered() {
     let zones = api.get("/zones?name=*internal").await;
     assert_eq!(zones["items"][0]["record_sets_by_rest"], 250);
     let audit = api.get("/changes?zone=corp.internal&name=n007&type=TXT").await;
-    assert_eq!((audit["items"].as_array().unwrap().len(), audit["items"][0]["items_total"].as_u64()), (1, Some(250)));
+    assert_eq!(
+        (audit["items"].as_array().unwrap().len(), audit["items"][0]["items_total"].as_u64()),
+        (1, Some(250))
+    );
     let revision = &audit["items"][0]["revision"];
     let page = api.get(&format!("/changes/{revision}?limit=200")).await;
-    let rest = api.get(&format!("/changes/{revision}?limit=200&after={}", page["next"].as_str().unwrap())).await;
+    let rest =
+        api.get(&format!("/changes/{revision}?limit=200&after={}", page["next"].as_str().unwrap())).await;
     assert_eq!(rest["items"].as_array().unwrap().len(), 50);
 }
 
@@ -451,11 +513,13 @@ async fn forwarders_hold_when_they_are_answered_and_go_before_those_of_config() 
     let over = api.put("PUT /forwarders/corp.example", json!({"upstreams": ["10.1.0.6"]})).await;
     assert_eq!(over["overrides"], json!(["10.9.0.1"]));
     let list = api.get("/forwarders").await;
-    let shown: Vec<_> = list["items"].as_array().unwrap().iter().map(|it| it["domain"].as_str().unwrap()).collect();
+    let shown: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|it| it["domain"].as_str().unwrap()).collect();
     assert_eq!(shown, ["a.example.", "corp.example."]);
     let api = api.restart(|_| {}).await;
     assert_eq!(rules(&api).len(), 2);
-    let delete = |domain: &str| api.call(&format!("DELETE /forwarders/{domain}")).header("if-match", "*").send();
+    let delete =
+        |domain: &str| api.call(&format!("DELETE /forwarders/{domain}")).header("if-match", "*").send();
     assert_eq!(delete("a.example").await.status, 204);
     let back = delete("corp.example").await;
     assert_eq!((back.status, back.json()["made_by"].as_str()), (200, Some("config")));

@@ -43,7 +43,7 @@ pub(super) struct Jwks {
     floor: Duration,
     keys: ArcSwapOption<Keys>,
     /// When the next fetch may be; whoever holds it fetches, and the others wait.
-    next: Mutex<Option<Instant>>,
+    next: Arc<Mutex<Option<Instant>>>,
 }
 
 struct Keys {
@@ -99,7 +99,7 @@ impl Jwks {
             builder = builder.dns_resolver(resolver);
         }
         let client = builder.build().map_err(|error| EntraError::Client(why(&error)))?;
-        Ok(Jwks { client, url, issuer, floor, keys: ArcSwapOption::empty(), next: Mutex::default() })
+        Ok(Jwks { client, url, issuer, floor, keys: ArcSwapOption::empty(), next: Arc::default() })
     }
 
     /// The key with this id; fetches when it is not known, but not often.
@@ -136,24 +136,34 @@ impl Jwks {
     }
 
     /// Fetches keys that are at least this old, if it is time.
-    async fn refresh(&self, at_least_old: Duration) {
+    async fn refresh(self: &Arc<Jwks>, at_least_old: Duration) {
         let called = Instant::now();
-        let mut next = self.next.lock().await;
+        let mut next = Arc::clone(&self.next).lock_owned().await;
         let is_newer = |keys: &Arc<Keys>| keys.fetched >= called || keys.fetched.elapsed() < at_least_old;
         if self.keys.load().as_ref().is_some_and(is_newer) || next.is_some_and(|next| Instant::now() < next) {
             return;
         }
-        // Said before: whoever gives up waiting must not bring the next one to fetch at once.
-        *next = Some(Instant::now() + FAILED_FLOOR);
+        let jwks = Arc::clone(self);
+        // In a task of its own: a client that goes away must not bring the next one to fetch again.
+        let fetch = tokio::spawn(async move {
+            *next = Some(Instant::now() + jwks.fetch_and_keep().await);
+        });
+        if fetch.await.is_err() {
+            warn!(url = %self.url, "Fetching Entra ID's signing keys was broken off");
+        }
+    }
+
+    /// Fetches keys and returns how long to leave it at that.
+    async fn fetch_and_keep(&self) -> Duration {
         match self.fetch().await {
             Ok(by_id) => {
                 info!(url = %self.url, keys = by_id.len(), "Fetched Entra ID's signing keys");
                 self.keys.store(Some(Arc::new(Keys { by_id, fetched: Instant::now() })));
-                *next = Some(Instant::now() + self.floor);
+                self.floor
             }
             Err(why) => {
                 warn!(url = %self.url, %why, "Entra ID's signing keys cannot be fetched; those known stay");
-                *next = Some(Instant::now() + FAILED_FLOOR.min(self.floor));
+                FAILED_FLOOR.min(self.floor)
             }
         }
     }

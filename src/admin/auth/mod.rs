@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use axum::extract::{Request, State};
+use axum::extract::{OriginalUri, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
@@ -255,16 +255,19 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
     let Some(peer) = request.extensions().get::<Peer>().cloned() else {
         return Problem::new(Kind::Internal, "the connection is not known").into_response();
     };
+    // Behind the door the URI lacks the prefix of the API.
+    let path =
+        request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0).path().to_owned();
     let identity = match app.auth.identify(request.headers(), &peer).await {
         Ok(identity) => identity,
         Err(problem) => {
             Counters::count_unknown(&app.counters, problem.kind);
-            info!(client = %peer.address.ip(), path = request.uri().path(), why = %problem.detail, "Not let in");
+            info!(client = %peer.address.ip(), path, why = %problem.detail, "Not let in");
             return problem.into_response();
         }
     };
     let request_id = request.extensions().get::<RequestId>().map(|id| id.to_string()).unwrap_or_default();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
     let needed = Role::needed_for(&method);
     let response = if identity.role < needed {
         identity.lacks(needed).into_response()

@@ -1,16 +1,18 @@
 //! What happens on a connection, to tell an idle or stuck one.
 
+use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
 use parking_lot::Mutex;
-use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::admin::settings::Limits;
 
@@ -28,12 +30,19 @@ struct State {
     quiet_since: Instant,
     /// When bytes last moved.
     moved: Instant,
+    /// A request was answered before its body was read.
+    cut: bool,
 }
+
+/// Time to take in what a client still sends after its answer.
+// Closed with bytes unread, TCP resets the connection, and the client may lose the answer that says why (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(1);
 
 impl Activity {
     pub(super) fn new() -> Activity {
         let now = Instant::now();
-        let state = State { open: 0, handled: 0, had_request: false, quiet_since: now, moved: now };
+        let state =
+            State { open: 0, handled: 0, had_request: false, quiet_since: now, moved: now, cut: false };
         Activity(Arc::new(Mutex::new(state)))
     }
 
@@ -121,10 +130,61 @@ impl HttpBody for Sending {
     }
 }
 
+/// A request's body that notes whether it is read to its end.
+pub(super) struct Received {
+    body: Incoming,
+    activity: Activity,
+    is_read: bool,
+}
+
+impl Received {
+    pub(super) fn new(body: Incoming, activity: Activity) -> Received {
+        Received { is_read: body.is_end_stream(), body, activity }
+    }
+}
+
+impl HttpBody for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.is_read |= matches!(polled, Poll::Ready(None)) || self.body.is_end_stream();
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if !self.is_read {
+            self.activity.0.lock().cut = true;
+        }
+    }
+}
+
 /// A stream whose moving bytes are noted.
 pub(super) struct Watched<S> {
-    pub(super) stream: S,
-    pub(super) activity: Activity,
+    stream: S,
+    activity: Activity,
+    /// The end of lingering, once it has begun.
+    linger: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, activity: Activity) -> Watched<S> {
+        Watched { stream, activity, linger: None }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -141,7 +201,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -175,7 +235,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            if !self.activity.0.lock().cut {
+                return Poll::Ready(Ok(()));
+            }
+            self.linger = Some(Box::pin(tokio::time::sleep(LINGER)));
+        }
+        let mut bytes = [0; 8192];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let is_late = self.linger.as_mut().is_some_and(|it| it.as_mut().poll(context).is_ready());
+            let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
+            match (is_late, read) {
+                (false, Poll::Pending) => return Poll::Pending,
+                (false, Poll::Ready(Ok(()))) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 

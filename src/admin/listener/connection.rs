@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
-use super::activity::{Activity, Watched};
+use super::activity::{Activity, Received, Watched};
 use super::tls::Tls;
 use crate::admin::auth::ClientCertificate;
 use crate::admin::counters::Counters;
@@ -83,14 +83,14 @@ impl Connections {
         let client = peer.address;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (router, exchange) = (router.clone(), own.begin());
-            let mut request = request.map(Body::new);
+            let mut request = request.map(|body| Body::new(Received::new(body, own.clone())));
             request.extensions_mut().insert(peer.clone());
             async move {
                 let response = router.oneshot(request).await?;
                 Ok::<_, Infallible>(response.map(|body| exchange.answer(body)))
             }
         });
-        let stream = TokioIo::new(Watched { stream, activity: activity.clone() });
+        let stream = TokioIo::new(Watched::new(stream, activity.clone()));
         let connection = builder(limits).serve_connection(stream, service).into_owned();
         let mut connection = std::pin::pin!(connection);
         let mut tick = tokio::time::interval(TICK);

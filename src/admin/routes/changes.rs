@@ -125,7 +125,6 @@ impl Changed {
     })),
     responses((status = 200, description = "All is stored and served; for `dry_run` the plan", body = Changed)),
 )]
-#[expect(clippy::too_many_arguments, reason = "each is an extractor")]
 async fn write(
     State(ledger): State<Arc<Ledger>>,
     who: Who,
@@ -181,12 +180,7 @@ fn edits(changes: Vec<OneChange>) -> Result<Vec<Edit>, Problem> {
     Ok(edits)
 }
 
-fn edit_of(
-    one: OneChange,
-    zone: Result<Name, String>,
-    place: Place,
-    faults: &mut Faults,
-) -> Option<Edit> {
+fn edit_of(one: OneChange, zone: Result<Name, String>, place: Place, faults: &mut Faults) -> Option<Edit> {
     let zone = zone.map_err(|why| faults.add(place.field(Part::Zone), why)).ok();
     let rtype = edit::record_type(&one.rtype).map_err(|why| faults.add(place.field(Part::Type), why)).ok();
     let name = zone.as_ref().and_then(|zone| {
@@ -212,7 +206,8 @@ fn edit_of(
                 faults.add(place.field(Part::Ttl), "`delete` has no TTL: it takes the whole set back");
             }
             if one.records.is_some() {
-                faults.add(place.field(Part::Records), "`delete` has no records: it takes the whole set back");
+                faults
+                    .add(place.field(Part::Records), "`delete` has no records: it takes the whole set back");
             }
             StoredChange::Remove(Subject::RecordSet { zone: zone?, name: name?, rtype: rtype? })
         }
@@ -315,7 +310,8 @@ async fn list(
             .map_err(|error| Problem::invalid("name", format!("this is no name: {error}")))
     });
     let since = query.since.as_deref().map(|text| {
-        when::parse(text).ok_or_else(|| Problem::invalid("since", "this is no time such as 2026-07-01T00:00:00Z"))
+        when::parse(text)
+            .ok_or_else(|| Problem::invalid("since", "this is no time such as 2026-07-01T00:00:00Z"))
     });
     let mut filter = AuditFilter {
         zone,
@@ -433,7 +429,9 @@ impl ChangeView {
 impl ItemView {
     fn of(item: AuditItem) -> ItemView {
         // What the store holds is JSON; were it not, it is shown as it is.
-        let read = |text: Option<String>| text.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text)));
+        let read = |text: Option<String>| {
+            text.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        };
         ItemView {
             position: item.position,
             kind: item.kind,

@@ -201,8 +201,9 @@ fn view_now(ledger: &Ledger, domain: &Name) -> Result<RuleView, Problem> {
 }
 
 fn domain_of(text: &str) -> Result<Name, Problem> {
-    let domain: Name =
-        text.parse().map_err(|error| Problem::invalid("domain", format!("`{}` is no name: {error}", Quoted(text))))?;
+    let domain: Name = text
+        .parse()
+        .map_err(|error| Problem::invalid("domain", format!("`{}` is no name: {error}", Quoted(text))))?;
     if domain.borrow().is_wildcard() {
         let detail = "a rule takes its domain and all below it: write it without `*.`";
         return Err(Problem::invalid("domain", detail));
@@ -304,7 +305,8 @@ async fn remove(
     who.identity.may_change_server()?;
     let view = view_now(&ledger, &domain)?;
     if view.made_by == RuleOrigin::Config {
-        let detail = "config makes this rule: take it out there, or PUT one of your own, which goes before it";
+        let detail =
+            "config makes this rule: take it out there, or PUT one of your own, which goes before it";
         return Err(Problem::new(Kind::Conflict, detail).at("domain"));
     }
     let change = StoredChange::Remove(Subject::Forwarder(domain.clone()));

@@ -67,14 +67,16 @@ async fn export(
     let zone = snapshot.zone(apex.borrow()).cloned().ok_or_else(no_zone)?;
     let view = match &query.network {
         None => ViewId::NONE,
-        Some(name) => snapshot.networks().view_named(name).ok_or_else(|| {
-            Problem::invalid("network", format!("there is no network `{}`", Quoted(name)))
-        })?,
+        Some(name) => snapshot
+            .networks()
+            .view_named(name)
+            .ok_or_else(|| Problem::invalid("network", format!("there is no network `{}`", Quoted(name))))?,
     };
     let text = tokio::task::spawn_blocking(move || {
         let sets = zone.nodes().flat_map(|(name, node)| {
             let served = node.slots().iter().map(move |slot| (name.clone(), slot.served(view)));
-            let wanted = served.filter(|(_, offer)| query.origin.is_none_or(|it| OriginWord::of(&offer.origin) == it));
+            let wanted =
+                served.filter(|(_, offer)| query.origin.is_none_or(|it| OriginWord::of(&offer.origin) == it));
             wanted.map(|(name, offer)| (name, offer.set.clone()))
         });
         let mut text = String::new();
@@ -167,12 +169,15 @@ async fn import(
 /// The record sets of a file, each with the line that it begins on.
 type Sets = BTreeMap<(Name, RecordType), (usize, RecordSet)>;
 
+/// A set's first line, least lifetime and data.
+type Lines = (usize, Ttl, Vec<Vec<u8>>);
+
 fn sets_of(text: &str, apex: &Name) -> Result<Sets, Problem> {
     let file = MasterFile::parse(text, FilePath::new("import"), apex).map_err(|error| {
         let field = error.line.map_or_else(|| "body".to_owned(), |line| format!("line {line}"));
         Problem::invalid(field, Quoted(&error.fault.to_string()).to_string())
     })?;
-    let mut lines: BTreeMap<(Name, RecordType), (usize, Ttl, Vec<Vec<u8>>)> = BTreeMap::new();
+    let mut lines: BTreeMap<(Name, RecordType), Lines> = BTreeMap::new();
     for entry in file.entries {
         let (_, ttl, data) =
             lines.entry((entry.owner, entry.rtype)).or_insert((entry.line, entry.ttl, Vec::new()));

@@ -5,12 +5,12 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::admin::ledger::{Mode, Once};
-use crate::admin::idempotency::{Fingerprint, Key};
-use crate::admin::ledger::Who;
-use crate::admin::problem::Problem;
 use crate::admin::edit;
 use crate::admin::etag::{Etag, Preconditions};
+use crate::admin::idempotency::{Fingerprint, Key};
+use crate::admin::ledger::Who;
+use crate::admin::ledger::{Mode, Once};
+use crate::admin::problem::Problem;
 use crate::dns::{Name, RecordType};
 
 /// The parameter of a write that is only to be planned.
@@ -27,7 +27,9 @@ impl DryRun {
 }
 
 /// A field that may be left out, be null, or have a value.
-pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(input: D) -> Result<Option<Option<T>>, D::Error> {
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    input: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(input).map(Some)
 }
 

@@ -68,8 +68,13 @@ async fn list(
     let name = query.name.as_deref().map(|text| name_filter(text, &apex)).transpose()?;
     let words = [rtype.map(|rtype| rtype.to_string()), query.origin.map(|origin| format!("{origin:?}"))];
     let shown = apex.to_string();
-    let filter_id =
-        filter_id(&[Some("sets"), Some(&shown), query.name.as_deref(), words[0].as_deref(), words[1].as_deref()]);
+    let filter_id = filter_id(&[
+        Some("sets"),
+        Some(&shown),
+        query.name.as_deref(),
+        words[0].as_deref(),
+        words[1].as_deref(),
+    ]);
     let after = query.after.as_ref().map(|after| {
         let place = after.key(filter_id).and_then(listing::Place::of_key);
         place.ok_or_else(|| Problem::invalid("after", "this token is of a list with other filters"))
@@ -77,18 +82,18 @@ async fn list(
     let after = after.transpose()?;
     let limit = query.limit.unwrap_or_default();
     let filter = Filter { name, rtype, origin: query.origin };
-    // A filter that fits little looks at much.
     let found = tokio::task::spawn_blocking(move || {
-        let state = ledger.written().read();
-        let snapshot = ledger.store().snapshot();
-        let is_there = snapshot.zone(apex.borrow()).is_some() || state.sets(&apex).len() > 0;
-        is_there
-            .then(|| listing::page(&apex, &state, &snapshot, &filter, after.as_ref(), limit.with_one_more()))
-            .ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone"))
+        let is_there = ledger.store().load().zone(apex.borrow()).is_some()
+            || ledger.written().read().sets(&apex).len() > 0;
+        if !is_there {
+            return Err(Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone"));
+        }
+        let (written, store) = (ledger.written(), ledger.store());
+        Ok(listing::page(&apex, written, store, &filter, after.as_ref(), limit.with_one_more()))
     });
     let found = found.await.expect("listing does not panic")?;
     let page = Page::of(found, limit, filter_id, |(place, _)| place.to_key());
-    let items = page.items.into_iter().map(|(_, view)| view).collect();
+    let items = page.items.into_iter().filter_map(|(_, view)| view).collect();
     Ok(Page { items, next: page.next }.answer(&uri))
 }
 
@@ -117,7 +122,8 @@ async fn read(
     conditions: Preconditions,
 ) -> Result<Response, Problem> {
     let (apex, name, rtype) = parse(&path)?;
-    let view = view_of(&ledger, &apex, &name, rtype).ok_or_else(|| not_there(&ledger, &apex, &name, rtype))?;
+    let view =
+        view_of(&ledger, &apex, &name, rtype).ok_or_else(|| not_there(&ledger, &apex, &name, rtype))?;
     if owned::is_seen(&conditions, view.etag.as_ref()) {
         return Ok(owned::not_modified(view.etag.as_ref()));
     }
@@ -165,7 +171,8 @@ async fn write(
         return Ok(axum::Json(plan).into_response());
     }
     let view = view_of(&ledger, &apex, &name, rtype);
-    let view = view.ok_or_else(|| Problem::new(Kind::Conflict, "it was written, and taken away a moment later"))?;
+    let view =
+        view.ok_or_else(|| Problem::new(Kind::Conflict, "it was written, and taken away a moment later"))?;
     let status = if was_there { StatusCode::OK } else { StatusCode::CREATED };
     Ok(tagged(status, view.etag.as_ref(), &view))
 }
@@ -195,7 +202,8 @@ async fn remove(
 ) -> Result<Response, Problem> {
     let (apex, name, rtype) = parse(&path)?;
     let subject = Subject::RecordSet { zone: apex.clone(), name: name.clone(), rtype };
-    let edit = Edit { change: StoredChange::Remove(subject), place: Place::Path, conditions, need: Need::Required };
+    let edit =
+        Edit { change: StoredChange::Remove(subject), place: Place::Path, conditions, need: Need::Required };
     if view_of(&ledger, &apex, &name, rtype).is_none() {
         who.identity.may_change(&apex, &name)?;
         return Err(not_there(&ledger, &apex, &name, rtype));

@@ -211,7 +211,10 @@ fn check(new: &NewToken) -> Result<Vec<Arc<str>>, Problem> {
     let mut faults = Faults::default();
     let name = new.name.trim();
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
-        faults.add("/name", format!("a name has 1 to {NAME_CHARS_MAX} characters, none of them a control character"));
+        faults.add(
+            "/name",
+            format!("a name has 1 to {NAME_CHARS_MAX} characters, none of them a control character"),
+        );
     }
     if let Some(days) = new.expires_in_days
         && !(1..=EXPIRES_IN_DAYS_MAX).contains(&days)

@@ -133,7 +133,6 @@ fn after_name(after: &After, filter: u64) -> Result<Name, Problem> {
         (status = 200, description = "The plan, for `dry_run`", body = Plan),
     ),
 )]
-#[expect(clippy::too_many_arguments, reason = "each is an extractor")]
 async fn create(
     State(ledger): State<Arc<Ledger>>,
     who: Who,
@@ -147,7 +146,8 @@ async fn create(
     let new: NewZone = body::parse(&bytes)?;
     let apex = crate::admin::edit::zone_name(&new.name).map_err(|why| Problem::invalid("/name", why))?;
     let is_known = ledger.neighbours().catalogue().is_private_link_zone(apex.borrow()).is_some();
-    let kind = new.kind.map_or(if is_known { ZoneKind::PrivateLink } else { ZoneKind::Plain }, ZoneKind::from);
+    let kind =
+        new.kind.map_or(if is_known { ZoneKind::PrivateLink } else { ZoneKind::Plain }, ZoneKind::from);
     let on_missing = new.on_missing.map(OnMissing::from);
     check_public_suffix(&ledger, &apex, kind, on_missing)?;
     let networks = networks(&new.networks)?;
@@ -181,8 +181,12 @@ async fn create(
     let state = ledger.written().read();
     let view = ZoneView::of(&apex, &state, &ledger.store().load());
     drop(state);
-    let view = view.ok_or_else(|| Problem::new(Kind::Conflict, "it was made, and taken away a moment later"))?;
-    Ok(located(tagged(StatusCode::CREATED, view.etag.as_ref(), &view), &format!("/api/v1/zones/{}", owned::encoded(&view.name))))
+    let view =
+        view.ok_or_else(|| Problem::new(Kind::Conflict, "it was made, and taken away a moment later"))?;
+    Ok(located(
+        tagged(StatusCode::CREATED, view.etag.as_ref(), &view),
+        &format!("/api/v1/zones/{}", owned::encoded(&view.name)),
+    ))
 }
 
 /// Whether this key's request was answered before; whatever it asks for is then there already.
@@ -307,7 +311,9 @@ async fn change(
     let change = match is_made || !is_bare {
         true => StoredChange::Put(Entry::Zone(zone)),
         // Nothing is set any more: the zone is as config makes it.
-        false if ledger.written().read().zone(&apex).is_some() => StoredChange::Remove(Subject::Zone(apex.clone())),
+        false if ledger.written().read().zone(&apex).is_some() => {
+            StoredChange::Remove(Subject::Zone(apex.clone()))
+        }
         false => {
             conditions.check(view.etag.as_ref(), Need::Required)?;
             return Ok(tagged(StatusCode::OK, view.etag.as_ref(), &view));

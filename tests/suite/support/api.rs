@@ -10,7 +10,9 @@ use privatelink_dns::admin::{
 };
 use privatelink_dns::dns::RecordType;
 use privatelink_dns::forward::{RuleSettings, UpstreamHealth};
-use privatelink_dns::persist::{self, Audit, Commit, Entry, Persist, Role, Source, StoredChange, StoredToken};
+use privatelink_dns::persist::{
+    self, Audit, Commit, Entry, Persist, Role, Source, StoredChange, StoredToken,
+};
 use privatelink_dns::privatelink::{Catalogue, Cloud};
 use privatelink_dns::respond::Transport;
 use privatelink_dns::zone::{Network, Store};
@@ -158,7 +160,8 @@ impl Api {
         let rtype: RecordType = rtype.parse().unwrap();
         let ask = Ask { from: client.parse().unwrap(), ..Ask::new(name, rtype) };
         let reply = self.world.ask(&ask, Transport::Tcp).await.unwrap().expect("a reply");
-        let mut data: Vec<String> = reply.answer.into_iter().map(|line| format!("{} {}", line.ttl_secs, line.data)).collect();
+        let mut data: Vec<String> =
+            reply.answer.into_iter().map(|line| format!("{} {}", line.ttl_secs, line.data)).collect();
         data.sort();
         format!("{} {}", reply.rcode, data.join(", ")).trim_end().to_owned()
     }
@@ -242,8 +245,13 @@ async fn first_token(folder: &Path) -> String {
         expires_secs: None,
         revoked_secs: None,
     };
-    let audit =
-        Audit { source: Source::Rest, actor: "first start".into(), remote: None, request_id: None, comment: None };
+    let audit = Audit {
+        source: Source::Rest,
+        actor: "first start".into(),
+        remote: None,
+        request_id: None,
+        comment: None,
+    };
     let changes = vec![StoredChange::Put(Entry::Token(token))];
     persist.commit(Commit { changes, ..Commit::by(audit) }).await.unwrap();
     persist.close().await;

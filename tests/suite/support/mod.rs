@@ -1,6 +1,7 @@
 //! What the tests share: messages as bytes, an upstream that says what it is told, a responder around it, scripts;
 //! and for tests on real sockets a daemon, a client and an upstream.
 
+pub mod admin_api;
 pub mod api;
 pub mod client;
 pub mod fake_arm;
