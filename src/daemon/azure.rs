@@ -12,6 +12,7 @@ use rand::Rng;
 use reqwest::dns::Resolve;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::in_full;
@@ -336,7 +337,10 @@ impl AzureSource {
         let times = PassTimes { began: Some(SystemTime::now()), next: None, ..self.times() };
         *self.times.lock() = times;
         let listed = match self.client(azure) {
-            Ok(azure) => azure.pass().await,
+            // A fault of ours in it must not end the passes after it.
+            Ok(azure) => AbortOnDropHandle::new(tokio::spawn(async move { azure.pass().await }))
+                .await
+                .unwrap_or(Err(AzureError::Fault)),
             Err(error) => Err(error),
         };
         let again_in = match listed {
