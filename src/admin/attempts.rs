@@ -1,4 +1,4 @@
-//! What was refused to whom, kept in the audit; nobody waits for it.
+//! What was refused to whom, and what was done besides records, kept in the audit; nobody waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::auth::{Refusal, Refusals};
+use super::auth::{Deed, Refusal, Refusals};
 use super::edit;
 use crate::persist::{Audit, Commit, Note, Persist, Source};
 
@@ -15,21 +15,30 @@ use crate::persist::{Audit, Commit, Note, Persist, Source};
 /// must not hold up those who write.
 const WAITING_MAX: usize = 256;
 
+/// What waits to be stored.
+enum Noted {
+    Refused(Refusal),
+    Done(Deed),
+}
+
 /// Keeps refusals in the store.
 pub struct Attempts {
-    queue: mpsc::Sender<Refusal>,
+    queue: mpsc::Sender<Noted>,
     lost: AtomicU64,
 }
 
 impl Attempts {
     /// Needs a tokio runtime; ends when it is dropped.
     pub fn new(persist: Persist) -> Arc<Attempts> {
-        let (queue, mut waiting) = mpsc::channel::<Refusal>(WAITING_MAX);
+        let (queue, mut waiting) = mpsc::channel::<Noted>(WAITING_MAX);
         tokio::spawn(async move {
-            while let Some(refusal) = waiting.recv().await {
-                let who = refusal.who.name.clone();
-                if let Err(error) = persist.commit(commit_of(refusal)).await {
-                    warn!(who, error = ?error, "What was refused to `{who}` is not in the audit");
+            while let Some(noted) = waiting.recv().await {
+                let (who, commit) = match noted {
+                    Noted::Refused(refusal) => (refusal.who.name.clone(), commit_of(refusal)),
+                    Noted::Done(deed) => (deed.who.name.clone(), commit_of_deed(deed)),
+                };
+                if let Err(error) = persist.commit(commit).await {
+                    warn!(who, error = ?error, "What `{who}` did or was refused is not in the audit");
                 }
             }
         });
@@ -42,12 +51,36 @@ impl Attempts {
     }
 }
 
-impl Refusals for Attempts {
-    fn refused(&self, refusal: Refusal) {
-        if self.queue.try_send(refusal).is_err() {
+impl Attempts {
+    fn note(&self, noted: Noted) {
+        if self.queue.try_send(noted).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+impl Refusals for Attempts {
+    fn refused(&self, refusal: Refusal) {
+        self.note(Noted::Refused(refusal));
+    }
+
+    fn done(&self, deed: Deed) {
+        self.note(Noted::Done(deed));
+    }
+}
+
+fn commit_of_deed(deed: Deed) -> Commit {
+    let Deed { who, client, request_id, what } = deed;
+    let after = json!({ "done": what });
+    let note = Note { zone: None, name: None, rtype: None, before: None, after: Some(after.to_string()) };
+    let audit = Audit {
+        source: Source::Rest,
+        actor: who.name.into(),
+        remote: Some(client),
+        request_id: Some(request_id.into()),
+        comment: Some(what.into()),
+    };
+    Commit { notes: vec![note], ..Commit::by(audit) }
 }
 
 fn commit_of(refusal: Refusal) -> Commit {

@@ -11,6 +11,7 @@ mod counters;
 mod draft;
 pub mod edit;
 pub mod etag;
+mod events;
 pub mod idempotency;
 mod ledger;
 mod listener;
@@ -21,8 +22,10 @@ mod plan;
 pub mod problem;
 pub mod query;
 mod routes;
+mod server;
 mod settings;
 mod shell;
+mod side;
 mod translation;
 mod view;
 pub mod when;
@@ -31,17 +34,21 @@ mod written;
 use std::sync::Arc;
 
 use reqwest::dns::Resolve;
-use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use applier::{Applier, Following, Neighbours};
 pub use attempts::Attempts;
 pub use body::Json;
+pub use events::{EventSecret, EventSettings, ShortSecret};
 pub use ledger::{Ledger, Mode, Once, Outcome, Receipt, Who, Write};
 pub use listener::{Bound, Peer, Running, StartError, bind};
 pub use problem::{Kind, Problem};
 pub use query::Query;
+pub use server::{
+    ConfirmError, ConflictReport, DriftReport, EndpointNameReport, EndpointReport, Explained, ExplainedReply, Explaining,
+    Extent, FailingReport, HeldBackReport, NoSuchSource, NotReady, PassesReport, Reason, Server, SourceKind, SourceReport,
+    SourceStateWord, SyncReport, WantedEndpoints, WantedEntries, WhyNot,
+};
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;
 pub use view::{OriginView, RecordSetView, ZoneView};
@@ -49,26 +56,8 @@ pub use written::{Bases, Written};
 
 use auth::{Authenticator, Refusals, TokenBook};
 use counters::Counters;
-use metrics::Metrics;
-
-/// What the API asks of the running server.
-pub trait Server: Send + Sync + 'static {
-    /// What is missing until questions are answered as they should be; empty when ready.
-    fn ready(&self) -> Vec<NotReady>;
-
-    /// All numbers of this moment.
-    fn metrics(&self) -> Metrics;
-}
-
-/// A part that is not ready.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct NotReady {
-    #[schema(example = "sync/azure")]
-    pub part: String,
-    /// What it waits for.
-    #[schema(example = "its first complete listing")]
-    pub waits_for: String,
-}
+use events::EventDoor;
+use side::SideWork;
 
 /// What the daemon gives the API.
 pub struct Parts {
@@ -92,4 +81,6 @@ pub struct App {
     pub server: Arc<dyn Server>,
     pub auth: Arc<Authenticator>,
     counters: Arc<Counters>,
+    events: Arc<EventDoor>,
+    side: Arc<SideWork>,
 }

@@ -58,12 +58,19 @@ impl<T> Page<T> {
 impl<T: Serialize> Page<T> {
     /// The answer to a request for this URI (its `OriginalUri`), with the next page's in `Link` as well (RFC 8288).
     pub fn answer(self, uri: &Uri) -> Response {
-        let link = self.next.as_ref().and_then(|next| link(uri, next));
+        let link = self.link(uri);
         let mut response = Json(self).into_response();
         if let Some(link) = link {
             response.headers_mut().insert(LINK, link);
         }
         response
+    }
+}
+
+impl<T> Page<T> {
+    /// The `Link` of its answer, where the page is a part of something larger.
+    pub fn link(&self, uri: &Uri) -> Option<HeaderValue> {
+        self.next.as_ref().and_then(|next| link(uri, next))
     }
 }
 

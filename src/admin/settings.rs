@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::auth::{CertificateRole, EntraSettings};
+use super::events::EventSettings;
 
 /// Where the admin API listens, by what it knows its clients, and what it bears.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,7 @@ pub struct Settings {
     /// Serves addresses that are not loopback without TLS.
     pub allow_plaintext: bool,
     pub entra: Option<EntraSettings>,
+    pub events: EventSettings,
     pub limits: Limits,
     /// How often the certificate's files are looked at.
     pub certificate_check: Duration,
@@ -68,6 +70,7 @@ impl Default for Settings {
             client_certificates: Vec::new(),
             allow_plaintext: false,
             entra: None,
+            events: EventSettings::default(),
             limits: Limits::default(),
             certificate_check: Duration::from_secs(5),
         }

@@ -55,6 +55,11 @@ impl Rules {
         &self.access
     }
 
+    /// Azure's zones and names.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
     /// Whether a rule other than the default one forwards this name.
     pub(super) fn is_forwarded(&self, name: NameRef<'_>) -> bool {
         !self.forwarded.is_empty() && self.forwarded.enclosing(name).next().is_some()

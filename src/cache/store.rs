@@ -43,11 +43,11 @@ impl Default for Settings {
 /// What upstreams said, by question.
 pub struct Cache {
     settings: Settings,
-    entries: Entries,
+    pub(super) entries: Entries,
     counters: Arc<Counters>,
 }
 
-type Entries =
+pub(super) type Entries =
     quick_cache::sync::Cache<Key, Arc<Entry>, Bytes, foldhash::quality::RandomState, CountEvictions>;
 
 /// What the cache has for a question.
@@ -250,7 +250,7 @@ impl Hit {
 
 /// Weighs entries in bytes.
 #[derive(Clone)]
-struct Bytes;
+pub(super) struct Bytes;
 
 impl Weighter<Key, Arc<Entry>> for Bytes {
     fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
@@ -260,7 +260,7 @@ impl Weighter<Key, Arc<Entry>> for Bytes {
 
 /// Counts what is pushed out.
 #[derive(Clone)]
-struct CountEvictions(Arc<Counters>);
+pub(super) struct CountEvictions(Arc<Counters>);
 
 impl Lifecycle<Key, Arc<Entry>> for CountEvictions {
     type RequestState = ();

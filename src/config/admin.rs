@@ -11,6 +11,7 @@ use super::assembly::{Assembly, COUNT_MAX, TIMEOUT_SECS_MAX};
 use super::file;
 use super::words::ListenAddress;
 use crate::admin::auth::{CertificateRole, EntraSettings, NamePattern, Scope};
+use crate::admin::{EventSecret, EventSettings};
 use crate::{admin, listen, persist};
 
 /// Days of the audit beyond this are a slip of the pen.
@@ -118,6 +119,10 @@ impl Assembly<'_> {
             allow_plaintext: admin.allow_plaintext,
             client_certificates: self.clients(admin.client),
             entra: admin.entra.and_then(|entra| self.entra(entra)),
+            events: EventSettings {
+                secret: admin.events_secret_file.and_then(|file| self.events_secret(file)),
+                ..EventSettings::default()
+            },
             limits: self.limits(&admin.limits),
             ..admin::Settings::default()
         };
@@ -161,6 +166,18 @@ impl Assembly<'_> {
         let path = self.whole(path?);
         self.check_file(&format!("admin.{key}"), &path);
         Some(path)
+    }
+
+    fn events_secret(&mut self, file: PathBuf) -> Option<EventSecret> {
+        let file = self.whole(file);
+        let secret = fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()));
+        match secret.and_then(|text| EventSecret::new(&text).map_err(|error| error.to_string())) {
+            Ok(secret) => Some(secret),
+            Err(message) => {
+                self.error("admin.events_secret_file", message);
+                None
+            }
+        }
     }
 
     fn clients(&mut self, clients: Vec<file::AdminClient>) -> Vec<CertificateRole> {

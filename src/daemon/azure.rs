@@ -12,6 +12,7 @@ use rand::Rng;
 use reqwest::dns::Resolve;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::in_full;
@@ -57,8 +58,20 @@ pub struct AzureSource {
     unsaved: AtomicBool,
     /// Told of each pass that published.
     passed: Arc<Notify>,
+    /// Of the last pass and the next.
+    times: Mutex<PassTimes>,
     /// Held while a pass publishes; `true` when other settings are in force and it must not any more.
     retired: Mutex<bool>,
+}
+
+/// When passes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassTimes {
+    pub began: Option<SystemTime>,
+    /// Of the last one that is over.
+    pub ended: Option<SystemTime>,
+    /// Unless it is nudged.
+    pub next: Option<SystemTime>,
 }
 
 /// What passes have found out.
@@ -99,6 +112,7 @@ impl AzureSources {
             if let Some(known) = old.named(&source.settings.name) {
                 source.known.store(known.known());
                 source.is_kept(*known.kept.lock());
+                *source.times.lock() = *known.times.lock();
                 source.unsaved.store(known.unsaved.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
@@ -118,7 +132,7 @@ impl AzureSources {
 
     /// Begins a pass of each source now; one that is under way is followed by another.
     pub fn nudge(&self) {
-        self.list.iter().for_each(|source| source.nudged.notify_one());
+        self.list.iter().for_each(|source| source.nudge());
     }
 
     /// Begins a pass of those sources for which one of these files is a confirmation.
@@ -208,8 +222,19 @@ impl AzureSource {
             kept: Mutex::new(None),
             unsaved: AtomicBool::new(false),
             passed,
+            times: Mutex::default(),
             retired: Mutex::new(false),
         }
+    }
+
+    /// Begins a pass now; one that is under way is followed by another.
+    pub fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
+    /// When passes are.
+    pub fn times(&self) -> PassTimes {
+        *self.times.lock()
     }
 
     /// When that was listed which a restart would begin with.
@@ -266,6 +291,7 @@ impl AzureSource {
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
             let rest = again_in.map(|rest| rest.mul_f64(rand::rng().random_range(1.0..1.1)));
             let wait = rest.map_or(wait, |rest| rest.min(wait));
+            self.times.lock().next = SystemTime::now().checked_add(wait);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.nudged.notified() => {}
@@ -308,11 +334,16 @@ impl AzureSource {
     async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) -> Option<Duration> {
         // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
         let confirmed = self.confirmed();
+        let times = PassTimes { began: Some(SystemTime::now()), next: None, ..self.times() };
+        *self.times.lock() = times;
         let listed = match self.client(azure) {
-            Ok(azure) => azure.pass().await,
+            // A fault of ours in it must not end the passes after it.
+            Ok(azure) => AbortOnDropHandle::new(tokio::spawn(async move { azure.pass().await }))
+                .await
+                .unwrap_or(Err(AzureError::Fault)),
             Err(error) => Err(error),
         };
-        match listed {
+        let again_in = match listed {
             Ok(pass) => {
                 let again_in = pass.again_in;
                 let (source, store) = (Arc::clone(self), Arc::clone(store));
@@ -328,7 +359,9 @@ impl AzureSource {
                 self.fail(in_full(&error));
                 None
             }
-        }
+        };
+        self.times.lock().ended = Some(SystemTime::now());
+        again_in
     }
 
     fn client(&self, azure: &mut Option<Arc<Azure>>) -> Result<Arc<Azure>, AzureError> {

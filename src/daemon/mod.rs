@@ -4,10 +4,11 @@ mod administration;
 mod azure;
 mod descriptors;
 mod hand;
-mod numbers;
 mod parts;
+mod ports;
 mod resolver;
 mod running;
+mod shared;
 mod source;
 mod sources;
 mod surroundings;
@@ -17,10 +18,12 @@ mod watch;
 use std::error::Error;
 
 pub use administration::{AdministrationError, TOKEN_FILE};
-pub use azure::{AzureSource, AzureSources, Known};
+pub use azure::{AzureSource, AzureSources, Known, PassTimes};
 pub use hand::SourceAt;
 pub use parts::{LoadError, Parts};
+pub use ports::Ports;
 pub use running::{Daemon, Reload, StartError};
+pub use shared::Shared;
 pub use source::{Proposal, Published, Reading, Source, SourceState};
 pub use sources::{Sources, StateAccess};
 

@@ -8,14 +8,17 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::administration::{self, Administration, AdministrationError};
-use super::numbers::Numbers;
 use super::parts::{LoadError, Parts};
+use super::ports::Ports;
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
 use super::{descriptors, in_full};
+use crate::admin::NotReady;
+use crate::admin::auth::TokenBook;
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
@@ -129,8 +132,18 @@ impl Daemon {
         let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
         parts.sources.start(&parts.store);
         if let (Some(administration), Some(api)) = (&mut administration, api) {
-            let numbers = Numbers::new(&parts.responder, listening.counting());
-            administration.serve(api, Arc::new(numbers), &config)?;
+            let counting = listening.counting();
+            let ports = Ports::new(Arc::clone(&parts.responder), parts.sources.shared().clone());
+            let ports = ports.with_numbers(move |numbers| {
+                let counts = counting.counts();
+                numbers.queries = vec![("udp", counts.udp.queries), ("tcp", counts.tcp.queries)];
+            });
+            let written = Arc::clone(&parts.written);
+            let ports = ports.with_waits(move || {
+                let store = || NotReady { part: "store".into(), waits_for: "its database".into() };
+                (!written.is_known()).then(store)
+            });
+            administration.serve(api, Arc::new(ports), &config)?;
         }
         Ok(Daemon { path: path.to_owned(), config, parts, listening, administration, watch, signals, seen })
     }
@@ -176,9 +189,10 @@ impl Daemon {
     /// Serves until `stop`; SIGHUP and changed files reload, SIGUSR1 asks Azure now.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
+        let mut next_look = Instant::now() + self.config.sync.interval;
         loop {
-            let next_pass = tokio::time::sleep(self.config.sync.interval);
             let azure_passed = Arc::clone(self.parts.sources.azure().passed());
+            let shared = self.parts.sources.shared().clone();
             tokio::select! {
                 _ = self.signals.hangup.recv() => {
                     let result = tokio::task::block_in_place(|| self.reload());
@@ -186,9 +200,12 @@ impl Daemon {
                     self.look_logged();
                 }
                 // What does not tell of changes (network file systems) is looked at all the same.
-                () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
+                () = async { tokio::select! { () = self.watch.changed() => {}, () = sleep_until(next_look) => {} } } => {
                     self.look_logged();
+                    // Not with each turn: Azure's passes would put it off for ever.
+                    next_look = Instant::now() + self.config.sync.interval;
                 }
+                () = shared.wanted() => self.sync_logged(),
                 _ = self.signals.nudge.recv() => self.parts.sources.azure().nudge(),
                 () = azure_passed.notified() => tokio::task::block_in_place(|| {
                     self.parts.sources.keep();
@@ -284,6 +301,15 @@ impl Daemon {
             if !goes_on {
                 break;
             }
+        }
+    }
+
+    /// Reads the inventories, whether they look changed or not.
+    fn sync_logged(&mut self) {
+        let result = tokio::task::block_in_place(|| self.parts.sync());
+        self.seen.forget_followed(&self.config);
+        if let Err(cause) = result {
+            error!("Inventories cannot be published: {}", in_full(&cause));
         }
     }
 

@@ -18,12 +18,16 @@ use crate::sync::{
 use crate::telemetry::Age;
 use crate::zone::{ChangeSet, CommitError, Snapshot, Store, ZoneKind};
 
+/// Lines of remarks after one pass: a screen full. Whoever owns one endpoint can give cause to thousands.
+const REMARKS_MAX: usize = 30;
+
 /// One folder.
+#[derive(Clone)]
 pub struct Source {
     pub settings: directory::Settings,
     pub state: SourceState,
     /// What is published of it, and what its last good inventory said besides.
-    pub desired: Desired,
+    pub desired: Arc<Desired>,
     /// When the inventory behind `desired` was read, maybe before the last restart.
     pub read_at: Option<SystemTime>,
     /// When the inventory was read that a restart would begin with.
@@ -32,6 +36,8 @@ pub struct Source {
     pub not_served: Vec<crate::dns::Name>,
     /// The pass that waits for an operator.
     pub(super) held_back: Option<HeldBack>,
+    /// When it was last read, whatever came of that.
+    pub(super) passed_at: Option<SystemTime>,
 }
 
 /// Whether a source's records are as new as they can be.
@@ -114,7 +120,7 @@ impl Source {
     pub(super) fn new(settings: directory::Settings) -> Source {
         let why = "it was not read yet".to_owned();
         let state = SourceState::Stale { since: SystemTime::now(), why };
-        let desired = Desired::default();
+        let desired = Arc::default();
         Source {
             settings,
             state,
@@ -123,6 +129,7 @@ impl Source {
             kept: None,
             not_served: Vec::new(),
             held_back: None,
+            passed_at: None,
         }
     }
 
@@ -151,7 +158,7 @@ impl Source {
         let (names, age) = (desired.publications.len(), Age::of(last.read_at));
         info!(source = %name, names,
             "Restored the last good state of `{name}`: {names} names from an inventory of {age} ago");
-        (self.desired, self.not_served) = (desired, not_served);
+        (self.desired, self.not_served) = (Arc::new(desired), not_served);
         (self.read_at, self.kept) = (Some(last.read_at), Some(last.read_at));
         Ok(())
     }
@@ -211,7 +218,7 @@ impl Source {
         }
         tell("Inventory", &name, &desired, &self.desired);
         let is_same = desired.publishes_as(&self.desired);
-        (self.desired, self.not_served, self.held_back) = (desired, not_served, None);
+        (self.desired, self.not_served, self.held_back) = (Arc::new(desired), not_served, None);
         self.read_at = Some(read_at);
         self.state = SourceState::Current { since: read_at };
         Ok(if is_same { Published::Unchanged } else { Published::Changed })
@@ -243,8 +250,13 @@ pub(super) fn tell_held_back(kind: &str, name: &str, held_back: &HeldBack) {
 /// Logs what the last reading did not have.
 pub(super) fn tell(kind: &str, name: &str, desired: &Desired, old: &Desired) {
     let told = remarks(old);
-    for remark in remarks(desired).difference(&told) {
+    let now = remarks(desired);
+    let new: Vec<&String> = now.difference(&told).collect();
+    for remark in new.iter().take(REMARKS_MAX) {
         warn!(source = %name, "{kind} `{name}`: {remark}");
+    }
+    if let Some(untold) = new.len().checked_sub(REMARKS_MAX).filter(|untold| *untold > 0) {
+        warn!(source = %name, "{kind} `{name}`: {untold} more remarks like these");
     }
     if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != old.foreign) {
         let endpoints = desired.foreign.len();

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{error, info, warn};
 
 use super::azure::AzureSources;
+use super::shared::{Now, Shared};
 use super::source::{self, Published, Reading, Rules, Source, SourceState, forget_confirmation};
 use super::told::Told;
 use crate::config::Config;
@@ -23,6 +24,7 @@ pub struct Sources {
     list: Vec<Source>,
     azure: AzureSources,
     told: Told,
+    shared: Shared,
     state: StateFolder,
     access: StateAccess,
     saved_at: Option<SystemTime>,
@@ -45,7 +47,27 @@ impl Sources {
         let state = StateFolder::new(&config.state_dir);
         let (told, rules) = (Told::default(), Rules::new(config));
         let azure = AzureSources::new(config, access, &told);
-        Sources { rules, list, azure, told, state, access, saved_at: None, trouble: None }
+        let shared = Shared::new(&state);
+        let sources =
+            Sources { rules, list, azure, told, shared, state, access, saved_at: None, trouble: None };
+        sources.share();
+        sources
+    }
+
+    /// What others see of the sources, and ask of them.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Shows others what is so now.
+    fn share(&self) {
+        self.shared.show(Now {
+            directories: self.list.clone(),
+            azure: self.azure.list().to_vec(),
+            state: self.state.clone(),
+            trouble: self.trouble.clone(),
+            told: self.told.clone(),
+        });
     }
 
     /// Other settings; a source that stays keeps what it knows.
@@ -65,6 +87,7 @@ impl Sources {
         if state != self.state {
             (self.state, self.saved_at) = (state, None);
         }
+        self.share();
     }
 
     /// The folders in the order of config.
@@ -120,6 +143,7 @@ impl Sources {
         if let Some(cause) = failed {
             self.give_up(&cause);
         }
+        self.share();
     }
 
     /// Tells that the last good state is not to be had, and keeps its file for people to look at.
@@ -134,6 +158,7 @@ impl Sources {
         let trouble = format!("The last good state is not restored: {cause}{kept}");
         error!("{trouble}");
         self.trouble = Some(trouble);
+        self.share();
     }
 
     /// Reads every source and publishes what it says. A source that cannot be read leaves its records as they are.
@@ -143,6 +168,7 @@ impl Sources {
             // What is confirmed comes first: the inventory read afterwards is not older than that the operator saw.
             let confirmed = self.confirmed(index);
             let source = &mut self.list[index];
+            source.passed_at = Some(SystemTime::now());
             match source.read(&self.rules) {
                 Ok(reading) => {
                     let state = &self.state;
@@ -161,6 +187,7 @@ impl Sources {
         self.told.tell(&store.load());
         self.tell_drift(store);
         self.save_if(changed);
+        self.share();
         Ok(())
     }
 
@@ -181,7 +208,7 @@ impl Sources {
         let azure = self.azure.list().iter().zip(&known);
         let azure = azure.filter(|(source, _)| source.settings.subject == Subject::Endpoints);
         let azure: Vec<_> = azure.map(|(_, known)| (&known.state, &known.desired)).collect();
-        let sources = self.list.iter().map(|source| (&source.state, &source.desired));
+        let sources = self.list.iter().map(|source| (&source.state, &*source.desired));
         let sources: Vec<_> = sources.chain(azure).collect();
         let is_current = |(state, _): &(&SourceState, &Desired)| matches!(state, SourceState::Current { .. });
         let extent = match !sources.is_empty() && sources.iter().all(is_current) {
@@ -201,6 +228,7 @@ impl Sources {
     pub fn keep(&mut self) {
         let changed = self.azure.take_unsaved();
         self.save_if(changed);
+        self.share();
     }
 
     pub(super) fn rules(&self) -> &Rules {
@@ -221,7 +249,7 @@ impl Sources {
     pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
         for source in &mut self.list {
             let allow = &self.rules.publish.allow_subscriptions;
-            source.desired.retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
+            Arc::make_mut(&mut source.desired).retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
             let mut not_served = Vec::new();
             store.commit_with(|snapshot| {
                 let plan = source.plan(&source.desired, &self.rules, snapshot);
@@ -230,7 +258,9 @@ impl Sources {
             })?;
             source.not_served = not_served;
         }
-        self.azure.list().iter().try_for_each(|source| source.republish(store))
+        self.azure.list().iter().try_for_each(|source| source.republish(store))?;
+        self.share();
+        Ok(())
     }
 
     /// Keeps what is published for the next start.

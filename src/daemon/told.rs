@@ -35,6 +35,17 @@ impl Told {
         }
     }
 
+    /// How many names are contested.
+    pub(super) fn conflicts(&self) -> usize {
+        self.conflicts.lock().len()
+    }
+
+    /// How much drift there is, and the first of it.
+    pub(super) fn drift(&self, first: usize) -> (usize, Vec<Drift>) {
+        let drift = self.drift.lock();
+        (drift.len(), drift.iter().take(first).cloned().collect())
+    }
+
     /// Tells the drift that is new.
     pub(super) fn tell_drift(&self, now: Vec<Drift>) {
         let mut told = self.drift.lock();

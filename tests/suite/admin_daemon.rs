@@ -108,6 +108,15 @@ impl Place {
         self.runtime.block_on(sent).expect("the server answers")
     }
 
+    /// A page that needs no token.
+    fn get(&self, served: &Served, path: &str) -> (u16, String) {
+        let url = format!("{}{path}", served.api);
+        self.runtime.block_on(async {
+            let response = self.http.get(url).send().await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        })
+    }
+
     fn well(&self, served: &Served, what: &str, body: Value) -> Value {
         let (status, answer) = self.call(served, what, Some(body));
         assert!(status < 300, "{what}: {status} {answer}");
@@ -389,6 +398,12 @@ fn the_command_line_speaks_to_the_running_server() {
     assert_eq!(code, 2);
     assert!(error.contains("401") && error.contains("revoked"), "{error}");
 
+    assert_eq!(well(&["cache", "flush", "--all"]), "0 entries are forgotten\n");
+    let out = well(&["explain", "www.corp.internal"]);
+    assert!(out.contains("answer: NOERROR\n    www.corp.internal. 300 A 10.0.0.6"), "{out}");
+    assert!(well(&["zones", "list"]).contains("corp.internal.  plain  rest"));
+    assert!(well(&["sync"]).starts_with("SOURCE"));
+
     well(&["records", "delete", ZONE, "www", "A"]);
     assert_eq!(run(&["records", "get", ZONE, "www", "A"]).0, 1);
     let (code, _, error) = place.program(&served, &["token", "list", "--server", "http://127.0.0.1:1"]);
@@ -432,6 +447,8 @@ fn a_database_that_is_away_keeps_nobody_from_dns() {
     assert_eq!(served.dns("www.other.internal.", "A"), ["www.other.internal. 60 A 10.0.0.6"]);
     let (status, problem) = place.call(&served, "POST /zones", Some(json!({"name": ZONE})));
     assert_eq!(status, 503, "{problem}");
+    assert_eq!(place.get(&served, "/readyz").0, 503);
+    assert_eq!(place.get(&served, "/livez").0, 200);
     let log = served.terminate();
     assert!(log.contains("the store postgres://dns@127.0.0.1:1/dns cannot be opened"), "{log}");
     assert!(!log.contains("secret"), "{log}");
@@ -442,15 +459,8 @@ fn probes_and_numbers_tell_of_the_running_server() {
     let place = Place::new(NOTHING);
     let served = place.serve();
     served.dns("localhost.", "A");
-    let get = |path: &str| {
-        let url = format!("{}{path}", served.api);
-        place.runtime.block_on(async {
-            let response = place.http.get(url).send().await.unwrap();
-            (response.status().as_u16(), response.text().await.unwrap())
-        })
-    };
-    assert_eq!(get("/readyz").0, 200);
-    let (status, text) = get("/metrics");
+    assert_eq!(place.get(&served, "/readyz").0, 200);
+    let (status, text) = place.get(&served, "/metrics");
     assert_eq!(status, 200);
     assert!(
         text.lines()

@@ -56,10 +56,23 @@ pub struct Refusal {
     pub why: String,
 }
 
-/// Keeps what was refused to whom: the audit.
+/// Something was done that no change of records tells of: a plan was confirmed, the cache was flushed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deed {
+    pub who: Identity,
+    pub client: IpAddr,
+    pub request_id: String,
+    /// In words, for people.
+    pub what: String,
+}
+
+/// Keeps what was refused to whom, and what was done besides records: the audit.
 pub trait Refusals: Send + Sync + 'static {
     /// Notes it; never waits.
     fn refused(&self, refusal: Refusal);
+
+    /// Notes it; never waits.
+    fn done(&self, _deed: Deed) {}
 }
 
 /// Finds out who asks.
@@ -128,6 +141,17 @@ impl Authenticator {
     pub async fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Identity, Problem> {
         let known = self.known(headers, peer).await;
         known.map_err(|unknown| unknown.problem())
+    }
+
+    /// Keeps in the audit what was done.
+    pub(super) fn note(&self, deed: Deed) {
+        self.refusals.done(deed);
+    }
+
+    /// Counts a secret that was wrong, as a wrong token is; answers what the client is told.
+    pub(super) fn refuse_secret(&self, peer: &Peer) -> Problem {
+        let throttled = self.throttle.charge(peer.address.ip(), None, Instant::now());
+        throttled.map_or(Unknown::Wrong, |secs| Unknown::Throttled { secs }).problem()
     }
 
     async fn known(&self, headers: &HeaderMap, peer: &Peer) -> Result<Identity, Unknown> {

@@ -27,6 +27,7 @@ use super::auth::Authenticator;
 use super::counters::Counters;
 use super::settings::Settings;
 use super::shell::Shell;
+use super::events::EventDoor;
 use super::{App, Parts, routes};
 use connection::Connections;
 use places::Places;
@@ -94,7 +95,14 @@ impl Bound {
         let addresses = self.addresses();
         let auth = Authenticator::new(&self.settings, parts.tokens, parts.refusals, parts.resolver)?;
         let counters = Arc::new(Counters::default());
-        let app = App { server: parts.server, auth: Arc::new(auth), counters: Arc::clone(&counters) };
+        let events = Arc::new(EventDoor::new(self.settings.events.clone()));
+        let app = App {
+            server: parts.server,
+            auth: Arc::new(auth),
+            counters: Arc::clone(&counters),
+            events: Arc::clone(&events),
+            side: Arc::default(),
+        };
         let limits = ArcSwap::from_pointee(self.settings.limits.clone());
         let shell = Arc::new(Shell { limits, counters: Arc::clone(&counters) });
         let router: Router = routes::router(app.clone(), Arc::clone(&shell), parts.more);
@@ -123,7 +131,7 @@ impl Bound {
             info!(%address, "The admin API is at {scheme}://{address}/api/docs");
         }
         let settings = Mutex::new(self.settings);
-        Ok(Running { addresses, settings, auth: app.auth, shell, tls, closing, ended, tasks })
+        Ok(Running { addresses, settings, auth: app.auth, events, shell, tls, closing, ended, tasks })
     }
 }
 
@@ -164,6 +172,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     settings: Mutex<Settings>,
     auth: Arc<Authenticator>,
+    events: Arc<EventDoor>,
     shell: Arc<Shell>,
     tls: Option<Arc<Tls>>,
     closing: CancellationToken,
@@ -202,6 +211,7 @@ impl Running {
             self.auth.adopt(rules);
         }
         self.shell.limits.store(Arc::new(new.limits.clone()));
+        self.events.adopt(new.events.clone());
         *settings = new;
         Ok(())
     }

@@ -3,14 +3,22 @@
 //! A resource is a function `routes() -> OpenApiRouter<App>` that is merged below: inside `api` it lies behind the
 //! door (token, role by method, audit of refusals) and below `/api/v1`; spec and router are one list.
 
+mod cache;
+mod catalogue;
 mod changes;
+mod endpoints;
+mod events;
+mod explain;
 mod forwarders;
 mod health;
 mod import_export;
 mod metrics;
+mod named;
+mod networks;
 mod openapi;
 mod owned;
 mod record_sets;
+mod sync;
 mod tokens;
 mod whoami;
 mod zones;
@@ -29,11 +37,12 @@ use super::shell::{Shell, no_such_route, shell};
 
 /// All routes with all that lies around them.
 pub(super) fn router(app: App, around: Arc<Shell>, more: OpenApiRouter<App>) -> Router {
-    let api = OpenApiRouter::new().merge(whoami::routes()).merge(more).fallback(no_such_route);
+    let api = OpenApiRouter::new().merge(whoami::routes()).merge(known()).merge(more).fallback(no_such_route);
     let api = api.layer(from_fn_with_state(app.clone(), authenticate));
     let (router, spec) = OpenApiRouter::with_openapi(openapi::description())
         .merge(health::routes())
         .merge(metrics::routes(&app))
+        .merge(events::routes())
         .merge(openapi::routes())
         .nest("/api/v1", api)
         .fallback(no_such_route)
@@ -46,6 +55,17 @@ pub(super) fn router(app: App, around: Arc<Shell>, more: OpenApiRouter<App>) -> 
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(around, shell))
         .with_state(app)
+}
+
+/// The routes of what the running server knows: endpoints, sync, networks, catalogue, answers, cache.
+fn known() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(endpoints::routes())
+        .merge(sync::routes())
+        .merge(networks::routes())
+        .merge(catalogue::routes())
+        .merge(explain::routes())
+        .merge(cache::routes())
 }
 
 /// The routes of what operators own: zones, record sets, changes, forwarders, tokens.

@@ -8,7 +8,9 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Components, Content, Info, OpenApi, Ref, RefOr, ResponseBuilder, Tag};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -41,6 +43,8 @@ impl Document {
             .description(Some("A token of `privatelink-dns token create`, or an access token of Entra ID"))
             .build();
         components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+        let secret = ApiKeyValue::with_description("secret", "The secret of `[admin]` for events");
+        components.add_security_scheme("event_secret", SecurityScheme::ApiKey(ApiKey::Query(secret)));
         spec.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
         let problem = || {
             let schema = RefOr::Ref(Ref::from_schema_name(Problem::name()));

@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use privatelink_dns::admin::auth::Minted;
 use privatelink_dns::admin::{
-    self, Applier, Attempts, Bases, Following, Ledger, Neighbours, NotReady, Running, Server, Settings,
-    Written, bind, metrics::Metrics, owned_routes,
+    self, Applier, Attempts, Bases, Following, Ledger, Neighbours, Running, Settings, Written, bind, owned_routes,
 };
 use privatelink_dns::dns::RecordType;
 use privatelink_dns::forward::{RuleSettings, UpstreamHealth};
@@ -20,6 +19,7 @@ use privatelink_dns::zone::{Network, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::fake_server::FakeServer;
 use super::message::Ask;
 use super::world::{Setup, World};
 
@@ -58,18 +58,6 @@ pub struct Call<'a> {
     api: &'a Api,
     request: reqwest::RequestBuilder,
     has_token: bool,
-}
-
-struct Nothing;
-
-impl Server for Nothing {
-    fn ready(&self) -> Vec<NotReady> {
-        Vec::new()
-    }
-
-    fn metrics(&self) -> Metrics {
-        Metrics::default()
-    }
 }
 
 impl Neighbours for Around {
@@ -121,7 +109,7 @@ impl Api {
         let ledger = Ledger::new(persist.clone(), applier);
         let settings = Settings { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Settings::default() };
         let parts = admin::Parts {
-            server: Arc::new(Nothing),
+            server: Arc::new(FakeServer::default()),
             tokens: written,
             refusals: Attempts::new(persist.clone()),
             resolver: None,

@@ -5,6 +5,7 @@ pub mod admin_api;
 pub mod api;
 pub mod client;
 pub mod fake_arm;
+pub mod fake_server;
 pub mod forwarding;
 pub mod message;
 pub mod postgres;

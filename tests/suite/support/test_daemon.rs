@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::Daemon;
+use privatelink_dns::daemon::{Daemon, Ports};
 use privatelink_dns::respond::Responder;
 use privatelink_dns::zone::Snapshot;
 use tempfile::TempDir;
@@ -19,6 +19,8 @@ use super::client::PATIENCE;
 pub struct TestDaemon {
     pub folder: TempDir,
     pub address: SocketAddr,
+    /// What the admin API asks.
+    pub ports: Ports,
     responder: Arc<Responder>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
@@ -44,6 +46,7 @@ impl TestDaemon {
         let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
         let daemon = runtime.block_on(Daemon::start(&path, config)).unwrap_or_else(|error| panic!("{error}"));
         let (address, responder) = (daemon.addresses()[0], Arc::clone(daemon.responder()));
+        let ports = Ports::new(Arc::clone(&responder), daemon.parts().sources.shared().clone());
         let (stop, stopped) = oneshot::channel();
         let running = runtime.spawn(async move {
             let stopped = async {
@@ -52,7 +55,7 @@ impl TestDaemon {
             };
             daemon.run(stopped).await;
         });
-        TestDaemon { folder, address, responder, stop, running, runtime }
+        TestDaemon { folder, address, ports, responder, stop, running, runtime }
     }
 
     /// Writes a file whole, as editors and ConfigMaps do, and leaves it to the daemon to see that.

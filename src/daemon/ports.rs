@@ -1,0 +1,117 @@
+//! What the admin API asks of the running server.
+
+mod endpoints;
+mod numbers;
+mod sync;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::shared::Shared;
+use crate::admin::metrics::Metrics;
+use crate::admin::{
+    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, Server, SyncReport,
+    WantedEndpoints, WantedEntries,
+};
+use crate::cache::Listed;
+use crate::dns::{Name, RecordType};
+use crate::privatelink::Catalogue;
+use crate::respond::Responder;
+use crate::sync::Fingerprint;
+use crate::zone::Store;
+
+/// The running server as the admin API sees it. It lives over reloads: what they exchange is read when asked for.
+#[derive(Clone)]
+pub struct Ports {
+    responder: Arc<Responder>,
+    sources: Shared,
+    more: Option<Arc<AddNumbers>>,
+    waits: Option<Arc<TellMissing>>,
+}
+
+/// Tells what else is missing.
+type TellMissing = dyn Fn() -> Option<NotReady> + Send + Sync;
+
+/// Adds to the numbers of this moment.
+type AddNumbers = dyn Fn(&mut Metrics) + Send + Sync;
+
+impl Ports {
+    /// Of what answers, and of [`super::Sources::shared`].
+    pub fn new(responder: Arc<Responder>, sources: Shared) -> Ports {
+        Ports { responder, sources, more: None, waits: None }
+    }
+
+    /// Adds numbers that only others know, such as those of listeners.
+    pub fn with_numbers(self, more: impl Fn(&mut Metrics) + Send + Sync + 'static) -> Ports {
+        Ports { more: Some(Arc::new(more)), ..self }
+    }
+
+    /// Adds what only others know to be missing, such as the store.
+    pub fn with_waits(self, waits: impl Fn() -> Option<NotReady> + Send + Sync + 'static) -> Ports {
+        Ports { waits: Some(Arc::new(waits)), ..self }
+    }
+}
+
+impl Server for Ports {
+    fn ready(&self) -> Vec<NotReady> {
+        let mut missing = sync::not_ready(&self.sources.now());
+        missing.extend(self.waits.as_ref().and_then(|waits| waits()));
+        missing
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = numbers::metrics(&self.responder, &self.sources.now());
+        if let Some(more) = &self.more {
+            more(&mut metrics);
+        }
+        metrics
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        self.responder.store()
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(self.responder.serving().rules.catalogue())
+    }
+
+    fn sync(&self) -> SyncReport {
+        sync::report(&self.sources.now())
+    }
+
+    fn endpoints(&self, wanted: &WantedEndpoints) -> Vec<EndpointReport> {
+        endpoints::reports(&self.sources.now(), &self.store().snapshot(), wanted)
+    }
+
+    fn nudge(&self, source: Option<&str>) -> Result<Vec<String>, NoSuchSource> {
+        sync::nudge(&self.sources, source)
+    }
+
+    fn confirm(&self, source: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
+        sync::confirm(&self.sources, source, plan)
+    }
+
+    fn cached(&self, wanted: &WantedEntries) -> Vec<Listed> {
+        let serving = self.responder.serving();
+        serving.cache.page(wanted.name.borrow(), wanted.after.as_ref(), wanted.limit, Instant::now())
+    }
+
+    fn flush(&self, name: Option<&Name>) -> usize {
+        self.responder.serving().cache.purge(name.map(Name::borrow))
+    }
+
+    fn explain(&self, name: Name, rtype: RecordType, client: IpAddr) -> Explaining {
+        let responder = Arc::clone(&self.responder);
+        Box::pin(async move {
+            let explanation = responder.explain(&name, rtype, client).await;
+            let reply = explanation.reply.map(|reply| ExplainedReply {
+                rcode: reply.rcode,
+                answer: reply.answer,
+                authority: reply.authority,
+            });
+            Explained { steps: explanation.steps, reply }
+        })
+    }
+}

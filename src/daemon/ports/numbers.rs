@@ -1,0 +1,116 @@
+//! The numbers of what answers.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::admin::metrics::{
+    CacheMetrics, Family, FamilyKind, Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics,
+};
+use crate::daemon::shared::Now;
+use crate::daemon::source::SourceState;
+use crate::dns::Name;
+use crate::forward::Standing;
+use crate::respond::Responder;
+use crate::sync::HeldBack;
+use crate::zone::{Snapshot, Zone};
+
+/// What responder, cache, forwarder, zones and sources count.
+pub(super) fn metrics(responder: &Responder, now: &Now) -> Metrics {
+    let (serving, snapshot) = (responder.serving(), responder.store().snapshot());
+    let (cache, counters) = (&serving.cache, serving.cache.counters());
+    let cache = CacheMetrics {
+        hits: counters.hits.value(),
+        misses: counters.misses.value(),
+        stale: counters.stale.value(),
+        evictions: counters.evictions.value(),
+        prefetches: counters.prefetches.value(),
+        entries: cache.len() as u64,
+        bytes: cache.bytes(),
+    };
+    let upstreams = serving.forwarder.health().into_iter().map(|it| UpstreamMetrics {
+        upstream: it.address.to_string(),
+        is_up: it.standing == Standing::Up,
+        queries: Some(it.queries),
+        timeouts: Some(it.timeouts),
+        failures: None,
+        answer_secs: None,
+    });
+    Metrics {
+        cache,
+        upstreams: upstreams.collect(),
+        sources: sources(now),
+        zones: zones(&snapshot),
+        revision: snapshot.revision(),
+        others: others(responder, now),
+        ..Metrics::default()
+    }
+}
+
+fn sources(now: &Now) -> Vec<SourceMetrics> {
+    let directories = now.directories.iter().map(|source| {
+        let (names, held_back) = (source.desired.names(), source.held_back.as_ref());
+        of_source(&source.settings.name, &source.state, source.read_at, names, held_back)
+    });
+    let azure = now.azure.iter().map(|source| {
+        let known = source.known();
+        of_source(&source.settings.name, &known.state, known.read_at, known.desired.names(), known.held_back())
+    });
+    directories.chain(azure).collect()
+}
+
+fn of_source(
+    name: &str,
+    state: &SourceState,
+    read_at: Option<SystemTime>,
+    names: usize,
+    held_back: Option<&HeldBack>,
+) -> SourceMetrics {
+    let state = match state {
+        SourceState::Current { .. } => "fresh",
+        SourceState::Stale { .. } => "stale",
+        SourceState::HeldBack { .. } => "held-back",
+    };
+    SourceMetrics {
+        source: name.to_owned(),
+        state: state.to_owned(),
+        age_secs: read_at.map(|read_at| read_at.elapsed().unwrap_or_default().as_secs_f64()),
+        names: names as u64,
+        held_back: held_back.map_or(0, |it| it.would_withdraw as u64),
+    }
+}
+
+/// The largest first: those beyond the bound of `/metrics` appear in its sums only.
+fn zones(snapshot: &Snapshot) -> Vec<ZoneMetrics> {
+    let mut zones: Vec<_> = snapshot.zones().filter(|(_, zone)| !zone.is_empty()).collect();
+    zones.sort_by(|(one, a), (other, b)| b.len().cmp(&a.len()).then_with(|| one.cmp(other)));
+    let of = |(apex, zone): (&Name, &Arc<Zone>)| ZoneMetrics {
+        apex: apex.to_string(),
+        record_sets: zone.content() as u64,
+        serial: zone.serial(),
+    };
+    zones.into_iter().map(of).collect()
+}
+
+fn others(responder: &Responder, now: &Now) -> Vec<Family> {
+    let counters = responder.counters();
+    let counter = |name, help, value: u64| Family {
+        name,
+        help,
+        kind: FamilyKind::Counter,
+        series: vec![(Vec::new(), value as f64)],
+    };
+    let gauge = |name, help, value: usize| Family {
+        name,
+        help,
+        kind: FamilyKind::Gauge,
+        series: vec![(Vec::new(), value as f64)],
+    };
+    vec![
+        counter("messages_dropped", "Messages that were no query and got no reply", counters.dropped.value()),
+        counter("messages_unanswerable", "Messages answered with an error for what they are", counters.unanswerable.value()),
+        counter("queries_not_allowed", "Queries of clients that no access.allow names", counters.not_allowed.value()),
+        counter("forwarding_loops", "Queries that came back from an upstream", counters.loops.value()),
+        gauge("sync_conflicts", "Names that private endpoints contest", now.told.conflicts()),
+        gauge("sync_drift", "Record sets of private DNS zones that contradict the endpoints", now.told.drift(0).0),
+    ]
+}

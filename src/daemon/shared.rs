@@ -1,0 +1,57 @@
+//! What others see of the sources while the run loop owns them, and what they may ask of them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::azure::AzureSource;
+use super::source::Source;
+use super::told::Told;
+use crate::sync::StateFolder;
+
+/// A window on the sources: who holds it sees each pass that has ended.
+#[derive(Clone)]
+pub struct Shared(Arc<Inside>);
+
+struct Inside {
+    now: ArcSwap<Now>,
+    wanted: Notify,
+}
+
+/// The sources at one moment. What live Azure has told is in its own sources, which go on.
+pub(super) struct Now {
+    pub directories: Vec<Source>,
+    pub azure: Vec<Arc<AzureSource>>,
+    /// Where confirmations are left.
+    pub state: StateFolder,
+    /// Why the last good state could not be read or kept.
+    pub trouble: Option<String>,
+    pub told: Told,
+}
+
+impl Shared {
+    pub(super) fn new(state: &StateFolder) -> Shared {
+        let (state, told) = (state.clone(), Told::default());
+        let now = Now { directories: Vec::new(), azure: Vec::new(), state, trouble: None, told };
+        Shared(Arc::new(Inside { now: ArcSwap::from_pointee(now), wanted: Notify::new() }))
+    }
+
+    pub(super) fn show(&self, now: Now) {
+        self.0.now.store(Arc::new(now));
+    }
+
+    pub(super) fn now(&self) -> Arc<Now> {
+        self.0.now.load_full()
+    }
+
+    /// Asks the run loop to read the folders now; many requests before it comes to that are one.
+    pub(super) fn want_folders(&self) {
+        self.0.wanted.notify_one();
+    }
+
+    /// Waits until somebody wants the folders read.
+    pub(super) async fn wanted(&self) {
+        self.0.wanted.notified().await;
+    }
+}
