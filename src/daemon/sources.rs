@@ -249,7 +249,8 @@ impl Sources {
     pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
         for source in &mut self.list {
             let allow = &self.rules.publish.allow_subscriptions;
-            Arc::make_mut(&mut source.desired).retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
+            Arc::make_mut(&mut source.desired)
+                .retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
             let mut not_served = Vec::new();
             store.commit_with(|snapshot| {
                 let plan = source.plan(&source.desired, &self.rules, snapshot);

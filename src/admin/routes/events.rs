@@ -162,7 +162,8 @@ async fn agree(
     };
     info!(client = %peer.address.ip(), ?origin, "Events are wanted, as was asked");
     let rate = HeaderValue::from_static("*");
-    Ok((StatusCode::OK, [(ALLOWED_ORIGIN.clone(), origin.clone()), (ALLOWED_RATE.clone(), rate)]).into_response())
+    Ok((StatusCode::OK, [(ALLOWED_ORIGIN.clone(), origin.clone()), (ALLOWED_RATE.clone(), rate)])
+        .into_response())
 }
 
 /// Lets in who has the secret, or the token of an operator.
@@ -177,7 +178,8 @@ async fn let_in(app: &App, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Resul
 
 /// The secret in a URI's query.
 fn secret_of(uri: &Uri) -> Option<String> {
-    let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+    let axum::extract::Query(pairs) =
+        axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
     pairs.into_iter().find(|(name, _)| name == SECRET_PARAMETER).map(|(_, secret)| secret)
 }
 

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use crate::admin::when::rfc3339;
 use crate::admin::{
-    ConfirmError, DriftReport, FailingReport, HeldBackReport, NoSuchSource, NotReady, PassesReport, SourceKind,
-    SourceReport, SourceStateWord, SyncReport,
+    ConfirmError, DriftReport, FailingReport, HeldBackReport, NoSuchSource, NotReady, PassesReport,
+    SourceKind, SourceReport, SourceStateWord, SyncReport,
 };
 use crate::daemon::azure::{AzureSource, Known};
 use crate::daemon::shared::{Now, Shared};
@@ -129,7 +129,8 @@ pub(super) fn not_ready(now: &Now) -> Vec<NotReady> {
         part: format!("sync/{name}"),
         waits_for: "its first complete listing".to_owned(),
     };
-    let directories = now.directories.iter().filter(|it| it.read_at.is_none()).map(|it| waits(&it.settings.name));
+    let directories =
+        now.directories.iter().filter(|it| it.read_at.is_none()).map(|it| waits(&it.settings.name));
     let azure = now.azure.iter().filter(|it| is_awaited(&it.known())).map(|it| waits(&it.settings.name));
     directories.chain(azure).collect()
 }
