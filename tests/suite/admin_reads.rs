@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::azure::{accounts, empty};
+use crate::support::api::Api;
 use crate::support::client::{PATIENCE, answers, ask, record};
 use crate::support::fake_arm::{FIRST, FakeArm};
 use crate::support::fake_server::FakeServer;
@@ -506,6 +507,35 @@ fn events_are_let_in_by_secret_or_token_and_each_counts_once() {
         std::thread::yield_now();
     }
     assert!(fake.asked.lock().unwrap().iter().all(|asked| asked == "nudge all"));
+}
+
+#[test]
+fn guesses_at_the_secret_are_slowed_and_it_alone_is_right() {
+    let reads = Reads::of(Arc::new(fake()));
+    let one = json!([event("1", SystemTime::now())]);
+    let guess = |secret: &str| {
+        reads.send(with_json(reads.request("POST /events").header("X-Event-Secret", secret), &one)).status
+    };
+    let statuses: Vec<u16> = (0..20).map(|number| guess(&number.to_string())).collect();
+    assert_eq!((statuses[0], statuses[19]), (401, 429), "{statuses:?}");
+    // Not even the right one is looked at now, or guessing would go on; a token from the same address is.
+    assert_eq!(guess(SECRET), 429);
+    assert_eq!(reads.call_as("operator", "POST /events", Some(one.clone())).status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_besides_records_is_in_the_audit() {
+    let api = Api::start().await;
+    assert_eq!(api.call("DELETE /cache?name=a.test").send().await.status, 200);
+    let start = Instant::now();
+    loop {
+        let changes = api.get("/changes").await;
+        let comments = changes["items"].as_array().unwrap().iter().map(|it| it["comment"].clone());
+        if comments.into_iter().any(|it| it == "forgot 0 cached replies at and below a.test.") {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{changes}");
+    }
 }
 
 #[test]
