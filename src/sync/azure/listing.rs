@@ -17,6 +17,7 @@ use super::asking::{Pages, Question, TEXT_BYTES_MAX};
 use super::error::AzureError;
 use super::http::Patience;
 use super::settings::Subject;
+use super::trust;
 
 /// Time for one scope: 64 pages twice, and a wait or two.
 const SCOPE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -113,7 +114,7 @@ impl Azure {
         let mut bodies = Vec::new();
         while let Some(bytes) = self.next_page(&mut pages, Patience::of_listing(&self.settings)).await? {
             let mut body = read(&bytes, pages.number())?;
-            // A page that is a single resource is none.
+            trust::check_page(&bytes, &body, pages.number(), &scope.subscription, resource_type)?;
             let [listed] = body.pages.as_mut_slice() else {
                 return Err(AzureError::Page { page: pages.number(), source: ArmError::Unrecognised });
             };
@@ -122,6 +123,7 @@ impl Azure {
             self.progress.page(body.resources.iter().filter(is_endpoint).count());
             bodies.push(body);
         }
+        trust::check_once(&bodies)?;
         Ok(bodies)
     }
 
