@@ -12,6 +12,7 @@ mod inventory;
 mod matrix;
 mod packets;
 mod persist;
+mod private_dns;
 mod state;
 mod support;
 mod sync_once;

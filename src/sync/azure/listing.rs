@@ -1,6 +1,6 @@
 //! Listings of Azure Resource Manager: all pages or nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +10,13 @@ use super::super::arm::{ArmError, ArmId, Body, PrivateEndpoint, Resource};
 use super::super::desired::is_undecided;
 use super::super::inventory::{ConnectionState, Inventory, Warning};
 use super::super::listing::Listings;
+use super::super::private_dns::PrivateZone;
 use super::super::scope::Scope;
 use super::Azure;
 use super::asking::{Pages, Question, TEXT_BYTES_MAX};
 use super::error::AzureError;
 use super::http::Patience;
+use super::settings::Subject;
 
 /// Time for one scope: 64 pages twice, and a wait or two.
 const SCOPE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -27,24 +29,38 @@ const REST_MAX: Duration = Duration::from_secs(3600);
 const INTERFACES_ASKED_MAX: usize = 50;
 
 /// The complete listing of a scope.
+#[derive(Default)]
 pub(super) struct Listed {
     pub inventory: Inventory,
     /// Ids of endpoints of which only the zone groups can tell where their names belong.
     pub undecided: Vec<Arc<str>>,
+    pub zones: Vec<Arc<PrivateZone>>,
+    /// Zones that could not be read, by ARM id.
+    pub unread: BTreeMap<Arc<str>, AzureError>,
 }
 
 impl Azure {
-    /// The private endpoints of one scope.
-    pub(super) async fn scope(&self, scope: &Scope) -> Result<Listed, AzureError> {
-        if let Some(wait) = self.rest_of(&scope.subscription) {
-            return Err(AzureError::Throttled { status: 429, code: "still".to_owned(), wait });
-        }
-        let listed = tokio::time::timeout(SCOPE_TIMEOUT, self.listings(scope)).await;
-        let listed = listed.unwrap_or(Err(AzureError::Slow { max: SCOPE_TIMEOUT }));
+    /// What the source is about, of one scope.
+    pub(super) async fn scope(self: &Arc<Self>, scope: &Scope) -> Result<Listed, AzureError> {
+        self.check_rest(&scope.subscription)?;
+        let listed = match self.settings.subject {
+            Subject::Endpoints => {
+                let listed = tokio::time::timeout(SCOPE_TIMEOUT, self.listings(scope)).await;
+                listed.unwrap_or(Err(AzureError::Slow { max: SCOPE_TIMEOUT }))
+            }
+            // There each zone has its own time.
+            Subject::PrivateZones => self.private_zones(scope).await,
+        };
         if let Err(AzureError::Throttled { wait, .. }) = &listed {
             self.let_rest(&scope.subscription, *wait);
         }
         listed
+    }
+
+    /// Whether a subscription may be asked already.
+    pub(super) fn check_rest(&self, subscription: &str) -> Result<(), AzureError> {
+        let throttled = |wait| AzureError::Throttled { status: 429, code: "still".to_owned(), wait };
+        self.rest_of(subscription).map_or(Ok(()), |wait| Err(throttled(wait)))
     }
 
     /// How long a subscription is still to be left alone.
@@ -87,7 +103,7 @@ impl Azure {
             let endpoints = inventory.endpoints().iter();
             endpoints.filter(|endpoint| is_undecided(endpoint, catalogue)).map(|it| Arc::clone(&it.id))
         });
-        Ok(Listed { undecided: undecided.collect(), inventory })
+        Ok(Listed { undecided: undecided.collect(), inventory, ..Listed::default() })
     }
 
     /// All pages of one type.
@@ -158,7 +174,7 @@ fn is_approved(endpoint: &PrivateEndpoint) -> bool {
 }
 
 /// Whether a text in JSON is longer than any of ARM's.
-fn has_long_text(json: &[u8]) -> bool {
+pub(super) fn has_long_text(json: &[u8]) -> bool {
     let mut rest = json;
     // Between two quotes lies a text, or what separates texts, which is shorter.
     while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {
