@@ -85,7 +85,7 @@ impl Persist {
     pub async fn open(settings: &Settings) -> Result<Persist, PersistError> {
         let target = Target::of(settings)?;
         let lock = target.lock()?;
-        let mut connection = by(Instant::now() + CONNECT_WITHIN, target.connect()).await?;
+        let mut connection = by(Instant::now() + CONNECT_WITHIN, target.connect_to_write()).await?;
         let revision = by(Instant::now() + OPEN_WITHIN, async {
             migrate::migrate(&mut connection).await?;
             tables::revision(&mut connection).await
