@@ -133,7 +133,9 @@ fn pages(url: &str, mix: Mix, changed: Option<u32>) -> Pages {
     let mut pages = Pages::new();
     let ids: Vec<String> = (0..resources::SUBSCRIPTIONS).map(resources::subscription).collect();
     let listed = ids.iter().map(|id| {
-        format!(r#"{{"id":"/subscriptions/{id}","subscriptionId":"{id}","displayName":"{id}","state":"Enabled"}}"#)
+        format!(
+            r#"{{"id":"/subscriptions/{id}","subscriptionId":"{id}","displayName":"{id}","state":"Enabled"}}"#
+        )
     });
     let listed = format!(r#"{{"value":[{}]}}"#, listed.collect::<Vec<_>>().join(","));
     pages.insert("/subscriptions?api-version=2022-12-01".to_owned(), listed.into_bytes().into());
@@ -141,7 +143,8 @@ fn pages(url: &str, mix: Mix, changed: Option<u32>) -> Pages {
     pages.insert("token".to_owned(), token.as_bytes().into());
     for (number, id) in (0..).zip(&ids) {
         for (kind, items) in resources::of_subscription(number, mix, changed) {
-            let path = format!("/subscriptions/{id}/providers/Microsoft.Network/{kind}?api-version=2024-05-01");
+            let path =
+                format!("/subscriptions/{id}/providers/Microsoft.Network/{kind}?api-version=2024-05-01");
             let at = |page: usize| match page {
                 0 => path.clone(),
                 page => format!("{path}&$skiptoken={page}"),

@@ -41,8 +41,11 @@ impl World {
         let mut config = Config::parse(&text, Path::new("/nowhere/config.toml")).expect("a config");
         let state = tempfile::tempdir().expect("a folder");
         config.state_dir = state.path().to_owned();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("threads");
         let parts = runtime.block_on(async { Parts::restore(&config, StateAccess::Keep).expect("parts") });
         World { arm, parts, runtime, broken: Vec::new(), _state: state }
     }
@@ -83,11 +86,15 @@ impl World {
     /// All passes of one mix of resources.
     fn run(mut self) -> Vec<String> {
         let megabytes = self.arm.bytes >> 20;
-        println!("{SUBSCRIPTIONS} subscriptions, {ENDPOINTS} endpoints and their interfaces, {megabytes} MB of pages");
+        println!(
+            "{SUBSCRIPTIONS} subscriptions, {ENDPOINTS} endpoints and their interfaces, {megabytes} MB of pages"
+        );
         let first = self.pass("first pass");
         let published = self.record_sets();
         self.bound(published == ENDPOINTS as usize, || format!("{published} record sets are published"));
-        self.bound(first < FIRST_PASS_CPU_MAX, || format!("first pass: more than {FIRST_PASS_CPU_MAX:?} CPU"));
+        self.bound(first < FIRST_PASS_CPU_MAX, || {
+            format!("first pass: more than {FIRST_PASS_CPU_MAX:?} CPU")
+        });
         let before = self.parts.store.snapshot();
         for _ in 0..3 {
             let unchanged = self.pass("pass without a change");
@@ -144,7 +151,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let broken = World::new(Mix::Endpoints).run();
-    println!("\nthe same, and in the lists of interfaces as many of virtual machines (no bound is set for it)");
+    println!(
+        "\nthe same, and in the lists of interfaces as many of virtual machines (no bound is set for it)"
+    );
     // Bounds are those of the issue, which knows no machines.
     let mixed = World::new(Mix::Machines).run();
     mixed.iter().for_each(|line| println!("beyond it: {line}"));

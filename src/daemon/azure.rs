@@ -43,6 +43,8 @@ pub struct AzureSource {
     told: Told,
     nudged: Notify,
     known: ArcSwap<Known>,
+    /// It remembers from one pass to the next.
+    client: Mutex<Option<Arc<Azure>>>,
     /// Of when what a restart would begin with is.
     kept: Mutex<Option<SystemTime>>,
     /// Whether something was published since that was last kept.
@@ -173,6 +175,7 @@ impl AzureSource {
             told,
             nudged: Notify::new(),
             known: ArcSwap::from_pointee(known),
+            client: Mutex::new(None),
             kept: Mutex::new(None),
             unsaved: AtomicBool::new(false),
             passed,
@@ -228,9 +231,8 @@ impl AzureSource {
     }
 
     async fn run(self: Arc<Self>, store: Arc<Store>) {
-        let mut azure = None;
         loop {
-            self.pass(&mut azure, &store).await;
+            self.pass(&store).await;
             // Servers that were started together must not ask together.
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
             tokio::select! {
@@ -242,13 +244,13 @@ impl AzureSource {
 
     /// One pass, as an operator asks for it.
     pub async fn pass_once(self: &Arc<Self>, store: &Arc<Store>) {
-        self.pass(&mut None, store).await;
+        self.pass(store).await;
     }
 
-    async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) {
+    async fn pass(self: &Arc<Self>, store: &Arc<Store>) {
         // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
         let confirmed = self.confirmed();
-        let listed = match self.client(azure) {
+        let listed = match self.client() {
             Ok(azure) => azure.pass().await,
             Err(error) => Err(error),
         };
@@ -266,12 +268,13 @@ impl AzureSource {
         }
     }
 
-    fn client(&self, azure: &mut Option<Arc<Azure>>) -> Result<Arc<Azure>, AzureError> {
-        if let Some(azure) = azure {
+    fn client(&self) -> Result<Arc<Azure>, AzureError> {
+        let mut client = self.client.lock();
+        if let Some(azure) = &*client {
             return Ok(Arc::clone(azure));
         }
         let new = Arc::new(Azure::new(self.settings.clone(), self.resolver.clone())?);
-        Ok(Arc::clone(azure.insert(new)))
+        Ok(Arc::clone(client.insert(new)))
     }
 
     fn confirmed(&self) -> Option<Fingerprint> {

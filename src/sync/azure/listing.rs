@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::super::arm::{ArmError, Body};
 use super::super::inventory::{Inventory, Warning};
-use super::super::listing::Listings;
 use super::Azure;
 use super::error::{AzureError, repeated};
 use super::http::{self, Patience};
@@ -26,8 +25,8 @@ const PAGES_MAX: usize = 1000;
 /// Bytes of one page, unpacked: 1000 interfaces are about 4 MB.
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of one text in a page: names and ids have a few hundred, tags and descriptions some thousand.
-const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an answer that says why there is none.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// Time for one subscription: 64 pages twice, and a wait or two.
 const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_secs(600);
@@ -99,7 +98,7 @@ impl Azure {
     }
 
     /// The private endpoints of one subscription.
-    pub(super) async fn subscription(&self, id: &Arc<str>) -> Result<Inventory, AzureError> {
+    pub(super) async fn subscription(&self, id: &Arc<str>) -> Result<Arc<Inventory>, AzureError> {
         let rests_until = self.resting.lock().get(id).copied();
         if let Some(wait) = rests_until.and_then(|until| until.checked_duration_since(Instant::now())) {
             return Err(AzureError::Throttled { status: 429, code: "still".to_owned(), wait });
@@ -115,18 +114,14 @@ impl Azure {
         listed
     }
 
-    async fn listings(&self, subscription: &str) -> Result<Inventory, AzureError> {
-        let (endpoints, interfaces) = tokio::try_join!(
+    async fn listings(&self, subscription: &Arc<str>) -> Result<Arc<Inventory>, AzureError> {
+        let (mut bodies, interfaces) = tokio::try_join!(
             self.listing(subscription, "privateEndpoints"),
             self.listing(subscription, "networkInterfaces"),
         )?;
-        let mut listings = Listings::default();
-        for (number, body) in (1..).zip(endpoints.into_iter().chain(interfaces)) {
-            listings.add(format!("page {number}"), body);
-        }
-        let inventory =
-            listings.into_inventory().expect("no page is owed: links are taken out when they are followed");
-        let of_other = inventory.endpoints().iter().find(|endpoint| *endpoint.subscription != *subscription);
+        bodies.extend(interfaces);
+        let inventory = self.memory.inventory(subscription, bodies).await?;
+        let of_other = inventory.endpoints().iter().find(|endpoint| endpoint.subscription != *subscription);
         if let Some(endpoint) = of_other {
             return Err(AzureError::Stranger { id: endpoint.id.to_string() });
         }
@@ -138,23 +133,18 @@ impl Azure {
     }
 
     /// All pages of one type.
-    async fn listing(&self, subscription: &str, resource_type: &str) -> Result<Vec<Body>, AzureError> {
+    async fn listing(&self, subscription: &str, resource_type: &str) -> Result<Vec<Arc<Body>>, AzureError> {
         let path = format!("/subscriptions/{subscription}/providers/Microsoft.Network/{resource_type}");
         let mut pages = Pages::of(self.url(&path, &self.settings.api_version));
-        let mut bodies = Vec::new();
+        let known = self.memory.pages(&path);
+        let mut seen = Vec::new();
         while let Some(bytes) = self.next_page(&mut pages).await? {
-            let page = pages.asked.len();
-            if has_long_text(&bytes) {
-                return Err(AzureError::LongText { page, max: TEXT_BYTES_MAX });
-            }
-            let mut body = Body::read(&bytes).map_err(|source| AzureError::Page { page, source })?;
-            // A page that is a single resource is none.
-            let [listed] = body.pages.as_mut_slice() else {
-                return Err(AzureError::Page { page, source: ArmError::Unrecognised });
-            };
-            pages.follow(listed.next_link.take(), self)?;
-            bodies.push(body);
+            let page = self.memory.read(&known, bytes, pages.asked.len()).await?;
+            pages.follow(page.next_link.clone(), self)?;
+            seen.push(page);
         }
+        let bodies = seen.iter().map(|page| Arc::clone(&page.body)).collect();
+        self.memory.keep(&path, seen);
         Ok(bodies)
     }
 
@@ -255,22 +245,9 @@ async fn slow_down(headers: &HeaderMap) {
 /// ARM's code and message, whatever else the body is.
 async fn refusal(response: reqwest::Response, token: &str) -> (String, String) {
     let reason = response.status().canonical_reason().unwrap_or_default();
-    let bytes = http::body(response, TEXT_BYTES_MAX).await.unwrap_or_default();
+    let bytes = http::body(response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
     match serde_json::from_slice::<Refusal>(&bytes) {
         Ok(Refusal { error }) => (repeated(&error.code, &[token]), repeated(&error.message, &[token])),
         Err(_) => (reason.to_owned(), "the answer is not Azure Resource Manager's".to_owned()),
     }
-}
-
-/// Whether a text in JSON is longer than any of ARM's.
-fn has_long_text(json: &[u8]) -> bool {
-    let mut rest = json;
-    // Between two quotes lies a text, or what separates texts, which is shorter.
-    while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {
-        if quote > TEXT_BYTES_MAX {
-            return true;
-        }
-        rest = &rest[quote + 1..];
-    }
-    false
 }

@@ -7,6 +7,7 @@ mod credential;
 mod error;
 mod http;
 mod listing;
+mod memory;
 mod settings;
 mod token;
 
@@ -27,6 +28,7 @@ pub use token::Secret;
 
 use super::inventory::Inventory;
 use http::Http;
+use memory::Memory;
 use token::Tokens;
 
 /// Subscriptions listed at one time: enough for fifty in a few seconds, and few connections.
@@ -39,13 +41,14 @@ pub struct Azure {
     tokens: Tokens,
     /// Subscriptions that asked for more patience than a pass has, and until when.
     resting: Mutex<HashMap<Arc<str>, Instant>>,
+    memory: Memory,
 }
 
 /// What a pass found out, by subscription in lower case.
 #[derive(Debug, Default)]
 pub struct Pass {
     /// Those whose listings are complete.
-    pub listed: BTreeMap<Arc<str>, Inventory>,
+    pub listed: BTreeMap<Arc<str>, Arc<Inventory>>,
     /// Those that could not be listed: nothing may be concluded of them.
     pub failed: BTreeMap<Arc<str>, AzureError>,
 }
@@ -54,7 +57,13 @@ impl Azure {
     /// Asks nothing yet; host names are resolved by `resolver`, without one by the system.
     pub fn new(settings: Settings, resolver: Option<Arc<dyn Resolve>>) -> Result<Azure, AzureError> {
         let http = Http::new(&settings, resolver)?;
-        Ok(Azure { settings, http, tokens: Tokens::default(), resting: Mutex::default() })
+        Ok(Azure {
+            settings,
+            http,
+            tokens: Tokens::default(),
+            resting: Mutex::default(),
+            memory: Memory::default(),
+        })
     }
 
     /// Lists all subscriptions of the settings, or all that the identity sees.
@@ -65,6 +74,7 @@ impl Azure {
             true => self.visible_subscriptions().await?,
             false => self.settings.subscriptions.clone(),
         };
+        self.memory.turn();
         let permits = Arc::new(Semaphore::new(SUBSCRIPTIONS_AT_ONCE));
         let mut listings = JoinSet::new();
         for subscription in subscriptions.iter().cloned() {
