@@ -6,10 +6,12 @@ mod resources;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use privatelink_dns::config::Config;
 use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
+use privatelink_dns::sync::azure::Azure;
 use privatelink_dns::zone::Origin;
 
 use fake_arm::FakeArm;
@@ -27,6 +29,7 @@ struct World {
     arm: FakeArm,
     parts: Parts,
     runtime: tokio::runtime::Runtime,
+    azure: Arc<Azure>,
     broken: Vec<String>,
     _state: tempfile::TempDir,
 }
@@ -47,14 +50,15 @@ impl World {
             .build()
             .expect("threads");
         let parts = runtime.block_on(async { Parts::restore(&config, StateAccess::Keep).expect("parts") });
-        World { arm, parts, runtime, broken: Vec::new(), _state: state }
+        let azure = parts.sources.azure().list()[0].azure().expect("a client");
+        World { arm, parts, runtime, azure, broken: Vec::new(), _state: state }
     }
 
     /// One pass with what is kept of it; answers its CPU time.
     fn pass(&mut self, what: &str) -> Duration {
         let (cpu, begun) = (cpu(), Instant::now());
         let source = &self.parts.sources.azure().list()[0];
-        self.runtime.block_on(source.pass_once(&self.parts.store));
+        self.runtime.block_on(source.pass_with(&self.azure, &self.parts.store));
         self.parts.sources.keep();
         let (cpu, wall) = (self::cpu() - cpu, begun.elapsed());
         let state = self.parts.sources.azure().list()[0].known().state.clone();

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::published::as_of;
 use super::summary::Summary;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::config::Config;
@@ -40,11 +41,20 @@ impl Check {
         if parts.sources.list().iter().any(|source| is_stale(&source.state)) {
             // A server that starts without an inventory still forwards; one that does not start is an outage.
             writeln!(out, "The config can be served, but an inventory cannot be read or is held back.")?;
+        } else if let Some(known) = last_state(&parts) {
+            writeln!(out, "The config can be served; until live Azure is listed: {known}.")?;
         } else {
             writeln!(out, "The config can be served.")?;
         }
         Ok(Outcome::Well)
     }
+}
+
+/// What is served of live Azure before it is listed.
+fn last_state(parts: &Parts) -> Option<String> {
+    let azure = parts.sources.azure();
+    let known: Vec<String> = azure.list().iter().filter_map(|source| as_of(source)).collect();
+    (!known.is_empty()).then(|| known.join("; "))
 }
 
 /// What is wrong in all zone files: loading stops at the first.

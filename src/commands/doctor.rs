@@ -1,11 +1,14 @@
 //! `doctor`: looks at everything from end to end, and says what to do.
 
+mod azure;
+mod source;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use tokio::sync::Semaphore;
@@ -16,19 +19,17 @@ use super::summary::{count, last_segment};
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::cache::{self, Cache, End};
 use crate::config::Config;
-use crate::daemon::{AzureSource, Parts, Source, SourceState};
+use crate::daemon::Parts;
 use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message};
 use crate::forward::{self, Forwarder, RuleSettings, UpstreamAddress};
 use crate::respond::{Client, Responder, Transport};
-use crate::sync::{self, ConnectionState, directory};
+use crate::sync;
 use crate::telemetry::Age;
 
-/// An export older than this lacks what was made since.
-const EXPORT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Names asked at once: below what upstreams are asked a second.
 const NAMES_AT_ONCE: usize = 32;
 
-/// Look at config, zone files, inventories, upstreams and every published name from end to end, and say what to do.
+/// Look at config, zone files, inventories, live Azure, upstreams and every published name from end to end, and say what to do.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 = all is well, 1 = something is wrong (FAIL), 2 = the config cannot be read.
@@ -41,7 +42,7 @@ pub(super) struct Doctor {
     /// Ask for the published names as this client.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     client: IpAddr,
-    /// Do not ask upstreams.
+    /// Ask neither upstreams nor Azure.
     #[arg(long)]
     offline: bool,
     #[command(flatten)]
@@ -95,7 +96,8 @@ impl fmt::Display for Finding {
 
 impl Doctor {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        let config = self.config.load()?;
+        let mut config = self.config.load()?;
+        super::ask_azure_impatiently(&mut config);
         small_runtime()?.block_on(async {
             let mut findings = vec![Finding::well(format!("config {} is good", config.file.display()))];
             let parts = match Parts::load(&config) {
@@ -108,12 +110,12 @@ impl Doctor {
             };
             let files = config.zones.iter().filter(|zone| zone.file.is_some()).count();
             findings.push(Finding::well(format!("{} can be served", count(files, "zone file"))));
-            findings.extend(parts.sources.list().iter().flat_map(of_source));
-            if !self.offline {
-                for source in parts.sources.azure().list() {
-                    source.pass_once(&parts.store).await;
-                    findings.extend(of_azure(source));
-                }
+            findings.extend(parts.sources.list().iter().flat_map(source::of_source));
+            for source in parts.sources.azure().list() {
+                findings.extend(match self.offline {
+                    true => azure::of_last_state(source),
+                    false => azure::of_live(source, &parts.store).await,
+                });
             }
             findings.extend(of_state(&parts));
             findings.extend(of_conflicts(&parts));
@@ -181,140 +183,6 @@ impl Doctor {
     }
 }
 
-fn of_source(source: &Source) -> Vec<Finding> {
-    let name = &source.settings.name;
-    let desired = &source.desired;
-    let mut findings = Vec::new();
-    match &source.state {
-        SourceState::Current { .. } => {
-            let names = count(desired.publications.len(), "name");
-            findings.push(Finding::well(format!("inventory {name} was read whole: {names}")));
-        }
-        SourceState::Stale { why, .. } => findings.push(match source.age() {
-            Some(age) => Finding::wrong(
-                format!(
-                    "inventory {name} cannot be read: {why}; {} from {age} ago stay published",
-                    count(desired.publications.len(), "name")
-                ),
-                "export it anew; what Azure made or withdrew since is not known until then",
-            ),
-            None => Finding::wrong(
-                format!("inventory {name} cannot be read: {why}; nothing of it was ever published"),
-                "export it anew; a server that runs already keeps what it read last",
-            ),
-        }),
-        SourceState::HeldBack { would_withdraw, of, .. } => {
-            let age = source.age().map(|age| format!("; what was read {age} ago stays")).unwrap_or_default();
-            findings.push(Finding::wrong(
-                format!(
-                    "inventory {name} is held back: it would withdraw {would_withdraw} of {of} record sets{age}"
-                ),
-                format!(
-                    "look at `privatelink-dns sync --once --dry-run`: if these endpoints are really gone, \
-                     `privatelink-dns sync --once --confirm {name}`; else export everything anew"
-                ),
-            ));
-        }
-    }
-    if let Some(age) = age_of(&source.settings).filter(|age| *age > EXPORT_AGE_MAX) {
-        let hours = age.as_secs() / 3600;
-        findings.push(Finding::note(
-            format!("inventory {name} is {hours} hours old"),
-            "endpoints and names that Azure made since are missing: export on a schedule",
-        ));
-    }
-    for warning in &desired.warnings {
-        findings.push(Finding::note(format!("inventory {name}: {warning}"), "look at the export"));
-    }
-    for unplaced in &desired.unplaced {
-        let endpoint = last_segment(&unplaced.endpoint);
-        findings.push(Finding::wrong(
-            format!("{} of {endpoint} is not published: no private-link zone is known for it", unplaced.fqdn),
-            "add its zone in a file named by private_link.catalogue",
-        ));
-    }
-    if let Some(first) = source.not_served.first() {
-        findings.push(Finding::note(
-            format!(
-                "{} of inventory {name} not published, {first} the first",
-                count(source.not_served.len(), "name")
-            ),
-            "their zones are left out by private_link.zones: add them, or leave it so",
-        ));
-    }
-    if let Some(first) = desired.foreign.first() {
-        let endpoints = count(desired.foreign.len(), "private endpoint");
-        findings.push(Finding::note(
-            format!("{endpoints} of inventory {name} may not publish, {first} the first"),
-            "sync.allow_subscriptions leaves out their subscriptions: add these, or leave it so",
-        ));
-    }
-    let mut withheld: BTreeMap<&str, (&ConnectionState, &Name)> = BTreeMap::new();
-    for it in &desired.withheld {
-        withheld.entry(&it.endpoint_name).or_insert((&it.state, &it.name));
-    }
-    for (endpoint, (state, name)) in withheld {
-        let advice = match state {
-            ConnectionState::Pending => "the owner of the resource must approve the connection",
-            ConnectionState::Rejected => {
-                "the owner of the resource rejected it: ask them, or delete the endpoint"
-            }
-            ConnectionState::Disconnected => "the owner of the resource removed it: delete the endpoint",
-            ConnectionState::Approved | ConnectionState::Other(_) => "only approved endpoints are published",
-        };
-        findings.push(Finding::note(
-            format!("private endpoint {endpoint} is {state}: {name} stays public"),
-            advice,
-        ));
-    }
-    findings
-}
-
-/// What a pass of live Azure met with.
-fn of_azure(source: &AzureSource) -> Vec<Finding> {
-    let (name, known) = (&source.settings.name, source.known());
-    let mut findings = Vec::new();
-    match &known.state {
-        SourceState::Current { .. } => {
-            let names = count(known.desired.publications.len(), "name");
-            findings.push(Finding::well(format!("source {name} was listed whole: {names}")));
-        }
-        SourceState::Stale { why, .. } if known.failing.is_empty() => findings.push(Finding::wrong(
-            format!("source {name} cannot be listed: {why}"),
-            "look at the identity and at the way to Azure; a running server keeps what it listed last",
-        )),
-        SourceState::Stale { .. } => {}
-        SourceState::HeldBack { would_withdraw, of, .. } => findings.push(Finding::wrong(
-            format!("source {name} is held back: it would withdraw {would_withdraw} of {of} record sets"),
-            "if these endpoints are really gone, raise sync.withdraw_max_percent until it is done",
-        )),
-    }
-    for (id, (_, why)) in &known.failing {
-        findings.push(Finding::wrong(
-            format!("subscription {id} of source {name} cannot be listed: {why}"),
-            "give the identity the role that the README shows; a running server keeps what it listed last",
-        ));
-    }
-    for warning in &known.desired.warnings {
-        findings.push(Finding::note(format!("source {name}: {warning}"), "look at the resource in Azure"));
-    }
-    for unplaced in &known.desired.unplaced {
-        let endpoint = last_segment(&unplaced.endpoint);
-        findings.push(Finding::wrong(
-            format!("{} of {endpoint} is not published: no private-link zone is known for it", unplaced.fqdn),
-            "add its zone in a file named by private_link.catalogue",
-        ));
-    }
-    findings
-}
-
-/// How old the newest file of an inventory is.
-fn age_of(settings: &directory::Settings) -> Option<Duration> {
-    let files = directory::files_below(&settings.path).ok()?;
-    let times = files.iter().filter_map(|file| file.metadata().ok()?.modified().ok());
-    times.max()?.elapsed().ok()
-}
-
 /// Whether a restart would know what is published.
 fn of_state(parts: &Parts) -> Vec<Finding> {
     let (sources, azure) = (parts.sources.list(), parts.sources.azure().list());
@@ -344,12 +212,23 @@ fn of_state(parts: &Parts) -> Vec<Finding> {
 }
 
 fn of_conflicts(parts: &Parts) -> Vec<Finding> {
+    let failing = parts.sources.azure().known();
     let of = |contest: &Contest| {
-        Finding::note(
-            format!("more than one private endpoint claims {contest}"),
+        let mut advice =
             "a client in the virtual networks of a [[network]] is served that network's; others what \
-             private_link.prefer says, else the oldest",
-        )
+            private_link.prefer says, else the oldest"
+                .to_owned();
+        let is_stale =
+            |subscription: &Arc<str>| failing.iter().any(|known| known.failing.contains_key(subscription));
+        if let Some((endpoint, subscription)) =
+            contest.endpoints.iter().find(|(_, subscription)| is_stale(subscription))
+        {
+            let endpoint = last_segment(endpoint);
+            advice += &format!(
+                "; {endpoint} is of subscription {subscription}, which cannot be listed: it may be gone"
+            );
+        }
+        Finding::note(format!("more than one private endpoint claims {contest}"), advice)
     };
     contests(&parts.store.load()).iter().map(of).collect()
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 
+use super::published::as_of;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::daemon::Parts;
 use crate::dns::{Name, Rcode, RecordType};
 
 /// Tell step by step why a client is answered what it is answered: view, zone, endpoint, rule, upstream.
 ///
-/// Works from the config and its inventories alone; a running server is neither needed nor asked.
+/// Works from the config, its inventories and the last good state of live Azure alone; a running server is neither needed nor
+/// asked.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 = the answer is NOERROR, 1 = another one or none, 2 = an error.
@@ -43,15 +45,21 @@ impl Explain {
         if self.offline {
             config.forward.rules.clear();
         }
-        let explanation = small_runtime()?.block_on(async {
-            let parts = Parts::load(&config)?;
-            let responder = Arc::clone(&parts.responder);
-            anyhow::Ok(responder.explain(&self.name, self.rtype, self.client).await)
-        });
-        let explanation = explanation.context("the config cannot be served")?;
+        let (explanation, as_of) = small_runtime()?
+            .block_on(async {
+                let parts = Parts::load(&config)?;
+                let responder = Arc::clone(&parts.responder);
+                let as_of: Vec<String> =
+                    parts.sources.azure().list().iter().filter_map(|source| as_of(source)).collect();
+                anyhow::Ok((responder.explain(&self.name, self.rtype, self.client).await, as_of))
+            })
+            .context("the config cannot be served")?;
         writeln!(out, "{} {} asked by {}", self.name, self.rtype, self.client)?;
         if self.offline {
             writeln!(out, "(offline: no upstream is asked, as if none were configured)")?;
+        }
+        for line in as_of {
+            writeln!(out, "({line})")?;
         }
         write!(out, "{explanation}")?;
         let is_good = explanation.reply.is_some_and(|reply| reply.rcode == Rcode::NOERROR);

@@ -6,13 +6,15 @@ use std::net::IpAddr;
 
 use clap::Args;
 
-use super::published::Published;
+use super::published::{Published, as_of};
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::daemon::Parts;
 use crate::dns::Name;
 use crate::zone::ViewId;
 
 /// Print `<ip> <fqdn>` lines of all published endpoints, by their public names.
+///
+/// Inventories are read; of live Azure the last good state in state_dir is told, and how old it is.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 = there are lines, 1 = nothing is published, 2 = an error.
@@ -42,6 +44,9 @@ impl Hosts {
             for name in published.names() {
                 lines.extend(published.addresses.iter().map(|address| (name, *address)));
             }
+        }
+        for line in parts.sources.azure().list().iter().filter_map(|source| as_of(source)) {
+            writeln!(out, "# {line}")?;
         }
         for (name, address) in &lines {
             let text = name.to_string();

@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod explain;
 mod hosts;
+mod progress;
 mod published;
 mod serve;
 mod summary;
@@ -14,6 +15,7 @@ mod zones;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -112,6 +114,14 @@ fn tell(error: &anyhow::Error) {
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The first wait before Azure is asked again, where somebody waits for the answer: as many tries as a server makes, in
+/// seconds instead of half a minute.
+const RETRY: Duration = Duration::from_millis(250);
+
+fn ask_azure_impatiently(config: &mut Config) {
+    config.sync.azure.iter_mut().for_each(|source| source.retry = RETRY);
 }
 
 /// A runtime for verbs that ask a few questions.

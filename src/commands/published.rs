@@ -5,10 +5,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::summary::{count, last_segment};
 use crate::config::Config;
-use crate::daemon::Parts;
+use crate::daemon::{AzureSource, Known, Parts};
 use crate::dns::{Name, RecordType};
-use crate::sync;
+use crate::sync::{self, desired::Publication};
+use crate::telemetry::Age;
 use crate::zone::{Outcome, Snapshot, ViewId, ZoneKind};
 
 /// A private name with its addresses, and the names that people and programs use for it.
@@ -26,7 +28,8 @@ impl Published {
     /// All of a view, in the order of private names.
     pub(super) fn all(config: &Config, parts: &Parts, view: ViewId) -> Vec<Published> {
         let snapshot = parts.store.snapshot();
-        let listed = listed_names(parts);
+        let known = parts.sources.azure().known();
+        let listed = listed_names(publications(parts, &known));
         let zones = snapshot.zones().map(|(_, zone)| zone);
         let zones =
             zones.filter(|zone| zone.header().kind == ZoneKind::PrivateLink && zone.is_served_to(view));
@@ -56,6 +59,28 @@ impl Published {
     }
 }
 
+/// What sources of every kind want published.
+pub(super) fn publications<'p>(
+    parts: &'p Parts,
+    azure: &'p [Arc<Known>],
+) -> impl Iterator<Item = &'p Publication> {
+    let directories = parts.sources.list().iter().flat_map(|source| &source.desired.publications);
+    directories.chain(azure.iter().flat_map(|known| &known.desired.publications))
+}
+
+/// How old what is known of live Azure is, where it is not asked now.
+pub(super) fn as_of(source: &AzureSource) -> Option<String> {
+    let (name, known) = (&source.settings.name, source.known());
+    if known.asked {
+        return None;
+    }
+    let names = count(known.desired.publications.len(), "name");
+    Some(match known.read_at {
+        Some(at) => format!("{name}: {names} as Azure was listed {} ago", Age::of(at)),
+        None => format!("{name}: Azure was not listed yet, and nothing is kept from before"),
+    })
+}
+
 /// The addresses that a view is served for a private name itself.
 fn addresses(snapshot: &Snapshot, private: &Name, view: ViewId) -> Vec<IpAddr> {
     let Some(zone) = snapshot.zone_for(private.borrow(), view) else { return Vec::new() };
@@ -68,12 +93,12 @@ fn addresses(snapshot: &Snapshot, private: &Name, view: ViewId) -> Vec<IpAddr> {
 }
 
 /// The public names that Azure lists, by private name; none for those that it lists in private form.
-fn listed_names(parts: &Parts) -> BTreeMap<&Name, BTreeSet<Name>> {
+fn listed_names<'p>(
+    publications: impl Iterator<Item = &'p Publication>,
+) -> BTreeMap<&'p Name, BTreeSet<Name>> {
     let mut names: BTreeMap<&Name, BTreeSet<Name>> = BTreeMap::new();
-    for source in parts.sources.list() {
-        for publication in &source.desired.publications {
-            names.entry(&publication.name).or_default().extend(publication.public_names.iter().cloned());
-        }
+    for publication in publications {
+        names.entry(&publication.name).or_default().extend(publication.public_names.iter().cloned());
     }
     names
 }
@@ -81,30 +106,36 @@ fn listed_names(parts: &Parts) -> BTreeMap<&Name, BTreeSet<Name>> {
 /// Names that the same endpoints claim with different addresses.
 pub(super) struct Contest {
     pub names: BTreeSet<Name>,
-    /// ARM ids.
-    pub endpoints: BTreeSet<Arc<str>>,
+    /// Their ARM ids, and the subscriptions that they are of.
+    pub endpoints: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// All conflicts, those of the same endpoints together.
 pub(super) fn contests(snapshot: &Snapshot) -> Vec<Contest> {
     let mut contests: Vec<Contest> = Vec::new();
+    // Two sources with the same endpoints have tens of thousands of them.
+    let mut places: BTreeMap<BTreeMap<Arc<str>, Arc<str>>, usize> = BTreeMap::new();
     for conflict in sync::conflicts(snapshot) {
-        let endpoints = conflict.claims.iter().map(|(claim, _)| Arc::clone(&claim.endpoint)).collect();
-        match contests.iter_mut().find(|contest| contest.endpoints == endpoints) {
-            Some(contest) => {
-                contest.names.insert(conflict.name);
-            }
-            None => contests.push(Contest { names: BTreeSet::from([conflict.name]), endpoints }),
-        }
+        let claims = conflict.claims.iter();
+        let endpoints: BTreeMap<_, _> =
+            claims.map(|(claim, _)| (Arc::clone(&claim.endpoint), Arc::clone(&claim.subscription))).collect();
+        let place = *places.entry(endpoints).or_insert_with_key(|endpoints| {
+            contests.push(Contest { names: BTreeSet::new(), endpoints: endpoints.clone() });
+            contests.len() - 1
+        });
+        contests[place].names.insert(conflict.name);
     }
     contests
 }
 
 impl Contest {
-    /// The endpoints' own names.
+    /// The endpoints' own names, or their ids where two have the same.
     pub(super) fn endpoint_names(&self) -> String {
-        let names = self.endpoints.iter().map(|id| id.rsplit('/').next().unwrap_or(id));
-        names.collect::<Vec<_>>().join(" and ")
+        let names: Vec<&str> = self.endpoints.keys().map(|id| last_segment(id)).collect();
+        if names.iter().collect::<BTreeSet<_>>().len() == names.len() {
+            return names.join(" and ");
+        }
+        self.endpoints.keys().map(|id| &**id).collect::<Vec<_>>().join(" and ")
     }
 }
 

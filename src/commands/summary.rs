@@ -5,11 +5,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::published::{Published, contests};
+use super::published::{Published, contests, publications};
 use crate::answer::PublicNames;
 use crate::config::Config;
-use crate::daemon::{Parts, SourceState};
+use crate::daemon::{AzureSource, Parts, SourceState};
 use crate::dns::Name;
+use crate::sync::Desired;
 use crate::telemetry::Age;
 use crate::zone::ZoneKind;
 
@@ -60,11 +61,7 @@ impl<'p> Summary<'p> {
         for source in self.parts.sources.list() {
             let name = &source.settings.name;
             let desired = &source.desired;
-            let served = desired.publications.iter().filter(|it| !source.not_served.contains(&it.name));
-            let (names, endpoints): (BTreeSet<_>, BTreeSet<_>) =
-                served.map(|it| (&it.name, &it.claim.endpoint)).unzip();
-            let publishes =
-                format!("{} of {}", count(names.len(), "name"), count(endpoints.len(), "private endpoint"));
+            let publishes = publishes(desired, &source.not_served);
             match &source.state {
                 SourceState::Current { .. } => writeln!(out, "inventory    {name}: {publishes}")?,
                 SourceState::Stale { why, .. } => {
@@ -74,53 +71,13 @@ impl<'p> Summary<'p> {
                 SourceState::HeldBack { would_withdraw, of, .. } => {
                     let age = source.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
                     writeln!(out, "inventory    {name}: HELD BACK, {publishes}{age}")?;
-                    writeln!(
-                        out,
-                        "             {would_withdraw} of {of} record sets would go: `sync --once --dry-run` shows \
-                         them, `sync --once --confirm {name}` lets them go"
-                    )?;
+                    held_back(name, *would_withdraw, *of, out)?;
                 }
             }
-            if !source.not_served.is_empty() {
-                let names = count(source.not_served.len(), "name");
-                writeln!(out, "             {names} in zones that private_link.zones leaves out")?;
-            }
-            for unplaced in &desired.unplaced {
-                writeln!(out, "             no zone is known for {}", unplaced.fqdn)?;
-            }
-            if !desired.foreign.is_empty() {
-                let endpoints = count(desired.foreign.len(), "private endpoint");
-                writeln!(
-                    out,
-                    "             {endpoints} of subscriptions that sync.allow_subscriptions leaves out"
-                )?;
-            }
-            let withheld: BTreeSet<(&str, &str)> =
-                desired.withheld.iter().map(|it| (&*it.endpoint_name, it.state.as_str())).collect();
-            if !withheld.is_empty() {
-                let told = withheld.iter().take(TOLD_MAX).map(|(name, state)| format!("{name} ({state})"));
-                writeln!(
-                    out,
-                    "withheld     {}{}",
-                    told.collect::<Vec<_>>().join(", "),
-                    more(withheld.len())
-                )?;
-            }
+            beside(desired, &source.not_served, out)?;
         }
         for source in azure {
-            let (name, known) = (&source.settings.name, source.known());
-            let names = count(known.desired.publications.len(), "name");
-            match &known.state {
-                SourceState::Current { .. } => writeln!(out, "azure        {name}: {names}")?,
-                SourceState::Stale { why, .. } => {
-                    let age = known.read_at.map(|read_at| format!(" from {} ago", Age::of(read_at)));
-                    writeln!(out, "azure        {name}: STALE, {names}{}: {why}", age.unwrap_or_default())?
-                }
-                SourceState::HeldBack { would_withdraw, of, .. } => writeln!(
-                    out,
-                    "azure        {name}: HELD BACK, {names}: {would_withdraw} of {of} record sets would go"
-                )?,
-            }
+            self.azure(source, out)?;
         }
         if let Some(trouble) = self.parts.sources.trouble() {
             writeln!(out, "state        {trouble}")?;
@@ -133,6 +90,24 @@ impl<'p> Summary<'p> {
             writeln!(out, "            {}", more(contests.len()))?;
         }
         Ok(())
+    }
+
+    fn azure(&self, source: &AzureSource, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, known) = (&source.settings.name, source.known());
+        let publishes = publishes(&known.desired, &known.not_served);
+        let age = known.read_at.map(|read_at| format!(" from {} ago", Age::of(read_at))).unwrap_or_default();
+        match &known.state {
+            _ if !known.asked => writeln!(out, "azure        {name}: {publishes}{age}; not listed yet")?,
+            SourceState::Current { .. } => writeln!(out, "azure        {name}: {publishes}")?,
+            SourceState::Stale { why, .. } => {
+                writeln!(out, "azure        {name}: STALE, {publishes}{age}: {why}")?
+            }
+            SourceState::HeldBack { would_withdraw, of, .. } => {
+                writeln!(out, "azure        {name}: HELD BACK, {publishes}{age}")?;
+                held_back(name, *would_withdraw, *of, out)?;
+            }
+        }
+        beside(&known.desired, &known.not_served, out)
     }
 
     fn networks(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,9 +147,9 @@ impl<'p> Summary<'p> {
         let has =
             |published: &Published, ipv6: bool| published.addresses.iter().any(|ip| ip.is_ipv6() == ipv6);
         // An endpoint with one name is what people know best.
-        let sources = self.parts.sources.list().iter();
+        let azure = self.parts.sources.azure().known();
         let mut names_of: HashMap<&Arc<str>, Vec<&Name>> = HashMap::new();
-        for publication in sources.flat_map(|source| &source.desired.publications) {
+        for publication in publications(self.parts, &azure) {
             names_of.entry(&publication.claim.endpoint).or_default().push(&publication.name);
         }
         let single: BTreeSet<&Name> =
@@ -217,6 +192,45 @@ impl fmt::Display for Summary<'_> {
         self.upstreams(out)?;
         self.trials(out)
     }
+}
+
+/// Names and endpoints that are published of a source.
+fn publishes(desired: &Desired, not_served: &[Name]) -> String {
+    let not_served: BTreeSet<&Name> = not_served.iter().collect();
+    let served = desired.publications.iter().filter(|it| !not_served.contains(&it.name));
+    let (names, endpoints): (BTreeSet<_>, BTreeSet<_>) =
+        served.map(|it| (&it.name, &it.claim.endpoint)).unzip();
+    format!("{} of {}", count(names.len(), "name"), count(endpoints.len(), "private endpoint"))
+}
+
+fn held_back(name: &str, would_withdraw: usize, of: usize, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(
+        out,
+        "             {would_withdraw} of {of} record sets would go: `sync --once --dry-run` shows them, \
+         `sync --once --confirm {name}` lets them go"
+    )
+}
+
+/// What a source lists besides.
+fn beside(desired: &Desired, not_served: &[Name], out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !not_served.is_empty() {
+        let names = count(not_served.len(), "name");
+        writeln!(out, "             {names} in zones that private_link.zones leaves out")?;
+    }
+    for unplaced in &desired.unplaced {
+        writeln!(out, "             no zone is known for {}", unplaced.fqdn)?;
+    }
+    if !desired.foreign.is_empty() {
+        let endpoints = count(desired.foreign.len(), "private endpoint");
+        writeln!(out, "             {endpoints} of subscriptions that sync.allow_subscriptions leaves out")?;
+    }
+    let withheld: BTreeSet<(&str, &str)> =
+        desired.withheld.iter().map(|it| (&*it.endpoint_name, it.state.as_str())).collect();
+    if !withheld.is_empty() {
+        let told = withheld.iter().take(TOLD_MAX).map(|(name, state)| format!("{name} ({state})"));
+        writeln!(out, "withheld     {}{}", told.collect::<Vec<_>>().join(", "), more(withheld.len()))?;
+    }
+    Ok(())
 }
 
 /// `1 zone`, `2 zones`.

@@ -6,24 +6,28 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::summary::count;
-use super::{ConfigFile, Outcome, small_runtime};
-use crate::daemon::{Parts, Proposal, StateAccess};
-use crate::sync::state::Confirmation;
+use super::{ConfigFile, Outcome, progress, small_runtime};
+use crate::config::Config;
+use crate::daemon::{Parts, Proposal, Reading, SourceAt, StateAccess};
 
-/// Read all inventories once, show what changes against the last good state in state_dir, and keep the new one there.
+/// Read all sources once, inventories and live Azure, show what changes against the last good state in state_dir, and keep
+/// the new one there.
 ///
-/// A running server does the same by itself when an inventory changes; it needs this only to learn that a plan which it
-/// holds back is confirmed.
+/// A running server does the same by itself, when an inventory changes and by the clock; it needs this only to learn that a
+/// plan which it holds back is confirmed.
 #[derive(Args)]
 #[command(after_help = "\
 A line for each record set: + added, ~ replaced, - withdrawn; zone, name, TTL, type, data, private endpoint, reason.
 
-Exit status: 0 = done, or nothing to do, 1 = a source is held back, 2 = an error.
+Exit status: 0 = done, or nothing to do, 1 = a source is held back, 2 = an error: a source or a subscription that cannot be
+read stays as it was, and the others are done.
 
 Examples:
   privatelink-dns sync --once --dry-run             shows what would change
   privatelink-dns sync --once
-  privatelink-dns sync --once --confirm inventory   lets that source withdraw what is held back now")]
+  privatelink-dns sync --once --confirm inventory   lets that source withdraw what is held back now
+
+For live Azure a line on stderr tells how far the listing is, if that is a terminal.")]
 pub(super) struct Sync {
     /// Do one pass and end.
     // A server is what syncs without end.
@@ -41,43 +45,45 @@ pub(super) struct Sync {
 
 impl Sync {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        let config = self.config.load()?;
-        let is_known = |name: &String| config.sync.sources.iter().any(|source| source.name == *name);
-        let is_azure = |name: &String| config.sync.azure.iter().any(|source| source.name == *name);
-        if let Some(name) = self.confirm.iter().find(|name| is_azure(name)) {
-            bail!(
-                "`{name}` is live Azure, which is not asked here: raise sync.withdraw_max_percent until it has passed"
-            );
-        }
-        if let Some(unknown) = self.confirm.iter().find(|name| !is_known(name)) {
+        let mut config = self.config.load()?;
+        super::ask_azure_impatiently(&mut config);
+        small_runtime()?.block_on(self.sync(&config, out))
+    }
+
+    async fn sync(&self, config: &Config, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        let access = if self.dry_run { StateAccess::Look } else { StateAccess::Keep };
+        // Before anything is restored: a name that is mistyped changes nothing.
+        let names = config.sync.sources.iter().map(|source| &source.name);
+        let names: Vec<&String> = names.chain(config.sync.azure.iter().map(|source| &source.name)).collect();
+        if let Some(unknown) = self.confirm.iter().find(|name| !names.contains(name)) {
             bail!("there is no source `{unknown}` in {}", config.file.display());
         }
-        let runtime = small_runtime()?;
-        let _entered = runtime.enter();
-        let access = if self.dry_run { StateAccess::Look } else { StateAccess::Keep };
-        let mut parts = Parts::restore(&config, access)?;
+        let mut parts = Parts::restore(config, access)?;
         if let Some(trouble) = parts.sources.trouble() {
             writeln!(out, "# {trouble}")?;
         }
-        for source in &config.sync.azure {
-            writeln!(out, "# {}: live Azure is not asked here, only by a running server", source.name)?;
-        }
         let (mut failed, mut outcome) = (Vec::new(), Outcome::Well);
-        for index in 0..parts.sources.list().len() {
-            let name = parts.sources.list()[index].settings.name.clone();
-            let reading = match parts.sources.read(index) {
+        for at in parts.sources.all() {
+            let name = parts.sources.name(at).to_owned();
+            let reading = match read(&parts, at).await {
                 Ok(reading) => reading,
                 Err(why) => {
                     failed.push(format!("source `{name}` stays as it was: {why}"));
                     continue;
                 }
             };
-            let proposal = parts.sources.propose(index, &reading, &parts.store.load());
+            let proposal = parts.sources.propose(at, &reading, &parts.store.load());
             tell(&name, &proposal, out)?;
+            for (id, why) in &reading.failed {
+                writeln!(out, "# {name}: subscription {id} stays as it was: {why}")?;
+            }
+            if !reading.failed.is_empty() {
+                let subscriptions = count(reading.failed.len(), "subscription");
+                failed.push(format!("{subscriptions} of source `{name}` cannot be listed"));
+            }
             let confirmed = match &proposal.held_back {
                 Some(held_back) if self.confirm.contains(&name) => {
-                    let confirmation = Confirmation { source: name.clone(), plan: held_back.plan };
-                    parts.sources.state_folder().confirm(&confirmation)?;
+                    parts.sources.confirm(at, held_back.plan)?;
                     writeln!(out, "# {name}: confirmed; a running server withdraws them now")?;
                     Some(held_back.plan)
                 }
@@ -89,7 +95,7 @@ impl Sync {
                 None => None,
             };
             if !self.dry_run {
-                parts.sources.publish(index, reading, &parts.store, confirmed)?;
+                parts.sources.publish(at, reading, &parts.store, confirmed)?;
             }
         }
         if !self.dry_run {
@@ -99,6 +105,18 @@ impl Sync {
             bail!(failed.join("\nerror: "));
         }
         Ok(outcome)
+    }
+}
+
+/// What a source says now; what takes long tells how far it is.
+async fn read(parts: &Parts, at: SourceAt) -> Result<Reading, String> {
+    let reading = parts.sources.read(at, &parts.store);
+    match at {
+        SourceAt::Directory(_) => reading.await,
+        SourceAt::Azure(index) => {
+            let source = &parts.sources.azure().list()[index];
+            progress::shown(&source.settings.name, source.progress(), reading).await
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Live Azure in the background: passes by the clock and by nudges, committed as those of folders are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -11,15 +12,16 @@ use rand::Rng;
 use reqwest::dns::Resolve;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::in_full;
 use super::resolver::Resolver;
-use super::source::{self, Outcome, Published, Rules, SourceState, forget_confirmation};
-use super::sources::{StateAccess, Told};
+use super::source::{self, Outcome, Published, Reading, Rules, SourceState, forget_confirmation};
+use super::sources::StateAccess;
+use super::told::Told;
 use crate::config::Config;
 use crate::dns::Name;
-use crate::sync::azure::{Azure, AzureError, Pass, Settings};
+use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings};
 use crate::sync::state::unix_secs;
 use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, LastGood, Saved, StateFolder};
 use crate::telemetry::Age;
@@ -42,9 +44,9 @@ pub struct AzureSource {
     interval: Duration,
     told: Told,
     nudged: Notify,
+    /// Of the pass under way.
+    progress: Arc<Progress>,
     known: ArcSwap<Known>,
-    /// It remembers from one pass to the next.
-    client: Mutex<Option<Arc<Azure>>>,
     /// Of when what a restart would begin with is.
     kept: Mutex<Option<SystemTime>>,
     /// Whether something was published since that was last kept.
@@ -59,6 +61,8 @@ pub struct AzureSource {
 #[derive(Clone, Debug)]
 pub struct Known {
     pub state: SourceState,
+    /// Whether Azure was asked since the start: else `state` tells nothing yet.
+    pub asked: bool,
     /// What the last complete listing of each subscription wants published.
     pub desired: Desired,
     /// When all of `desired` was last listed, maybe before the last restart.
@@ -111,9 +115,20 @@ impl AzureSources {
         self.list.iter().for_each(|source| source.nudged.notify_one());
     }
 
+    /// Begins a pass of those sources for which one of these files is a confirmation.
+    pub(super) fn nudge_confirmed(&self, state: &StateFolder, files: &BTreeSet<PathBuf>) {
+        let confirmed = |it: &&Arc<AzureSource>| files.contains(&state.confirmation_file(&it.settings.name));
+        self.list.iter().filter(confirmed).for_each(|source| source.nudged.notify_one());
+    }
+
     /// The sources in the order of config.
     pub fn list(&self) -> &[Arc<AzureSource>] {
         &self.list
+    }
+
+    /// What passes have found out so far, in the order of config.
+    pub fn known(&self) -> Vec<Arc<Known>> {
+        self.list.iter().map(|source| source.known()).collect()
     }
 
     pub(super) fn named(&self, name: &str) -> Option<&Arc<AzureSource>> {
@@ -159,6 +174,7 @@ impl AzureSource {
         let state = SourceState::Stale { since: SystemTime::now(), why: "it was not read yet".to_owned() };
         let known = Known {
             state,
+            asked: false,
             desired: Desired::default(),
             read_at: None,
             not_served: Vec::new(),
@@ -174,8 +190,8 @@ impl AzureSource {
             interval: config.sync.interval,
             told,
             nudged: Notify::new(),
+            progress: Arc::default(),
             known: ArcSwap::from_pointee(known),
-            client: Mutex::new(None),
             kept: Mutex::new(None),
             unsaved: AtomicBool::new(false),
             passed,
@@ -231,8 +247,9 @@ impl AzureSource {
     }
 
     async fn run(self: Arc<Self>, store: Arc<Store>) {
+        let mut azure = None;
         loop {
-            self.pass(&store).await;
+            self.pass(&mut azure, &store).await;
             // Servers that were started together must not ask together.
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
             tokio::select! {
@@ -242,15 +259,40 @@ impl AzureSource {
         }
     }
 
-    /// One pass, as an operator asks for it.
+    /// One pass.
     pub async fn pass_once(self: &Arc<Self>, store: &Arc<Store>) {
-        self.pass(store).await;
+        self.pass(&mut None, store).await;
     }
 
-    async fn pass(self: &Arc<Self>, store: &Arc<Store>) {
+    /// One pass as a client of whom more is asked.
+    pub async fn pass_with(self: &Arc<Self>, azure: &Arc<Azure>, store: &Arc<Store>) {
+        self.pass(&mut Some(Arc::clone(azure)), store).await;
+    }
+
+    /// A client that knows nothing yet.
+    pub fn azure(&self) -> Result<Arc<Azure>, AzureError> {
+        let azure = Azure::new(self.settings.clone(), self.resolver.clone())?;
+        Ok(Arc::new(azure.telling(Arc::clone(&self.progress))))
+    }
+
+    /// How far the pass under way has come.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Lists Azure, and publishes nothing of it yet.
+    pub(super) async fn read(&self, store: &Store) -> Result<Reading, String> {
+        let listed = match self.azure() {
+            Ok(azure) => azure.pass().await,
+            Err(error) => Err(error),
+        };
+        listed.map(|pass| self.reading(pass, store)).map_err(|error| in_full(&error))
+    }
+
+    async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) {
         // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
         let confirmed = self.confirmed();
-        let listed = match self.client() {
+        let listed = match self.client(azure) {
             Ok(azure) => azure.pass().await,
             Err(error) => Err(error),
         };
@@ -259,7 +301,7 @@ impl AzureSource {
                 let (source, store) = (Arc::clone(self), Arc::clone(store));
                 // Placing and planning thousands of names would keep a thread from answering.
                 let published =
-                    tokio::task::spawn_blocking(move || source.publish(pass, &store, confirmed)).await;
+                    tokio::task::spawn_blocking(move || source.publish_pass(pass, &store, confirmed)).await;
                 if let Err(cause) = published {
                     self.fail(format!("publishing failed: {cause}"));
                 }
@@ -268,13 +310,11 @@ impl AzureSource {
         }
     }
 
-    fn client(&self) -> Result<Arc<Azure>, AzureError> {
-        let mut client = self.client.lock();
-        if let Some(azure) = &*client {
+    fn client(&self, azure: &mut Option<Arc<Azure>>) -> Result<Arc<Azure>, AzureError> {
+        if let Some(azure) = azure {
             return Ok(Arc::clone(azure));
         }
-        let new = Arc::new(Azure::new(self.settings.clone(), self.resolver.clone())?);
-        Ok(Arc::clone(client.insert(new)))
+        Ok(Arc::clone(azure.insert(self.azure()?)))
     }
 
     fn confirmed(&self) -> Option<Fingerprint> {
@@ -290,18 +330,32 @@ impl AzureSource {
         if !matches!(&known.state, SourceState::Stale { why: told, .. } if *told == why) {
             error!(source = %name, "Source `{name}` stays as it was: {why}");
         }
-        known.state = known.state.failed(why);
+        (known.state, known.asked) = (known.state.failed(why), true);
         self.known.store(Arc::new(known));
     }
 
-    /// Commits what a pass found out as one change, or nothing of it when that would withdraw too much.
-    fn publish(&self, pass: Pass, store: &Store, confirmed: Option<Fingerprint>) {
+    /// Publishes a pass as an operator confirmed it beforehand, or as it may be published without.
+    fn publish_pass(&self, pass: Pass, store: &Store, confirmed: Option<Fingerprint>) {
+        let consents =
+            |source: &str, plan| confirmed == Some(plan) && forget_confirmation(&self.state_folder, source);
+        let reading = self.reading(pass, store);
         let retired = self.retired.lock();
         if *retired {
             return;
         }
-        let (now, name, older) = (SystemTime::now(), &self.settings.name, self.known());
-        let source: Arc<str> = name.as_str().into();
+        match self.publish(reading, store, consents) {
+            Ok(published) if confirmed.is_some() => {
+                source::tell_unused_confirmation(&self.settings.name, &self.state_folder, published);
+            }
+            Ok(_) => {}
+            Err(cause) => self.fail(in_full(&cause)),
+        }
+    }
+
+    /// What a pass wants published, with what is known of the subscriptions that it tells nothing of.
+    fn reading(&self, pass: Pass, store: &Store) -> Reading {
+        let (read_at, older) = (SystemTime::now(), self.known());
+        let source: Arc<str> = self.settings.name.as_str().into();
         let mut failed: BTreeMap<Arc<str>, String> =
             pass.failed.iter().map(|(id, error)| (Arc::clone(id), in_full(error))).collect();
         if self.settings.subscriptions.is_empty() {
@@ -311,50 +365,37 @@ impl AzureSource {
                 }
             }
         }
-        let mut desired = self.desired(&pass, &failed, &source, now);
+        let mut desired = self.desired(&pass, &failed, &source, read_at);
         desired.keep(&older.desired);
         desired.carry_over(&older.desired);
-        let consents =
-            |source: &str, plan| confirmed == Some(plan) && forget_confirmation(&self.state_folder, source);
-        let outcome = match self.rules.commit(&desired, &source, store, consents) {
-            Ok(outcome) => outcome,
-            Err(cause) => return self.fail(in_full(&cause)),
-        };
+        Reading { desired, read_at, failed, listed: pass.listed.len() }
+    }
+
+    /// Commits a reading as one change, or nothing of it when it would withdraw too much and nobody `consents`.
+    pub(super) fn publish(
+        &self,
+        reading: Reading,
+        store: &Store,
+        consents: impl FnOnce(&str, Fingerprint) -> bool,
+    ) -> Result<Published, CommitError> {
+        let Reading { desired, read_at: now, failed, listed } = reading;
+        let (name, older) = (&self.settings.name, self.known());
+        let outcome = self.rules.commit(&desired, &name.as_str().into(), store, consents)?;
         let Outcome { held_back, counts: (added, replaced, withdrawn), changed, not_served } = outcome;
-        if confirmed.is_some() {
-            let published = match (&held_back, changed) {
-                (Some(_), _) => Published::HeldBack,
-                (None, true) => Published::Changed,
-                (None, false) => Published::Unchanged,
-            };
-            source::tell_unused_confirmation(name, &self.state_folder, published);
-        }
+        let failing = self.failing(failed, &older, now);
         if let Some(held_back) = held_back {
-            let failing = self.failing(failed, &older, now);
-            return self.is_held_back(held_back, failing);
+            self.is_held_back(held_back, failing);
+            return Ok(Published::HeldBack);
         }
         if changed {
             info!(source = %name, added, replaced, withdrawn,
                 "Synced source `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
-        for warning in desired.warnings.iter().filter(|it| !older.desired.warnings.contains(it)) {
-            warn!(source = %name, "Source `{name}`: {warning}");
-        }
-        for unplaced in desired.unplaced.iter().filter(|it| !older.desired.unplaced.contains(it)) {
-            let (fqdn, endpoint) = (&unplaced.fqdn, &unplaced.endpoint);
-            warn!(source = %name, "Source `{name}`: no private-link zone is known for {fqdn} of {endpoint}");
-        }
-        if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != older.desired.foreign) {
-            let endpoints = desired.foreign.len();
-            warn!(source = %name, endpoints,
-                "Source `{name}`: {endpoints} private endpoints publish nothing, as sync.allow_subscriptions leaves \
-                 out their subscriptions; {first} is the first");
-        }
-        let failing = self.failing(failed, &older, now);
+        source::tell("Source", name, &desired, &older.desired);
         let state = match failing.iter().min_by_key(|(_, (since, _))| *since) {
             None => SourceState::Current { since: now },
             Some((id, (since, why))) => {
-                let all = failing.len() + pass.listed.len();
+                let all = failing.len() + listed;
                 let why = format!("{} of {all} subscriptions cannot be listed; {id}: {why}", failing.len());
                 SourceState::Stale { since: *since, why }
             }
@@ -362,7 +403,7 @@ impl AzureSource {
         // It is as old as the oldest of its parts.
         let read_at = match failing.is_empty() {
             true => Some(now),
-            false => older.read_at.or((!pass.listed.is_empty()).then_some(now)),
+            false => older.read_at.or((listed > 0).then_some(now)),
         };
         let is_same = older.read_at.is_some()
             && desired.publications == older.desired.publications
@@ -370,20 +411,19 @@ impl AzureSource {
         if !is_same {
             self.unsaved.store(true, Ordering::Relaxed);
         }
-        self.known.store(Arc::new(Known { state, desired, read_at, not_served, failing, held_back: None }));
+        let known = Known { state, asked: true, desired, read_at, not_served, failing, held_back: None };
+        self.known.store(Arc::new(known));
         self.told.tell(&store.load());
         self.passed.notify_one();
+        Ok(if changed { Published::Changed } else { Published::Unchanged })
     }
 
     fn is_held_back(&self, held_back: HeldBack, failing: BTreeMap<Arc<str>, (SystemTime, String)>) {
-        let (mut known, name) = (Known::clone(&self.known()), &self.settings.name);
+        let mut known = Known::clone(&self.known());
         if known.held_back.as_ref() != Some(&held_back) {
-            let HeldBack { would_withdraw, of, .. } = held_back;
-            error!(source = %name, would_withdraw, of,
-                "Source `{name}` would withdraw {would_withdraw} of {of} record sets and is held back: if that is \
-                 meant, raise sync.withdraw_max_percent until it is done");
+            source::tell_held_back("Source", &self.settings.name, &held_back);
         }
-        known.state = known.state.held_back(&held_back);
+        (known.state, known.asked) = (known.state.held_back(&held_back), true);
         (known.failing, known.held_back) = (failing, Some(held_back));
         self.known.store(Arc::new(known));
     }

@@ -2,16 +2,19 @@
 
 mod azure;
 mod descriptors;
+mod hand;
 mod parts;
 mod resolver;
 mod running;
 mod source;
 mod sources;
+mod told;
 mod watch;
 
 use std::error::Error;
 
 pub use azure::{AzureSource, AzureSources, Known};
+pub use hand::SourceAt;
 pub use parts::{LoadError, Parts};
 pub use running::{Daemon, Reload, StartError};
 pub use source::{Proposal, Published, Reading, Source, SourceState};

@@ -81,7 +81,10 @@ type Stamp = (PathBuf, u64, Option<SystemTime>);
 struct Seen {
     /// The config itself, zone files and what they include, the catalogue's overlay.
     config: BTreeSet<Stamp>,
+    /// With the confirmations of what is held back of them.
     inventories: BTreeSet<Stamp>,
+    /// Confirmations of what is held back of live Azure.
+    azure_confirmations: BTreeSet<Stamp>,
 }
 
 /// Signals are received from the start: one that comes while zones are read must not end the process.
@@ -192,10 +195,15 @@ impl Daemon {
         if now.config != self.seen.config {
             return self.reload();
         }
+        // Its passes are in the background, and take their confirmations away.
+        let confirmed = now.azure_confirmations.difference(&self.seen.azure_confirmations);
+        let confirmed: BTreeSet<PathBuf> = confirmed.map(|(path, ..)| path.clone()).collect();
+        self.parts.sources.azure().nudge_confirmed(self.parts.sources.state_folder(), &confirmed);
+        self.seen.azure_confirmations = std::mem::take(&mut now.azure_confirmations);
         if now.inventories == self.seen.inventories {
             return Ok(Reload::Unchanged);
         }
-        self.seen = now;
+        self.seen.inventories = now.inventories;
         self.parts.sync()?;
         self.seen.forget_followed(&self.config);
         Ok(Reload::Synced)
@@ -298,10 +306,15 @@ impl Seen {
         let sources = config.sync.sources.iter();
         // A folder that cannot be read looks empty; reading it then tells what is wrong.
         let inventories = sources.flat_map(|source| directory::files_below(&source.path).unwrap_or_default());
-        let confirmations = StateFolder::new(&config.state_dir).confirmation_files();
+        let state = StateFolder::new(&config.state_dir);
+        let of_azure: BTreeSet<PathBuf> =
+            config.sync.azure.iter().map(|source| state.confirmation_file(&source.name)).collect();
+        let (of_azure, others): (Vec<PathBuf>, Vec<PathBuf>) =
+            state.confirmation_files().into_iter().partition(|file| of_azure.contains(file));
         Seen {
             config: files.map(Path::to_owned).map(stamp).collect(),
-            inventories: inventories.chain(confirmations).map(stamp).collect(),
+            inventories: inventories.chain(others).map(stamp).collect(),
+            azure_confirmations: of_azure.into_iter().map(stamp).collect(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One source: what it said last, what is published of it, and what waits for an operator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -47,7 +47,11 @@ pub enum SourceState {
 /// What an inventory came to, not yet published.
 pub struct Reading {
     pub(super) desired: Desired,
-    read_at: SystemTime,
+    pub(super) read_at: SystemTime,
+    /// Subscriptions that could not be read, and why: what they had stays.
+    pub failed: BTreeMap<Arc<str>, String>,
+    /// How many could.
+    pub(super) listed: usize,
 }
 
 /// What publishing it would do.
@@ -162,7 +166,7 @@ impl Source {
         let allow = &rules.publish.allow_subscriptions;
         let mut desired = sync::desired(&inventory, &rules.catalogue, &source, allow, |_| since_secs);
         desired.carry_over(&self.desired);
-        Ok(Reading { desired, read_at })
+        Ok(Reading { desired, read_at, failed: BTreeMap::new(), listed: 0 })
     }
 
     pub(super) fn plan(&self, desired: &Desired, rules: &Rules, snapshot: &Snapshot) -> Plan {
@@ -189,7 +193,7 @@ impl Source {
         rules: &Rules,
         consents: impl FnOnce(&str, Fingerprint) -> bool,
     ) -> Result<Published, CommitError> {
-        let Reading { desired, read_at } = reading;
+        let Reading { desired, read_at, .. } = reading;
         let name = self.settings.name.clone();
         let Outcome { held_back, counts, changed, not_served } =
             rules.commit(&desired, &name.as_str().into(), store, consents)?;
@@ -202,7 +206,7 @@ impl Source {
             info!(source = %name, added, replaced, withdrawn,
                 "Synced inventory `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
-        self.tell(&desired);
+        tell("Inventory", &name, &desired, &self.desired);
         let is_same =
             desired.publications == self.desired.publications && desired.withheld == self.desired.withheld;
         (self.desired, self.not_served, self.held_back) = (desired, not_served, None);
@@ -213,11 +217,8 @@ impl Source {
 
     fn is_held_back(&mut self, held_back: HeldBack) {
         let name = &self.settings.name;
-        let HeldBack { would_withdraw, of, .. } = held_back;
         if self.held_back.as_ref() != Some(&held_back) {
-            error!(source = %name, would_withdraw, of,
-                "Inventory `{name}` would withdraw {would_withdraw} of {of} record sets and is held back: look at \
-                 `privatelink-dns sync --once --dry-run`, and if that is meant, `sync --once --confirm {name}`");
+            tell_held_back("Inventory", name, &held_back);
         }
         self.state = self.state.held_back(&held_back);
         self.held_back = Some(held_back);
@@ -227,20 +228,27 @@ impl Source {
     pub(super) fn tell_unused_confirmation(&self, state: &StateFolder, published: Published) {
         tell_unused_confirmation(&self.settings.name, state, published);
     }
+}
 
-    /// Logs what the last reading did not have.
-    fn tell(&self, desired: &Desired) {
-        let (name, old) = (&self.settings.name, &self.desired);
-        let told = remarks(old);
-        for remark in remarks(desired).difference(&told) {
-            warn!(source = %name, "Inventory `{name}`: {remark}");
-        }
-        if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != old.foreign) {
-            let endpoints = desired.foreign.len();
-            warn!(source = %name, endpoints,
-                "Inventory `{name}`: {endpoints} private endpoints publish nothing, as sync.allow_subscriptions \
-                 leaves out their subscriptions; {first} is the first");
-        }
+/// Logs that an operator must look at a pass.
+pub(super) fn tell_held_back(kind: &str, name: &str, held_back: &HeldBack) {
+    let HeldBack { would_withdraw, of, .. } = held_back;
+    error!(source = %name, would_withdraw, of,
+        "{kind} `{name}` would withdraw {would_withdraw} of {of} record sets and is held back: look at \
+         `privatelink-dns sync --once --dry-run`, and if that is meant, `sync --once --confirm {name}`");
+}
+
+/// Logs what the last reading did not have.
+pub(super) fn tell(kind: &str, name: &str, desired: &Desired, old: &Desired) {
+    let told = remarks(old);
+    for remark in remarks(desired).difference(&told) {
+        warn!(source = %name, "{kind} `{name}`: {remark}");
+    }
+    if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != old.foreign) {
+        let endpoints = desired.foreign.len();
+        warn!(source = %name, endpoints,
+            "{kind} `{name}`: {endpoints} private endpoints publish nothing, as sync.allow_subscriptions \
+             leaves out their subscriptions; {first} is the first");
     }
 }
 
@@ -285,7 +293,19 @@ impl Rules {
         sync::plan(desired, source, &self.publish, &self.catalogue, snapshot)
     }
 
-    pub(super) fn holds_back(&self, plan: &Plan) -> bool {
+    /// What publishing would do.
+    pub(super) fn propose(&self, desired: &Desired, source: &Arc<str>, snapshot: &Snapshot) -> Proposal {
+        let plan = self.plan(desired, source, snapshot);
+        let differences = Difference::all(&plan.changes, snapshot, desired);
+        let held_back = self.holds_back(&plan).then(|| HeldBack {
+            would_withdraw: plan.withdrawn,
+            of: plan.published,
+            plan: Fingerprint::of(&differences),
+        });
+        Proposal { differences, held_back }
+    }
+
+    fn holds_back(&self, plan: &Plan) -> bool {
         plan.withdraws_too_much(self.publish.withdraw_max_percent)
     }
 

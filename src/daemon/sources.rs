@@ -4,14 +4,14 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::azure::AzureSources;
-use super::source::{self, Proposal, Published, Reading, Rules, Source, forget_confirmation};
+use super::source::{self, Published, Reading, Rules, Source, forget_confirmation};
+use super::told::Told;
 use crate::config::Config;
-use crate::sync::{self, Conflict, Desired, Difference, Fingerprint, HeldBack, Saved, StateFolder};
-use crate::zone::{CommitError, Snapshot, Store};
+use crate::sync::{self, Desired, Fingerprint, Saved, StateFolder};
+use crate::zone::{CommitError, Store};
 
 /// Where nothing changes the file is still written this often, so that it tells how old its content really is.
 const SAVED_AT_LEAST_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -27,10 +27,6 @@ pub struct Sources {
     saved_at: Option<SystemTime>,
     trouble: Option<String>,
 }
-
-/// Conflicts that are in the log already: each is told once.
-#[derive(Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Vec<Conflict>>>);
 
 /// What may be done in `state_dir`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,26 +175,11 @@ impl Sources {
         self.save_if(changed);
     }
 
-    /// What one source says now.
-    pub fn read(&self, index: usize) -> Result<Reading, String> {
-        self.list[index].read(&self.rules)
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
-    /// What publishing that would do.
-    pub fn propose(&self, index: usize, reading: &Reading, snapshot: &Snapshot) -> Proposal {
-        let (source, rules) = (&self.list[index], &self.rules);
-        let plan = source.plan(&reading.desired, rules, snapshot);
-        let differences = Difference::all(&plan.changes, snapshot, &reading.desired);
-        let held_back = rules.holds_back(&plan).then(|| HeldBack {
-            would_withdraw: plan.withdrawn,
-            of: plan.published,
-            plan: Fingerprint::of(&differences),
-        });
-        Proposal { differences, held_back }
-    }
-
-    /// Publishes what one source said; what would be held back only if it is that plan which was confirmed.
-    pub fn publish(
+    pub(super) fn publish_directory(
         &mut self,
         index: usize,
         reading: Reading,
@@ -281,16 +262,5 @@ impl Sources {
             }
         }
         Ok(any)
-    }
-}
-
-impl Told {
-    /// Tells the conflicts that are new.
-    pub(super) fn tell(&self, snapshot: &Snapshot) {
-        let (now, mut told) = (sync::conflicts(snapshot), self.0.lock());
-        for conflict in now.iter().filter(|conflict| !told.contains(conflict)) {
-            warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
-        }
-        *told = now;
     }
 }

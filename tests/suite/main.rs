@@ -12,4 +12,5 @@ mod matrix;
 mod packets;
 mod state;
 mod support;
+mod sync_once;
 mod zones;

@@ -9,7 +9,7 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::super::arm::{ArmError, Body};
+use super::super::arm::{ArmError, Body, Resource};
 use super::super::inventory::{Inventory, Warning};
 use super::Azure;
 use super::error::{AzureError, repeated};
@@ -17,7 +17,7 @@ use super::http::{self, Patience};
 use super::settings::host_of;
 
 /// Of the list of subscriptions.
-const SUBSCRIPTIONS_API_VERSION: &str = "2022-12-01";
+pub(super) const SUBSCRIPTIONS_API_VERSION: &str = "2022-12-01";
 
 /// Pages of one listing: 64,000 endpoints at 100 a page, and room.
 const PAGES_MAX: usize = 1000;
@@ -141,6 +141,8 @@ impl Azure {
         while let Some(bytes) = self.next_page(&mut pages).await? {
             let page = self.memory.read(&known, bytes, pages.asked.len()).await?;
             pages.follow(page.next_link.clone(), self)?;
+            let is_endpoint = |it: &&Resource| matches!(it, Resource::PrivateEndpoint(_));
+            self.progress.page(page.body.resources.iter().filter(is_endpoint).count());
             seen.push(page);
         }
         let bodies = seen.iter().map(|page| Arc::clone(&page.body)).collect();
@@ -148,7 +150,7 @@ impl Azure {
         Ok(bodies)
     }
 
-    fn url(&self, path: &str, api_version: &str) -> Url {
+    pub(super) fn url(&self, path: &str, api_version: &str) -> Url {
         let mut url = self.settings.endpoint.at(path);
         url.query_pairs_mut().append_pair("api-version", api_version);
         url
@@ -161,7 +163,7 @@ impl Azure {
     }
 
     /// One page; what passes by itself is asked again.
-    async fn read(&self, url: &Url) -> Result<Vec<u8>, AzureError> {
+    pub(super) async fn read(&self, url: &Url) -> Result<Vec<u8>, AzureError> {
         let endpoint = &self.settings.endpoint;
         let mut patience = Patience::new(&self.settings);
         let mut renewed = false;

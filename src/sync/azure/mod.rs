@@ -5,9 +5,11 @@
 
 mod credential;
 mod error;
+mod examine;
 mod http;
 mod listing;
 mod memory;
+mod progress;
 mod settings;
 mod token;
 
@@ -21,6 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use error::AzureError;
+pub use examine::{ACTIONS, Identity, Refusals, Skew};
+pub use progress::Progress;
 pub use settings::{
     ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION, SecretPlace, Settings,
 };
@@ -42,6 +46,7 @@ pub struct Azure {
     /// Subscriptions that asked for more patience than a pass has, and until when.
     resting: Mutex<HashMap<Arc<str>, Instant>>,
     memory: Memory,
+    progress: Arc<Progress>,
 }
 
 /// What a pass found out, by subscription in lower case.
@@ -63,11 +68,18 @@ impl Azure {
             tokens: Tokens::default(),
             resting: Mutex::default(),
             memory: Memory::default(),
+            progress: Arc::default(),
         })
+    }
+
+    /// Tells there how far passes have come.
+    pub fn telling(self, progress: Arc<Progress>) -> Azure {
+        Azure { progress, ..self }
     }
 
     /// Lists all subscriptions of the settings, or all that the identity sees.
     pub async fn pass(self: &Arc<Self>) -> Result<Pass, AzureError> {
+        self.progress.begin();
         // Without a token no subscription needs to be tried.
         self.token().await?;
         let subscriptions = match self.settings.subscriptions.is_empty() {
@@ -75,6 +87,7 @@ impl Azure {
             false => self.settings.subscriptions.clone(),
         };
         self.memory.turn();
+        self.progress.is_of(subscriptions.len());
         let permits = Arc::new(Semaphore::new(SUBSCRIPTIONS_AT_ONCE));
         let mut listings = JoinSet::new();
         for subscription in subscriptions.iter().cloned() {
@@ -82,6 +95,7 @@ impl Azure {
             listings.spawn(async move {
                 let _permit = permits.acquire().await;
                 let listed = azure.subscription(&subscription).await;
+                azure.progress.subscription_is_done();
                 (subscription, listed)
             });
         }

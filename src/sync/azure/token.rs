@@ -55,6 +55,11 @@ impl Token {
         Some(value)
     }
 
+    /// How long it lasts.
+    pub(super) fn ends_in(&self) -> Duration {
+        self.expires.saturating_duration_since(Instant::now())
+    }
+
     pub(super) fn reveal(&self) -> &str {
         self.secret.reveal()
     }

@@ -32,7 +32,7 @@ impl StateFolder {
 
     /// What was confirmed for a source; what cannot be read confirms nothing.
     pub fn confirmed(&self, source: &str) -> Result<Option<Fingerprint>, StateError> {
-        let path = self.0.join(file_name(source));
+        let path = self.confirmation_file(source);
         let bytes = match read(&path) {
             Ok(bytes) => bytes,
             Err(StateError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
@@ -47,11 +47,16 @@ impl StateFolder {
 
     /// Takes a confirmation away, which is to come before what it permits: so it permits that once.
     pub fn forget_confirmation(&self, source: &str) -> Result<(), StateError> {
-        let path = self.0.join(file_name(source));
+        let path = self.confirmation_file(source);
         match std::fs::remove_file(&path).and_then(|()| self.sync()) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StateError::Write { path, cause }),
             _ => Ok(()),
         }
+    }
+
+    /// Where a confirmation for a source lies, if there is one.
+    pub fn confirmation_file(&self, source: &str) -> PathBuf {
+        self.0.join(file_name(source))
     }
 
     /// The files that wait to be seen.

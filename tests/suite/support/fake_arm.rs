@@ -33,6 +33,8 @@ struct World {
     faults: HashMap<Place, (Fault, usize)>,
     arc_key: Option<(PathBuf, String)>,
     token_faults: Vec<Fault>,
+    refused: Vec<(String, String)>,
+    clock: Option<std::time::SystemTime>,
     asked: Vec<Asked>,
 }
 
@@ -125,6 +127,16 @@ impl FakeArm {
         self.world.lock().arc_key = Some((key, content.to_owned()));
     }
 
+    /// Gives the identity no right to an action, such as `Microsoft.Network/privateEndpoints/read`, in a subscription.
+    pub fn refuse(&self, subscription: &str, action: &str) {
+        self.world.lock().refused.push((subscription.to_owned(), action.to_owned()));
+    }
+
+    /// Dates every answer from now on.
+    pub fn date(&self, clock: std::time::SystemTime) {
+        self.world.lock().clock = Some(clock);
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -169,7 +181,7 @@ fn serve(stream: TcpStream, address: SocketAddr, world: &Mutex<World>) -> std::i
     let mut reader = BufReader::new(stream);
     loop {
         let Some(asked) = read(&mut reader)? else { return Ok(()) };
-        let answer = world.lock().answer(asked, address);
+        let answer = world.lock().answer_dated(asked, address);
         let stream = reader.get_mut();
         match answer {
             Fault::Answer { status, headers, body } => {
@@ -210,6 +222,33 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Asked>> {
 }
 
 impl World {
+    fn answer_dated(&mut self, asked: Asked, address: SocketAddr) -> Fault {
+        let mut answer = self.answer(asked, address);
+        if let (Fault::Answer { headers, .. }, Some(clock)) = (&mut answer, self.clock) {
+            headers.push(format!("Date: {}", httpdate::fmt_http_date(clock)));
+        }
+        answer
+    }
+
+    /// The answer to who may not do what it asks for.
+    fn refusal(&self, path: &str) -> Option<Fault> {
+        let (_, action) = self.refused.iter().find(|(subscription, action)| {
+            let of = format!("/subscriptions/{subscription}");
+            match action.strip_prefix("Microsoft.Network/").and_then(|it| it.strip_suffix("/read")) {
+                None => path == of,
+                Some(kind) => path == format!("{of}/providers/Microsoft.Network/{kind}"),
+            }
+        })?;
+        let Fault::Answer { status, headers, body } =
+            Fault::of_fixture("errors/403-authorization-failed.json")
+        else {
+            return None;
+        };
+        let text = String::from_utf8(body).unwrap();
+        let body = text.replace("Microsoft.Network/privateEndpoints/read", action).into_bytes();
+        Some(Fault::Answer { status, headers, body })
+    }
+
     fn answer(&mut self, asked: Asked, address: SocketAddr) -> Fault {
         let line = asked.line.clone();
         let authorization = asked.headers.iter().find_map(|it| it.strip_prefix("authorization: "));
@@ -244,7 +283,16 @@ impl World {
         if path == "/subscriptions" {
             return self.subscription_page(query, address);
         }
+        if let Some(refusal) = self.refusal(path) {
+            return refusal;
+        }
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        if let ["subscriptions", id] = parts[..] {
+            return match self.subscriptions.iter().any(|known| known == id) {
+                true => Fault::page(serde_json::json!({"subscriptionId": id}).to_string()),
+                false => Fault::of_fixture("errors/404-subscription-not-found.json"),
+            };
+        }
         let page = if query.contains("skiptoken") { 2 } else { 1 };
         let (subscription, resource_type) = (parts[1].to_owned(), parts[4].to_ascii_lowercase());
         let place = self.faults.keys().find(|(id, kind, number)| {

@@ -1,0 +1,134 @@
+//! What inventories say, and what any source wants published that it cannot be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::summary::{count, last_segment};
+use super::Finding;
+use crate::daemon::{Source, SourceState};
+use crate::dns::Name;
+use crate::sync::{ConnectionState, Desired, directory};
+
+/// An export older than this lacks what was made since.
+const EXPORT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn of_source(source: &Source) -> Vec<Finding> {
+    let name = &source.settings.name;
+    let desired = &source.desired;
+    let mut findings = Vec::new();
+    match &source.state {
+        SourceState::Current { .. } => {
+            let names = count(desired.publications.len(), "name");
+            findings.push(Finding::well(format!("inventory {name} was read whole: {names}")));
+        }
+        SourceState::Stale { why, .. } => findings.push(match source.age() {
+            Some(age) => Finding::wrong(
+                format!(
+                    "inventory {name} cannot be read: {why}; {} from {age} ago stay published",
+                    count(desired.publications.len(), "name")
+                ),
+                "export it anew; what Azure made or withdrew since is not known until then",
+            ),
+            None => Finding::wrong(
+                format!("inventory {name} cannot be read: {why}; nothing of it was ever published"),
+                "export it anew; a server that runs already keeps what it read last",
+            ),
+        }),
+        SourceState::HeldBack { would_withdraw, of, .. } => {
+            let age = source.age().map(|age| format!("; what was read {age} ago stays")).unwrap_or_default();
+            findings.push(held_back(
+                "inventory",
+                name,
+                (*would_withdraw, *of),
+                &age,
+                "export everything anew",
+            ));
+        }
+    }
+    if let Some(age) = age_of(&source.settings).filter(|age| *age > EXPORT_AGE_MAX) {
+        let hours = age.as_secs() / 3600;
+        findings.push(Finding::note(
+            format!("inventory {name} is {hours} hours old"),
+            "endpoints and names that Azure made since are missing: export on a schedule",
+        ));
+    }
+    findings.extend(of_desired("inventory", name, desired, &source.not_served, "look at the export"));
+    findings
+}
+
+/// A pass that waits for an operator, and what else there is to do.
+pub(super) fn held_back(
+    kind: &str,
+    name: &str,
+    (would_withdraw, of): (usize, usize),
+    age: &str,
+    otherwise: &str,
+) -> Finding {
+    Finding::wrong(
+        format!("{kind} {name} is held back: it would withdraw {would_withdraw} of {of} record sets{age}"),
+        format!(
+            "look at `privatelink-dns sync --once --dry-run`: if these endpoints are really gone, \
+             `privatelink-dns sync --once --confirm {name}`; else {otherwise}"
+        ),
+    )
+}
+
+/// What a source lists, but does not publish.
+pub(super) fn of_desired(
+    kind: &str,
+    name: &str,
+    desired: &Desired,
+    not_served: &[Name],
+    on_warning: &str,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for warning in &desired.warnings {
+        findings.push(Finding::note(format!("{kind} {name}: {warning}"), on_warning));
+    }
+    for unplaced in &desired.unplaced {
+        let endpoint = last_segment(&unplaced.endpoint);
+        findings.push(Finding::wrong(
+            format!("{} of {endpoint} is not published: no private-link zone is known for it", unplaced.fqdn),
+            "add its zone in a file named by private_link.catalogue",
+        ));
+    }
+    if let Some(first) = not_served.first() {
+        findings.push(Finding::note(
+            format!("{} of {kind} {name} not published, {first} the first", count(not_served.len(), "name")),
+            "their zones are left out by private_link.zones: add them, or leave it so",
+        ));
+    }
+    if let Some(first) = desired.foreign.first() {
+        let endpoints = count(desired.foreign.len(), "private endpoint");
+        findings.push(Finding::note(
+            format!("{endpoints} of {kind} {name} may not publish, {first} the first"),
+            "sync.allow_subscriptions leaves out their subscriptions: add these, or leave it so",
+        ));
+    }
+    let mut withheld: BTreeMap<&str, (&ConnectionState, &Name)> = BTreeMap::new();
+    for it in &desired.withheld {
+        withheld.entry(&it.endpoint_name).or_insert((&it.state, &it.name));
+    }
+    for (endpoint, (state, name)) in withheld {
+        let advice = match state {
+            ConnectionState::Pending => "the owner of the resource must approve the connection",
+            ConnectionState::Rejected => {
+                "the owner of the resource rejected it: ask them, or delete the endpoint"
+            }
+            ConnectionState::Disconnected => "the owner of the resource removed it: delete the endpoint",
+            ConnectionState::Approved | ConnectionState::Other(_) => "only approved endpoints are published",
+        };
+        findings.push(Finding::note(
+            format!("private endpoint {endpoint} is {state}: {name} stays public"),
+            advice,
+        ));
+    }
+    findings
+}
+
+/// How old the newest file of an inventory is.
+fn age_of(settings: &directory::Settings) -> Option<Duration> {
+    let files = directory::files_below(&settings.path).ok()?;
+    let times = files.iter().filter_map(|file| file.metadata().ok()?.modified().ok());
+    times.max()?.elapsed().ok()
+}

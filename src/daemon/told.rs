@@ -1,0 +1,64 @@
+//! Conflicts in the log: each is told once, and not more of them at a time than somebody reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing::warn;
+
+use crate::dns::{Name, RecordType};
+use crate::sync::{self, Conflict};
+use crate::zone::Snapshot;
+
+/// Lines of conflicts after one pass: a screen full. Two sources with the same endpoints have tens of thousands.
+const LINES_MAX: usize = 30;
+
+/// The conflicts that are in the log already.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<HashMap<(Name, RecordType), Conflict>>>);
+
+impl Told {
+    /// Tells the conflicts that are new.
+    pub(super) fn tell(&self, snapshot: &Snapshot) {
+        let new = self.renew(sync::conflicts(snapshot));
+        for conflict in new.iter().take(LINES_MAX) {
+            warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
+        }
+        if let Some(untold) = new.len().checked_sub(LINES_MAX).filter(|untold| *untold > 0) {
+            warn!(
+                conflicts = untold,
+                "{untold} more names are claimed by more than one private endpoint: `privatelink-dns doctor` lists all"
+            );
+        }
+    }
+
+    /// Remembers the conflicts of now; answers those that were not there before.
+    fn renew(&self, now: Vec<Conflict>) -> Vec<Conflict> {
+        let mut told = self.0.lock();
+        let key = |conflict: &Conflict| (conflict.name.clone(), conflict.rtype);
+        let is_new = |conflict: &&Conflict| told.get(&key(conflict)) != Some(*conflict);
+        let new = now.iter().filter(is_new).cloned().collect();
+        *told = now.into_iter().map(|conflict| (key(&conflict), conflict)).collect();
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conflict(number: usize) -> Conflict {
+        let name = format!("n{number}.privatelink.blob.core.windows.net.").parse().unwrap();
+        Conflict { name, rtype: RecordType::A, claims: Vec::new() }
+    }
+
+    #[test]
+    fn a_conflict_is_new_once_and_again_when_it_comes_back() {
+        let told = Told::default();
+        let new = |numbers: &[usize]| told.renew(numbers.iter().map(|number| conflict(*number)).collect());
+        assert_eq!(new(&[1, 2]).len(), 2);
+        assert_eq!(new(&[1, 2, 3]), [conflict(3)]);
+        assert_eq!(new(&[1, 3]).len(), 0);
+        assert_eq!(new(&[1, 2, 3]), [conflict(2)]);
+    }
+}
