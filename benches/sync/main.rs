@@ -67,8 +67,10 @@ impl World {
         }
         let requests = self.arm.requests();
         println!(
-            "{what:<26} {cpu:>8.3?} CPU {wall:>8.3?}, {} requests, at most {} in a subscription",
-            requests.all, requests.most
+            "{what:<26} {cpu:>8.3?} CPU {wall:>8.3?}, {} requests, at most {} in a subscription, peak memory {} MB",
+            requests.all,
+            requests.most,
+            peak_memory_bytes() >> 20
         );
         self.bound(requests.most <= READS_MAX, || format!("{what}: more than {READS_MAX} requests"));
         cpu

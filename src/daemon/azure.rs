@@ -444,9 +444,8 @@ impl AzureSource {
             false => Extent::AllBut(failed.keys().cloned().collect::<BTreeSet<_>>()),
         };
         let mut desired = Desired { extent, ..Desired::default() };
-        for inventory in pass.listed.values() {
-            desired.join(sync::desired(inventory, &self.rules.catalogue, source, allow, |_| since_secs));
-        }
+        let parts = pass.listed.values();
+        desired.join(parts.map(|it| sync::desired(it, &self.rules.catalogue, source, allow, |_| since_secs)));
         desired
     }
 

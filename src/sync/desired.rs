@@ -1,8 +1,10 @@
 //! What should be published of an inventory, and why the rest should not. Pure: no clock, no store.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::dns::Name;
 use crate::privatelink::{Catalogue, Hint, Place};
@@ -56,21 +58,27 @@ impl Desired {
     pub fn keep(&mut self, older: &Desired) {
         let extent = &self.extent;
         let kept = older.publications.iter().filter(|it| !extent.covers(&it.claim.subscription));
+        let before = (self.publications.len(), self.withheld.len());
         self.publications.extend(kept.cloned());
         self.withheld.extend(older.withheld.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.unplaced.extend(older.unplaced.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.foreign.extend(older.foreign.iter().filter(|id| !extent.covers_id(id)).cloned());
-        self.sort();
+        if before != (self.publications.len(), self.withheld.len()) {
+            self.sort();
+        }
     }
 
-    /// Takes another part of the same source.
-    pub fn join(&mut self, other: Desired) {
-        self.publications.extend(other.publications);
-        self.withheld.extend(other.withheld);
-        self.unplaced.extend(other.unplaced);
-        self.unsettled.extend(other.unsettled);
-        self.foreign.extend(other.foreign);
-        self.warnings.extend(other.warnings);
+    /// Takes other parts of the same source.
+    pub fn join(&mut self, others: impl IntoIterator<Item = Desired>) {
+        for other in others {
+            self.publications.extend(other.publications);
+            self.withheld.extend(other.withheld);
+            self.unplaced.extend(other.unplaced);
+            self.unsettled.extend(other.unsettled);
+            self.foreign.extend(other.foreign);
+            self.warnings.extend(other.warnings);
+        }
+        // Once for all of them: there may be hundreds.
         self.sort();
     }
 
@@ -157,15 +165,20 @@ impl Desired {
         let unsettled: HashSet<&Arc<str>> = self.unsettled.iter().collect();
         let stays = before.publications.iter().filter(|it| unsettled.contains(&it.claim.endpoint));
         let stays: Vec<Publication> = stays.cloned().collect();
-        let mut since_secs: HashMap<(&Name, &Arc<str>), u64> = HashMap::new();
+        let mut claims: HashMap<(&Name, &Arc<str>), &Arc<Claim>> =
+            HashMap::with_capacity(before.publications.len());
         for old in &before.publications {
-            since_secs.insert((&old.name, &old.claim.endpoint), old.claim.since_secs);
+            claims.insert((&old.name, &old.claim.endpoint), &old.claim);
         }
         for new in &mut self.publications {
-            if let Some(since_secs) = since_secs.get(&(&new.name, &new.claim.endpoint))
-                && *since_secs < new.claim.since_secs
+            if let Some(old) = claims.get(&(&new.name, &new.claim.endpoint))
+                && old.since_secs <= new.claim.since_secs
             {
-                new.claim = Arc::new(Claim { since_secs: *since_secs, ..Claim::clone(&new.claim) });
+                // Nearly all are as they were, and are kept in memory once.
+                new.claim = match old.is_but_for_time(&new.claim) {
+                    true => Arc::clone(old),
+                    false => Arc::new(Claim { since_secs: old.since_secs, ..Claim::clone(&new.claim) }),
+                };
             }
         }
         let is_new = !stays.is_empty();

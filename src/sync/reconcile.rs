@@ -64,12 +64,14 @@ pub fn plan(
     snapshot: &Snapshot,
 ) -> Plan {
     let mut plan = Plan::default();
-    let mut wanted: HashSet<(Name, RecordType, Arc<str>)> = HashSet::new();
+    // Found by where it lies: nearly all is as it was, and hashing its names and ids would take most of a pass.
+    let mut stays: HashSet<*const Offer> = HashSet::with_capacity(desired.publications.len());
+    let mut zones = Served { settings, catalogue, last: None };
     let mut new_zones: BTreeMap<Name, ZoneHeader> = BTreeMap::new();
     let mut puts = Vec::new();
     for publication in &desired.publications {
         let zone = &publication.zone;
-        if !catalogue.selects(&settings.zones, zone.borrow()) {
+        if !zones.are_served(zone) {
             plan.not_served.push(publication.name.clone());
             continue;
         }
@@ -79,8 +81,9 @@ pub fn plan(
             new_zones.insert(zone.clone(), header);
         }
         for set in record_sets(publication, settings.ttl) {
-            wanted.insert((publication.name.clone(), set.rtype, Arc::clone(&publication.claim.endpoint)));
-            match held(snapshot, publication, set.rtype) {
+            let held = held(snapshot, publication, set.rtype);
+            stays.extend(held.map(std::ptr::from_ref));
+            match held {
                 Some(held) if same(held, &set, &publication.claim) => continue,
                 Some(_) => plan.replaced += 1,
                 None => plan.added += 1,
@@ -98,9 +101,9 @@ pub fn plan(
         plan.published += 1;
         let rtype = offer.set.rtype;
         // An endpoint whose names are not told for now keeps what it had, and so does a subscription.
-        let stays = unsettled.contains(&claim.endpoint)
-            || !desired.extent.covers(&claim.subscription)
-            || wanted.contains(&(name.clone(), rtype, Arc::clone(&claim.endpoint)));
+        let stays = stays.contains(&std::ptr::from_ref(offer))
+            || unsettled.contains(&claim.endpoint)
+            || !desired.extent.covers(&claim.subscription);
         if !stays {
             plan.withdrawn += 1;
             let origin = offer.origin.clone();
@@ -121,6 +124,26 @@ pub fn plan(
         changes.push(Change::SetWithheld { source: Arc::clone(source), endpoints: withheld });
     }
     plan
+}
+
+/// Which zones may be published into; names come zone by zone, so that of each this is asked once.
+struct Served<'p> {
+    settings: &'p PublishSettings,
+    catalogue: &'p Catalogue,
+    last: Option<(&'p Name, bool)>,
+}
+
+impl<'p> Served<'p> {
+    fn are_served(&mut self, zone: &'p Name) -> bool {
+        match self.last {
+            Some((last, is_served)) if last == zone => is_served,
+            _ => {
+                let is_served = self.catalogue.selects(&self.settings.zones, zone.borrow());
+                self.last = Some((zone, is_served));
+                is_served
+            }
+        }
+    }
 }
 
 /// All claims of endpoints in the zones.
@@ -166,7 +189,7 @@ pub(super) fn held_of<'s>(
 /// Whether an offer is as wanted; the time when its claim was first seen stays what it was.
 fn same(held: &Offer, set: &RecordSet, claim: &Claim) -> bool {
     let Origin::Endpoint(old) = &held.origin else { return false };
-    held.set == *set && Claim { since_secs: old.since_secs, ..claim.clone() } == **old
+    held.set == *set && old.is_but_for_time(claim)
 }
 
 fn withheld(desired: &Desired) -> Vec<zone::Withheld> {

@@ -37,6 +37,18 @@ pub struct Claim {
     pub since_secs: u64,
 }
 
+impl Claim {
+    /// Whether `other` says the same, whenever it was first seen.
+    pub fn is_but_for_time(&self, other: &Claim) -> bool {
+        let Claim { endpoint, virtual_network, subscription, resource, source, since_secs: _ } = self;
+        *endpoint == other.endpoint
+            && *virtual_network == other.virtual_network
+            && *subscription == other.subscription
+            && *resource == other.resource
+            && *source == other.source
+    }
+}
+
 impl Origin {
     /// Whether an operator's hand is behind it, which outranks every endpoint's claim.
     pub fn is_operators(&self) -> bool {
