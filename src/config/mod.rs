@@ -6,6 +6,7 @@ mod error;
 #[cfg(test)]
 mod example;
 mod file;
+mod place;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,20 @@
 //! `[[sync.source]]`: folders of exported JSON, and live Azure.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::assembly::{Assembly, is_guid};
+use super::assembly::Assembly;
 use super::file;
+use super::place::Places;
 use super::words::{Credential, SourceKind};
 use crate::privatelink::Cloud;
-use crate::sync::azure::{self, ARC_KEY_FOLDER, CredentialSettings, Endpoint, SecretPlace};
+use crate::sync::azure::{self, ARC_KEY_FOLDER, CredentialSettings, Endpoint, SecretPlace, UserAssigned};
 use crate::sync::directory;
 
 /// Where a client secret is when no file has it; the name is that of Azure's own tools.
 const SECRET_VARIABLE: &str = "AZURE_CLIENT_SECRET";
+
+/// Where a client certificate is when no key of the config tells it.
+const CERTIFICATE_VARIABLE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 
 impl Assembly<'_> {
     pub(super) fn sources(
@@ -45,10 +48,16 @@ impl Assembly<'_> {
     fn directory(&mut self, key: &str, source: file::Source) -> Option<directory::Settings> {
         let of_arm = [
             ("subscriptions", source.subscriptions.is_some()),
+            ("resource_groups", source.resource_groups.is_some()),
+            ("management_group", source.management_group.is_some()),
+            ("exclude_subscriptions", source.exclude_subscriptions.is_some()),
             ("credential", source.credential.is_some()),
             ("tenant_id", source.tenant_id.is_some()),
             ("client_id", source.client_id.is_some()),
+            ("object_id", source.object_id.is_some()),
+            ("resource_id", source.resource_id.is_some()),
             ("client_secret_file", source.client_secret_file.is_some()),
+            ("client_certificate_file", source.client_certificate_file.is_some()),
             ("token_file", source.token_file.is_some()),
             ("endpoint", source.endpoint.is_some()),
             ("authority", source.authority.is_some()),
@@ -72,8 +81,8 @@ impl Assembly<'_> {
         if source.path.is_some() {
             self.error(format!("{key}.path"), "belongs to a source of kind \"directory\"");
         }
-        let ids = source.subscriptions.take().unwrap_or_default();
-        let subscriptions = self.subscriptions(&format!("{key}.subscriptions"), &ids);
+        let Places { subscriptions, resource_groups, management_group, exclude_subscriptions } =
+            self.places(key, &mut source);
         let (mut default, is_arc) =
             (azure::Settings::of_cloud(cloud), source.credential == Some(Credential::AzureArc));
         if is_arc {
@@ -94,6 +103,9 @@ impl Assembly<'_> {
         Some(azure::Settings {
             name,
             subscriptions,
+            resource_groups,
+            management_group,
+            exclude_subscriptions,
             credential,
             endpoint,
             authority,
@@ -114,38 +126,24 @@ impl Assembly<'_> {
         }
     }
 
-    fn subscriptions(&mut self, key: &str, ids: &[String]) -> Vec<Arc<str>> {
-        let mut subscriptions: Vec<Arc<str>> = Vec::new();
-        for (at, id) in ids.iter().enumerate() {
-            let bare = id.to_ascii_lowercase();
-            let bare: Arc<str> = bare.strip_prefix("/subscriptions/").unwrap_or(&bare).into();
-            if !is_guid(&bare) {
-                let message = format!(
-                    "`{id}` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1"
-                );
-                self.error(format!("{key}[{at}]"), message);
-            } else if subscriptions.contains(&bare) {
-                self.error(format!("{key}[{at}]"), format!("subscription {bare} is there already"));
-            }
-            subscriptions.push(bare);
-        }
-        subscriptions
-    }
-
     fn credential(&mut self, key: &str, source: file::Source) -> Option<CredentialSettings> {
         let kind = source.credential.unwrap_or(Credential::ManagedIdentity);
         // Names of the environment are those of Azure's own tools.
         let or_variable = |value: Option<String>, name: &str| value.or_else(|| std::env::var(name).ok());
         let used: &[&str] = match kind {
-            Credential::ManagedIdentity => &["client_id"],
+            Credential::ManagedIdentity => &["client_id", "object_id", "resource_id"],
             Credential::AzureArc | Credential::AzureCli => &[],
             Credential::WorkloadIdentity => &["tenant_id", "client_id", "token_file"],
             Credential::ClientSecret => &["tenant_id", "client_id", "client_secret_file"],
+            Credential::ClientCertificate => &["tenant_id", "client_id", "client_certificate_file"],
         };
         let set = [
             ("tenant_id", source.tenant_id.is_some()),
             ("client_id", source.client_id.is_some()),
+            ("object_id", source.object_id.is_some()),
+            ("resource_id", source.resource_id.is_some()),
             ("client_secret_file", source.client_secret_file.is_some()),
+            ("client_certificate_file", source.client_certificate_file.is_some()),
             ("token_file", source.token_file.is_some()),
         ];
         for (own, _) in set.iter().filter(|(own, is_set)| *is_set && !used.contains(own)) {
@@ -153,12 +151,27 @@ impl Assembly<'_> {
         }
         let client_id = source.client_id;
         match kind {
-            Credential::ManagedIdentity => Some(CredentialSettings::ManagedIdentity { client_id }),
+            Credential::ManagedIdentity => {
+                let chosen = [
+                    ("client_id", client_id.map(UserAssigned::ClientId)),
+                    ("object_id", source.object_id.map(UserAssigned::ObjectId)),
+                    ("resource_id", source.resource_id.map(UserAssigned::ResourceId)),
+                ];
+                let mut chosen = chosen.into_iter().filter_map(|(own, it)| it.map(|it| (own, it)));
+                let assigned = chosen.next();
+                for (other, _) in chosen {
+                    let first = assigned.as_ref().map_or("", |(own, _)| own);
+                    let message =
+                        format!("{first} names the managed identity already: one of them is enough");
+                    self.error(format!("{key}.{other}"), message);
+                }
+                Some(CredentialSettings::ManagedIdentity { assigned: assigned.map(|(_, it)| it) })
+            }
             Credential::AzureArc => {
                 Some(CredentialSettings::AzureArc { key_folder: PathBuf::from(ARC_KEY_FOLDER) })
             }
             Credential::AzureCli => Some(CredentialSettings::AzureCli { command: PathBuf::from("az") }),
-            Credential::WorkloadIdentity | Credential::ClientSecret => {
+            Credential::WorkloadIdentity | Credential::ClientSecret | Credential::ClientCertificate => {
                 let tenant_id = or_variable(source.tenant_id, "AZURE_TENANT_ID");
                 let tenant_id = self.needed(key, "tenant_id", "AZURE_TENANT_ID", tenant_id);
                 let client_id = or_variable(client_id, "AZURE_CLIENT_ID");
@@ -170,6 +183,16 @@ impl Assembly<'_> {
                         tenant_id: tenant_id?,
                         client_id: client_id?,
                         secret,
+                    });
+                }
+                if kind == Credential::ClientCertificate {
+                    let file = source.client_certificate_file.map(|path| self.whole(path));
+                    let file = file.or_else(|| std::env::var_os(CERTIFICATE_VARIABLE).map(PathBuf::from));
+                    let file = self.needed(key, "client_certificate_file", CERTIFICATE_VARIABLE, file);
+                    return Some(CredentialSettings::ClientCertificate {
+                        tenant_id: tenant_id?,
+                        client_id: client_id?,
+                        file: file?,
                     });
                 }
                 let file = source.token_file.map(|path| self.whole(path));

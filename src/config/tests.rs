@@ -225,6 +225,58 @@ client_id = "x""##,
         ],
     ),
     (
+        r##"[[sync.source]]
+kind = "arm"
+name = "a"
+resource_groups = ["rg-app"]
+[[sync.source]]
+kind = "arm"
+name = "b"
+subscriptions = ["00000000-0000-4000-8000-0000000000a1", "00000000-0000-4000-8000-0000000000b2"]
+resource_groups = ["/subscriptions/00000000-0000-4000-8000-0000000000A1/resourceGroups/RG", "/subscriptions/00000000-0000-4000-8000-0000000000c3/resourceGroups/rg", "a/b"]
+management_group = "mg"
+exclude_subscriptions = ["x"]
+[[sync.source]]
+kind = "arm"
+name = "c"
+subscriptions = ["00000000-0000-4000-8000-0000000000a1"]
+resource_groups = ["rg", "/subscriptions/00000000-0000-4000-8000-0000000000a1/resourceGroups/RG"]
+[[sync.source]]
+kind = "arm"
+name = "d"
+management_group = "a b"
+client_id = "x"
+resource_id = "y"
+object_id = "z"
+client_certificate_file = "c.pem"
+[[sync.source]]
+kind = "arm"
+name = "e"
+credential = "client-certificate"
+tenant_id = "t"
+client_id = "c"
+[[sync.source]]
+kind = "directory"
+path = "inventory"
+management_group = "mg""##,
+        &[
+            "c.toml:4: sync.source[0].resource_groups[0]: `rg-app` is a resource group of which subscription? Name it in subscriptions, or the group as /subscriptions/…/resourceGroups/rg-app",
+            "c.toml:8: sync.source[1].subscriptions[1]: resource_groups names none of 00000000-0000-4000-8000-0000000000b2",
+            "c.toml:9: sync.source[1].resource_groups[1]: subscriptions leaves out 00000000-0000-4000-8000-0000000000c3",
+            "c.toml:9: sync.source[1].resource_groups[2]: `a/b` is no name of a resource group, and no ARM id of one: /subscriptions/…/resourceGroups/…",
+            "c.toml:10: sync.source[1].management_group: subscriptions tells already what is listed: one of them is enough",
+            "c.toml:11: sync.source[1].exclude_subscriptions[0]: `x` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1",
+            "c.toml:11: sync.source[1].exclude_subscriptions: is for subscriptions that are found, but subscriptions names what is listed",
+            "c.toml:16: sync.source[2].resource_groups[1]: resource group rg of 00000000-0000-4000-8000-0000000000a1 is there already",
+            "c.toml:20: sync.source[3].management_group: `a b` is no name of a management group",
+            "c.toml:22: sync.source[3].resource_id: client_id names the managed identity already: one of them is enough",
+            "c.toml:23: sync.source[3].object_id: client_id names the managed identity already: one of them is enough",
+            "c.toml:24: sync.source[3].client_certificate_file: does not belong to this credential",
+            "c.toml:25: sync.source[4]: this credential needs client_certificate_file, or AZURE_CLIENT_CERTIFICATE_PATH in the environment",
+            "c.toml:34: sync.source[5].management_group: belongs to a source of kind \"arm\"",
+        ],
+    ),
+    (
         r##"[store]
 url = "sqlite:records.db"
 [admin]

@@ -73,6 +73,7 @@ pub(super) enum Credential {
     AzureArc,
     WorkloadIdentity,
     ClientSecret,
+    ClientCertificate,
     AzureCli,
 }
 

@@ -225,10 +225,11 @@ impl AzureSource {
     /// Publishes anew what is published, as these settings want it: what they withdraw, an operator withdrew.
     pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
         let mut known = Known::clone(&self.known());
-        let (allow, named) = (&self.rules.publish.allow_subscriptions, &self.settings.subscriptions);
-        let is_wanted =
-            |id: &str| sync::desired::is_allowed(allow, id) && sync::desired::is_allowed(named, id);
-        known.desired.publications.retain(|it| is_wanted(&it.claim.subscription));
+        let allow = &self.rules.publish.allow_subscriptions;
+        known.desired.publications.retain(|it| {
+            let claim = &it.claim;
+            sync::desired::is_allowed(allow, &claim.subscription) && self.settings.names(&claim.endpoint)
+        });
         // What passes kept of subscriptions that they told nothing of is in there.
         known.desired.extent = Extent::All;
         let source: Arc<str> = self.settings.name.as_str().into();
@@ -249,9 +250,11 @@ impl AzureSource {
     async fn run(self: Arc<Self>, store: Arc<Store>) {
         let mut azure = None;
         loop {
-            self.pass(&mut azure, &store).await;
+            let again_in = self.pass(&mut azure, &store).await;
             // Servers that were started together must not ask together.
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
+            let rest = again_in.map(|rest| rest.mul_f64(rand::rng().random_range(1.0..1.1)));
+            let wait = rest.map_or(wait, |rest| rest.min(wait));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.nudged.notified() => {}
@@ -272,6 +275,7 @@ impl AzureSource {
     /// A client that knows nothing yet.
     pub fn azure(&self) -> Result<Arc<Azure>, AzureError> {
         let azure = Azure::new(self.settings.clone(), self.resolver.clone())?;
+        let azure = azure.with_catalogue(Arc::clone(&self.rules.catalogue));
         Ok(Arc::new(azure.telling(Arc::clone(&self.progress))))
     }
 
@@ -289,7 +293,8 @@ impl AzureSource {
         listed.map(|pass| self.reading(pass, store)).map_err(|error| in_full(&error))
     }
 
-    async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) {
+    /// Answers when a subscription that was throttled may be asked again.
+    async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) -> Option<Duration> {
         // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
         let confirmed = self.confirmed();
         let listed = match self.client(azure) {
@@ -298,6 +303,7 @@ impl AzureSource {
         };
         match listed {
             Ok(pass) => {
+                let again_in = pass.again_in;
                 let (source, store) = (Arc::clone(self), Arc::clone(store));
                 // Placing and planning thousands of names would keep a thread from answering.
                 let published =
@@ -305,8 +311,12 @@ impl AzureSource {
                 if let Err(cause) = published {
                     self.fail(format!("publishing failed: {cause}"));
                 }
+                again_in
             }
-            Err(error) => self.fail(in_full(&error)),
+            Err(error) => {
+                self.fail(in_full(&error));
+                None
+            }
         }
     }
 

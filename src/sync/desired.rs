@@ -12,6 +12,7 @@ use crate::zone::Claim;
 
 use super::arm::ArmId;
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Inventory, Knowledge, Warning};
+use super::scope::Scope;
 
 /// What the zones should hold of one source, in the order of names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Desired {
     pub extent: Extent,
 }
 
-/// The subscriptions, in lower case, that a source tells all of; of others it tells nothing, and what they had stays.
+/// What a source tells all of, by [`Scope::key`]; of the rest it tells nothing, and what that had stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Extent {
     /// All there are: what is not listed is gone.
@@ -38,26 +39,40 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// Whether all of a subscription is told.
-    pub fn covers(&self, subscription: &str) -> bool {
-        match self {
-            Extent::All => true,
-            Extent::AllBut(others) => !others.contains(subscription),
-            Extent::Only(these) => these.contains(subscription),
-        }
+    /// Whether all is told of where a claim's endpoint lies.
+    pub fn covers(&self, claim: &Claim) -> bool {
+        let group = || ArmId::new(&claim.endpoint).resource_group().map(Arc::from);
+        self.covers_place(&claim.subscription, group)
     }
 
-    /// Whether all of the subscription that an ARM id lies in is told.
+    /// Whether all is told of where an ARM id lies.
     pub fn covers_id(&self, id: &str) -> bool {
-        ArmId::new(id).subscription().is_none_or(|subscription| self.covers(subscription))
+        let id = ArmId::new(id);
+        let group = || id.resource_group().map(Arc::from);
+        id.subscription().is_none_or(|subscription| self.covers_place(subscription, group))
+    }
+
+    fn covers_place(&self, subscription: &str, group: impl Fn() -> Option<Arc<str>>) -> bool {
+        let is_in = |scopes: &BTreeSet<Arc<str>>| {
+            let has_group = |group| {
+                let scope = Scope { subscription: subscription.into(), resource_group: Some(group) };
+                scopes.contains(&scope.key())
+            };
+            scopes.contains(subscription) || (!scopes.is_empty() && group().is_some_and(has_group))
+        };
+        match self {
+            Extent::All => true,
+            Extent::AllBut(others) => !is_in(others),
+            Extent::Only(these) => is_in(these),
+        }
     }
 }
 
 impl Desired {
-    /// Takes what an older pass wanted of the subscriptions that this one tells nothing of.
+    /// Takes what an older pass wanted of the scopes that this one tells nothing of.
     pub fn keep(&mut self, older: &Desired) {
         let extent = &self.extent;
-        let kept = older.publications.iter().filter(|it| !extent.covers(&it.claim.subscription));
+        let kept = older.publications.iter().filter(|it| !extent.covers(&it.claim));
         let before = (self.publications.len(), self.withheld.len());
         self.publications.extend(kept.cloned());
         self.withheld.extend(older.withheld.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
@@ -153,6 +168,19 @@ pub fn desired(
     desired
 }
 
+/// Whether only its zone group can tell where an approved endpoint's names belong: it has one that no zone of the
+/// catalogue takes, or none though it should.
+pub fn is_undecided(endpoint: &Endpoint, catalogue: &Catalogue) -> bool {
+    let names = || endpoint.names.iter();
+    if endpoint.state != ConnectionState::Approved || names().any(|name| name.zone.is_some()) {
+        return false;
+    }
+    let beside: Vec<Name> = names().map(|name| name.fqdn.clone()).collect();
+    let is_placed =
+        |name: &EndpointName| catalogue.place(name.fqdn.borrow(), hint(endpoint, name, &beside)).is_some();
+    endpoint.knowledge == Knowledge::Unsettled || !names().all(is_placed)
+}
+
 /// Whether endpoints of a subscription may publish.
 pub fn is_allowed(allow_subscriptions: &[Arc<str>], subscription: &str) -> bool {
     allow_subscriptions.is_empty() || allow_subscriptions.iter().any(|allowed| **allowed == *subscription)
@@ -163,8 +191,14 @@ impl Desired {
     /// whose names are not known for now.
     pub fn carry_over(&mut self, before: &Desired) {
         let unsettled: HashSet<&Arc<str>> = self.unsettled.iter().collect();
-        let stays = before.publications.iter().filter(|it| unsettled.contains(&it.claim.endpoint));
+        let own = self.publications.iter().filter(|it| unsettled.contains(&it.claim.endpoint));
+        // What is known of it now goes before.
+        let known: HashSet<(&Name, &Arc<str>)> = own.map(|it| (&it.name, &it.claim.endpoint)).collect();
+        let stays = before.publications.iter().filter(|it| {
+            unsettled.contains(&it.claim.endpoint) && !known.contains(&(&it.name, &it.claim.endpoint))
+        });
         let stays: Vec<Publication> = stays.cloned().collect();
+        drop(known);
         let mut claims: HashMap<(&Name, &Arc<str>), &Arc<Claim>> =
             HashMap::with_capacity(before.publications.len());
         for old in &before.publications {
@@ -470,6 +504,54 @@ mod tests {
             ["pe a.privatelink.blob.core.windows.net. [10.0.0.1][] [a.blob.core.windows.net.]"]
         );
         assert!(matches!(&desired.warnings[..], [Warning::GroupDiffers { .. }]));
+    }
+
+    #[test]
+    fn an_endpoint_that_the_catalogue_decides_needs_no_zone_group() {
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        let undecided = |state, names| is_undecided(&endpoint("pe", state, names), &catalogue);
+        let (known, odd) = (listed("a.blob.core.windows.net", "10.0.0.1"), listed("a.example", "10.0.0.1"));
+        let in_group =
+            grouped("a.privatelink.blob.core.windows.net", "privatelink.blob.core.windows.net", "10.0.0.1");
+        assert!(!undecided(ConnectionState::Approved, vec![known.clone()]));
+        assert!(undecided(ConnectionState::Approved, vec![known, odd.clone()]));
+        assert!(!undecided(ConnectionState::Pending, vec![odd.clone()]));
+        assert!(!undecided(ConnectionState::Approved, vec![in_group, odd]));
+        // Private Link services have no names at all.
+        assert!(!undecided(ConnectionState::Approved, vec![]));
+        let pe = endpoint("pe", ConnectionState::Approved, vec![]);
+        assert!(is_undecided(&Endpoint { knowledge: Knowledge::Unsettled, ..pe }, &catalogue));
+    }
+
+    #[test]
+    fn an_extent_of_a_resource_group_covers_nothing_beside_it() {
+        let id = |group: &str| {
+            format!("/subscriptions/S/resourceGroups/{group}/providers/Microsoft.Network/privateEndpoints/p")
+        };
+        let one = || BTreeSet::from([Arc::from("s/resourcegroups/one")]);
+        let (only, all_but) = (Extent::Only(one()), Extent::AllBut(one()));
+        for (group, covered) in [("ONE", true), ("one2", false), ("two", false)] {
+            assert_eq!(only.covers_id(&id(group)), covered, "{group}");
+            assert_eq!(all_but.covers_id(&id(group)), !covered, "{group}");
+        }
+        assert!(Extent::Only(BTreeSet::from([Arc::from("s")])).covers_id(&id("one")));
+    }
+
+    #[test]
+    fn what_is_known_of_an_unsettled_endpoint_goes_before_what_it_had() {
+        let names = |address| vec![listed("a.blob.core.windows.net", address)];
+        let both = [names("10.0.0.1"), vec![listed("b.blob.core.windows.net", "10.0.0.2")]].concat();
+        let before = desired_of(vec![endpoint("pe", ConnectionState::Approved, both)]);
+        let pe = endpoint("pe", ConnectionState::Approved, names("10.0.0.9"));
+        let mut now = desired_of(vec![Endpoint { knowledge: Knowledge::Unsettled, ..pe }]);
+        now.carry_over(&before);
+        assert_eq!(
+            told(&now),
+            [
+                "pe a.privatelink.blob.core.windows.net. [10.0.0.9][] [a.blob.core.windows.net.]",
+                "pe b.privatelink.blob.core.windows.net. [10.0.0.2][] [b.blob.core.windows.net.]"
+            ]
+        );
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub enum ConnectionState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Knowledge {
     Whole,
-    /// It has none yet, but is being provisioned or its interface is not listed: what was known stays.
+    /// Not all of them: it is being provisioned, or its interface or zone group cannot be read. What was known stays.
     Unsettled,
 }
 
@@ -82,6 +82,8 @@ pub enum Warning {
     OutOfZone { endpoint: Arc<str>, name: Arc<str>, zone: Arc<str> },
     #[error("{endpoint} is approved but its names are not listed: export the network interfaces too")]
     Unsettled { endpoint: Arc<str> },
+    #[error("{endpoint}: only its zone group could tell where its names belong: {why}")]
+    GroupsUnread { endpoint: Arc<str>, why: Arc<str> },
     #[error(
         "{endpoint}: zone group and interface give `{name}` different addresses: those of the group count"
     )]
@@ -96,6 +98,40 @@ impl Inventory {
     /// The endpoints in the order of their ids.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Adds what the zone groups of an endpoint say, which were asked for by themselves.
+    pub(super) fn add_groups(&mut self, endpoint: &str, groups: &[ZoneGroup]) {
+        let Some(endpoint) = self.endpoint_mut(endpoint) else { return };
+        let id = Arc::clone(&endpoint.id);
+        let mut warnings = Vec::new();
+        let mut reader = NameReader { endpoint: &id, warnings: &mut warnings };
+        let names = reader.of_groups(&groups.iter().collect::<Vec<_>>());
+        if !names.is_empty() {
+            endpoint.names.splice(..0, names);
+            endpoint.knowledge = Knowledge::Whole;
+            self.warnings.retain(|it| !matches!(it, Warning::Unsettled { endpoint } if *endpoint == id));
+        }
+        self.warnings.append(&mut warnings);
+    }
+
+    /// The zone groups of an endpoint are not known for now: what they had it publish stays.
+    pub(super) fn miss_groups(&mut self, endpoint: &str, why: Arc<str>) {
+        let Some(endpoint) = self.endpoint_mut(endpoint) else { return };
+        endpoint.knowledge = Knowledge::Unsettled;
+        let endpoint = Arc::clone(&endpoint.id);
+        self.warnings.push(Warning::GroupsUnread { endpoint, why });
+    }
+
+    /// The endpoint of an id in lower case.
+    pub(super) fn endpoint(&self, id: &str) -> Option<&Endpoint> {
+        let at = self.endpoints.binary_search_by(|endpoint| (*endpoint.id).cmp(id)).ok()?;
+        self.endpoints.get(at)
+    }
+
+    fn endpoint_mut(&mut self, id: &str) -> Option<&mut Endpoint> {
+        let at = self.endpoints.binary_search_by(|endpoint| (*endpoint.id).cmp(id)).ok()?;
+        Some(&mut self.endpoints[at])
     }
 
     /// What was odd, in the order it was met.

@@ -9,6 +9,7 @@ mod guard;
 pub mod inventory;
 pub mod listing;
 mod reconcile;
+mod scope;
 pub mod state;
 
 pub use desired::{Desired, Extent, desired};
@@ -18,4 +19,5 @@ pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
 pub use reconcile::{
     Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of, subscriptions_of,
 };
+pub use scope::Scope;
 pub use state::{LastGood, Saved, StateError, StateFolder};

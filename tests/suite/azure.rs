@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use privatelink_dns::config::Config;
 use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
 use privatelink_dns::privatelink::Cloud;
 use privatelink_dns::sync::StateFolder;
-use privatelink_dns::sync::azure::{Azure, CredentialSettings, SecretPlace, Settings};
+use privatelink_dns::sync::azure::{Azure, CredentialSettings, SecretPlace, Settings, UserAssigned};
 use privatelink_dns::sync::state::Confirmation;
 use privatelink_dns::zone::{Origin, Snapshot};
 
@@ -28,7 +28,7 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 /// In every secret of an identity.
 const SECRET_MARK: &str = "HUSH";
 
-fn settings(arm: &FakeArm, credential: CredentialSettings) -> Settings {
+pub(crate) fn settings(arm: &FakeArm, credential: CredentialSettings) -> Settings {
     let url = arm.url().parse::<privatelink_dns::sync::azure::Endpoint>().unwrap();
     Settings {
         credential,
@@ -40,22 +40,31 @@ fn settings(arm: &FakeArm, credential: CredentialSettings) -> Settings {
     }
 }
 
-fn of_host(arm: &FakeArm) -> Arc<Azure> {
-    let credential = CredentialSettings::ManagedIdentity { client_id: None };
+/// A certificate with its key.
+pub(crate) fn certificate(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/certificate/{name}.pem"))
+}
+
+pub(crate) fn of_host(arm: &FakeArm) -> Arc<Azure> {
+    let credential = CredentialSettings::ManagedIdentity { assigned: None };
     Arc::new(Azure::new(settings(arm, credential), None).unwrap())
 }
 
 /// A server without sockets, whose only source is the fake Azure.
-struct World {
-    arm: FakeArm,
+pub(crate) struct World {
+    pub arm: FakeArm,
     config: Config,
-    parts: Parts,
+    pub parts: Parts,
     runtime: tokio::runtime::Runtime,
 }
 
 impl World {
-    fn new(more: &str) -> World {
-        let arm = FakeArm::start();
+    pub fn new(more: &str) -> World {
+        World::with_arm(FakeArm::start(), more)
+    }
+
+    /// The same Azure with other settings.
+    pub fn with_arm(arm: FakeArm, more: &str) -> World {
         let url = arm.url();
         let text = format!(
             "[[sync.source]]\nkind = 'arm'\nendpoint = '{url}'\nauthority = '{url}'\nidentity_endpoint = '{url}'\n{more}\n"
@@ -69,11 +78,22 @@ impl World {
         World { arm, config, parts, runtime }
     }
 
-    fn pass(&self) {
+    /// Keeps its state in a folder, and takes up what is there.
+    pub fn keep_in(&mut self, state_dir: &Path) {
+        self.config.state_dir = state_dir.to_owned();
+        self.parts =
+            self.runtime.block_on(async { Parts::restore(&self.config, StateAccess::Keep).unwrap() });
+    }
+
+    pub fn save(&mut self) {
+        self.parts.sources.save().unwrap();
+    }
+
+    pub fn pass(&self) {
         self.runtime.block_on(self.parts.sources.azure().list()[0].pass_once(&self.parts.store));
     }
 
-    fn published(&self) -> BTreeSet<String> {
+    pub fn published(&self) -> BTreeSet<String> {
         published(&self.parts.store.snapshot())
     }
 
@@ -81,7 +101,7 @@ impl World {
         self.parts.sources.azure().list()[0].known().state.clone()
     }
 
-    fn why(&self) -> String {
+    pub fn why(&self) -> String {
         match self.state() {
             SourceState::Stale { why, .. } => why,
             SourceState::Current { .. } => "current".to_owned(),
@@ -101,18 +121,18 @@ fn published(snapshot: &Snapshot) -> BTreeSet<String> {
     offers.map(|(name, offer)| format!("{name} {offer:?}")).collect()
 }
 
-fn names(published: &BTreeSet<String>) -> Vec<&str> {
+pub(crate) fn names(published: &BTreeSet<String>) -> Vec<&str> {
     published.iter().map(|line| line.split(' ').next().unwrap()).collect()
 }
 
 /// The second subscription has other names.
-fn other_names(text: String) -> String {
+pub(crate) fn other_names(text: String) -> String {
     text.replace("contosodata01", "otherdata01")
         .replace("contosokv01", "otherkv01")
         .replace("fabrikam", "other")
 }
 
-const OF_FIRST: [&str; 3] = [
+pub(crate) const OF_FIRST: [&str; 3] = [
     "contosodata01.privatelink.blob.core.windows.net.",
     "contosokv01.privatelink.vaultcore.azure.net.",
     "fabrikamshare.privatelink.blob.core.windows.net.",
@@ -134,11 +154,39 @@ fn every_kind_of_identity_gets_one_token_and_uses_it_again() {
     let command = file("az", &script);
     std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o755)).unwrap();
     let kinds = [
-        (CredentialSettings::ManagedIdentity { client_id: None }, "GET /metadata", "resource=http", 1),
+        (CredentialSettings::ManagedIdentity { assigned: None }, "GET /metadata", "resource=http", 1),
         (
-            CredentialSettings::ManagedIdentity { client_id: Some("chosen".to_owned()) },
+            CredentialSettings::ManagedIdentity {
+                assigned: Some(UserAssigned::ClientId("chosen".to_owned())),
+            },
             "GET /metadata",
             "client_id=chosen",
+            1,
+        ),
+        (
+            CredentialSettings::ManagedIdentity {
+                assigned: Some(UserAssigned::ObjectId("object".to_owned())),
+            },
+            "GET /metadata",
+            "object_id=object",
+            1,
+        ),
+        (
+            CredentialSettings::ManagedIdentity {
+                assigned: Some(UserAssigned::ResourceId("/subscriptions/s/x".to_owned())),
+            },
+            "GET /metadata",
+            "mi_res_id=%2Fsubscriptions%2Fs%2Fx",
+            1,
+        ),
+        (
+            CredentialSettings::ClientCertificate {
+                tenant_id: tenant_id.clone(),
+                client_id: client_id.clone(),
+                file: certificate("first"),
+            },
+            "POST /tenant/oauth2/v2.0/token",
+            "client_assertion=ey",
             1,
         ),
         (
@@ -174,6 +222,9 @@ fn every_kind_of_identity_gets_one_token_and_uses_it_again() {
         let arm = FakeArm::start();
         if matches!(credential, CredentialSettings::AzureArc { .. }) {
             arm.challenge(key.clone(), "HUSHKEY");
+        }
+        if let CredentialSettings::ClientCertificate { file, .. } = &credential {
+            arm.register(&std::fs::read_to_string(file).unwrap());
         }
         let azure = Arc::new(Azure::new(settings(&arm, credential.clone()), None).unwrap());
         for _ in 0..2 {
@@ -361,7 +412,7 @@ fn a_subscription_that_cannot_be_seen_keeps_its_records_while_others_change() {
     assert!(world.why().contains("sees no subscription"), "{}", world.why());
 }
 
-fn empty() -> String {
+pub(crate) fn empty() -> String {
     r#"{"value": []}"#.to_owned()
 }
 

@@ -6,6 +6,7 @@ mod azure;
 mod cli;
 mod daemon;
 mod dig;
+mod discovery;
 mod house;
 mod inventory;
 mod matrix;

@@ -1,5 +1,6 @@
 //! Live Azure: the identity, the clock, the rights on each subscription, and what its last pass left.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::super::summary::count;
 use super::Finding;
 use super::source::{held_back, of_desired};
 use crate::daemon::{AzureSource, Known, SourceState};
+use crate::sync::Extent;
 use crate::sync::azure::{ACTIONS, Azure, AzureError, CredentialSettings, Identity, Refusals, Skew};
 use crate::telemetry::Age;
 use crate::zone::Store;
@@ -110,14 +112,16 @@ fn on_identity(credential: &CredentialSettings, error: &AzureError) -> &'static 
             "only machines of Azure have it: elsewhere name another sync.source.credential; there see that no firewall \
              or proxy is in the way"
         }
-        CredentialSettings::WorkloadIdentity { .. } | CredentialSettings::ClientSecret { .. }
+        CredentialSettings::WorkloadIdentity { .. }
+        | CredentialSettings::ClientSecret { .. }
+        | CredentialSettings::ClientCertificate { .. }
             if is_unreachable =>
         {
             "see that a route, a firewall or a proxy lets this machine reach it, and that forward.upstreams resolve it"
         }
         CredentialSettings::ManagedIdentity { .. } => {
             "assign a managed identity to this machine, or name another sync.source.credential; with a user-assigned \
-             one look at client_id"
+             one look at client_id, object_id or resource_id"
         }
         CredentialSettings::AzureArc { .. } => {
             "see that the agent runs (`azcmagent show`), and that the server's user is in its group himds"
@@ -128,6 +132,9 @@ fn on_identity(credential: &CredentialSettings, error: &AzureError) -> &'static 
         }
         CredentialSettings::ClientSecret { .. } => {
             "look at tenant_id, client_id and whether the secret has ended"
+        }
+        CredentialSettings::ClientCertificate { .. } => {
+            "look at tenant_id, client_id and whether the application has this certificate and it has not ended"
         }
         CredentialSettings::AzureCli { .. } => "run `az login` as this user",
     }
@@ -150,7 +157,8 @@ async fn of_rights(source: &AzureSource, azure: &Azure, known: &Known) -> Vec<Fi
     let (name, mut findings) = (&source.settings.name, Vec::new());
     for (id, (_, why)) in &known.failing {
         let refusals = azure.refusals(id, &ACTIONS).await;
-        let names = known.desired.publications.iter().filter(|it| it.claim.subscription == *id).count();
+        let here = Extent::Only(BTreeSet::from([Arc::clone(id)]));
+        let names = known.desired.publications.iter().filter(|it| here.covers(&it.claim)).count();
         let stays = match known.read_at.filter(|_| names > 0) {
             Some(at) => {
                 format!("{} of it from {} ago stay published", count(names, "name"), Age::of(at))
@@ -181,7 +189,7 @@ fn of_refusals(name: &str, id: &str, refusals: &Refusals, why: &str, stays: &str
             format!("subscription {id} of source {name} cannot be listed: {why}; {stays}"),
             match gone {
                 true => {
-                    "if it is really gone, name the others in sync.source.subscriptions; else give the identity the role \
+                    "if it is really gone, name the others in sync.source.subscriptions, or it in exclude_subscriptions; else give the identity the role \
                          that the README shows"
                 }
                 false => "if this does not pass by itself, give the identity the role that the README shows",

@@ -7,15 +7,16 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::process::Command;
 
 use super::Azure;
+use super::certificate::ClientCertificate;
 use super::error::{AzureError, repeated};
 use super::http::{self, Patience};
-use super::settings::{CredentialSettings, Endpoint, SecretPlace};
+use super::settings::{CredentialSettings, Endpoint, SecretPlace, UserAssigned};
 use super::token::{Secret, Token};
 
 /// An answer with a token is a few KiB.
@@ -24,6 +25,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// A secret, a federated token or a key of Azure Arc; the last is bounded so by Azure's own libraries.
 const SECRET_BYTES_MAX: u64 = 16 << 10;
 const ARC_KEY_BYTES_MAX: u64 = 4096;
+
+/// A key of 4096 bits is 3 KB of PEM, each certificate of a chain 2 KB.
+const CERTIFICATE_BYTES_MAX: u64 = 64 << 10;
 
 /// `az` starts in a few seconds, and may renew its own token.
 const CLI_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,14 +60,12 @@ impl Azure {
 
     async fn fetch(&self) -> Result<Token, AzureError> {
         match &self.settings.credential {
-            CredentialSettings::ManagedIdentity { client_id } => self.of_host(client_id.as_deref()).await,
+            CredentialSettings::ManagedIdentity { assigned } => self.of_host(assigned.as_ref()).await,
             CredentialSettings::AzureArc { key_folder } => self.of_arc(key_folder).await,
             CredentialSettings::WorkloadIdentity { tenant_id, client_id, token_file } => {
                 // It is replaced every hour or so: read anew each time.
                 let assertion = read("the federated token", token_file, SECRET_BYTES_MAX)?;
-                let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-                let proof = [("client_assertion_type", kind), ("client_assertion", assertion.reveal())];
-                self.of_entra(tenant_id, client_id, &proof).await
+                self.of_entra(tenant_id, client_id, &of_assertion(&assertion)).await
             }
             CredentialSettings::ClientSecret { tenant_id, client_id, secret } => {
                 let secret = match secret {
@@ -73,6 +75,21 @@ impl Azure {
                         .map_err(|_| AzureError::Environment(name.clone()))?,
                 };
                 self.of_entra(tenant_id, client_id, &[("client_secret", secret.reveal())]).await
+            }
+            CredentialSettings::ClientCertificate { tenant_id, client_id, file } => {
+                // It is renewed once a year or so, without a restart: read anew each time.
+                let what = "the client certificate";
+                let pem = read(what, file, CERTIFICATE_BYTES_MAX)?;
+                let certificate = ClientCertificate::read(&pem).map_err(|why| AzureError::File {
+                    what,
+                    path: file.clone(),
+                    why: why.to_owned(),
+                })?;
+                let (audience, now) = (self.token_url(tenant_id), SystemTime::now());
+                let now_secs = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let assertion = certificate.assertion(client_id, audience.as_str(), now_secs);
+                let assertion = assertion.ok_or(AzureError::Signing)?;
+                self.of_entra(tenant_id, client_id, &of_assertion(&assertion)).await
             }
             CredentialSettings::AzureCli { command } => self.of_cli(command).await,
         }
@@ -89,8 +106,9 @@ impl Azure {
         self.http.host().get(url).header("Metadata", "true").query(&query)
     }
 
-    async fn of_host(&self, client_id: Option<&str>) -> Result<Token, AzureError> {
-        let request = || self.identity_request("2018-02-01").query(&client_id.map(|id| [("client_id", id)]));
+    async fn of_host(&self, assigned: Option<&UserAssigned>) -> Result<Token, AzureError> {
+        let chosen = assigned.map(|it| [it.parameter()]);
+        let request = || self.identity_request("2018-02-01").query(&chosen);
         // The service is updated now and then; other refusals are for good.
         let passes =
             |status: StatusCode| matches!(status.as_u16(), 404 | 410 | 429) || status.is_server_error();
@@ -123,14 +141,17 @@ impl Azure {
         token_of(response, endpoint, &[key.reveal()]).await
     }
 
+    fn token_url(&self, tenant_id: &str) -> Url {
+        self.settings.authority.at(&format!("/{tenant_id}/oauth2/v2.0/token"))
+    }
+
     async fn of_entra(
         &self,
         tenant_id: &str,
         client_id: &str,
         proof: &[(&str, &str)],
     ) -> Result<Token, AzureError> {
-        let endpoint = &self.settings.authority;
-        let url = endpoint.at(&format!("/{tenant_id}/oauth2/v2.0/token"));
+        let (endpoint, url) = (&self.settings.authority, self.token_url(tenant_id));
         let scope = format!("{}.default", self.resource());
         let who = [("client_id", client_id), ("grant_type", "client_credentials"), ("scope", &scope)];
         let form = [&who, proof].concat();
@@ -157,6 +178,12 @@ impl Azure {
         }
         read_token(&output.stdout).ok_or_else(|| failed("its output is not understood".to_owned()))
     }
+}
+
+/// An assertion as the proof of who asks (RFC 7523 §2.2).
+fn of_assertion(assertion: &Secret) -> [(&'static str, &str); 2] {
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    [("client_assertion_type", kind), ("client_assertion", assertion.reveal())]
 }
 
 /// A token from an answer, or why there is none.

@@ -15,6 +15,8 @@ pub enum AzureError {
     Setup(String),
     #[error("{what} cannot be read from {}: {why}", path.display())]
     File { what: &'static str, path: PathBuf, why: String },
+    #[error("the client certificate cannot sign")]
+    Signing,
     #[error("the environment variable {0} is not set")]
     Environment(String),
     #[error("the Azure CLI gives no token: {0}")]
@@ -51,9 +53,14 @@ pub enum AzureError {
     Slow { max: Duration },
     #[error("the identity sees no subscription: it needs a role in one")]
     NoSubscription,
+    #[error("the subscriptions of the management group are told in part only")]
+    Truncated,
     #[error("reading it met with a fault of this program")]
     Fault,
-    #[error("the identity no longer sees the subscription")]
+    #[error(
+        "the identity no longer sees the subscription; if it is gone for good, exclude_subscriptions lets its \
+         records go"
+    )]
     Vanished,
 }
 

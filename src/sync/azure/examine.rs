@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::DATE;
 
 use super::Azure;
+use super::asking::Question;
+use super::discovery::SUBSCRIPTIONS_API_VERSION;
 use super::error::AzureError;
 use super::http::{self, Patience};
-use super::listing::SUBSCRIPTIONS_API_VERSION;
 use super::settings::{CredentialSettings, Settings};
 
 /// What passes do in a subscription.
@@ -63,20 +64,23 @@ impl Azure {
         Ok(date.map(|date| Skew::of(SystemTime::now(), date)))
     }
 
-    /// Tries each of these of [`ACTIONS`] by itself, so that all that are missing are known at once.
+    /// Tries each of these of [`ACTIONS`] by itself, so that all that are missing are known at once; on a subscription or,
+    /// by the key of its [`Scope`](super::super::Scope), a resource group.
     pub async fn refusals(&self, subscription: &str, actions: &[&str]) -> Refusals {
         let mut refusals = Refusals::default();
         for action in actions {
             let path = format!("/subscriptions/{subscription}");
             let url = match action.strip_prefix("Microsoft.Network/").and_then(|it| it.strip_suffix("/read"))
             {
+                // Who lists a resource group needs no right on the subscription around it.
+                None if subscription.contains('/') => continue,
                 None => self.url(&path, SUBSCRIPTIONS_API_VERSION),
                 Some(resource_type) => self.url(
                     &format!("{path}/providers/Microsoft.Network/{resource_type}"),
                     &self.settings.api_version,
                 ),
             };
-            match self.read(&url).await {
+            match self.ask(Question::Get(&url), Patience::new(&self.settings)).await {
                 Ok(_) => {}
                 Err(AzureError::Refused { code, message, .. }) if code == "AuthorizationFailed" => {
                     let action = refused_action(&message).unwrap_or(action).to_owned();
@@ -106,11 +110,12 @@ fn refused_action(message: &str) -> Option<&str> {
 impl Settings {
     fn identity_kind(&self) -> &'static str {
         match &self.credential {
-            CredentialSettings::ManagedIdentity { client_id: None } => "the machine's managed identity",
-            CredentialSettings::ManagedIdentity { client_id: Some(_) } => "a user-assigned managed identity",
+            CredentialSettings::ManagedIdentity { assigned: None } => "the machine's managed identity",
+            CredentialSettings::ManagedIdentity { assigned: Some(_) } => "a user-assigned managed identity",
             CredentialSettings::AzureArc { .. } => "the identity of Azure Arc",
             CredentialSettings::WorkloadIdentity { .. } => "a workload identity",
             CredentialSettings::ClientSecret { .. } => "an application with a client secret",
+            CredentialSettings::ClientCertificate { .. } => "an application with a client certificate",
             CredentialSettings::AzureCli { .. } => "the user of the Azure CLI",
         }
     }
@@ -121,9 +126,9 @@ impl Settings {
             CredentialSettings::ManagedIdentity { .. } | CredentialSettings::AzureArc { .. } => {
                 self.identity_endpoint.host()
             }
-            CredentialSettings::WorkloadIdentity { .. } | CredentialSettings::ClientSecret { .. } => {
-                self.authority.host()
-            }
+            CredentialSettings::WorkloadIdentity { .. }
+            | CredentialSettings::ClientSecret { .. }
+            | CredentialSettings::ClientCertificate { .. } => self.authority.host(),
             CredentialSettings::AzureCli { command } => command.display().to_string(),
         }
     }

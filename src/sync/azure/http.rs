@@ -26,6 +26,9 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Room made ahead for an answer that says how long it is: a page of 1000 resources is rarely longer.
 const LENGTH_BELIEVED_MAX: u64 = 4 << 20;
 
+/// The longest single wait of a listing: a pass publishes when all have ended, and none may keep the others waiting.
+const LISTING_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// The clients for the outside and for this host.
 pub(super) struct Http {
     outside: Client,
@@ -68,17 +71,24 @@ pub(super) struct Patience {
     tries_left: u32,
     next: Duration,
     left: Duration,
+    longest: Duration,
 }
 
 impl Patience {
+    /// For what all else depends on.
     pub(super) fn new(settings: &Settings) -> Patience {
-        Patience { tries_left: TRIES - 1, next: settings.retry, left: WAIT_MAX }
+        Patience { tries_left: TRIES - 1, next: settings.retry, left: WAIT_MAX, longest: WAIT_MAX }
+    }
+
+    /// For one listing among many.
+    pub(super) fn of_listing(settings: &Settings) -> Patience {
+        Patience { next: settings.retry / 4, longest: LISTING_WAIT_MAX, ..Patience::new(settings) }
     }
 
     /// Waits as long as was asked for, else longer each time; `false` when it is not worth it.
     pub(super) async fn wait(&mut self, asked: Option<Duration>) -> bool {
         let wait = asked.unwrap_or(self.next).max(self.next.min(Duration::from_millis(100)));
-        if self.tries_left == 0 || wait > self.left {
+        if self.tries_left == 0 || wait > self.left.min(self.longest) {
             return false;
         }
         tokio::time::sleep(wait).await;
@@ -189,5 +199,10 @@ mod tests {
         }
         assert_eq!(tries, [2, 6, 14, 30]);
         assert!(!Patience::new(&settings).wait(Some(Duration::from_secs(31))).await);
+        let (mut patience, began) = (Patience::of_listing(&settings), tokio::time::Instant::now());
+        while patience.wait(None).await {}
+        assert_eq!(began.elapsed(), Duration::from_millis(3500));
+        assert!(Patience::of_listing(&settings).wait(Some(Duration::from_secs(2))).await);
+        assert!(!Patience::of_listing(&settings).wait(Some(Duration::from_secs(3))).await);
     }
 }

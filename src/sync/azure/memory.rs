@@ -9,22 +9,19 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use tokio::sync::Semaphore;
 
 use super::super::arm::{ArmError, Body};
-use super::super::inventory::Inventory;
-use super::super::listing::Listings;
-use super::AzureError;
-
-/// Bytes of one text in a page: names and ids have a few hundred, tags and descriptions some thousand.
-const TEXT_BYTES_MAX: usize = 64 << 10;
+use super::asking::TEXT_BYTES_MAX;
+use super::error::AzureError;
+use super::listing::{self, Listed};
 
 /// Pages read at one time: the other processors are there to answer.
 const READ_AT_ONCE: usize = 1;
 
-/// The pages of the last pass and the inventories made of them.
+/// The pages of the last pass and what was made of them.
 pub(super) struct Memory {
     /// Nobody who writes into Azure can make a page that is taken for another.
     key: (u64, u64),
     listings: Mutex<Generations<Vec<Arc<Seen>>>>,
-    inventories: Mutex<Generations<Made>>,
+    made: Mutex<Generations<Made>>,
     reading: Semaphore,
 }
 
@@ -36,11 +33,11 @@ pub(super) struct Seen {
     pub next_link: Option<String>,
 }
 
-/// An inventory and what it was made of.
+/// The listing of a scope and what it was made of.
 #[derive(Clone)]
 struct Made {
     bodies: Vec<Arc<Body>>,
-    inventory: Arc<Inventory>,
+    listed: Listed,
 }
 
 /// What this pass has come upon, and what the one before had: what that does not list again is forgotten.
@@ -66,7 +63,7 @@ impl Default for Memory {
         Memory {
             key: rand::random(),
             listings: Mutex::default(),
-            inventories: Mutex::default(),
+            made: Mutex::default(),
             reading: Semaphore::new(READ_AT_ONCE),
         }
     }
@@ -76,7 +73,7 @@ impl Memory {
     /// Begins a pass.
     pub(super) fn turn(&self) {
         self.listings.lock().turn();
-        self.inventories.lock().turn();
+        self.made.lock().turn();
     }
 
     /// The pages that a listing had in the pass before.
@@ -100,21 +97,28 @@ impl Memory {
         self.apart(move || read(&known, key, &bytes, page)).await?
     }
 
-    /// The inventory that these bodies make; the same as before if that is equal.
-    pub(super) async fn inventory(
+    /// What these bodies make; if they are those of the last pass, that is not made anew.
+    pub(super) async fn listed(
         &self,
-        of: &Arc<str>,
+        of: Arc<str>,
         bodies: Vec<Arc<Body>>,
-    ) -> Result<Arc<Inventory>, AzureError> {
-        let known = self.inventories.lock().before.get(of).cloned();
-        let made = self.apart(move || inventory(known, bodies)).await?;
-        let inventory = Arc::clone(&made.inventory);
-        self.inventories.lock().now.insert(Arc::clone(of), made);
-        Ok(inventory)
+        make: impl FnOnce(&[Arc<Body>]) -> Result<Listed, AzureError> + Send + 'static,
+    ) -> Result<Listed, AzureError> {
+        let known = self.made.lock().before.get(&of).filter(|made| made.is_of(&bodies)).cloned();
+        let made = match known {
+            Some(made) => made,
+            None => {
+                let made = self.apart(move || make(&bodies).map(|listed| Made { bodies, listed }));
+                made.await??
+            }
+        };
+        let listed = made.listed.clone();
+        self.made.lock().now.insert(of, made);
+        Ok(listed)
     }
 
     /// Does what takes long where it keeps nobody from answering.
-    async fn apart<T: Send + 'static>(
+    pub(super) async fn apart<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AzureError> {
@@ -130,10 +134,7 @@ fn read(known: &[Arc<Seen>], key: (u64, u64), bytes: &[u8], page: usize) -> Resu
     if let Some(seen) = known.iter().find(|seen| seen.fingerprint == fingerprint) {
         return Ok(Arc::clone(seen));
     }
-    if has_long_text(bytes) {
-        return Err(AzureError::LongText { page, max: TEXT_BYTES_MAX });
-    }
-    let mut body = Body::read(bytes).map_err(|source| AzureError::Page { page, source })?;
+    let mut body = listing::read(bytes, page)?;
     // A page that is a single resource is none.
     let [listed] = body.pages.as_mut_slice() else {
         return Err(AzureError::Page { page, source: ArmError::Unrecognised });
@@ -142,30 +143,15 @@ fn read(known: &[Arc<Seen>], key: (u64, u64), bytes: &[u8], page: usize) -> Resu
     Ok(Arc::new(Seen { fingerprint, body: Arc::new(body), next_link }))
 }
 
-fn inventory(known: Option<Made>, bodies: Vec<Arc<Body>>) -> Made {
-    let is_known = |made: &Made| {
-        made.bodies.len() == bodies.len()
-            && made.bodies.iter().zip(&bodies).all(|(one, other)| Arc::ptr_eq(one, other))
-    };
-    if let Some(known) = known.as_ref().filter(|known| is_known(known)) {
-        return known.clone();
+impl Made {
+    fn is_of(&self, bodies: &[Arc<Body>]) -> bool {
+        self.bodies.len() == bodies.len()
+            && self.bodies.iter().zip(bodies).all(|(one, other)| Arc::ptr_eq(one, other))
     }
-    let mut listings = Listings::default();
-    for (number, body) in (1..).zip(&bodies) {
-        listings.add(format!("page {number}"), Arc::clone(body));
-    }
-    let inventory =
-        listings.into_inventory().expect("no page is owed: links are taken out when they are followed");
-    // A page may differ in what is of no account: another tag, or the next page's token.
-    let inventory = match known {
-        Some(known) if *known.inventory == inventory => known.inventory,
-        _ => Arc::new(inventory),
-    };
-    Made { bodies, inventory }
 }
 
 /// Whether a text in JSON is longer than any of ARM's.
-fn has_long_text(json: &[u8]) -> bool {
+pub(super) fn has_long_text(json: &[u8]) -> bool {
     // A longer one fills at least one of these whole, which hardly any page does.
     let is_full = |block: &[u8]| !block.contains(&b'"');
     if !json.chunks(TEXT_BYTES_MAX / 2).any(is_full) {
@@ -186,6 +172,8 @@ fn has_long_text(json: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::super::inventory::Inventory;
+    use super::super::super::scope::Scope;
     use super::*;
 
     const BASE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network";
@@ -204,7 +192,7 @@ mod tests {
         format!(r#"{{"value": [{}]}}"#, items.join(","))
     }
 
-    async fn pass(memory: &Memory, pages: &[String]) -> Arc<Inventory> {
+    async fn pass(memory: &Memory, pages: &[String]) -> Result<Arc<Inventory>, String> {
         memory.turn();
         let known = memory.pages("listing");
         let mut seen = Vec::new();
@@ -213,14 +201,16 @@ mod tests {
         }
         let bodies = seen.iter().map(|seen| Arc::clone(&seen.body)).collect();
         memory.keep("listing", seen);
-        memory.inventory(&"s".into(), bodies).await.unwrap()
+        let make = |bodies: &[Arc<Body>]| listing::listed(&Scope::subscription("s"), bodies, None);
+        let listed = memory.listed("s".into(), bodies, make).await;
+        listed.map(|listed| listed.inventory).map_err(|error| error.to_string())
     }
 
     proptest! {
         #[test]
         fn whatever_is_remembered_the_inventory_is_that_of_the_pages(
             passes in prop::collection::vec(
-                prop::collection::vec((prop::collection::vec((0u8..6, 1u8..4), 0..4), 0u8..2), 0..4), 1..6),
+                prop::collection::vec((prop::collection::vec((0u8..30, 1u8..4), 0..4), 0u8..2), 0..4), 1..6),
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let memory = Memory::default();
@@ -228,8 +218,7 @@ mod tests {
                 let pages: Vec<String> = pages.iter().map(|(items, tag)| page(items, *tag)).collect();
                 let remembered = runtime.block_on(pass(&memory, &pages));
                 prop_assert_eq!(&remembered, &runtime.block_on(pass(&Memory::default(), &pages)));
-                let again = runtime.block_on(pass(&memory, &pages));
-                prop_assert!(Arc::ptr_eq(&again, &remembered));
+                prop_assert_eq!(remembered, runtime.block_on(pass(&memory, &pages)));
             }
         }
     }
@@ -238,27 +227,20 @@ mod tests {
     async fn pages_are_read_once_and_forgotten_when_they_are_not_listed() {
         let memory = Memory::default();
         let pages = [page(&[(1, 1)], 0), page(&[(2, 1)], 0)];
-        let first = pass(&memory, &pages).await;
+        let first = pass(&memory, &pages).await.unwrap();
         let body = |memory: &Memory, at: usize| {
             let known = memory.listings.lock();
             Arc::clone(&known.now["listing"][at].body)
         };
         let was = body(&memory, 1);
-        assert!(Arc::ptr_eq(&first, &pass(&memory, &pages).await));
+        assert!(Arc::ptr_eq(&first, &pass(&memory, &pages).await.unwrap()));
         assert!(Arc::ptr_eq(&was, &body(&memory, 1)));
         // The order of pages may change, and what comes of it is the inventory of that order.
-        pass(&memory, &[pages[1].clone()]).await;
+        pass(&memory, &[pages[1].clone()]).await.unwrap();
         assert!(Arc::ptr_eq(&was, &body(&memory, 0)));
         memory.turn();
         memory.turn();
         assert!(memory.pages("listing").is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_page_that_differs_in_nothing_of_account_makes_the_same_inventory() {
-        let memory = Memory::default();
-        let first = pass(&memory, &[page(&[(1, 1)], 0)]).await;
-        assert!(Arc::ptr_eq(&first, &pass(&memory, &[page(&[(1, 1)], 1)]).await));
     }
 
     #[test]

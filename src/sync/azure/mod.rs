@@ -1,11 +1,15 @@
-//! Live Azure: a token, the subscriptions that it sees, and complete listings of each.
+//! Live Azure: a token, the subscriptions that there are, and complete listings of each.
 //!
 //! Written on plain HTTP: `azure_identity` has the identity endpoint hard-coded and refuses an authority on a loopback
 //! address, so it could neither be pointed elsewhere nor tested, and the listings need their own client anyway.
 
+mod asking;
+mod certificate;
 mod credential;
+mod discovery;
 mod error;
 mod examine;
+mod groups;
 mod http;
 mod listing;
 mod memory;
@@ -15,6 +19,8 @@ mod token;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqwest::dns::Resolve;
@@ -27,35 +33,53 @@ pub use examine::{ACTIONS, Identity, Refusals, Skew};
 pub use progress::Progress;
 pub use settings::{
     ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION, SecretPlace, Settings,
+    UserAssigned,
 };
 pub use token::Secret;
 
 use super::inventory::Inventory;
+use super::scope::Scope;
+use crate::privatelink::Catalogue;
+use discovery::Life;
+use groups::Groups;
 use http::Http;
+use listing::Listed;
 use memory::Memory;
 use token::Tokens;
 
-/// Subscriptions listed at one time: enough for fifty in a few seconds, and few connections.
-const SUBSCRIPTIONS_AT_ONCE: usize = 8;
+/// Listings, or single questions, at one time: enough for fifty subscriptions in a few seconds, and few connections.
+const ASKED_AT_ONCE: usize = 8;
+
+/// The least wait for a pass that is due because a subscription's rest ends.
+const AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// Azure Resource Manager as one identity sees it.
 pub struct Azure {
     settings: Settings,
     http: Http,
     tokens: Tokens,
+    /// Which names need no zone group; without it none is asked for.
+    catalogue: Option<Arc<Catalogue>>,
+    groups: Groups,
     /// Subscriptions that asked for more patience than a pass has, and until when.
     resting: Mutex<HashMap<Arc<str>, Instant>>,
     memory: Memory,
+    /// Sent to Azure Resource Manager since this was last taken.
+    requests: AtomicUsize,
     progress: Arc<Progress>,
 }
 
-/// What a pass found out, by subscription in lower case.
+/// What a pass found out, by [`Scope::key`].
 #[derive(Debug, Default)]
 pub struct Pass {
-    /// Those whose listings are complete.
+    /// Those whose listings are complete, and empty ones for those that are gone or excluded.
     pub listed: BTreeMap<Arc<str>, Arc<Inventory>>,
     /// Those that could not be listed: nothing may be concluded of them.
     pub failed: BTreeMap<Arc<str>, AzureError>,
+    /// Requests to Azure Resource Manager, those for tokens left out.
+    pub requests: usize,
+    /// When a subscription that was throttled may be asked again.
+    pub again_in: Option<Duration>,
 }
 
 impl Azure {
@@ -66,8 +90,11 @@ impl Azure {
             settings,
             http,
             tokens: Tokens::default(),
+            catalogue: None,
+            groups: Groups::default(),
             resting: Mutex::default(),
             memory: Memory::default(),
+            requests: AtomicUsize::new(0),
             progress: Arc::default(),
         })
     }
@@ -77,40 +104,69 @@ impl Azure {
         Azure { progress, ..self }
     }
 
-    /// Lists all subscriptions of the settings, or all that the identity sees.
+    /// Asks for the zone groups of endpoints whose names this catalogue does not place.
+    pub fn with_catalogue(self, catalogue: Arc<Catalogue>) -> Azure {
+        Azure { catalogue: Some(catalogue), ..self }
+    }
+
+    /// Lists what the settings name, or all that there is for the identity.
     pub async fn pass(self: &Arc<Self>) -> Result<Pass, AzureError> {
         self.progress.begin();
+        self.requests.store(0, Ordering::Relaxed);
+        self.resting.lock().retain(|_, until| *until > Instant::now());
         // Without a token no subscription needs to be tried.
         self.token().await?;
-        let subscriptions = match self.settings.subscriptions.is_empty() {
-            true => self.visible_subscriptions().await?,
-            false => self.settings.subscriptions.clone(),
-        };
+        let mut pass = Pass::default();
+        let scopes = self.scopes(&mut pass).await?;
+        self.progress.is_of(scopes.len());
         self.memory.turn();
-        self.progress.is_of(subscriptions.len());
-        let permits = Arc::new(Semaphore::new(SUBSCRIPTIONS_AT_ONCE));
+        let permits = Arc::new(Semaphore::new(ASKED_AT_ONCE));
         let mut listings = JoinSet::new();
-        for subscription in subscriptions.iter().cloned() {
+        for scope in scopes.clone() {
             let (azure, permits) = (Arc::clone(self), Arc::clone(&permits));
             listings.spawn(async move {
                 let _permit = permits.acquire().await;
-                let listed = azure.subscription(&subscription).await;
+                let listed = azure.scope(&scope).await;
                 azure.progress.subscription_is_done();
-                (subscription, listed)
+                (scope.key(), listed)
             });
         }
-        let mut pass = Pass::default();
+        let mut undecided = Vec::new();
         while let Some(joined) = listings.join_next().await {
             match joined {
-                Ok((subscription, Ok(inventory))) => drop(pass.listed.insert(subscription, inventory)),
-                Ok((subscription, Err(error))) => drop(pass.failed.insert(subscription, error)),
+                Ok((key, Ok(listed))) => {
+                    let Listed { inventory, undecided: ids } = listed;
+                    undecided.push((Arc::clone(&key), ids));
+                    pass.listed.insert(key, inventory);
+                }
+                Ok((key, Err(error))) => drop(pass.failed.insert(key, error)),
                 // It is found missing below.
                 Err(_) => {}
             }
         }
-        for subscription in subscriptions.iter().filter(|id| !pass.listed.contains_key(*id)) {
-            pass.failed.entry(Arc::clone(subscription)).or_insert(AzureError::Fault);
+        for key in scopes.iter().map(Scope::key).filter(|key| !pass.listed.contains_key(key)) {
+            pass.failed.entry(key).or_insert(AzureError::Fault);
         }
+        self.settle(&mut pass.listed, &undecided).await;
+        let rests = scopes.iter().filter_map(|scope| self.rest_of(&scope.subscription));
+        pass.again_in = rests.min().map(|wait| wait.max(AGAIN_MIN));
+        pass.requests = self.requests.swap(0, Ordering::Relaxed);
         Ok(pass)
+    }
+
+    /// What is to be listed; of what is not, though it is known, all is told.
+    async fn scopes(&self, pass: &mut Pass) -> Result<Vec<Scope>, AzureError> {
+        let settings = &self.settings;
+        if !settings.resource_groups.is_empty() {
+            return Ok(settings.resource_groups.clone());
+        }
+        if !settings.subscriptions.is_empty() {
+            return Ok(settings.subscriptions.iter().cloned().map(Scope::subscription).collect());
+        }
+        let mut found = self.discover().await?;
+        found.extend(settings.exclude_subscriptions.iter().map(|id| (Arc::clone(id), Life::Deleted)));
+        let (living, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, life)| *life == Life::Lives);
+        pass.listed.extend(gone.into_iter().map(|(id, _)| (id, Arc::default())));
+        Ok(living.into_iter().map(|(id, _)| Scope::subscription(id)).collect())
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::super::arm::ArmId;
+use super::super::scope::Scope;
 use crate::privatelink::Cloud;
 
 /// The version of Microsoft.Network that is asked for; sovereign clouds lag behind the newest (facts §4).
@@ -21,8 +23,14 @@ pub const ARC_KEY_FOLDER: &str = "/var/opt/azcmagent/tokens";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub name: String,
-    /// Ids in lower case; none for all that the identity sees.
+    /// Ids in lower case; none for all that the identity sees, or that the management group has.
     pub subscriptions: Vec<Arc<str>>,
+    /// Resource groups of these subscriptions, at least one of each; none for all of each.
+    pub resource_groups: Vec<Scope>,
+    /// Where subscriptions are looked for.
+    pub management_group: Option<String>,
+    /// Ids of subscriptions that are not listed though they are found, and that keep nothing published.
+    pub exclude_subscriptions: Vec<Arc<str>>,
     pub credential: CredentialSettings,
     /// Azure Resource Manager.
     pub endpoint: Endpoint,
@@ -38,11 +46,41 @@ pub struct Settings {
 /// As whom Azure is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialSettings {
-    ManagedIdentity { client_id: Option<String> },
-    AzureArc { key_folder: PathBuf },
-    WorkloadIdentity { tenant_id: String, client_id: String, token_file: PathBuf },
-    ClientSecret { tenant_id: String, client_id: String, secret: SecretPlace },
-    AzureCli { command: PathBuf },
+    /// The host's own identity, or one of those that users assigned to it.
+    ManagedIdentity {
+        assigned: Option<UserAssigned>,
+    },
+    AzureArc {
+        key_folder: PathBuf,
+    },
+    WorkloadIdentity {
+        tenant_id: String,
+        client_id: String,
+        token_file: PathBuf,
+    },
+    ClientSecret {
+        tenant_id: String,
+        client_id: String,
+        secret: SecretPlace,
+    },
+    /// PEM with a certificate and its RSA key.
+    ClientCertificate {
+        tenant_id: String,
+        client_id: String,
+        file: PathBuf,
+    },
+    AzureCli {
+        command: PathBuf,
+    },
+}
+
+/// What tells one managed identity from others of the same host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserAssigned {
+    ClientId(String),
+    ObjectId(String),
+    /// Its ARM id.
+    ResourceId(String),
 }
 
 /// Where a secret is; config never holds it.
@@ -81,12 +119,38 @@ impl Settings {
         Settings {
             name: "azure".to_owned(),
             subscriptions: Vec::new(),
-            credential: CredentialSettings::ManagedIdentity { client_id: None },
+            resource_groups: Vec::new(),
+            management_group: None,
+            exclude_subscriptions: Vec::new(),
+            credential: CredentialSettings::ManagedIdentity { assigned: None },
             endpoint: Endpoint::known(endpoint),
             authority: Endpoint::known(authority),
             identity_endpoint: Endpoint::metadata_service(),
             api_version: NETWORK_API_VERSION.to_owned(),
             retry: Duration::from_secs(2),
+        }
+    }
+
+    /// Whether what lies at an ARM id may be published at all: what is not named, an operator let go.
+    pub fn names(&self, id: &str) -> bool {
+        let id = ArmId::new(id);
+        let is_in = |ids: &[Arc<str>]| ids.iter().any(|it| Some(&**it) == id.subscription());
+        let is_named = match self.resource_groups.as_slice() {
+            [] => self.subscriptions.is_empty() || is_in(&self.subscriptions),
+            groups => groups.iter().any(|group| group.holds(&id)),
+        };
+        is_named && !is_in(&self.exclude_subscriptions)
+    }
+}
+
+impl UserAssigned {
+    /// The parameter of the metadata service.
+    pub(super) fn parameter(&self) -> (&'static str, &str) {
+        match self {
+            UserAssigned::ClientId(id) => ("client_id", id),
+            UserAssigned::ObjectId(id) => ("object_id", id),
+            // The documentation's name; `msi_res_id` is an older one.
+            UserAssigned::ResourceId(id) => ("mi_res_id", id),
         }
     }
 }

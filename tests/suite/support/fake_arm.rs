@@ -6,8 +6,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest;
+use aws_lc_rs::rsa::KeyPair;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+use data_encoding::BASE64URL_NOPAD;
 use parking_lot::Mutex;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
 /// The subscription of the fixtures.
@@ -33,6 +40,16 @@ struct World {
     faults: HashMap<Place, (Fault, usize)>,
     arc_key: Option<(PathBuf, String)>,
     token_faults: Vec<Fault>,
+    certificate: Option<Certificate>,
+    /// What is answered at paths in lower case, before all else.
+    answers: HashMap<String, Fault>,
+    /// Headers of all pages of listings.
+    page_headers: Vec<String>,
+    states: HashMap<String, &'static str>,
+    /// Listings of which every page leads to another.
+    endless: Vec<(String, String)>,
+    /// Answers of Resource Graph, one after the other; the last one stays.
+    graph: Vec<Fault>,
     refused: Vec<(String, String)>,
     clock: Option<std::time::SystemTime>,
     asked: Vec<Asked>,
@@ -40,6 +57,15 @@ struct World {
 
 /// Subscription, type and page from 1.
 pub type Place = (&'static str, &'static str, usize);
+
+/// What Entra ID knows of a client's certificate.
+struct Certificate {
+    /// PKCS#1.
+    public_key: Vec<u8>,
+    thumbprint: String,
+    /// Of assertions that were used.
+    used: Vec<String>,
+}
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -106,6 +132,49 @@ impl FakeArm {
     /// Lists no subscription but these.
     pub fn show_only(&self, subscriptions: &[&str]) {
         self.world.lock().subscriptions = subscriptions.iter().map(|id| (*id).to_owned()).collect();
+    }
+
+    /// Tells the state of a subscription.
+    pub fn state(&self, subscription: &str, state: &'static str) {
+        self.world.lock().states.insert(subscription.to_owned(), state);
+    }
+
+    /// Answers so at a path.
+    pub fn answer_at(&self, path: &str, answer: Fault) {
+        self.world.lock().answers.insert(path.to_ascii_lowercase(), answer);
+    }
+
+    /// Lists one page after the other, none the last.
+    pub fn endless(&self, subscription: &str, resource_type: &str) {
+        self.world.lock().endless.push((subscription.to_owned(), resource_type.to_ascii_lowercase()));
+    }
+
+    /// Answers with a header on every page of a listing.
+    pub fn page_header(&self, header: &str) {
+        self.world.lock().page_headers.push(header.to_owned());
+    }
+
+    /// Answers so to Resource Graph's questions, one after the other.
+    pub fn graph(&self, answers: impl IntoIterator<Item = Fault>) {
+        self.world.lock().graph = answers.into_iter().collect();
+    }
+
+    /// Takes no client but the one of this certificate, in PEM with its key.
+    pub fn register(&self, pem: &str) {
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let key = match PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap() {
+            PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap(),
+            der => KeyPair::from_der(der.secret_der()).unwrap(),
+        };
+        let thumbprint = digest::digest(&digest::SHA256, &certificate);
+        let thumbprint = BASE64URL_NOPAD.encode(thumbprint.as_ref());
+        let public_key = key.public_key().as_ref().to_vec();
+        self.world.lock().certificate = Some(Certificate { public_key, thumbprint, used: Vec::new() });
+    }
+
+    /// Forgets the requests so far.
+    pub fn forget(&self) {
+        self.world.lock().asked.clear();
     }
 
     /// Answers a page otherwise, so many times.
@@ -178,19 +247,23 @@ pub fn fixture(path: &str) -> String {
 }
 
 fn serve(stream: TcpStream, address: SocketAddr, world: &Mutex<World>) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     loop {
         let Some(asked) = read(&mut reader)? else { return Ok(()) };
         let answer = world.lock().answer_dated(asked, address);
         let stream = reader.get_mut();
         match answer {
+            // In one piece: parts of it would wait for the client's delayed acknowledgement.
             Fault::Answer { status, headers, body } => {
-                write!(stream, "HTTP/1.1 {status} Fake\r\nContent-Length: {}\r\n", body.len())?;
+                let mut answer =
+                    format!("HTTP/1.1 {status} Fake\r\nContent-Length: {}\r\n", body.len()).into_bytes();
                 for header in headers {
-                    write!(stream, "{header}\r\n")?;
+                    answer.extend(format!("{header}\r\n").into_bytes());
                 }
-                stream.write_all(b"\r\n")?;
-                stream.write_all(&body)?;
+                answer.extend(b"\r\n");
+                answer.extend(body);
+                stream.write_all(&answer)?;
             }
             _ => return write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{{\"value\": ["),
         }
@@ -219,6 +292,47 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Asked>> {
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body)?;
     Ok(Some(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() }))
+}
+
+impl Certificate {
+    /// Why Entra ID takes no token request, if so: signature and claims are looked at for real.
+    fn refuses(&mut self, body: &str, path: &str, address: SocketAddr) -> Option<&'static str> {
+        let field = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        if field("client_assertion_type")
+            != Some("urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer")
+        {
+            return Some("AADSTS7000216: no assertion");
+        }
+        let assertion = field("client_assertion").unwrap_or_default();
+        let Some((signed, signature)) = assertion.rsplit_once('.') else { return Some("no JWT") };
+        let decoded = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).unwrap_or_default();
+        let key = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, &self.public_key);
+        if key.verify(signed.as_bytes(), &decoded(signature)).is_err() {
+            return Some("AADSTS700027: the signature is not good");
+        }
+        let parts: Vec<Value> =
+            signed.split('.').filter_map(|part| serde_json::from_slice(&decoded(part)).ok()).collect();
+        let [header, claims] = &parts[..] else { return Some("no JWT") };
+        if *header != serde_json::json!({"alg": "PS256", "typ": "JWT", "x5t#S256": self.thumbprint}) {
+            return Some("AADSTS700027: the certificate is not registered");
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let (from, until) = (claims["nbf"].as_u64().unwrap_or(u64::MAX), claims["exp"].as_u64().unwrap_or(0));
+        let client = field("client_id").unwrap_or_default();
+        let audience = format!("http://{address}{path}");
+        if claims["aud"] != audience.as_str() || claims["iss"] != client || claims["sub"] != client {
+            return Some("AADSTS700023: the claims are another's");
+        }
+        if now + 300 < from || now > until || until - from > 3600 {
+            return Some("AADSTS700024: the assertion is not within its time");
+        }
+        let id = claims["jti"].as_str().unwrap_or_default().to_owned();
+        if id.len() < 16 || self.used.contains(&id) {
+            return Some("the assertion was used before");
+        }
+        self.used.push(id);
+        None
+    }
 }
 
 impl World {
@@ -250,7 +364,7 @@ impl World {
     }
 
     fn answer(&mut self, asked: Asked, address: SocketAddr) -> Fault {
-        let line = asked.line.clone();
+        let (line, body) = (asked.line.clone(), asked.body.clone());
         let authorization = asked.headers.iter().find_map(|it| it.strip_prefix("authorization: "));
         let authorization = authorization.unwrap_or_default().to_owned();
         self.asked.push(asked);
@@ -275,13 +389,28 @@ impl World {
             };
         }
         if path.ends_with("/oauth2/v2.0/token") {
-            return token("3599");
+            let refused = self.certificate.as_mut().and_then(|it| it.refuses(&body, path, address));
+            return match refused {
+                None => token("3599"),
+                Some(why) => Fault::Answer {
+                    status: 401,
+                    headers: Vec::new(),
+                    body: format!(r#"{{"error": "invalid_client", "error_description": "{why}"}}"#).into(),
+                },
+            };
         }
         if !authorization.starts_with(&format!("Bearer {TOKEN_MARK}")) {
             return Fault::of_fixture("errors/401-expired-token.json");
         }
+        if let Some(answer) = self.answers.get(&path.to_ascii_lowercase()) {
+            return answer.clone();
+        }
         if path == "/subscriptions" {
             return self.subscription_page(query, address);
+        }
+        if path == "/providers/Microsoft.ResourceGraph/resources" {
+            assert!(line.starts_with("POST ") && query == "api-version=2022-10-01", "{line}");
+            return if self.graph.len() > 1 { self.graph.remove(0) } else { self.graph[0].clone() };
         }
         if let Some(refusal) = self.refusal(path) {
             return refusal;
@@ -292,6 +421,16 @@ impl World {
                 true => Fault::page(serde_json::json!({"subscriptionId": id}).to_string()),
                 false => Fault::of_fixture("errors/404-subscription-not-found.json"),
             };
+        }
+        if let ["subscriptions", id, "resourceGroups", group, "providers", _, resource_type] = parts[..] {
+            return self.group_page(id, group, resource_type);
+        }
+        if parts.len() != 5 {
+            return Fault::of_fixture("errors/404-resource-not-found.json");
+        }
+        if self.endless.iter().any(|(id, kind)| id == parts[1] && kind.eq_ignore_ascii_case(parts[4])) {
+            let next = format!("http://{address}{path}?skiptoken={number}");
+            return Fault::page(serde_json::json!({"value": [], "nextLink": next}).to_string());
         }
         let page = if query.contains("skiptoken") { 2 } else { 1 };
         let (subscription, resource_type) = (parts[1].to_owned(), parts[4].to_ascii_lowercase());
@@ -306,7 +445,11 @@ impl World {
         });
         let Some(pages) = pages else { return Fault::of_fixture("errors/404-subscription-not-found.json") };
         match fault {
-            None => Fault::page(pages[page - 1].clone()),
+            None => Fault::Answer {
+                status: 200,
+                headers: self.page_headers.clone(),
+                body: pages[page - 1].clone().into_bytes(),
+            },
             Some(Fault::Link(link)) => {
                 let mut body: Value = serde_json::from_str(&pages[page - 1]).unwrap();
                 body["nextLink"] = link.into();
@@ -316,14 +459,40 @@ impl World {
         }
     }
 
+    /// The resources of one type in a group, on one page; a group without any is not there.
+    fn group_page(&self, subscription: &str, group: &str, resource_type: &str) -> Fault {
+        let inside = format!("/subscriptions/{subscription}/resourcegroups/{group}/").to_ascii_lowercase();
+        let items = |resource_type: &str| -> Vec<Value> {
+            let key = (subscription.to_owned(), resource_type.to_ascii_lowercase());
+            let pages = self.listings.get(&key).into_iter().flatten();
+            let items = pages.flat_map(|page| {
+                let page: Value = serde_json::from_str(page).unwrap();
+                page["value"].as_array().unwrap().clone()
+            });
+            let id = |item: &Value| item["id"].as_str().unwrap().to_ascii_lowercase();
+            items.filter(|item| id(item).starts_with(&inside)).collect()
+        };
+        if items("privateEndpoints").is_empty() && items("networkInterfaces").is_empty() {
+            return Fault::of_fixture("errors/404-resource-not-found.json");
+        }
+        Fault::page(serde_json::json!({"value": items(resource_type)}).to_string())
+    }
+
     /// One subscription a page.
     fn subscription_page(&self, query: &str, address: SocketAddr) -> Fault {
         let at = query.split_once("skiptoken=").map_or(0, |(_, at)| at.parse().unwrap());
         let next = (at + 1 < self.subscriptions.len())
             .then(|| format!("http://{address}/subscriptions?api-version=2022-12-01&skiptoken={}", at + 1));
-        let value: Vec<Value> = self.subscriptions.iter().skip(at).take(1).map(|id| {
-            serde_json::json!({"id": format!("/subscriptions/{id}"), "subscriptionId": id, "state": "Enabled"})
-        }).collect();
+        let value: Vec<Value> = self
+            .subscriptions
+            .iter()
+            .skip(at)
+            .take(1)
+            .map(|id| {
+                serde_json::json!({"id": format!("/subscriptions/{id}"), "subscriptionId": id,
+                "state": self.states.get(id).unwrap_or(&"Enabled")})
+            })
+            .collect();
         Fault::page(serde_json::json!({"value": value, "nextLink": next}).to_string())
     }
 }
