@@ -14,7 +14,7 @@ use super::super::inventory::{Endpoint, Inventory};
 use super::asking::Question;
 use super::error::AzureError;
 use super::http::Patience;
-use super::listing;
+use super::listing::{self, Ids};
 use super::{ASKED_AT_ONCE, Azure};
 
 /// Endpoints asked in one pass: what a subscription's read bucket of 250 bears, all of them in one.
@@ -56,7 +56,7 @@ impl Azure {
     pub(super) async fn settle(
         self: &Arc<Self>,
         listed: &mut BTreeMap<Arc<str>, Arc<Inventory>>,
-        undecided: &[(Arc<str>, Arc<[Arc<str>]>)],
+        undecided: &[(Arc<str>, Ids)],
     ) {
         let mut open: Vec<(Arc<str>, Endpoint)> = Vec::new();
         for (scope, ids) in undecided {

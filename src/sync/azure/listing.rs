@@ -28,12 +28,15 @@ const REST_MAX: Duration = Duration::from_secs(3600);
 /// and those made while the lists were read. Both are rare.
 const INTERFACES_ASKED_MAX: usize = 50;
 
+/// Ids of resources.
+pub(super) type Ids = Arc<[Arc<str>]>;
+
 /// The complete listing of a scope.
 #[derive(Clone)]
 pub(super) struct Listed {
     pub inventory: Arc<Inventory>,
     /// Ids of endpoints of which only the zone groups can tell where their names belong.
-    pub undecided: Arc<[Arc<str>]>,
+    pub undecided: Ids,
 }
 
 impl Azure {
