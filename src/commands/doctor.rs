@@ -119,6 +119,7 @@ impl Doctor {
             }
             findings.extend(of_state(&parts));
             findings.extend(of_conflicts(&parts));
+            findings.extend(of_drift(&parts));
             if !self.offline {
                 findings.extend(of_upstreams(&config).await);
             }
@@ -231,6 +232,11 @@ fn of_conflicts(parts: &Parts) -> Vec<Finding> {
         Finding::note(format!("more than one private endpoint claims {contest}"), advice)
     };
     contests(&parts.store.load()).iter().map(of).collect()
+}
+
+fn of_drift(parts: &Parts) -> Vec<Finding> {
+    let drift = parts.sources.drift(&parts.store.load());
+    drift.iter().map(|drift| Finding::note(format!("drift: {drift}"), drift.advice())).collect()
 }
 
 /// Asks each upstream for the name servers of the root.

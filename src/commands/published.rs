@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::summary::{count, last_segment};
+use super::summary::{count, last_segment, zones};
 use crate::config::Config;
 use crate::daemon::{AzureSource, Known, Parts};
 use crate::dns::{Name, RecordType};
@@ -74,7 +74,7 @@ pub(super) fn as_of(source: &AzureSource) -> Option<String> {
     if known.asked {
         return None;
     }
-    let names = count(known.desired.publications.len(), "name");
+    let names = zones(&known.desired).unwrap_or_else(|| count(known.desired.publications.len(), "name"));
     Some(match known.read_at {
         Some(at) => format!("{name}: {names} as Azure was listed {} ago", Age::of(at)),
         None => format!("{name}: Azure was not listed yet, and nothing is kept from before"),

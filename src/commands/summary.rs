@@ -79,6 +79,13 @@ impl<'p> Summary<'p> {
         for source in azure {
             self.azure(source, out)?;
         }
+        let drift = self.parts.sources.drift(&self.parts.store.load());
+        for drift in drift.iter().take(TOLD_MAX) {
+            writeln!(out, "drift        {drift}")?;
+        }
+        if drift.len() > TOLD_MAX {
+            writeln!(out, "            {}", more(drift.len()))?;
+        }
         if let Some(trouble) = self.parts.sources.trouble() {
             writeln!(out, "state        {trouble}")?;
         }
@@ -106,6 +113,9 @@ impl<'p> Summary<'p> {
                 writeln!(out, "azure        {name}: HELD BACK, {publishes}{age}")?;
                 held_back(name, *would_withdraw, *of, out)?;
             }
+        }
+        for remark in &known.remarks {
+            writeln!(out, "             {remark}")?;
         }
         beside(&known.desired, &known.not_served, out)
     }
@@ -196,6 +206,9 @@ impl fmt::Display for Summary<'_> {
 
 /// Names and endpoints that are published of a source.
 fn publishes(desired: &Desired, not_served: &[Name]) -> String {
+    if let Some(zones) = zones(desired) {
+        return zones;
+    }
     let not_served: BTreeSet<&Name> = not_served.iter().collect();
     let served = desired.publications.iter().filter(|it| !not_served.contains(&it.name));
     let (names, endpoints): (BTreeSet<_>, BTreeSet<_>) =
@@ -231,6 +244,13 @@ fn beside(desired: &Desired, not_served: &[Name], out: &mut fmt::Formatter<'_>) 
         writeln!(out, "withheld     {}{}", told.collect::<Vec<_>>().join(", "), more(withheld.len()))?;
     }
     Ok(())
+}
+
+/// What is known of private DNS zones; `None` of a source that lists none.
+pub(super) fn zones(desired: &Desired) -> Option<String> {
+    let sets = desired.zones.iter().map(|zone| zone.record_sets.len()).sum();
+    let zones = count(desired.zones.len(), "private DNS zone");
+    (!desired.zones.is_empty()).then(|| format!("{zones} with {}", count(sets, "record set")))
 }
 
 /// `1 zone`, `2 zones`.

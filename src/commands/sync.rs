@@ -17,7 +17,8 @@ use crate::daemon::{Parts, Proposal, Reading, SourceAt, StateAccess};
 /// plan which it holds back is confirmed.
 #[derive(Args)]
 #[command(after_help = "\
-A line for each record set: + added, ~ replaced, - withdrawn; zone, name, TTL, type, data, private endpoint, reason.
+A line for each record set: + added, ~ replaced, - withdrawn; zone, name, TTL, type, data, private endpoint or private DNS
+zone, reason. Behind `# drift`, ! what private DNS zones say otherwise than the endpoints.
 
 Exit status: 0 = done, or nothing to do, 1 = a source is held back, 2 = an error: a source or a subscription that cannot be
 read stays as it was, and the others are done.
@@ -75,11 +76,15 @@ impl Sync {
             let proposal = parts.sources.propose(at, &reading, &parts.store.load());
             tell(&name, &proposal, out)?;
             for (id, why) in &reading.failed {
-                writeln!(out, "# {name}: subscription {id} stays as it was: {why}")?;
+                let kind = if id.starts_with('/') { "private DNS zone" } else { "subscription" };
+                writeln!(out, "# {name}: {kind} {id} stays as it was: {why}")?;
             }
             if !reading.failed.is_empty() {
-                let subscriptions = count(reading.failed.len(), "subscription");
-                failed.push(format!("{subscriptions} of source `{name}` cannot be listed"));
+                let zones = reading.failed.keys().filter(|id| id.starts_with('/')).count();
+                let kinds = [(reading.failed.len() - zones, "subscription"), (zones, "private DNS zone")];
+                let kinds = kinds.iter().filter(|(number, _)| *number > 0);
+                let kinds: Vec<String> = kinds.map(|(number, kind)| count(*number, kind)).collect();
+                failed.push(format!("{} of source `{name}` cannot be listed", kinds.join(" and ")));
             }
             let confirmed = match &proposal.held_back {
                 Some(held_back) if self.confirm.contains(&name) => {
@@ -94,9 +99,19 @@ impl Sync {
                 }
                 None => None,
             };
-            if !self.dry_run {
-                parts.sources.publish(at, reading, &parts.store, confirmed)?;
-            }
+            // Also when it is only shown: in memory, so that the plans of other sources and the drift come out the same.
+            parts.sources.publish(at, reading, &parts.store, confirmed)?;
+        }
+        let drift = parts.sources.drift(&parts.store.load());
+        if !drift.is_empty() {
+            writeln!(
+                out,
+                "# drift: {} of private DNS zones contradict the endpoints",
+                count(drift.len(), "record set")
+            )?;
+        }
+        for drift in &drift {
+            writeln!(out, "! {drift}")?;
         }
         if !self.dry_run {
             parts.sources.save().context("the new state is not kept")?;

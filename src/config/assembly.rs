@@ -15,18 +15,19 @@ use tracing_subscriber::EnvFilter;
 
 use super::document::Document;
 use super::error::{ConfigError, ConfigErrors};
-use super::words::{ClientRange, Domain, ListenAddress};
+use super::words::{ClientRange, Domain, ListenAddress, SourceKind};
 use super::{Config, PrivateLinkSettings, SyncSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
 use crate::dns::{Name, Ttl};
 use crate::forward::UpstreamAddress;
-use crate::privatelink::{Catalogue, Service, Template};
+use crate::privatelink::Catalogue;
 use crate::sync::arm::ArmId;
+use crate::sync::private_dns::is_public_suffix;
 use crate::zone::{Network, OnMissing, ZoneHeader, ZoneKind};
 use crate::{cache, forward, listen, privatelink, telemetry};
 
 /// Longest time between two passes: beyond a day a source is not kept up to date but forgotten.
-const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
+pub(super) const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
 
 /// Bounds of memory and queues beyond this are a slip of the pen.
 const COUNT_MAX: u64 = i32::MAX as u64;
@@ -46,11 +47,12 @@ pub(super) fn assemble(
     assembly.not_available(&file.store, &file.admin);
     let cloud = file.private_link.cloud.into();
     let has_source = !file.sync.source.is_empty();
+    let imports = file.sync.source.iter().any(|source| source.kind == SourceKind::PrivateDns);
     let prefer = assembly.arm_ids("private_link.prefer", &file.private_link.prefer);
     let listen = assembly.listen(file.listen);
     let private_link = assembly.private_link(file.private_link, has_source);
     let zones = match &private_link {
-        Some(private_link) => assembly.zones(file.zone, &networks, private_link),
+        Some(private_link) => assembly.zones(file.zone, &networks, private_link, imports),
         None => Vec::new(),
     };
     let forward = assembly.forward(file.forward, &listen);
@@ -250,7 +252,7 @@ impl Assembly<'_> {
         }
     }
 
-    fn within(&mut self, key: &str, value: u64, least: u64, most: u64) {
+    pub(super) fn within(&mut self, key: &str, value: u64, least: u64, most: u64) {
         if !(least..=most).contains(&value) {
             self.error(key, format!("{value} is not between {least} and {most}"));
         }
@@ -326,6 +328,7 @@ impl Assembly<'_> {
         zones: Vec<file::Zone>,
         networks: &[Network],
         private_link: &PrivateLinkSettings,
+        imports: bool,
     ) -> Vec<ZoneSettings> {
         let mut made: Vec<ZoneSettings> = Vec::new();
         for (at, zone) in zones.into_iter().enumerate() {
@@ -352,7 +355,8 @@ impl Assembly<'_> {
             let file = zone.file.map(|path| self.whole(path));
             match &file {
                 Some(path) => self.check_file(&format!("zone[{at}].file"), path),
-                None if header.kind == ZoneKind::Plain => {
+                // One that is imported may have settings here and no file.
+                None if header.kind == ZoneKind::Plain && !imports => {
                     let message = format!("{} is no private-link zone and needs a file", header.apex);
                     self.error(format!("zone[{at}]"), message);
                 }
@@ -365,10 +369,8 @@ impl Assembly<'_> {
 
     /// A zone of all storage accounts of the world without those of others makes these vanish (facts §3).
     fn check_public_suffix(&mut self, at: usize, header: &ZoneHeader, catalogue: &Catalogue) {
-        let name = header.apex.to_string();
-        let Ok(pattern) = Template::parse(&name) else { return };
-        let is_public = |service: &Service| service.public_suffixes.contains(&pattern);
-        if header.on_missing == OnMissing::NxDomain && catalogue.services().iter().any(is_public) {
+        let name = &header.apex;
+        if header.on_missing == OnMissing::NxDomain && is_public_suffix(name, catalogue) {
             let message = format!(
                 "{name} is a public suffix of Azure: everybody else's names below it would not exist; \
                  set on_missing = \"ask-public\", or leave the zone out and its names are spliced"

@@ -121,7 +121,7 @@ fn the_readme_tells_the_defaults_of_the_example() {
 fn the_configs_in_the_readme_are_good() {
     let blocks: Vec<&str> =
         README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         // Beside the example, where the zone file is that they name.
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/readme.toml");

@@ -152,6 +152,7 @@ pub(super) struct Source {
     pub authority: Option<String>,
     pub identity_endpoint: Option<String>,
     pub api_version: Option<String>,
+    pub interval_secs: Option<u64>,
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]

@@ -68,7 +68,7 @@ pub struct PrivateLinkSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZoneSettings {
     pub header: ZoneHeader,
-    /// Its master file; a private-link zone needs none.
+    /// Its master file; a private-link zone needs none, nor does one that is imported.
     pub file: Option<PathBuf>,
 }
 
@@ -80,7 +80,7 @@ pub struct SyncSettings {
     /// Ids of the subscriptions whose endpoints may publish, lower-cased; none = all.
     pub allow_subscriptions: Vec<Arc<str>>,
     pub sources: Vec<directory::Settings>,
-    /// Live Azure.
+    /// Live Azure: its endpoints, and its private DNS zones.
     pub azure: Vec<azure::Settings>,
 }
 

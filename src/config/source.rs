@@ -1,13 +1,17 @@
-//! `[[sync.source]]`: folders of exported JSON, and live Azure.
+//! `[[sync.source]]`: folders of exported JSON, and live Azure with its endpoints or its private DNS zones.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, SYNC_INTERVAL_SECS_MAX};
 use super::file;
 use super::place::Places;
 use super::words::{Credential, SourceKind};
 use crate::privatelink::Cloud;
-use crate::sync::azure::{self, ARC_KEY_FOLDER, CredentialSettings, Endpoint, SecretPlace, UserAssigned};
+use crate::sync::azure::{
+    self, ARC_KEY_FOLDER, CredentialSettings, Endpoint, PRIVATE_DNS_API_VERSION, SecretPlace, Subject,
+    UserAssigned,
+};
 use crate::sync::directory;
 
 /// Where a client secret is when no file has it; the name is that of Azure's own tools.
@@ -30,7 +34,7 @@ impl Assembly<'_> {
                     directories.push(made);
                     directories[directories.len() - 1].name.clone()
                 }),
-                SourceKind::Arm => self.azure(&key, source, cloud).map(|made| {
+                SourceKind::Arm | SourceKind::PrivateDns => self.azure(&key, source, cloud).map(|made| {
                     azures.push(made);
                     azures[azures.len() - 1].name.clone()
                 }),
@@ -67,6 +71,7 @@ impl Assembly<'_> {
         for (own, _) in of_arm.iter().filter(|(_, is_set)| *is_set) {
             self.error(format!("{key}.{own}"), "belongs to a source of kind \"arm\"");
         }
+        self.no_interval(key, &source);
         let Some(path) = source.path else {
             self.error(key, "a source of kind \"directory\" needs a path");
             return None;
@@ -80,6 +85,17 @@ impl Assembly<'_> {
     fn azure(&mut self, key: &str, mut source: file::Source, cloud: Cloud) -> Option<azure::Settings> {
         if source.path.is_some() {
             self.error(format!("{key}.path"), "belongs to a source of kind \"directory\"");
+        }
+        let subject = match source.kind {
+            SourceKind::PrivateDns => Subject::PrivateZones,
+            _ => {
+                self.no_interval(key, &source);
+                Subject::Endpoints
+            }
+        };
+        let interval = source.interval_secs;
+        if let Some(secs) = interval {
+            self.within(&format!("{key}.interval_secs"), secs, 1, SYNC_INTERVAL_SECS_MAX);
         }
         let Places { subscriptions, resource_groups, management_group, exclude_subscriptions } =
             self.places(key, &mut source);
@@ -97,11 +113,16 @@ impl Assembly<'_> {
         let identity_endpoint = source.identity_endpoint.take();
         let identity_endpoint =
             self.endpoint(&format!("{key}.identity_endpoint"), identity_endpoint, default.identity_endpoint);
+        if subject == Subject::PrivateZones {
+            default.name = "private-dns".to_owned();
+            default.api_version = PRIVATE_DNS_API_VERSION.to_owned();
+        }
         let name = source.name.take().unwrap_or(default.name);
         let api_version = source.api_version.take().unwrap_or(default.api_version);
         let credential = self.credential(key, source)?;
         Some(azure::Settings {
             name,
+            subject,
             subscriptions,
             resource_groups,
             management_group,
@@ -111,8 +132,16 @@ impl Assembly<'_> {
             authority,
             identity_endpoint,
             api_version,
+            interval: interval.map(Duration::from_secs),
             retry: default.retry,
         })
+    }
+
+    fn no_interval(&mut self, key: &str, source: &file::Source) {
+        if source.interval_secs.is_some() {
+            let message = "belongs to a source of kind \"private-dns\"; the others have sync.interval_secs";
+            self.error(format!("{key}.interval_secs"), message);
+        }
     }
 
     fn endpoint(&mut self, key: &str, text: Option<String>, default: Endpoint) -> Endpoint {

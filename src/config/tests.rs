@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Config;
+use crate::sync::azure::Subject;
 use crate::zone::{OnMissing, ZoneKind};
 
 /// Files that are wrong, each with all that is said: the place, the key, what to do.
@@ -397,4 +398,39 @@ fn an_error_in_an_overlay_of_the_catalogue_names_both_files() {
     let error = Config::parse(text, &folder.path().join("c.toml")).unwrap_err().to_string();
     let error = error.replace(&format!("{}/", folder.path().display()), "");
     assert!(error.starts_with("c.toml:2: private_link.catalogue: more.toml: line 2: `service`: "), "{error}");
+}
+
+#[test]
+fn a_source_of_private_dns_zones_is_listed_less_often_and_its_zones_need_no_file() {
+    let zone = "[[zone]]\nname = 'corp.internal'\non_missing = 'ask-public'\n";
+    let parse = |text: &str| Config::parse(text, Path::new("c.toml"));
+    let config = parse(&format!(
+        "{zone}[[sync.source]]\nkind = 'private-dns'\n[[sync.source]]\nkind = 'private-dns'\nname = 'x'\ninterval_secs = 60"
+    ))
+    .unwrap();
+    let told = config.sync.azure.iter().map(|source| {
+        (
+            source.name.as_str(),
+            source.subject,
+            source.api_version.as_str(),
+            source.interval.map(|it| it.as_secs()),
+        )
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ("private-dns", Subject::PrivateZones, "2024-06-01", None),
+            ("x", Subject::PrivateZones, "2024-06-01", Some(60))
+        ]
+    );
+    let errors = |text: String| parse(&text).unwrap_err().to_string();
+    assert!(errors(zone.to_owned()).contains("needs a file"));
+    let kinds = ["kind = 'arm'", "kind = 'directory'\npath = 'x'"];
+    for kind in kinds {
+        let error = errors(format!("[[sync.source]]\n{kind}\ninterval_secs = 60"));
+        assert!(error.contains("belongs to a source of kind \"private-dns\""), "{error}");
+    }
+    assert!(
+        errors("[[sync.source]]\nkind = 'private-dns'\ninterval_secs = 0".to_owned()).contains("between")
+    );
 }

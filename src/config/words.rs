@@ -59,10 +59,11 @@ pub(super) enum Cloud {
 
 /// What `kind` of a source may be.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum SourceKind {
     Arm,
     Directory,
+    PrivateDns,
 }
 
 /// What `credential` of live Azure may be.

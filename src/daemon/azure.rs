@@ -12,7 +12,7 @@ use rand::Rng;
 use reqwest::dns::Resolve;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::in_full;
 use super::resolver::Resolver;
@@ -21,13 +21,17 @@ use super::sources::StateAccess;
 use super::told::Told;
 use crate::config::Config;
 use crate::dns::Name;
-use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings};
+use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
+use crate::sync::private_dns::Remark;
 use crate::sync::state::unix_secs;
 use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, LastGood, Saved, StateFolder};
 use crate::telemetry::Age;
 use crate::zone::{CommitError, Store};
 
-/// All `[[sync.source]]` of kind `arm`.
+/// Private DNS zones are listed at most this often, unless config says otherwise.
+const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
+
+/// All `[[sync.source]]` of kinds `arm` and `private-dns`.
 pub struct AzureSources {
     list: Vec<Arc<AzureSource>>,
     running: Vec<JoinHandle<()>>,
@@ -69,8 +73,10 @@ pub struct Known {
     pub read_at: Option<SystemTime>,
     /// Names that are not published because their zone is not served.
     pub not_served: Vec<Name>,
-    /// Subscriptions that cannot be listed: since when, and why. Their records stay.
+    /// Subscriptions, and private DNS zones by ARM id, that cannot be listed: since when, and why. Their records stay.
     pub failing: BTreeMap<Arc<str>, (SystemTime, String)>,
+    /// What an operator should know of private DNS zones.
+    pub remarks: BTreeSet<Remark>,
     /// The pass that waits for an operator.
     held_back: Option<HeldBack>,
 }
@@ -179,15 +185,22 @@ impl AzureSource {
             read_at: None,
             not_served: Vec::new(),
             failing: BTreeMap::new(),
+            remarks: BTreeSet::new(),
             held_back: None,
         };
+        // Two and more requests a zone: too much for once a minute.
+        let usual = match settings.subject {
+            Subject::Endpoints => config.sync.interval,
+            Subject::PrivateZones => config.sync.interval.max(PRIVATE_ZONES_INTERVAL),
+        };
+        let interval = settings.interval.unwrap_or(usual);
         AzureSource {
             settings,
             rules: Rules::new(config),
             state_folder: StateFolder::new(&config.state_dir),
             access,
             resolver: Resolver::of(&config.forward),
-            interval: config.sync.interval,
+            interval,
             told,
             nudged: Notify::new(),
             progress: Arc::default(),
@@ -215,8 +228,7 @@ impl AzureSource {
         self.known.store(Arc::new(known));
         self.republish(store)?;
         self.is_kept(Some(last.read_at));
-        let (name, names, age) =
-            (&self.settings.name, self.known().desired.publications.len(), Age::of(last.read_at));
+        let (name, names, age) = (&self.settings.name, self.known().desired.names(), Age::of(last.read_at));
         info!(source = %name, names,
             "Restored the last good state of `{name}`: {names} names from listings of {age} ago");
         Ok(())
@@ -226,16 +238,15 @@ impl AzureSource {
     pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
         let mut known = Known::clone(&self.known());
         let allow = &self.rules.publish.allow_subscriptions;
-        known.desired.publications.retain(|it| {
-            let claim = &it.claim;
-            sync::desired::is_allowed(allow, &claim.subscription) && self.settings.names(&claim.endpoint)
+        known.desired.retain(|subscription, id| {
+            sync::desired::is_allowed(allow, subscription) && self.settings.names(id)
         });
         // What passes kept of subscriptions that they told nothing of is in there.
         known.desired.extent = Extent::All;
         let source: Arc<str> = self.settings.name.as_str().into();
         store.commit_with(|snapshot| {
             let plan = self.rules.plan(&known.desired, &source, snapshot);
-            known.not_served = plan.not_served;
+            (known.not_served, known.remarks) = (plan.not_served, plan.remarks);
             Ok(plan.changes)
         })?;
         self.known.store(Arc::new(known));
@@ -376,9 +387,11 @@ impl AzureSource {
             }
         }
         let mut desired = self.desired(&pass, &failed, &source, read_at);
+        desired.unsettled.extend(pass.unread.keys().cloned());
         desired.keep(&older.desired);
         desired.carry_over(&older.desired);
-        Reading { desired, read_at, failed, listed: pass.listed.len() }
+        failed.extend(pass.unread.iter().map(|(id, error)| (Arc::clone(id), in_full(error))));
+        Reading { desired, read_at, failed, listed: pass.listed.len() + pass.zones.len() }
     }
 
     /// Commits a reading as one change, or nothing of it when it would withdraw too much and nobody `consents`.
@@ -391,7 +404,8 @@ impl AzureSource {
         let Reading { desired, read_at: now, failed, listed } = reading;
         let (name, older) = (&self.settings.name, self.known());
         let outcome = self.rules.commit(&desired, &name.as_str().into(), store, consents)?;
-        let Outcome { held_back, counts: (added, replaced, withdrawn), changed, not_served } = outcome;
+        let Outcome { held_back, counts: (added, replaced, withdrawn), changed, not_served, remarks } =
+            outcome;
         let failing = self.failing(failed, &older, now);
         if let Some(held_back) = held_back {
             self.is_held_back(held_back, failing);
@@ -406,7 +420,11 @@ impl AzureSource {
             None => SourceState::Current { since: now },
             Some((id, (since, why))) => {
                 let all = failing.len() + listed;
-                let why = format!("{} of {all} subscriptions cannot be listed; {id}: {why}", failing.len());
+                let what = match self.settings.subject {
+                    Subject::Endpoints => "subscriptions",
+                    Subject::PrivateZones => "subscriptions and private DNS zones",
+                };
+                let why = format!("{} of {all} {what} cannot be listed; {id}: {why}", failing.len());
                 SourceState::Stale { since: *since, why }
             }
         };
@@ -415,13 +433,15 @@ impl AzureSource {
             true => Some(now),
             false => older.read_at.or((listed > 0).then_some(now)),
         };
-        let is_same = older.read_at.is_some()
-            && desired.publications == older.desired.publications
-            && desired.withheld == older.desired.withheld;
+        for remark in remarks.difference(&older.remarks) {
+            warn!(source = %name, "Source `{name}`: {remark}");
+        }
+        let is_same = older.read_at.is_some() && desired.publishes_as(&older.desired);
         if !is_same {
             self.unsaved.store(true, Ordering::Relaxed);
         }
-        let known = Known { state, asked: true, desired, read_at, not_served, failing, held_back: None };
+        let known =
+            Known { state, asked: true, desired, read_at, not_served, failing, remarks, held_back: None };
         self.known.store(Arc::new(known));
         self.told.tell(&store.load());
         self.passed.notify_one();
@@ -456,6 +476,7 @@ impl AzureSource {
         let mut desired = Desired { extent, ..Desired::default() };
         let parts = pass.listed.values();
         desired.join(parts.map(|it| sync::desired(it, &self.rules.catalogue, source, allow, |_| since_secs)));
+        desired.import(pass.zones.iter().cloned(), allow);
         desired
     }
 
@@ -467,16 +488,21 @@ impl AzureSource {
     ) -> BTreeMap<Arc<str>, (SystemTime, String)> {
         let name = &self.settings.name;
         for id in older.failing.keys().filter(|id| !failed.contains_key(*id)) {
-            info!(source = %name, "Subscription {id} of source `{name}` is listed again");
+            info!(source = %name, "{} {id} of source `{name}` is listed again", kind_of(id));
         }
         let failing = failed.into_iter().map(|(id, why)| {
             let known = older.failing.get(&id);
             if known.is_none_or(|(_, told)| *told != why) {
-                error!(source = %name, "Subscription {id} of source `{name}` stays as it was: {why}");
+                error!(source = %name, "{} {id} of source `{name}` stays as it was: {why}", kind_of(&id));
             }
             let since = known.map_or(now, |(since, _)| *since);
             (id, (since, why))
         });
         failing.collect()
     }
+}
+
+/// Subscriptions are known by a bare id, zones by that of ARM.
+fn kind_of(id: &str) -> &'static str {
+    if id.starts_with('/') { "Private DNS zone" } else { "Subscription" }
 }

@@ -13,9 +13,10 @@ use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::respond::{Responder, Serving};
+use crate::sync;
 use crate::zone::{
     Change, ChangeSet, CommitError, MasterFile, MasterFileError, NetworkError, Networks, Snapshot, Store,
-    Unjournaled, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
+    Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
 };
 
 /// All that answers, without sockets.
@@ -121,9 +122,14 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
             changes.push(Change::SetNetworks(Arc::clone(&networks)));
         }
         for (apex, zone) in old.zones().filter(|(apex, _)| !configured.contains(apex)) {
+            let is_imported = is_imported(zone, &networks);
             // A private-link zone that endpoints filled goes when they are withdrawn.
-            if zone.header().kind == ZoneKind::PrivateLink && !zone.is_empty() {
-                changes.extend(without_file(&usual_header(config, apex), old)?);
+            if zone.header().kind == ZoneKind::PrivateLink && (is_imported || !zone.is_empty()) {
+                let header = header_with_links(usual_header(config, apex), config, old, &networks);
+                changes.extend(without_file(&header, old)?);
+            } else if is_imported {
+                let header = header_with_links(ZoneHeader::plain(apex.clone()), config, old, &networks);
+                changes.extend(without_file(&header, old)?);
             } else {
                 changes.push(Change::DropZone(apex.clone()));
             }
@@ -131,7 +137,24 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
         for header in
             headers.iter().filter(|header| !files.iter().any(|(other, ..)| other.apex == header.apex))
         {
-            changes.extend(without_file(header, old)?);
+            match config.zones.iter().any(|zone| zone.header.apex == header.apex) {
+                true => changes.extend(without_file(header, old)?),
+                false => {
+                    let header = header_with_links(header.clone(), config, old, &networks);
+                    changes.extend(without_file(&header, old)?);
+                }
+            }
+        }
+        // A plain zone without a file is there as long as it is imported.
+        for zone in config.zones.iter().filter(|it| it.file.is_none() && it.header.kind == ZoneKind::Plain) {
+            let apex = &zone.header.apex;
+            match old.zone(apex.borrow()) {
+                Some(there) if is_imported(there, &networks) => {
+                    changes.extend(without_file(&zone.header, old)?);
+                }
+                Some(_) => changes.push(Change::DropZone(apex.clone())),
+                None => {}
+            }
         }
         for (header, _, file) in &files {
             changes.extend(changes_of_file(file, (*header).clone(), old)?);
@@ -146,6 +169,18 @@ fn load_zones(config: &Config, store: &Store) -> Result<Vec<PathBuf>, LoadError>
         )),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether one of Azure's zones stays imported into a zone.
+fn is_imported(zone: &Zone, networks: &Networks) -> bool {
+    zone.azure_zones().any(|azure| sync::private_dns::is_ours(azure, networks))
+}
+
+/// A header as the links of what is imported into its zone want it: a reload leaves that as it is.
+fn header_with_links(header: ZoneHeader, config: &Config, old: &Snapshot, networks: &Networks) -> ZoneHeader {
+    let Some(zone) = old.zone(header.apex.borrow()) else { return header };
+    let imported = zone.azure_zones().map(|azure| &**azure);
+    sync::imported_header(header, imported, networks, &config.private_link.catalogue).0
 }
 
 /// What makes a zone without a file: what one said of it before, it says no more.

@@ -171,7 +171,10 @@ impl Daemon {
                     self.look_logged();
                 }
                 _ = self.signals.nudge.recv() => self.parts.sources.azure().nudge(),
-                () = azure_passed.notified() => tokio::task::block_in_place(|| self.parts.sources.keep()),
+                () = azure_passed.notified() => tokio::task::block_in_place(|| {
+                    self.parts.sources.keep();
+                    self.parts.sources.tell_drift(&self.parts.store);
+                }),
                 () = &mut stop => break,
             }
         }

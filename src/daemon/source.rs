@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::in_full;
 use crate::config::Config;
 use crate::privatelink::Catalogue;
+use crate::sync::private_dns::Remark;
 use crate::sync::state::unix_secs;
 use crate::sync::{
     self, Desired, Difference, Fingerprint, HeldBack, LastGood, Plan, PublishSettings, Saved, StateFolder,
@@ -48,7 +49,7 @@ pub enum SourceState {
 pub struct Reading {
     pub(super) desired: Desired,
     pub(super) read_at: SystemTime,
-    /// Subscriptions that could not be read, and why: what they had stays.
+    /// Subscriptions and private DNS zones that could not be read, and why: what they had stays.
     pub failed: BTreeMap<Arc<str>, String>,
     /// How many could.
     pub(super) listed: usize,
@@ -85,6 +86,8 @@ pub(super) struct Outcome {
     pub(super) changed: bool,
     /// Names that are not published because their zone is not served.
     pub(super) not_served: Vec<crate::dns::Name>,
+    /// What an operator should know of private DNS zones.
+    pub(super) remarks: BTreeSet<Remark>,
 }
 
 impl SourceState {
@@ -138,7 +141,7 @@ impl Source {
         let name = &self.settings.name;
         let mut desired = last.desired;
         let allow = &rules.publish.allow_subscriptions;
-        desired.publications.retain(|it| sync::desired::is_allowed(allow, &it.claim.subscription));
+        desired.retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
         let mut not_served = Vec::new();
         store.commit_with(|snapshot| {
             let plan = self.plan(&desired, rules, snapshot);
@@ -195,7 +198,7 @@ impl Source {
     ) -> Result<Published, CommitError> {
         let Reading { desired, read_at, .. } = reading;
         let name = self.settings.name.clone();
-        let Outcome { held_back, counts, changed, not_served } =
+        let Outcome { held_back, counts, changed, not_served, .. } =
             rules.commit(&desired, &name.as_str().into(), store, consents)?;
         if let Some(held_back) = held_back {
             self.is_held_back(held_back);
@@ -207,8 +210,7 @@ impl Source {
                 "Synced inventory `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
         tell("Inventory", &name, &desired, &self.desired);
-        let is_same =
-            desired.publications == self.desired.publications && desired.withheld == self.desired.withheld;
+        let is_same = desired.publishes_as(&self.desired);
         (self.desired, self.not_served, self.held_back) = (desired, not_served, None);
         self.read_at = Some(read_at);
         self.state = SourceState::Current { since: read_at };
@@ -247,7 +249,7 @@ pub(super) fn tell(kind: &str, name: &str, desired: &Desired, old: &Desired) {
     if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != old.foreign) {
         let endpoints = desired.foreign.len();
         warn!(source = %name, endpoints,
-            "{kind} `{name}`: {endpoints} private endpoints publish nothing, as sync.allow_subscriptions \
+            "{kind} `{name}`: {endpoints} private endpoints or zones publish nothing, as sync.allow_subscriptions \
              leaves out their subscriptions; {first} is the first");
     }
 }
@@ -331,6 +333,7 @@ impl Rules {
             }
             outcome.counts = (plan.added, plan.replaced, plan.withdrawn);
             outcome.not_served = plan.not_served;
+            outcome.remarks = plan.remarks;
             Ok(plan.changes)
         })?;
         outcome.changed = !committed.effect.zones.is_empty();
@@ -349,6 +352,7 @@ fn publish_settings(config: &Config) -> PublishSettings {
         zones,
         allow_subscriptions: config.sync.allow_subscriptions.clone(),
         withdraw_max_percent: config.sync.withdraw_max_percent,
+        configured: config.zones.iter().map(|zone| (zone.header.apex.clone(), zone.header.clone())).collect(),
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use tracing::{error, info, warn};
 
 use super::azure::AzureSources;
-use super::source::{self, Published, Reading, Rules, Source, forget_confirmation};
+use super::source::{self, Published, Reading, Rules, Source, SourceState, forget_confirmation};
 use super::told::Told;
 use crate::config::Config;
-use crate::sync::{self, Desired, Fingerprint, Saved, StateFolder};
-use crate::zone::{CommitError, Store};
+use crate::sync::azure::Subject;
+use crate::sync::{self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateFolder};
+use crate::zone::{CommitError, Snapshot, Store};
 
 /// Where nothing changes the file is still written this often, so that it tells how old its content really is.
 const SAVED_AT_LEAST_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -158,6 +159,7 @@ impl Sources {
         }
         changed |= self.withdraw_orphans(store)?;
         self.told.tell(&store.load());
+        self.tell_drift(store);
         self.save_if(changed);
         Ok(())
     }
@@ -167,6 +169,32 @@ impl Sources {
         // A pass that publishes at this moment is waited for.
         self.azure.retire();
         self.keep();
+    }
+
+    /// Where Azure's private DNS zones say otherwise than the endpoints, as far as that is known.
+    pub fn drift(&self, snapshot: &Snapshot) -> Vec<Drift> {
+        let known = self.azure.known();
+        let zones: Vec<_> = known.iter().flat_map(|known| &known.desired.zones).collect();
+        if zones.is_empty() {
+            return Vec::new();
+        }
+        let azure = self.azure.list().iter().zip(&known);
+        let azure = azure.filter(|(source, _)| source.settings.subject == Subject::Endpoints);
+        let azure: Vec<_> = azure.map(|(_, known)| (&known.state, &known.desired)).collect();
+        let sources = self.list.iter().map(|source| (&source.state, &source.desired));
+        let sources: Vec<_> = sources.chain(azure).collect();
+        let is_current = |(state, _): &(&SourceState, &Desired)| matches!(state, SourceState::Current { .. });
+        let extent = match !sources.is_empty() && sources.iter().all(is_current) {
+            true => ListedExtent::Whole,
+            false => ListedExtent::Part,
+        };
+        let endpoints = ListedEndpoints::of(sources.iter().map(|(_, desired)| *desired), extent);
+        sync::drift(zones.into_iter().map(|zone| &**zone), snapshot, &endpoints)
+    }
+
+    /// Logs the drift that is new.
+    pub(super) fn tell_drift(&self, store: &Store) {
+        self.told.tell_drift(self.drift(&store.load()));
     }
 
     /// Keeps what passes of Azure have changed since.
@@ -193,7 +221,7 @@ impl Sources {
     pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
         for source in &mut self.list {
             let allow = &self.rules.publish.allow_subscriptions;
-            source.desired.publications.retain(|it| sync::desired::is_allowed(allow, &it.claim.subscription));
+            source.desired.retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
             let mut not_served = Vec::new();
             store.commit_with(|snapshot| {
                 let plan = source.plan(&source.desired, &self.rules, snapshot);

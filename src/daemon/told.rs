@@ -1,21 +1,24 @@
-//! Conflicts in the log: each is told once, and not more of them at a time than somebody reads.
+//! Conflicts and drift in the log: each is told once, and not more of them at a time than somebody reads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::dns::{Name, RecordType};
-use crate::sync::{self, Conflict};
+use crate::sync::{self, Conflict, Drift};
 use crate::zone::Snapshot;
 
 /// Lines of conflicts after one pass: a screen full. Two sources with the same endpoints have tens of thousands.
 const LINES_MAX: usize = 30;
 
-/// The conflicts that are in the log already.
+/// The conflicts and the drift that are in the log already.
 #[derive(Clone, Default)]
-pub(super) struct Told(Arc<Mutex<HashMap<(Name, RecordType), Conflict>>>);
+pub(super) struct Told {
+    conflicts: Arc<Mutex<HashMap<(Name, RecordType), Conflict>>>,
+    drift: Arc<Mutex<BTreeSet<Drift>>>,
+}
 
 impl Told {
     /// Tells the conflicts that are new.
@@ -32,9 +35,27 @@ impl Told {
         }
     }
 
+    /// Tells the drift that is new.
+    pub(super) fn tell_drift(&self, now: Vec<Drift>) {
+        let mut told = self.drift.lock();
+        let now: BTreeSet<Drift> = now.into_iter().collect();
+        let new: Vec<&Drift> = now.difference(&told).collect();
+        for drift in new.iter().take(LINES_MAX) {
+            warn!(dns.name = %drift.name, drifts = now.len(), "Drift: {drift}");
+        }
+        if let Some(untold) = new.len().checked_sub(LINES_MAX).filter(|untold| *untold > 0) {
+            warn!(
+                drifts = untold,
+                "{untold} more record sets of private DNS zones contradict the private endpoints: \
+                 `privatelink-dns doctor` lists all"
+            );
+        }
+        *told = now;
+    }
+
     /// Remembers the conflicts of now; answers those that were not there before.
     fn renew(&self, now: Vec<Conflict>) -> Vec<Conflict> {
-        let mut told = self.0.lock();
+        let mut told = self.conflicts.lock();
         let key = |conflict: &Conflict| (conflict.name.clone(), conflict.rtype);
         let is_new = |conflict: &&Conflict| told.get(&key(conflict)) != Some(*conflict);
         let new = now.iter().filter(is_new).cloned().collect();

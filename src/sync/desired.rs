@@ -12,17 +12,21 @@ use crate::zone::Claim;
 
 use super::arm::ArmId;
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Inventory, Knowledge, Warning};
+use super::private_dns::PrivateZone;
 use super::scope::Scope;
 
 /// What the zones should hold of one source, in the order of names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
     pub publications: Vec<Publication>,
+    /// Private DNS zones of Azure, in the order of their ids.
+    pub zones: Vec<Arc<PrivateZone>>,
     pub withheld: Vec<Withheld>,
     pub unplaced: Vec<Unplaced>,
-    /// Ids of approved endpoints whose names are not known for now: what they published stays.
+    /// Ids of approved endpoints whose names, and of private DNS zones whose content, are not known for now: what
+    /// they published stays.
     pub unsettled: Vec<Arc<str>>,
-    /// Ids of endpoints in subscriptions that may not publish.
+    /// Ids of endpoints and private DNS zones in subscriptions that may not publish.
     pub foreign: Vec<Arc<str>>,
     pub warnings: Vec<Warning>,
     pub extent: Extent,
@@ -73,12 +77,14 @@ impl Desired {
     pub fn keep(&mut self, older: &Desired) {
         let extent = &self.extent;
         let kept = older.publications.iter().filter(|it| !extent.covers(&it.claim));
-        let before = (self.publications.len(), self.withheld.len());
+        let before = (self.publications.len(), self.withheld.len(), self.zones.len());
         self.publications.extend(kept.cloned());
+        let kept = older.zones.iter().filter(|it| !extent.covers_id(&it.azure.id));
+        self.zones.extend(kept.cloned());
         self.withheld.extend(older.withheld.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.unplaced.extend(older.unplaced.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.foreign.extend(older.foreign.iter().filter(|id| !extent.covers_id(id)).cloned());
-        if before != (self.publications.len(), self.withheld.len()) {
+        if before != (self.publications.len(), self.withheld.len(), self.zones.len()) {
             self.sort();
         }
     }
@@ -87,6 +93,7 @@ impl Desired {
     pub fn join(&mut self, others: impl IntoIterator<Item = Desired>) {
         for other in others {
             self.publications.extend(other.publications);
+            self.zones.extend(other.zones);
             self.withheld.extend(other.withheld);
             self.unplaced.extend(other.unplaced);
             self.unsettled.extend(other.unsettled);
@@ -101,6 +108,42 @@ impl Desired {
     fn sort(&mut self) {
         self.publications.sort_by(|a, b| a.name.cmp(&b.name));
         self.withheld.sort_by(|a, b| a.name.cmp(&b.name));
+        self.zones.sort_by(|a, b| a.azure.id.cmp(&b.azure.id));
+    }
+
+    /// Adds private DNS zones; those of subscriptions that are not allowed (none = all are) want nothing.
+    pub fn import(
+        &mut self,
+        zones: impl IntoIterator<Item = Arc<PrivateZone>>,
+        allow_subscriptions: &[Arc<str>],
+    ) {
+        for zone in zones {
+            if is_allowed(allow_subscriptions, &zone.azure.subscription) {
+                self.warnings.extend(zone.warnings.iter().cloned());
+                self.zones.push(zone);
+            } else {
+                self.foreign.push(Arc::clone(&zone.azure.id));
+            }
+        }
+        self.sort();
+    }
+
+    /// How many names endpoints publish, and private DNS zones hold.
+    pub fn names(&self) -> usize {
+        self.publications.len() + self.zones.iter().map(|zone| zone.record_sets.len()).sum::<usize>()
+    }
+
+    /// Gives up what is not wanted, by its subscription and the ARM id of its endpoint or zone.
+    pub fn retain(&mut self, is_wanted: impl Fn(&str, &Arc<str>) -> bool) {
+        self.publications.retain(|it| is_wanted(&it.claim.subscription, &it.claim.endpoint));
+        self.zones.retain(|it| is_wanted(&it.azure.subscription, &it.azure.id));
+    }
+
+    /// Whether what is published is the same, whatever was remarked on besides.
+    pub fn publishes_as(&self, other: &Desired) -> bool {
+        self.publications == other.publications
+            && self.withheld == other.withheld
+            && self.zones == other.zones
     }
 }
 
@@ -199,6 +242,9 @@ impl Desired {
         });
         let stays: Vec<Publication> = stays.cloned().collect();
         drop(known);
+        let zones = before.zones.iter().filter(|it| unsettled.contains(&it.azure.id));
+        let zones: Vec<Arc<PrivateZone>> =
+            zones.filter(|it| !self.zones.iter().any(|new| new.azure.id == it.azure.id)).cloned().collect();
         let mut claims: HashMap<(&Name, &Arc<str>), &Arc<Claim>> =
             HashMap::with_capacity(before.publications.len());
         for old in &before.publications {
@@ -215,6 +261,8 @@ impl Desired {
                 };
             }
         }
+        self.zones.extend(zones);
+        self.zones.sort_by(|a, b| a.azure.id.cmp(&b.azure.id));
         let is_new = !stays.is_empty();
         self.publications.extend(stays);
         if is_new {

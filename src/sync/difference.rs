@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::desired::{Desired, Publication, Withheld};
 use super::reconcile::{claims, held_of};
 use crate::dns::{Name, RecordSet, RecordType, rdata};
-use crate::zone::{Change, ChangeSet, Claim, Origin, Snapshot};
+use crate::zone::{AzureZone, Change, ChangeSet, Claim, Origin, Snapshot};
 
 /// One record set that changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,13 +20,13 @@ pub struct Difference {
     pub before: Option<RecordSet>,
     /// `None`: it is withdrawn.
     pub after: Option<RecordSet>,
-    /// ARM id of the private endpoint.
+    /// ARM id of the private endpoint or of the private DNS zone.
     pub endpoint: Arc<str>,
     pub reason: String,
 }
 
 impl Difference {
-    /// What `changes` do to the claims in `snapshot`, in the order of zones and names.
+    /// What `changes` do to claims and imported records in `snapshot`, in the order of zones and names.
     pub fn all(changes: &ChangeSet, snapshot: &Snapshot, desired: &Desired) -> Vec<Difference> {
         let fates = Fates::of(desired);
         let known: HashSet<(&Arc<str>, &Arc<str>)> =
@@ -40,8 +40,24 @@ impl Difference {
                 Change::Remove { zone, name, rtype, origin } => (zone, name, *rtype, origin, None),
                 _ => continue,
             };
-            let Origin::Endpoint(claim) = origin else { continue };
-            let held = held_of(snapshot, zone, name, claim, rtype);
+            let held = held_of(snapshot, zone, name, origin, rtype);
+            let claim = match origin {
+                Origin::Endpoint(claim) => claim,
+                // Each imported zone has one, which is not counted.
+                Origin::AzureZone(azure) if rtype != RecordType::SOA => {
+                    all.push(Difference {
+                        zone: zone.clone(),
+                        name: name.clone(),
+                        rtype,
+                        before: held.map(|offer| offer.set.clone()),
+                        after: after.cloned(),
+                        endpoint: Arc::clone(&azure.id),
+                        reason: fates.of_zone(azure, held.map(|offer| &offer.set), after),
+                    });
+                    continue;
+                }
+                _ => continue,
+            };
             let reason = match (held, after) {
                 (Some(held), Some(after)) if held.set.records().ne(after.records()) => {
                     "its address is another one".to_owned()
@@ -105,6 +121,7 @@ struct Fates<'d> {
     names: HashMap<&'d str, Vec<&'d Publication>>,
     withheld: HashMap<&'d str, &'d Withheld>,
     foreign: HashSet<&'d str>,
+    zones: HashSet<&'d str>,
 }
 
 impl<'d> Fates<'d> {
@@ -117,7 +134,24 @@ impl<'d> Fates<'d> {
             names,
             withheld: desired.withheld.iter().map(|it| (&*it.endpoint, it)).collect(),
             foreign: desired.foreign.iter().map(|endpoint| &**endpoint).collect(),
+            zones: desired.zones.iter().map(|zone| &*zone.azure.id).collect(),
         }
+    }
+
+    fn of_zone(&self, azure: &AzureZone, before: Option<&RecordSet>, after: Option<&RecordSet>) -> String {
+        let reason = match (before, after) {
+            (Some(before), Some(after)) if before != after => "the private DNS zone has it otherwise",
+            (Some(_), Some(_)) => "the private DNS zone has other links",
+            (None, Some(_)) => "a record set of the private DNS zone",
+            (_, None) if self.zones.contains(&*azure.id) => {
+                "the private DNS zone has it no more, or is linked to no network of ours"
+            }
+            (_, None) if self.foreign.contains(&*azure.id) => {
+                return format!("sync.allow_subscriptions leaves out {}", azure.subscription);
+            }
+            (_, None) => "the private DNS zone is not listed any more",
+        };
+        reason.to_owned()
     }
 
     fn why_withdrawn(&self, claim: &Claim, name: &Name) -> String {

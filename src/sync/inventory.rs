@@ -7,6 +7,7 @@ use crate::dns::{Name, NameError, NameRef};
 use crate::telemetry::Quoted;
 
 use super::arm::{ArmId, CustomDns, NetworkInterface, PrivateEndpoint, RecordSet, ZoneGroup};
+use super::private_dns::LeftOut;
 
 /// All private endpoints of a source; made by [`super::listing::Listings`] from complete listings only.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,6 +89,10 @@ pub enum Warning {
         "{endpoint}: zone group and interface give `{name}` different addresses: those of the group count"
     )]
     GroupDiffers { endpoint: Arc<str>, name: Name },
+    #[error("private DNS zone {zone} has {record_type} `{}`, which is left out: {why}", Quoted(name))]
+    RecordSet { zone: Arc<str>, name: Arc<str>, record_type: Arc<str>, why: LeftOut },
+    #[error("private DNS zone {zone} has {more} more record sets that are left out")]
+    MoreRecordSets { zone: Arc<str>, more: usize },
 }
 
 impl Inventory {

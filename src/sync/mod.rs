@@ -5,17 +5,21 @@ pub mod azure;
 pub mod desired;
 mod difference;
 pub mod directory;
+pub mod drift;
 mod guard;
 pub mod inventory;
 pub mod listing;
+pub mod private_dns;
 mod reconcile;
 mod scope;
 pub mod state;
 
 pub use desired::{Desired, Extent, desired};
 pub use difference::Difference;
+pub use drift::{Drift, DriftKind, ListedEndpoints, ListedExtent, drift};
 pub use guard::{Fingerprint, HeldBack};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
+pub use private_dns::{PrivateZone, imported_header};
 pub use reconcile::{
     Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of, subscriptions_of,
 };

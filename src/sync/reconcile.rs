@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::desired::{Desired, Publication};
+use super::private_dns::{Remark, plan_zones};
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
 use crate::privatelink::Catalogue;
 use crate::zone::{self, Change, ChangeSet, Claim, Offer, OnMissing, Origin, Snapshot, ZoneHeader};
@@ -25,6 +26,8 @@ pub struct PublishSettings {
     pub allow_subscriptions: Vec<Arc<str>>,
     /// The share of a source's record sets that a pass may withdraw without being asked.
     pub withdraw_max_percent: u8,
+    /// Zones that config speaks of by name: their settings are not those of Azure's links.
+    pub configured: BTreeMap<Name, ZoneHeader>,
 }
 
 impl Default for PublishSettings {
@@ -36,6 +39,7 @@ impl Default for PublishSettings {
             zones: vec!["all".to_owned()],
             allow_subscriptions: Vec::new(),
             withdraw_max_percent: 30,
+            configured: BTreeMap::new(),
         }
     }
 }
@@ -51,6 +55,8 @@ pub struct Plan {
     pub published: usize,
     /// Names that are not published because their zone is not configured, or is no private-link zone.
     pub not_served: Vec<Name>,
+    /// What an operator should know of private DNS zones.
+    pub remarks: BTreeSet<Remark>,
 }
 
 /// The changes that make `snapshot` hold what `desired` says of `source`, and nothing else of that source.
@@ -111,6 +117,8 @@ pub fn plan(
         }
     }
     changes.extend(puts);
+    plan_zones(desired, source, settings, catalogue, snapshot, &mut plan);
+    let changes = &mut plan.changes.changes;
     let mut withheld = withheld(desired);
     let held = snapshot.withheld_of(source);
     let of_others =
@@ -170,20 +178,20 @@ fn record_sets(publication: &Publication, ttl: Ttl) -> impl Iterator<Item = Reco
 }
 
 fn held<'s>(snapshot: &'s Snapshot, publication: &Publication, rtype: RecordType) -> Option<&'s Offer> {
-    held_of(snapshot, &publication.zone, &publication.name, &publication.claim, rtype)
+    let origin = Origin::Endpoint(Arc::clone(&publication.claim));
+    held_of(snapshot, &publication.zone, &publication.name, &origin, rtype)
 }
 
-/// What an endpoint's claim has put at a name.
+/// What an origin has put at a name.
 pub(super) fn held_of<'s>(
     snapshot: &'s Snapshot,
     zone: &Name,
     name: &Name,
-    claim: &Arc<Claim>,
+    origin: &Origin,
     rtype: RecordType,
 ) -> Option<&'s Offer> {
     let node = snapshot.zone(zone.borrow())?.node(name.borrow())?;
-    let origin = Origin::Endpoint(Arc::clone(claim));
-    node.slot(rtype)?.offers().iter().find(|offer| offer.origin.replaces(&origin))
+    node.slot(rtype)?.offers().iter().find(|offer| offer.origin.replaces(origin))
 }
 
 /// Whether an offer is as wanted; the time when its claim was first seen stays what it was.
@@ -227,9 +235,10 @@ impl fmt::Display for Conflict {
 pub fn sources_of(snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
     let mut sources: BTreeSet<Arc<str>> =
         snapshot.withheld_by_source().map(|(source, _)| source.clone()).collect();
-    for (_, _, _, claim) in claims(snapshot) {
-        if !sources.contains(&claim.source) {
-            sources.insert(claim.source.clone());
+    let zones = snapshot.zones().flat_map(|(_, zone)| zone.azure_zones()).map(|zone| &zone.source);
+    for source in claims(snapshot).map(|(_, _, _, claim)| &claim.source).chain(zones) {
+        if !sources.contains(source) {
+            sources.insert(source.clone());
         }
     }
     sources
@@ -238,7 +247,9 @@ pub fn sources_of(snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
 /// The subscriptions that a source has claims from.
 pub fn subscriptions_of(snapshot: &Snapshot, source: &str) -> BTreeSet<Arc<str>> {
     let claims = claims(snapshot).filter(|(_, _, _, claim)| *claim.source == *source);
-    claims.map(|(_, _, _, claim)| Arc::clone(&claim.subscription)).collect()
+    let zones = snapshot.zones().flat_map(|(_, zone)| zone.azure_zones()).filter(|it| *it.source == *source);
+    let zones = zones.map(|zone| Arc::clone(&zone.subscription));
+    claims.map(|(_, _, _, claim)| Arc::clone(&claim.subscription)).chain(zones).collect()
 }
 
 /// All conflicts of a snapshot, in the order of names.

@@ -42,12 +42,9 @@ impl<'n> ZoneBuilder<'n> {
         let mut builder = ZoneBuilder { zone, networks, touched: Vec::new(), serial: Serial::Kept };
         builder.zone.nodes.entry(builder.zone.header.apex.clone().borrow(), Arc::default);
         if is_private_link {
-            let data =
-                rdata::from_text(RecordType::SOA, AZURE_SOA, NameRef::ROOT).expect("the text is a SOA");
-            let ttl = Ttl::from_secs(AZURE_SOA_TTL_SECS).expect("an hour is a lifetime");
-            let set = RecordSet::new(RecordType::SOA, ttl, [data]).expect("one SOA is no large set");
             let apex = builder.zone.header.apex.clone();
-            builder.put(&apex, Offer { set, origin: Origin::BuiltIn }).expect("a SOA at the apex is right");
+            let offer = Offer { set: azure_soa(), origin: Origin::BuiltIn };
+            builder.put(&apex, offer).expect("a SOA at the apex is right");
         }
         builder
     }
@@ -80,7 +77,7 @@ impl<'n> ZoneBuilder<'n> {
         let changed = match node.slots.iter_mut().find(|slot| slot.rtype() == rtype) {
             Some(slot) => slot.put(offer, networks),
             None => {
-                node.slots.push(Slot::new(offer));
+                node.slots.push(Slot::new(offer, networks));
                 self.count(name, rtype, 1);
                 true
             }
@@ -120,7 +117,7 @@ impl<'n> ZoneBuilder<'n> {
         let contested: Vec<Name> = self
             .zone
             .nodes()
-            .filter(|(_, node)| node.slots.iter().any(|slot| slot.offers().len() > 1))
+            .filter(|(_, node)| node.slots.iter().any(Slot::depends_on_networks))
             .map(|(name, _)| name.clone())
             .collect();
         for name in contested {
@@ -208,7 +205,8 @@ impl<'n> ZoneBuilder<'n> {
         // An operator's CNAME or DNAME goes before the claims of endpoints, which stay beside or below it unserved:
         // refused, they would take with them all that their source lists.
         let is_operators = |slot: &Slot| slot.offers().iter().any(|offer| offer.origin.is_operators());
-        if node.slot(RecordType::CNAME).is_some()
+        // A CNAME of one of Azure's zones stays unserved beside other data in the same way.
+        if node.slot(RecordType::CNAME).is_some_and(is_operators)
             && node.slots.iter().any(|slot| !slot.rtype().is_beside_cname() && is_operators(slot))
         {
             return Err(ZoneError::CnameBesideData(name.clone()));
@@ -269,6 +267,13 @@ impl<'n> ZoneBuilder<'n> {
             self.zone.detours = self.zone.detours.wrapping_add_signed(change);
         }
     }
+}
+
+/// The SOA that Azure gives to private zones, as we write it: whole names, and a serial that we count.
+pub fn azure_soa() -> RecordSet {
+    let data = rdata::from_text(RecordType::SOA, AZURE_SOA, NameRef::ROOT).expect("the text is a SOA");
+    let ttl = Ttl::from_secs(AZURE_SOA_TTL_SECS).expect("an hour is a lifetime");
+    RecordSet::new(RecordType::SOA, ttl, [data]).expect("one SOA is no large set")
 }
 
 /// Whether serial `new` comes after `old` (RFC 1982 §3.2).

@@ -223,7 +223,9 @@ fn is_older_soa(old: &Offer, new: &Offer) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Networks, Outcome, ViewId, Withheld};
+    use super::super::{
+        AzureZone, Network, Networks, OnMissing, Outcome, ViewId, VirtualNetworkLink, Withheld,
+    };
     use super::*;
     use crate::dns::{RecordSet, Ttl, rdata};
 
@@ -445,6 +447,57 @@ mod tests {
         let (snapshot, _) = good.apply(&Snapshot::default()).unwrap();
         assert!(snapshot.zone_for(name("a.z.").borrow(), ViewId::NONE).is_none());
         assert!(snapshot.zone_for(name("a.z.").borrow(), ViewId(1)).is_some());
+    }
+
+    fn azure(id: &str, network: &str) -> Origin {
+        let link = VirtualNetworkLink { virtual_network: network.into(), on_missing: OnMissing::NxDomain };
+        let (id, subscription, source) = (id.into(), "s".into(), "zones".into());
+        Origin::AzureZone(Arc::new(AzureZone { id, subscription, links: vec![link], source }))
+    }
+
+    #[test]
+    fn an_alias_of_azures_zone_gives_way_to_operators_and_endpoints_and_no_change_fails_by_it() {
+        let alias = || put("z. a 60 CNAME other.", azure("/zone", "v1"));
+        let shown = |changes: Vec<Change>| {
+            let snapshot = with(changes).unwrap();
+            ["A", "CNAME", "ANY", "TXT"].map(|rtype| ask(&snapshot, "a.z.", rtype))
+        };
+        let address = ["A 10.0.0.1", "no data", "A 10.0.0.1", "no data"];
+        assert_eq!(shown(vec![alias(), put("z. a 60 A 10.0.0.1", claim(0))]), address);
+        assert_eq!(shown(vec![put("z. a 60 A 10.0.0.1", Origin::File), alias()]), address);
+        assert_eq!(shown(vec![alias()])[0], "alias CNAME other.");
+        // What operators say of another name takes no part.
+        let operators = put("z. a 60 CNAME file.", Origin::File);
+        let both = shown(vec![operators, put("z. a 60 A 10.0.0.1", azure("/zone", "v1"))]);
+        assert_eq!(both[..2], ["alias CNAME file.", "CNAME file."]);
+        assert!(with([put("z. @ 60 CNAME other.", azure("/zone", "v1"))]).is_ok());
+    }
+
+    #[test]
+    fn of_an_alias_and_an_address_in_two_of_azures_zones_each_network_is_served_its_own() {
+        let of = |name: &str| Network {
+            name: name.into(),
+            clients: Vec::new(),
+            virtual_networks: vec![format!("v-{name}").into()],
+        };
+        let networks = Networks::new(vec![of("one"), of("two")], Vec::new()).unwrap();
+        let changes = [
+            put("z. a 60 CNAME other.", azure("/one", "v-one")),
+            put("z. a 60 A 10.0.0.2", azure("/two", "v-two")),
+        ];
+        // The networks may come before or behind.
+        for at in [0, 2] {
+            let mut changes = changes.to_vec();
+            changes.insert(at, Change::SetNetworks(Arc::new(networks.clone())));
+            let snapshot = with(changes).unwrap();
+            let owner = name("a.z.");
+            let zone = snapshot.zone(name("z.").borrow()).unwrap();
+            let is_alias = |view| {
+                let outcome = zone.lookup(owner.borrow(), RecordType::A, ViewId(view));
+                matches!(outcome, Outcome::Alias(_))
+            };
+            assert_eq!([0, 1, 2].map(is_alias), [false, true, false], "networks at {at}");
+        }
     }
 
     #[test]

@@ -18,14 +18,14 @@ mod snapshot;
 mod store;
 mod withheld;
 
-pub use builder::{ZoneBuilder, is_newer};
+pub use builder::{ZoneBuilder, azure_soa, is_newer};
 pub use change::{Change, ChangeSet, Effect};
 pub use error::ZoneError;
 pub use export::write_master_file;
 pub use load::changes_of_file;
 pub use master_file::{MasterFile, MasterFileError};
 pub use network::{Network, NetworkError, Networks, ViewId};
-pub use origin::{Claim, Origin};
+pub use origin::{AzureZone, Claim, Origin, VirtualNetworkLink};
 pub use served::{Node, OnMissing, Outcome, Zone, ZoneHeader, ZoneKind};
 pub use slot::{Offer, Slot};
 pub use snapshot::Snapshot;

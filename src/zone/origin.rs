@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::served::OnMissing;
+
 /// Who put a record set into a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -18,6 +20,8 @@ pub enum Origin {
     Transfer,
     /// An approved private endpoint.
     Endpoint(Arc<Claim>),
+    /// A private DNS zone of Azure, which gives way to the endpoints themselves.
+    AzureZone(Arc<AzureZone>),
 }
 
 /// One private endpoint's claim to a name. ARM ids are lower-cased: their case differs between answers.
@@ -49,10 +53,39 @@ impl Claim {
     }
 }
 
+/// A private DNS zone of Azure that is imported. ARM ids are lower-cased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AzureZone {
+    /// ARM id of the private DNS zone.
+    pub id: Arc<str>,
+    /// Id of the zone's subscription.
+    pub subscription: Arc<str>,
+    /// The virtual networks that it is linked to.
+    pub links: Vec<VirtualNetworkLink>,
+    /// The sync source that listed the zone.
+    pub source: Arc<str>,
+}
+
+/// A private DNS zone's link to a virtual network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualNetworkLink {
+    /// ARM id of the virtual network.
+    pub virtual_network: Arc<str>,
+    /// What its `resolutionPolicy` says.
+    pub on_missing: OnMissing,
+}
+
+impl AzureZone {
+    /// Whether the zone is linked to one of these virtual networks.
+    pub fn is_linked_to(&self, virtual_networks: &[Arc<str>]) -> bool {
+        self.links.iter().any(|link| virtual_networks.contains(&link.virtual_network))
+    }
+}
+
 impl Origin {
-    /// Whether an operator's hand is behind it, which outranks every endpoint's claim.
+    /// Whether an operator's hand is behind it, which outranks all that comes from Azure.
     pub fn is_operators(&self) -> bool {
-        !matches!(self, Origin::Endpoint(_))
+        !matches!(self, Origin::Endpoint(_) | Origin::AzureZone(_))
     }
 
     /// Whether `other` comes from the same place, so that a new record set of the one replaces that of the other.
@@ -60,6 +93,9 @@ impl Origin {
         match (self, other) {
             (Origin::Endpoint(mine), Origin::Endpoint(theirs)) => {
                 mine.endpoint == theirs.endpoint && mine.source == theirs.source
+            }
+            (Origin::AzureZone(mine), Origin::AzureZone(theirs)) => {
+                mine.id == theirs.id && mine.source == theirs.source
             }
             (mine, theirs) => std::mem::discriminant(mine) == std::mem::discriminant(theirs),
         }
@@ -82,6 +118,7 @@ impl fmt::Display for Origin {
                     None => Ok(()),
                 }
             }
+            Origin::AzureZone(zone) => write!(out, "from private DNS zone {}", zone.id),
         }
     }
 }

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::name_trie::NameTrie;
 use super::network::ViewId;
+use super::origin::{AzureZone, Origin};
 use super::slot::{Offer, Slot};
 use crate::dns::{Name, NameRef, RecordType};
 
@@ -75,19 +76,40 @@ impl Node {
 
     /// What a view is served of a type. An operator's CNAME hides what endpoints claim.
     fn served(&self, rtype: RecordType, view: ViewId) -> Option<&Offer> {
-        self.slot(rtype).map(|slot| slot.served(view))
+        match rtype {
+            RecordType::CNAME => self.alias(view),
+            _ => self.slot(rtype).map(|slot| slot.served(view)),
+        }
+    }
+
+    /// The CNAME that a view is served. One of Azure's zones gives way to what endpoints and operators say, and to
+    /// another such zone's data unless it is the one that the view's network is linked to.
+    fn alias(&self, view: ViewId) -> Option<&Offer> {
+        let slot = self.slot(RecordType::CNAME)?;
+        let alias = slot.served(view);
+        if self.slots.len() == 1 || !matches!(alias.origin, Origin::AzureZone(_)) {
+            return Some(alias);
+        }
+        let is_own = slot.is_chosen_for(view);
+        let mut others = self.slots.iter().filter(|slot| !slot.rtype().is_beside_cname());
+        let is_hidden = others.any(|other| {
+            let is_of_azure = matches!(other.served(view).origin, Origin::AzureZone(_));
+            !is_of_azure || !is_own
+        });
+        (!is_hidden).then_some(alias)
     }
 
     /// One set for a question of type ANY (RFC 8482 §4.1).
     fn any(&self, view: ViewId) -> Option<&Offer> {
-        let rank = |slot: &&Slot| match slot.rtype() {
+        let rank = |slot: &Slot| match slot.rtype() {
             RecordType::CNAME => 0,
             RecordType::A => 1,
             RecordType::AAAA => 2,
             RecordType::SOA => 9,
             _ => 3,
         };
-        self.slots.iter().min_by_key(rank).map(|slot| slot.served(view))
+        let shown = self.slots.iter().filter_map(|slot| Some((slot, self.served(slot.rtype(), view)?)));
+        shown.min_by_key(|(slot, _)| rank(slot)).map(|(_, offer)| offer)
     }
 }
 
@@ -157,6 +179,16 @@ impl Zone {
     pub fn is_served_to(&self, view: ViewId) -> bool {
         let seen = self.visible_in.as_ref().is_none_or(|views| views.contains(&view));
         seen && (self.content > 0 || self.header.kind == ZoneKind::Plain)
+    }
+
+    /// The zones of Azure that are imported into this one: each has a SOA here.
+    pub fn azure_zones(&self) -> impl Iterator<Item = &Arc<AzureZone>> {
+        let apex = self.nodes.get(self.header.apex.borrow());
+        let soa = apex.and_then(|node| node.slot(RecordType::SOA));
+        soa.into_iter().flat_map(Slot::offers).filter_map(|offer| match &offer.origin {
+            Origin::AzureZone(zone) => Some(zone),
+            _ => None,
+        })
     }
 
     /// The SOA record set.

@@ -19,13 +19,17 @@ pub struct Slot {
     offers: SmallVec<[Offer; 1]>,
     /// The offer that is served where the view does not say otherwise.
     served: u16,
-    /// Views that are served another offer.
+    /// Views that are served another offer; of an alias in one of Azure's zones, also those that the zone is linked to.
     by_view: SmallVec<[(ViewId, u16); 0]>,
 }
 
 impl Slot {
-    pub(super) fn new(offer: Offer) -> Slot {
-        Slot { offers: SmallVec::from_iter([offer]), served: 0, by_view: SmallVec::new() }
+    pub(super) fn new(offer: Offer, networks: &Networks) -> Slot {
+        let mut slot = Slot { offers: SmallVec::from_iter([offer]), served: 0, by_view: SmallVec::new() };
+        if slot.depends_on_networks() {
+            slot.choose(networks);
+        }
+        slot
     }
 
     /// The type of all offers.
@@ -39,6 +43,11 @@ impl Slot {
         &self.offers[usize::from(of_view.map_or(self.served, |(_, index)| *index))]
     }
 
+    /// Whether a view is served an offer of its own, where the others are served the same.
+    pub(super) fn is_chosen_for(&self, view: ViewId) -> bool {
+        self.by_view.iter().any(|(other, _)| *other == view)
+    }
+
     /// All offers, in the order in which they came.
     pub fn offers(&self) -> &[Offer] {
         &self.offers
@@ -46,8 +55,13 @@ impl Slot {
 
     /// Whether endpoints disagree: more than one claim, with different data.
     pub fn is_conflict(&self) -> bool {
-        let mut claims = self.offers.iter().filter(|offer| !offer.origin.is_operators());
+        let mut claims = self.offers.iter().filter(|offer| matches!(offer.origin, Origin::Endpoint(_)));
         claims.next().is_some_and(|first| claims.any(|other| other.set.records().ne(first.set.records())))
+    }
+
+    /// Whether networks may have a say in what is served.
+    pub(super) fn depends_on_networks(&self) -> bool {
+        self.offers.len() > 1 || self.rtype() == RecordType::CNAME
     }
 
     /// Adds an offer, or replaces the one from the same origin; answers whether that changed anything.
@@ -86,29 +100,35 @@ impl Slot {
         self.by_view.clear();
         self.served = best(&self.offers, |_| 0, networks);
         // An operator's record is for everyone.
-        if self.offers.len() == 1 || self.offers[usize::from(self.served)].origin.is_operators() {
+        let served = &self.offers[usize::from(self.served)].origin;
+        let is_azure_alias = self.rtype() == RecordType::CNAME && matches!(served, Origin::AzureZone(_));
+        if served.is_operators() || (self.offers.len() == 1 && !is_azure_alias) {
             return;
         }
         for (view, network) in networks.iter() {
-            let is_strange = |claim: &Claim| {
-                let own =
-                    claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id));
-                u8::from(!own)
+            let is_own = |origin: &Origin| match origin {
+                Origin::Endpoint(claim) => {
+                    claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
+                }
+                Origin::AzureZone(zone) => zone.is_linked_to(&network.virtual_networks),
+                _ => false,
             };
-            let index = best(&self.offers, is_strange, networks);
-            if index != self.served {
+            let index = best(&self.offers, |origin| u8::from(!is_own(origin)), networks);
+            if index != self.served || (is_azure_alias && is_own(&self.offers[usize::from(index)].origin)) {
                 self.by_view.push((view, index));
             }
         }
     }
 }
 
-/// The index of the best offer: operators first, then claims by `distance`, preference, age, id.
-fn best(offers: &[Offer], distance: impl Fn(&Claim) -> u8, networks: &Networks) -> u16 {
+/// The index of the best offer: operators first, then claims by `distance`, preference, age, id, then Azure's zones.
+fn best(offers: &[Offer], distance: impl Fn(&Origin) -> u8, networks: &Networks) -> u16 {
     let rank = |offer: &Offer| match &offer.origin {
-        Origin::Endpoint(claim) => {
-            (1, distance(claim), preference(claim, networks), claim.since_secs, Some(claim.endpoint.clone()))
+        origin @ Origin::Endpoint(claim) => {
+            (1, distance(origin), preference(claim, networks), claim.since_secs, Some(claim.endpoint.clone()))
         }
+        // What endpoints say themselves is newer than what was written down of them.
+        origin @ Origin::AzureZone(zone) => (2, distance(origin), 0, 0, Some(zone.id.clone())),
         // What operators wrote goes before what came with the zone.
         Origin::Rest => (0, 0, 0, 0, None),
         Origin::Update => (0, 1, 0, 0, None),
@@ -138,6 +158,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::network::Network;
+    use super::super::origin::{AzureZone, VirtualNetworkLink};
+    use super::super::served::OnMissing;
     use super::*;
     use crate::dns::Ttl;
 
@@ -171,7 +193,7 @@ mod tests {
     #[test]
     fn each_network_is_served_its_own_claim_and_strangers_the_oldest() {
         let networks = networks(&[]);
-        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)));
+        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)), &networks);
         slot.put(offer(1, claim("a", "vnet1", 100)), &networks);
         assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (2, 1, 2));
         assert!(slot.is_conflict());
@@ -183,17 +205,46 @@ mod tests {
     #[test]
     fn a_preference_goes_before_age_and_an_operator_before_all() {
         let networks = networks(&["/subscriptions/s/a"]);
-        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)));
+        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)), &networks);
         slot.put(offer(1, claim("a", "vnet1", 100)), &networks);
         assert_eq!((served(&slot, 0), served(&slot, 2)), (1, 2));
         slot.put(offer(9, Origin::Rest), &networks);
         assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (9, 9, 9));
     }
 
+    fn azure(id: &str, network: &str) -> Origin {
+        let link = VirtualNetworkLink { virtual_network: network.into(), on_missing: OnMissing::NxDomain };
+        let (id, subscription, source) = (id.into(), "s".into(), "zones".into());
+        Origin::AzureZone(Arc::new(AzureZone { id, subscription, links: vec![link], source }))
+    }
+
+    #[test]
+    fn a_zone_of_azure_gives_way_to_endpoints_and_is_served_again_without_them() {
+        let networks = networks(&[]);
+        let mut slot = Slot::new(offer(7, azure("/zone", "vnet1")), &networks);
+        slot.put(offer(1, claim("a", "vnet2", 100)), &networks);
+        assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (1, 1, 1));
+        assert!(!slot.is_conflict());
+        let left = slot.without(&claim("a", "vnet2", 0), &networks).unwrap();
+        assert_eq!((served(&left, 0), served(&left, 1), served(&left, 2)), (7, 7, 7));
+    }
+
+    #[test]
+    fn of_two_zones_of_azure_each_network_is_served_the_one_linked_to_it() {
+        let networks = networks(&[]);
+        let mut slot = Slot::new(offer(2, azure("/b", "vnet2")), &networks);
+        slot.put(offer(1, azure("/a", "vnet1")), &networks);
+        assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (1, 1, 2));
+        slot.put(offer(3, azure("/b", "vnet2")), &networks);
+        assert_eq!((slot.offers().len(), served(&slot, 2)), (2, 3));
+        slot.put(offer(9, Origin::File), &networks);
+        assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (9, 9, 9));
+    }
+
     #[test]
     fn a_claim_seen_again_keeps_its_age() {
         let networks = networks(&[]);
-        let mut slot = Slot::new(offer(1, claim("a", "vnet1", 100)));
+        let mut slot = Slot::new(offer(1, claim("a", "vnet1", 100)), &networks);
         slot.put(offer(3, claim("a", "vnet1", 900)), &networks);
         slot.put(offer(2, claim("b", "vnet1", 500)), &networks);
         assert_eq!(served(&slot, 0), 3);

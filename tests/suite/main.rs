@@ -11,6 +11,7 @@ mod house;
 mod inventory;
 mod matrix;
 mod packets;
+mod private_dns;
 mod state;
 mod support;
 mod sync_once;

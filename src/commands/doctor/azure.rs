@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::progress;
-use super::super::summary::count;
+use super::super::summary::{count, zones};
 use super::Finding;
 use super::source::{held_back, of_desired};
 use crate::daemon::{AzureSource, Known, SourceState};
-use crate::sync::Extent;
-use crate::sync::azure::{ACTIONS, Azure, AzureError, CredentialSettings, Identity, Refusals, Skew};
+use crate::sync::azure::{Azure, AzureError, CredentialSettings, Identity, Refusals, Skew};
+use crate::sync::{Desired, Extent};
 use crate::telemetry::Age;
 use crate::zone::Store;
 
@@ -68,7 +68,7 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
     let known = source.known();
     match &known.state {
         SourceState::Current { .. } => {
-            let names = count(known.desired.publications.len(), "name");
+            let names = names(&known.desired);
             findings.push(Finding::well(format!("source {name} was listed whole: {names}")));
         }
         // Each subscription is told of below.
@@ -97,7 +97,16 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
         &known.not_served,
         "look at the resource in Azure",
     ));
+    let on_remark =
+        "link the zone, name its virtual network in a [[network]], or say in a [[zone]] what it is to be";
+    let remarks = known.remarks.iter();
+    findings.extend(remarks.map(|remark| Finding::note(format!("source {name}: {remark}"), on_remark)));
     findings
+}
+
+/// What a source has, whatever it lists.
+fn names(desired: &Desired) -> String {
+    zones(desired).unwrap_or_else(|| count(desired.publications.len(), "name"))
 }
 
 fn of_identity(name: &str, identity: &Identity) -> Finding {
@@ -155,8 +164,16 @@ fn of_skew(name: &str, skew: Skew) -> Finding {
 /// What is missing on each subscription: of one that was listed whole only that which listing does not show.
 async fn of_rights(source: &AzureSource, azure: &Azure, known: &Known) -> Vec<Finding> {
     let (name, mut findings) = (&source.settings.name, Vec::new());
+    let actions = source.settings.actions();
     for (id, (_, why)) in &known.failing {
-        let refusals = azure.refusals(id, &ACTIONS).await;
+        if id.starts_with('/') {
+            findings.push(Finding::wrong(
+                format!("private DNS zone {id} of source {name} cannot be listed: {why}; it stays as it was"),
+                "if this does not pass by itself, give the identity the role that the README shows",
+            ));
+            continue;
+        }
+        let refusals = azure.refusals(id, actions).await;
         let here = Extent::Only(BTreeSet::from([Arc::clone(id)]));
         let names = known.desired.publications.iter().filter(|it| here.covers(&it.claim)).count();
         let stays = match known.read_at.filter(|_| names > 0) {
@@ -170,7 +187,7 @@ async fn of_rights(source: &AzureSource, azure: &Azure, known: &Known) -> Vec<Fi
     // Those that were found have shown that they can be seen.
     let named = source.settings.subscriptions.iter().filter(|id| !known.failing.contains_key(*id));
     for id in named.filter(|_| known.read_at.is_some()) {
-        let refusals = azure.refusals(id, &ACTIONS[..1]).await;
+        let refusals = azure.refusals(id, &actions[..1]).await;
         if let Some(missing) = refusals.missing.first() {
             findings.push(Finding::note(
                 format!("the identity of source {name} lacks {missing} on subscription {id}"),
@@ -212,8 +229,7 @@ fn of_refusals(name: &str, id: &str, refusals: &Refusals, why: &str, stays: &str
 fn served(known: &Known) -> String {
     match known.read_at {
         Some(at) => {
-            let names = count(known.desired.publications.len(), "name");
-            format!("{names} from {} ago stay published", Age::of(at))
+            format!("{} from {} ago stay published", names(&known.desired), Age::of(at))
         }
         None => "nothing of it is kept from before".to_owned(),
     }

@@ -5,11 +5,13 @@
 
 mod id;
 mod object;
+mod private_dns;
 mod resource;
 #[cfg(test)]
 mod tests;
 
 pub use id::ArmId;
+pub use private_dns::{Item, ItemPage, ZoneLink, ZoneRecord, ZoneRecordSet};
 pub use resource::{
     Connection, CustomDns, IpConfiguration, NetworkInterface, PrivateEndpoint, RecordSet, Resource, ZoneGroup,
 };

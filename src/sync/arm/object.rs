@@ -6,11 +6,12 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// A value; of numbers and truth values no one asks more than that they are there.
+/// A value; of truth values, and of numbers that count nothing, no one asks more than that they are there.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Json<'a> {
     Null,
     Scalar,
+    Number(u64),
     Text(Cow<'a, str>),
     List(Vec<Json<'a>>),
     Object(Object<'a>),
@@ -38,6 +39,26 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The number, if it is a whole one and not below zero.
+    pub fn as_number(&self) -> Option<u64> {
+        match self {
+            Json::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A copy that borrows nothing.
+    pub fn to_owned(&self) -> Json<'static> {
+        match self {
+            Json::Null => Json::Null,
+            Json::Scalar => Json::Scalar,
+            Json::Number(number) => Json::Number(*number),
+            Json::Text(text) => Json::Text(Cow::Owned(text.clone().into_owned())),
+            Json::List(items) => Json::List(items.iter().map(Json::to_owned).collect()),
+            Json::Object(object) => Json::Object(object.to_owned()),
+        }
+    }
+
     /// The items, if it is a list.
     pub fn as_list(&self) -> Option<&[Json<'a>]> {
         match self {
@@ -59,6 +80,12 @@ impl<'a> Object<'a> {
     /// Adds a member; of two with the same key the one added last counts.
     pub fn insert(&mut self, key: Cow<'a, str>, value: Json<'a>) {
         self.0.push((key, value));
+    }
+
+    /// A copy that borrows nothing.
+    pub fn to_owned(&self) -> Object<'static> {
+        let members = self.0.iter();
+        Object(members.map(|(key, value)| (Cow::Owned(key.clone().into_owned()), value.to_owned())).collect())
     }
 
     /// All members' values.
@@ -138,8 +165,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Json::Scalar)
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Json<'de>, E> {
-        Ok(Json::Scalar)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(number))
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<Json<'de>, E> {

@@ -141,6 +141,11 @@ impl Pages {
         Pages { next: Some(first), asked: HashSet::new() }
     }
 
+    /// Whether there is one to be asked.
+    pub(super) fn goes_on(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Pages asked for so far.
     pub(super) fn number(&self) -> usize {
         self.asked.len()

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::arm::ArmError;
+use super::super::private_dns::PrivateZoneError;
 
 /// Longest text of others that a message repeats.
 const REPEATED_CHARS_MAX: usize = 300;
@@ -49,6 +50,8 @@ pub enum AzureError {
     Stranger { id: String },
     #[error("the listing changed while it was read: {id} is there twice")]
     Duplicate { id: String },
+    #[error(transparent)]
+    PrivateZone(#[from] PrivateZoneError),
     #[error("the listing took longer than {} s", max.as_secs())]
     Slow { max: Duration },
     #[error("the identity sees no subscription: it needs a role in one")]

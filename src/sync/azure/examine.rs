@@ -10,7 +10,7 @@ use super::asking::Question;
 use super::discovery::SUBSCRIPTIONS_API_VERSION;
 use super::error::AzureError;
 use super::http::{self, Patience};
-use super::settings::{CredentialSettings, Settings};
+use super::settings::{CredentialSettings, Settings, Subject};
 
 /// What passes do in a subscription.
 pub const ACTIONS: [&str; 3] = [
@@ -18,6 +18,10 @@ pub const ACTIONS: [&str; 3] = [
     "Microsoft.Network/privateEndpoints/read",
     "Microsoft.Network/networkInterfaces/read",
 ];
+
+/// What those do that list private DNS zones; what is in a zone is asked for by its own path.
+const PRIVATE_ZONES_ACTIONS: [&str; 2] =
+    ["Microsoft.Resources/subscriptions/read", "Microsoft.Network/privateDnsZones/read"];
 
 /// An identity that has a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +112,14 @@ fn refused_action(message: &str) -> Option<&str> {
 }
 
 impl Settings {
+    /// What passes do in a subscription, that of seeing it first.
+    pub fn actions(&self) -> &'static [&'static str] {
+        match self.subject {
+            Subject::Endpoints => &ACTIONS,
+            Subject::PrivateZones => &PRIVATE_ZONES_ACTIONS,
+        }
+    }
+
     fn identity_kind(&self) -> &'static str {
         match &self.credential {
             CredentialSettings::ManagedIdentity { assigned: None } => "the machine's managed identity",

@@ -1,5 +1,6 @@
 //! Listings of Azure Resource Manager: all pages or nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use super::super::arm::{ArmId, Body, PrivateEndpoint, Resource};
 use super::super::desired::is_undecided;
 use super::super::inventory::{ConnectionState, Inventory, Warning};
 use super::super::listing::Listings;
+use super::super::private_dns::PrivateZone;
 use super::super::scope::Scope;
 use super::Azure;
 use super::asking::{Pages, Question, TEXT_BYTES_MAX};
 use super::error::AzureError;
 use super::http::Patience;
 use super::memory::has_long_text;
+use super::settings::Subject;
 use crate::privatelink::Catalogue;
 
 /// Time for one scope: 64 pages twice, and a wait or two.
@@ -31,26 +34,46 @@ const INTERFACES_ASKED_MAX: usize = 50;
 /// Ids of resources.
 pub(super) type Ids = Arc<[Arc<str>]>;
 
-/// The complete listing of a scope.
+/// The endpoints of a scope.
 #[derive(Clone)]
+pub(super) struct Assembled {
+    pub inventory: Arc<Inventory>,
+    pub undecided: Ids,
+}
+
+/// The complete listing of a scope.
+#[derive(Default)]
 pub(super) struct Listed {
     pub inventory: Arc<Inventory>,
     /// Ids of endpoints of which only the zone groups can tell where their names belong.
     pub undecided: Ids,
+    pub zones: Vec<Arc<PrivateZone>>,
+    /// Zones that could not be read, by ARM id.
+    pub unread: BTreeMap<Arc<str>, AzureError>,
 }
 
 impl Azure {
-    /// The private endpoints of one scope.
-    pub(super) async fn scope(&self, scope: &Scope) -> Result<Listed, AzureError> {
-        if let Some(wait) = self.rest_of(&scope.subscription) {
-            return Err(AzureError::Throttled { status: 429, code: "still".to_owned(), wait });
-        }
-        let listed = tokio::time::timeout(SCOPE_TIMEOUT, self.listings(scope)).await;
-        let listed = listed.unwrap_or(Err(AzureError::Slow { max: SCOPE_TIMEOUT }));
+    /// What the source is about, of one scope.
+    pub(super) async fn scope(self: &Arc<Self>, scope: &Scope) -> Result<Listed, AzureError> {
+        self.check_rest(&scope.subscription)?;
+        let listed = match self.settings.subject {
+            Subject::Endpoints => {
+                let listed = tokio::time::timeout(SCOPE_TIMEOUT, self.listings(scope)).await;
+                listed.unwrap_or(Err(AzureError::Slow { max: SCOPE_TIMEOUT }))
+            }
+            // There each zone has its own time.
+            Subject::PrivateZones => self.private_zones(scope).await,
+        };
         if let Err(AzureError::Throttled { wait, .. }) = &listed {
             self.let_rest(&scope.subscription, *wait);
         }
         listed
+    }
+
+    /// Whether a subscription may be asked already.
+    pub(super) fn check_rest(&self, subscription: &str) -> Result<(), AzureError> {
+        let throttled = |wait| AzureError::Throttled { status: 429, code: "still".to_owned(), wait };
+        self.rest_of(subscription).map_or(Ok(()), |wait| Err(throttled(wait)))
     }
 
     /// How long a subscription is still to be left alone.
@@ -74,8 +97,9 @@ impl Azure {
             bodies.extend(self.interface(&id).await?.map(Arc::new));
         }
         let (catalogue, of) = (self.catalogue.clone(), scope.clone());
-        let make = move |bodies: &[Arc<Body>]| listed(&of, bodies, catalogue.as_deref());
-        self.memory.listed(scope.key(), bodies, make).await
+        let make = move |bodies: &[Arc<Body>]| assemble(&of, bodies, catalogue.as_deref());
+        let Assembled { inventory, undecided } = self.memory.assembled(scope.key(), bodies, make).await?;
+        Ok(Listed { inventory, undecided, ..Listed::default() })
     }
 
     /// All pages of one type.
@@ -112,11 +136,11 @@ impl Azure {
 }
 
 /// What bodies that are all of a scope's come to.
-pub(super) fn listed(
+pub(super) fn assemble(
     scope: &Scope,
     bodies: &[Arc<Body>],
     catalogue: Option<&Catalogue>,
-) -> Result<Listed, AzureError> {
+) -> Result<Assembled, AzureError> {
     let mut listings = Listings::default();
     for (number, body) in (1..).zip(bodies) {
         listings.add(format!("page {number}"), Arc::clone(body));
@@ -138,7 +162,7 @@ pub(super) fn listed(
         let endpoints = inventory.endpoints().iter();
         endpoints.filter(|endpoint| is_undecided(endpoint, catalogue)).map(|it| Arc::clone(&it.id))
     });
-    Ok(Listed { undecided: undecided.collect(), inventory: Arc::new(inventory) })
+    Ok(Assembled { undecided: undecided.collect(), inventory: Arc::new(inventory) })
 }
 
 pub(super) fn read(bytes: &[u8], page: usize) -> Result<Body, AzureError> {

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::super::arm::{ArmError, Body};
 use super::asking::TEXT_BYTES_MAX;
 use super::error::AzureError;
-use super::listing::{self, Listed};
+use super::listing::{self, Assembled};
 
 /// Pages read at one time: the other processors are there to answer.
 const READ_AT_ONCE: usize = 1;
@@ -37,7 +37,7 @@ pub(super) struct Seen {
 #[derive(Clone)]
 struct Made {
     bodies: Vec<Arc<Body>>,
-    listed: Listed,
+    assembled: Assembled,
 }
 
 /// What this pass has come upon, and what the one before had: what that does not list again is forgotten.
@@ -98,23 +98,23 @@ impl Memory {
     }
 
     /// What these bodies make; if they are those of the last pass, that is not made anew.
-    pub(super) async fn listed(
+    pub(super) async fn assembled(
         &self,
         of: Arc<str>,
         bodies: Vec<Arc<Body>>,
-        make: impl FnOnce(&[Arc<Body>]) -> Result<Listed, AzureError> + Send + 'static,
-    ) -> Result<Listed, AzureError> {
+        make: impl FnOnce(&[Arc<Body>]) -> Result<Assembled, AzureError> + Send + 'static,
+    ) -> Result<Assembled, AzureError> {
         let known = self.made.lock().before.get(&of).filter(|made| made.is_of(&bodies)).cloned();
         let made = match known {
             Some(made) => made,
             None => {
-                let made = self.apart(move || make(&bodies).map(|listed| Made { bodies, listed }));
+                let made = self.apart(move || make(&bodies).map(|assembled| Made { bodies, assembled }));
                 made.await??
             }
         };
-        let listed = made.listed.clone();
+        let assembled = made.assembled.clone();
         self.made.lock().now.insert(of, made);
-        Ok(listed)
+        Ok(assembled)
     }
 
     /// Does what takes long where it keeps nobody from answering.
@@ -201,8 +201,8 @@ mod tests {
         }
         let bodies = seen.iter().map(|seen| Arc::clone(&seen.body)).collect();
         memory.keep("listing", seen);
-        let make = |bodies: &[Arc<Body>]| listing::listed(&Scope::subscription("s"), bodies, None);
-        let listed = memory.listed("s".into(), bodies, make).await;
+        let make = |bodies: &[Arc<Body>]| listing::assemble(&Scope::subscription("s"), bodies, None);
+        let listed = memory.assembled("s".into(), bodies, make).await;
         listed.map(|listed| listed.inventory).map_err(|error| error.to_string())
     }
 

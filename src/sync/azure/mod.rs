@@ -13,6 +13,7 @@ mod groups;
 mod http;
 mod listing;
 mod memory;
+mod private_zones;
 mod progress;
 mod settings;
 mod token;
@@ -32,12 +33,13 @@ pub use error::AzureError;
 pub use examine::{ACTIONS, Identity, Refusals, Skew};
 pub use progress::Progress;
 pub use settings::{
-    ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION, SecretPlace, Settings,
-    UserAssigned,
+    ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION,
+    PRIVATE_DNS_API_VERSION, SecretPlace, Settings, Subject, UserAssigned,
 };
 pub use token::Secret;
 
 use super::inventory::Inventory;
+use super::private_dns::PrivateZone;
 use super::scope::Scope;
 use crate::privatelink::Catalogue;
 use discovery::Life;
@@ -76,6 +78,10 @@ pub struct Pass {
     pub listed: BTreeMap<Arc<str>, Arc<Inventory>>,
     /// Those that could not be listed: nothing may be concluded of them.
     pub failed: BTreeMap<Arc<str>, AzureError>,
+    /// The private DNS zones that were read whole.
+    pub zones: Vec<Arc<PrivateZone>>,
+    /// Those that are listed but could not be read, by ARM id: nothing may be concluded of them either.
+    pub unread: BTreeMap<Arc<str>, AzureError>,
     /// Requests to Azure Resource Manager, those for tokens left out.
     pub requests: usize,
     /// When a subscription that was throttled may be asked again.
@@ -135,9 +141,11 @@ impl Azure {
         while let Some(joined) = listings.join_next().await {
             match joined {
                 Ok((key, Ok(listed))) => {
-                    let Listed { inventory, undecided: ids } = listed;
+                    let Listed { inventory, undecided: ids, zones, unread } = listed;
                     undecided.push((Arc::clone(&key), ids));
                     pass.listed.insert(key, inventory);
+                    pass.zones.extend(zones);
+                    pass.unread.extend(unread);
                 }
                 Ok((key, Err(error))) => drop(pass.failed.insert(key, error)),
                 // It is found missing below.

@@ -16,6 +16,9 @@ use crate::privatelink::Cloud;
 /// The version of Microsoft.Network that is asked for; sovereign clouds lag behind the newest (facts §4).
 pub const NETWORK_API_VERSION: &str = "2024-05-01";
 
+/// The version that tells a link's `resolutionPolicy`.
+pub const PRIVATE_DNS_API_VERSION: &str = "2024-06-01";
+
 /// Where Azure Arc's agent keeps the keys of its challenges.
 pub const ARC_KEY_FOLDER: &str = "/var/opt/azcmagent/tokens";
 
@@ -23,6 +26,7 @@ pub const ARC_KEY_FOLDER: &str = "/var/opt/azcmagent/tokens";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub name: String,
+    pub subject: Subject,
     /// Ids in lower case; none for all that the identity sees, or that the management group has.
     pub subscriptions: Vec<Arc<str>>,
     /// Resource groups of these subscriptions, at least one of each; none for all of each.
@@ -39,8 +43,19 @@ pub struct Settings {
     /// Where a managed identity gets its tokens: the host's own metadata service or Azure Arc's agent.
     pub identity_endpoint: Endpoint,
     pub api_version: String,
+    /// The time between passes; `None` for that of all sources.
+    pub interval: Option<Duration>,
     /// The first wait before something that failed is asked again; each further one is twice as long.
     pub retry: Duration,
+}
+
+/// What of Azure is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Private endpoints and their network interfaces.
+    Endpoints,
+    /// Private DNS zones with all that is in them.
+    PrivateZones,
 }
 
 /// As whom Azure is asked.
@@ -118,6 +133,7 @@ impl Settings {
         };
         Settings {
             name: "azure".to_owned(),
+            subject: Subject::Endpoints,
             subscriptions: Vec::new(),
             resource_groups: Vec::new(),
             management_group: None,
@@ -127,6 +143,7 @@ impl Settings {
             authority: Endpoint::known(authority),
             identity_endpoint: Endpoint::metadata_service(),
             api_version: NETWORK_API_VERSION.to_owned(),
+            interval: None,
             retry: Duration::from_secs(2),
         }
     }

@@ -15,9 +15,10 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::super::desired::{Publication, Withheld};
 use super::super::inventory::ConnectionState;
+use super::super::private_dns::{ImportedSet, PrivateZone};
 use super::{Desired, time_of, unix_secs};
-use crate::dns::{Name, NameError};
-use crate::zone::Claim;
+use crate::dns::{Name, NameError, NameRef, RecordSet, RecordType, Ttl, rdata};
+use crate::zone::{AzureZone, Claim, OnMissing, VirtualNetworkLink};
 
 /// The form that is written and read.
 const VERSION: u32 = 1;
@@ -28,7 +29,7 @@ pub struct Saved<'a> {
     pub source: &'a str,
     /// When the inventory was read.
     pub read_at: SystemTime,
-    /// Of this, publications and what is withheld are written.
+    /// Of this, publications, private DNS zones and what is withheld are written.
     pub desired: &'a Desired,
 }
 
@@ -38,7 +39,7 @@ pub struct LastGood {
     pub source: Arc<str>,
     /// When its inventory was read, to the second.
     pub read_at: SystemTime,
-    /// Only publications and what is withheld.
+    /// Only publications, private DNS zones and what is withheld.
     pub desired: Desired,
 }
 
@@ -55,6 +56,8 @@ pub enum Damage {
     Line { line: usize, cause: serde_json::Error },
     #[error("line {line}: `{name}`: {cause}")]
     Name { line: usize, name: String, cause: NameError },
+    #[error("line {line}: {data} is not valid data of a {rtype} record")]
+    Data { line: usize, rtype: String, data: String },
     #[error("line {line} does not belong there")]
     Order { line: usize },
 }
@@ -73,6 +76,11 @@ enum Line<'a> {
     Published(Box<PublishedLine<'a>>),
     #[serde(borrow)]
     Withheld(WithheldLine<'a>),
+    /// Its record sets follow.
+    #[serde(borrow)]
+    PrivateZone(PrivateZoneLine<'a>),
+    #[serde(borrow)]
+    RecordSet(RecordSetLine<'a>),
     End {
         checksum: Cow<'a, str>,
     },
@@ -108,6 +116,34 @@ struct WithheldLine<'a> {
     state: Cow<'a, str>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct PrivateZoneLine<'a> {
+    name: String,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    subscription: Cow<'a, str>,
+    links: Vec<LinkLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LinkLine {
+    virtual_network: String,
+    redirects: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecordSetLine<'a> {
+    name: String,
+    #[serde(rename = "type")]
+    rtype: String,
+    ttl_secs: u32,
+    /// In master-file form.
+    data: Vec<String>,
+    #[serde(borrow)]
+    creator: Option<Cow<'a, str>>,
+}
+
 pub(super) fn write(sources: &[Saved<'_>], out: &mut dyn Write) -> io::Result<()> {
     let mut lines = Lines { out, line: Vec::new(), checksum: SipHasher13::new() };
     lines.put(&Line::SyncState { version: VERSION })?;
@@ -119,6 +155,12 @@ pub(super) fn write(sources: &[Saved<'_>], out: &mut dyn Write) -> io::Result<()
         }
         for withheld in &desired.withheld {
             lines.put(&Line::Withheld(WithheldLine::of(withheld)))?;
+        }
+        for zone in &desired.zones {
+            lines.put(&Line::PrivateZone(PrivateZoneLine::of(zone)))?;
+            for record_set in &zone.record_sets {
+                lines.put(&Line::RecordSet(RecordSetLine::of(record_set)))?;
+            }
         }
     }
     let checksum = text_of(&lines.checksum).into();
@@ -201,6 +243,16 @@ impl Reader {
                 let withheld = self.withheld(line)?;
                 self.last().withheld.push(withheld);
             }
+            Line::PrivateZone(line) => {
+                let source = Arc::clone(&self.sources.last().ok_or(out_of_order)?.source);
+                let zone = Arc::new(self.private_zone(line, source)?);
+                self.last().zones.push(zone);
+            }
+            Line::RecordSet(line) => {
+                let record_set = self.record_set(line)?;
+                let zone = self.sources.last_mut().and_then(|source| source.desired.zones.last_mut());
+                Arc::make_mut(zone.ok_or(out_of_order)?).record_sets.push(record_set);
+            }
             Line::SyncState { .. } | Line::End { .. } => return Err(out_of_order),
         }
         Ok(())
@@ -259,6 +311,34 @@ impl Reader {
         })
     }
 
+    fn private_zone(&mut self, line: PrivateZoneLine<'_>, source: Arc<str>) -> Result<PrivateZone, Damage> {
+        let links = line.links.iter().map(|link| VirtualNetworkLink {
+            virtual_network: self.text(&link.virtual_network),
+            on_missing: if link.redirects { OnMissing::AskPublic } else { OnMissing::NxDomain },
+        });
+        let links = links.collect();
+        let subscription = self.text(&line.subscription);
+        let azure = AzureZone { id: Arc::from(&*line.id), subscription, links, source };
+        let (apex, azure) = (self.zone(&line.name)?, Arc::new(azure));
+        Ok(PrivateZone { apex, azure, record_sets: Vec::new(), warnings: Vec::new() })
+    }
+
+    fn record_set(&mut self, line: RecordSetLine<'_>) -> Result<ImportedSet, Damage> {
+        let bad = |data: &[String]| Damage::Data {
+            line: self.line,
+            rtype: line.rtype.clone(),
+            data: data.join(" "),
+        };
+        let rtype: RecordType = line.rtype.parse().map_err(|_| bad(&line.data))?;
+        let ttl = Ttl::from_secs(line.ttl_secs).ok_or_else(|| bad(&line.data))?;
+        let data: Result<Vec<Vec<u8>>, _> =
+            line.data.iter().map(|data| rdata::from_text(rtype, data, NameRef::ROOT)).collect();
+        let set = data.ok().and_then(|data| RecordSet::new(rtype, ttl, data).ok());
+        let set = set.filter(|set| !set.is_empty()).ok_or_else(|| bad(&line.data))?;
+        let name = self.name(&line.name)?;
+        Ok(ImportedSet { name, set, creator: line.creator.as_deref().map(|creator| self.text(creator)) })
+    }
+
     fn zone(&mut self, text: &str) -> Result<Name, Damage> {
         let name = self.name(text)?;
         if let Some(known) = self.zones.get(&name) {
@@ -300,6 +380,34 @@ impl<'a> PublishedLine<'a> {
             virtual_network: claim.virtual_network.as_deref().map(Cow::Borrowed),
             subscription: (&*claim.subscription).into(),
             resource: claim.resource.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl<'a> PrivateZoneLine<'a> {
+    fn of(zone: &'a PrivateZone) -> PrivateZoneLine<'a> {
+        let links = zone.azure.links.iter().map(|link| LinkLine {
+            virtual_network: link.virtual_network.to_string(),
+            redirects: link.on_missing == OnMissing::AskPublic,
+        });
+        PrivateZoneLine {
+            name: zone.apex.to_string(),
+            id: (&*zone.azure.id).into(),
+            subscription: (&*zone.azure.subscription).into(),
+            links: links.collect(),
+        }
+    }
+}
+
+impl<'a> RecordSetLine<'a> {
+    fn of(record_set: &'a ImportedSet) -> RecordSetLine<'a> {
+        let set = &record_set.set;
+        RecordSetLine {
+            name: record_set.name.to_string(),
+            rtype: set.rtype.to_string(),
+            ttl_secs: set.ttl.secs(),
+            data: set.records().map(|data| rdata::to_text(set.rtype, data)).collect(),
+            creator: record_set.creator.as_deref().map(Cow::Borrowed),
         }
     }
 }

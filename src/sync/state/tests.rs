@@ -2,10 +2,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use super::*;
+use crate::dns::{RecordSet, RecordType, Ttl};
 use crate::sync::desired::{Publication, Withheld};
 use crate::sync::guard::Fingerprint;
 use crate::sync::inventory::ConnectionState;
-use crate::zone::Claim;
+use crate::sync::private_dns::{ImportedSet, PrivateZone};
+use crate::zone::{AzureZone, Claim, OnMissing, VirtualNetworkLink};
 
 fn publication(number: u32) -> Publication {
     let [_, b, c, d] = number.to_be_bytes();
@@ -37,6 +39,33 @@ fn desired(count: u32) -> Desired {
         endpoint_name: "PE-kv".into(),
         state: ConnectionState::Pending,
     };
+    let address = |number: u32| ImportedSet {
+        name: format!("h{number}.corp.internal.").parse().unwrap(),
+        set: RecordSet::new(RecordType::A, Ttl::MAX, [number.to_be_bytes()]).unwrap(),
+        creator: number.is_multiple_of(2).then(|| "pe-\"x\"".into()),
+    };
+    let text = ImportedSet {
+        name: "*.corp.internal.".parse().unwrap(),
+        set: RecordSet::new(RecordType::TXT, Ttl::MAX, [b"\x04a\n\"\xff\x00".to_vec(), b"\x00".to_vec()])
+            .unwrap(),
+        creator: None,
+    };
+    let link = |number: u32| VirtualNetworkLink {
+        virtual_network: format!("/vnet-{number}").into(),
+        on_missing: if number == 0 { OnMissing::AskPublic } else { OnMissing::NxDomain },
+    };
+    let azure = AzureZone {
+        id: "/subscriptions/s/…/corp.internal".into(),
+        subscription: "s".into(),
+        links: (0..2).map(link).collect(),
+        source: "azure".into(),
+    };
+    let zone = PrivateZone {
+        apex: "corp.internal.".parse().unwrap(),
+        azure: Arc::new(azure),
+        record_sets: (0..count.min(5)).map(address).chain([text]).collect(),
+        warnings: Vec::new(),
+    };
     let mut publications: Vec<Publication> = (0..count).map(publication).collect();
     if let Some(bare) = publications.last_mut() {
         // A label with a dot, a blank and a byte outside ASCII, and all that may be missing.
@@ -45,7 +74,7 @@ fn desired(count: u32) -> Desired {
         let claim = Claim { virtual_network: None, resource: None, ..Claim::clone(&bare.claim) };
         bare.claim = Arc::new(claim);
     }
-    Desired { publications, withheld: vec![withheld], ..Desired::default() }
+    Desired { publications, withheld: vec![withheld], zones: vec![Arc::new(zone)], ..Desired::default() }
 }
 
 fn folder() -> (tempfile::TempDir, StateFolder) {

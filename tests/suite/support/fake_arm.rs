@@ -52,8 +52,14 @@ struct World {
     graph: Vec<Fault>,
     refused: Vec<(String, String)>,
     clock: Option<std::time::SystemTime>,
+    /// Lists of items by path in lower case, and what is answered instead of a page of them.
+    items: HashMap<String, Vec<Value>>,
+    item_faults: HashMap<(String, usize), (Fault, usize)>,
     asked: Vec<Asked>,
 }
+
+/// Items of a page where [`FakeArm::list_items`] says what there is: that of private DNS.
+const ITEMS_A_PAGE: usize = 100;
 
 /// Subscription, type and page from 1.
 pub type Place = (&'static str, &'static str, usize);
@@ -182,8 +188,20 @@ impl FakeArm {
         self.world.lock().faults.insert(place, (fault, times));
     }
 
+    /// Lists items at a path, a hundred a page.
+    pub fn list_items(&self, path: &str, items: Vec<Value>) {
+        self.world.lock().items.insert(path.to_ascii_lowercase(), items);
+    }
+
+    /// Answers a page, counted from 1, of these otherwise, so many times.
+    pub fn fault_items(&self, path: &str, page: usize, fault: Fault, times: usize) {
+        self.world.lock().item_faults.insert((path.to_ascii_lowercase(), page), (fault, times));
+    }
+
     pub fn heal(&self) {
-        self.world.lock().faults.clear();
+        let mut world = self.world.lock();
+        world.faults.clear();
+        world.item_faults.clear();
     }
 
     /// Answers requests for tokens so, before it gives one.
@@ -415,6 +433,9 @@ impl World {
         if let Some(refusal) = self.refusal(path) {
             return refusal;
         }
+        if let Some(page) = self.item_page(path, query, address) {
+            return page;
+        }
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         if let ["subscriptions", id] = parts[..] {
             return match self.subscriptions.iter().any(|known| known == id) {
@@ -457,6 +478,26 @@ impl World {
             }
             Some(fault) => fault,
         }
+    }
+
+    /// A page of a list of items; `None` for what is no such list.
+    fn item_page(&mut self, path: &str, query: &str, address: SocketAddr) -> Option<Fault> {
+        let path = path.to_ascii_lowercase();
+        let at = query.split_once("skiptoken=").map_or(0, |(_, at)| at.parse::<usize>().unwrap_or(0));
+        let fault = self.item_faults.get_mut(&(path.clone(), at / ITEMS_A_PAGE + 1));
+        if let Some((fault, times)) = fault.filter(|(_, times)| *times > 0) {
+            *times -= 1;
+            return Some(fault.clone());
+        }
+        let Some(items) = self.items.get(&path) else {
+            let is_private_dns = path.contains("/privatednszones");
+            return is_private_dns.then(|| Fault::of_fixture("errors/404-resource-not-found.json"));
+        };
+        let next = at + ITEMS_A_PAGE;
+        let link = || format!("http://{address}{path}?api-version=2024-06-01&skiptoken={next}");
+        let value: Vec<&Value> = items.iter().skip(at).take(ITEMS_A_PAGE).collect();
+        let link = (next < items.len()).then(link);
+        Some(Fault::page(serde_json::json!({"value": value, "nextLink": link}).to_string()))
     }
 
     /// The resources of one type in a group, on one page; a group without any is not there.
