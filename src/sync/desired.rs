@@ -160,6 +160,24 @@ pub struct Publication {
     pub claim: Arc<Claim>,
 }
 
+impl Publication {
+    /// Keeps the time when the older one of the same name and endpoint was first seen.
+    fn take_over(&mut self, older: &Publication) {
+        // Nearly all is as it was, and is kept in memory once: what each pass made anew would scatter it.
+        self.name = older.name.clone();
+        if self.zone == older.zone {
+            self.zone = older.zone.clone();
+        }
+        if self.public_names == older.public_names {
+            self.public_names.clone_from_slice(&older.public_names);
+        }
+        self.claim = match older.claim.is_but_for_time(&self.claim) {
+            true => Arc::clone(&older.claim),
+            false => Arc::new(Claim { since_secs: older.claim.since_secs, ..Claim::clone(&self.claim) }),
+        };
+    }
+}
+
 /// A name that is not published because its endpoint is not approved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withheld {
@@ -245,20 +263,16 @@ impl Desired {
         let zones = before.zones.iter().filter(|it| unsettled.contains(&it.azure.id));
         let zones: Vec<Arc<PrivateZone>> =
             zones.filter(|it| !self.zones.iter().any(|new| new.azure.id == it.azure.id)).cloned().collect();
-        let mut claims: HashMap<(&Name, &Arc<str>), &Arc<Claim>> =
+        let mut known: HashMap<(&Name, &Arc<str>), &Publication> =
             HashMap::with_capacity(before.publications.len());
         for old in &before.publications {
-            claims.insert((&old.name, &old.claim.endpoint), &old.claim);
+            known.insert((&old.name, &old.claim.endpoint), old);
         }
         for new in &mut self.publications {
-            if let Some(old) = claims.get(&(&new.name, &new.claim.endpoint))
-                && old.since_secs <= new.claim.since_secs
+            if let Some(old) = known.get(&(&new.name, &new.claim.endpoint))
+                && old.claim.since_secs <= new.claim.since_secs
             {
-                // Nearly all are as they were, and are kept in memory once.
-                new.claim = match old.is_but_for_time(&new.claim) {
-                    true => Arc::clone(old),
-                    false => Arc::new(Claim { since_secs: old.since_secs, ..Claim::clone(&new.claim) }),
-                };
+                new.take_over(old);
             }
         }
         self.zones.extend(zones);
