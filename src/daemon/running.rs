@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::parts::{LoadError, Parts};
@@ -157,8 +158,8 @@ impl Daemon {
     /// Serves until `stop`; SIGHUP and changed files reload, SIGUSR1 asks Azure now.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
+        let mut next_look = Instant::now() + self.config.sync.interval;
         loop {
-            let next_pass = tokio::time::sleep(self.config.sync.interval);
             let azure_passed = Arc::clone(self.parts.sources.azure().passed());
             tokio::select! {
                 _ = self.signals.hangup.recv() => {
@@ -167,8 +168,10 @@ impl Daemon {
                     self.look_logged();
                 }
                 // What does not tell of changes (network file systems) is looked at all the same.
-                () = async { tokio::select! { () = self.watch.changed() => {}, () = next_pass => {} } } => {
+                () = async { tokio::select! { () = self.watch.changed() => {}, () = sleep_until(next_look) => {} } } => {
                     self.look_logged();
+                    // Not with each turn: Azure's passes would put it off for ever.
+                    next_look = Instant::now() + self.config.sync.interval;
                 }
                 _ = self.signals.nudge.recv() => self.parts.sources.azure().nudge(),
                 () = azure_passed.notified() => tokio::task::block_in_place(|| {

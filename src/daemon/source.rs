@@ -18,6 +18,9 @@ use crate::sync::{
 use crate::telemetry::Age;
 use crate::zone::{ChangeSet, CommitError, Snapshot, Store, ZoneKind};
 
+/// Lines of remarks after one pass: a screen full. Whoever owns one endpoint can give cause to thousands.
+const REMARKS_MAX: usize = 30;
+
 /// One folder.
 pub struct Source {
     pub settings: directory::Settings,
@@ -243,8 +246,13 @@ pub(super) fn tell_held_back(kind: &str, name: &str, held_back: &HeldBack) {
 /// Logs what the last reading did not have.
 pub(super) fn tell(kind: &str, name: &str, desired: &Desired, old: &Desired) {
     let told = remarks(old);
-    for remark in remarks(desired).difference(&told) {
+    let now = remarks(desired);
+    let new: Vec<&String> = now.difference(&told).collect();
+    for remark in new.iter().take(REMARKS_MAX) {
         warn!(source = %name, "{kind} `{name}`: {remark}");
+    }
+    if let Some(untold) = new.len().checked_sub(REMARKS_MAX).filter(|untold| *untold > 0) {
+        warn!(source = %name, "{kind} `{name}`: {untold} more remarks like these");
     }
     if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != old.foreign) {
         let endpoints = desired.foreign.len();

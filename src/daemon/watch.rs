@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::warn;
 
 /// Changes come in bursts; this long after the last one they are looked at.
@@ -18,6 +19,8 @@ pub(super) struct Watch {
     /// Watching ends when this is dropped; `None` when the system does not let us.
     _watcher: Option<notify::RecommendedWatcher>,
     changes: mpsc::Receiver<()>,
+    /// The first and the last change of a burst that has not settled yet.
+    burst: Option<(Instant, Instant)>,
 }
 
 impl Watch {
@@ -36,7 +39,7 @@ impl Watch {
             Ok(watcher) => watcher,
             Err(cause) => {
                 warn!("Files are not watched, reload with SIGHUP: {cause}");
-                return Watch { _watcher: None, changes };
+                return Watch { _watcher: None, changes, burst: None };
             }
         };
         for (folder, depth) in folders {
@@ -48,17 +51,29 @@ impl Watch {
                 warn!("{} is not watched, reload with SIGHUP: {cause}", folder.display());
             }
         }
-        Watch { _watcher: Some(watcher), changes }
+        Watch { _watcher: Some(watcher), changes, burst: None }
     }
 
-    /// Waits for a change, and until no more follow.
+    /// Waits for a change, and until no more follow. Who stops waiting loses nothing: the next wait goes on.
     pub(super) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            std::future::pending::<()>().await;
+        let (first, mut last) = match self.burst {
+            Some(burst) => burst,
+            None => {
+                if self.changes.recv().await.is_none() {
+                    std::future::pending::<()>().await;
+                }
+                (Instant::now(), Instant::now())
+            }
+        };
+        loop {
+            self.burst = Some((first, last));
+            let settled = (last + SETTLED).min(first + SETTLING_MAX);
+            match tokio::time::timeout_at(settled, self.changes.recv()).await {
+                Ok(Some(())) if Instant::now() < settled => last = Instant::now(),
+                _ => break,
+            }
         }
-        let settled =
-            async { while let Ok(Some(())) = tokio::time::timeout(SETTLED, self.changes.recv()).await {} };
-        let _ = tokio::time::timeout(SETTLING_MAX, settled).await;
+        self.burst = None;
     }
 }
 
@@ -71,14 +86,26 @@ pub(super) enum Depth {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_not_lost_when_something_else_comes_before_it_has_settled() {
+        let (sender, changes) = mpsc::channel(1);
+        let mut watch = Watch { _watcher: None, changes, burst: None };
+        let start = Instant::now();
+        sender.send(()).await.unwrap();
+        for _ in 0..3 {
+            tokio::time::timeout(SETTLED / 4, watch.changed()).await.unwrap_err();
+        }
+        watch.changed().await;
+        assert_eq!(start.elapsed(), SETTLED);
+        tokio::time::timeout(SETTLING_MAX, watch.changed()).await.unwrap_err();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn changes_that_never_end_are_looked_at_all_the_same() {
         let (sender, changes) = mpsc::channel(1);
-        let mut watch = Watch { _watcher: None, changes };
+        let mut watch = Watch { _watcher: None, changes, burst: None };
         let writes = tokio::spawn(async move {
             while sender.send(()).await.is_ok() {
                 tokio::time::sleep(SETTLED / 2).await;

@@ -104,10 +104,10 @@ impl Desired {
         self.sort();
     }
 
-    // The sorts are stable: claims to one name stay in the order of their endpoints' ids.
+    // By the endpoints' ids too: in whatever order the parts come, what is the same looks the same.
     fn sort(&mut self) {
-        self.publications.sort_by(|a, b| a.name.cmp(&b.name));
-        self.withheld.sort_by(|a, b| a.name.cmp(&b.name));
+        self.publications.sort_by(|a, b| (&a.name, &a.claim.endpoint).cmp(&(&b.name, &b.claim.endpoint)));
+        self.withheld.sort_by(|a, b| (&a.name, &a.endpoint).cmp(&(&b.name, &b.endpoint)));
         self.zones.sort_by(|a, b| a.azure.id.cmp(&b.azure.id));
     }
 
@@ -311,7 +311,15 @@ fn hint<'a>(endpoint: &'a Endpoint, name: &'a EndpointName, beside: &'a [Name]) 
 
 /// An endpoint's records by private name.
 #[derive(Default)]
-struct Records(BTreeMap<Name, Record>);
+struct Records(BTreeMap<Name, Record>, Grouped);
+
+/// Whether an endpoint has a zone group that says anything; most have none, and then it need not be looked for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Grouped {
+    #[default]
+    No,
+    Yes,
+}
 
 struct Record {
     zone: Name,
@@ -352,6 +360,11 @@ impl Records {
         place: Option<Place>,
         desired: &mut Desired,
     ) {
+        let stands_for_all = |it: &Place| {
+            it.record.borrow().parent() == Some(it.zone.borrow()) && it.record.borrow().is_wildcard()
+        };
+        // One endpoint's wildcard below the apex would take the names of all others, of other tenants too.
+        let place = place.filter(|it| !stands_for_all(it));
         let Some(Place { zone, record: private }) = place else {
             if !self.group_has(name, None) && endpoint.state == ConnectionState::Approved {
                 desired.unplaced.push(Unplaced {
@@ -383,6 +396,9 @@ impl Records {
             public_names: Vec::new(),
             author,
         });
+        if author == Author::ZoneGroup {
+            self.1 = Grouped::Yes;
+        }
         record.addresses.extend(name.addresses.iter().copied());
         record.addresses.sort_unstable();
         record.addresses.dedup();
@@ -391,6 +407,9 @@ impl Records {
 
     /// Whether the zone group has records for all addresses of a name, in `zone` if it is given.
     fn group_has(&self, name: &EndpointName, zone: Option<&Name>) -> bool {
+        if self.1 == Grouped::No {
+            return name.addresses.is_empty();
+        }
         let grouped = || self.0.values().filter(|record| record.author == Author::ZoneGroup);
         name.addresses.iter().all(|address| {
             grouped().any(|record| {

@@ -1,5 +1,7 @@
 //! The private endpoints of a source, with the names and addresses they stand for.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -253,9 +255,9 @@ impl NameReader<'_> {
                 continue;
             }
             let name = EndpointName { fqdn, addresses, group_id: None, member: None, zone: Some(zone) };
-            merge(&mut names, name);
+            names.push(name);
         }
-        names
+        merged(names)
     }
 
     fn private_name(&mut self, record_set: &RecordSet, zone: &Name) -> Option<Name> {
@@ -291,10 +293,10 @@ impl NameReader<'_> {
                     member: configuration.member.clone(),
                     zone: None,
                 };
-                merge(&mut names, name);
+                names.push(name);
             }
         }
-        names
+        merged(names)
     }
 
     /// The endpoint's own list, which is empty as soon as it has a zone group.
@@ -320,9 +322,9 @@ impl NameReader<'_> {
                 self.warnings.push(Warning::NoAddress { endpoint, name });
                 continue;
             }
-            merge(&mut names, EndpointName { fqdn, addresses, group_id: None, member: None, zone: None });
+            names.push(EndpointName { fqdn, addresses, group_id: None, member: None, zone: None });
         }
-        names
+        merged(names)
     }
 
     fn name(&mut self, text: &Arc<str>, origin: NameRef<'_>) -> Option<Name> {
@@ -369,18 +371,31 @@ fn can_be_an_interface(address: IpAddr) -> bool {
     }
 }
 
-/// Adds a name, or its addresses to the one that is there: a dual-stack endpoint lists a name twice.
-fn merge(names: &mut Vec<EndpointName>, name: EndpointName) {
-    match names.iter_mut().find(|known| known.fqdn == name.fqdn && known.zone == name.zone) {
-        None => names.push(name),
-        Some(known) => {
-            for address in name.addresses {
-                if !known.addresses.contains(&address) {
-                    known.addresses.push(address);
+/// Each name once, with all its addresses: a dual-stack endpoint lists a name twice.
+fn merged(names: Vec<EndpointName>) -> Vec<EndpointName> {
+    if names.len() < 2 {
+        return names;
+    }
+    // Not by looking through the list: whoever owns an endpoint may give it as many names as they like.
+    let mut places: HashMap<(Name, Option<Name>), usize> = HashMap::with_capacity(names.len());
+    let mut merged: Vec<EndpointName> = Vec::with_capacity(names.len());
+    for name in names {
+        match places.entry((name.fqdn.clone(), name.zone.clone())) {
+            Entry::Vacant(place) => {
+                place.insert(merged.len());
+                merged.push(name);
+            }
+            Entry::Occupied(place) => {
+                let known = &mut merged[*place.get()];
+                for address in name.addresses {
+                    if !known.addresses.contains(&address) {
+                        known.addresses.push(address);
+                    }
                 }
             }
         }
     }
+    merged
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ pub fn plan(
     let of_others: Vec<zone::Withheld> = of_others.cloned().collect();
     if !of_others.is_empty() {
         withheld.extend(of_others);
-        withheld.sort_by(|a, b| a.name.cmp(&b.name));
+        withheld.sort_by(|a, b| (&a.name, &a.endpoint).cmp(&(&b.name, &b.endpoint)));
     }
     if held != withheld {
         changes.push(Change::SetWithheld { source: Arc::clone(source), endpoints: withheld });

@@ -20,8 +20,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+
 use crate::telemetry::Quoted;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use object::{Json, Key, Object};
 
@@ -40,6 +41,8 @@ pub struct Page {
     pub next_link: Option<String>,
     /// What its resources are lists of, those that are left out included; empty for an empty page.
     pub listings: BTreeSet<Listing>,
+    /// Whether something has an id that is of no listing.
+    pub has_others: bool,
 }
 
 /// All resources of one type in one subscription, in lower case.
@@ -92,16 +95,25 @@ impl Body {
                 None => ArmError::Unrecognised,
             })?;
         } else {
+            let link = rest.own("nextLink");
+            if link.is_some_and(|link| link.as_text().is_none()) {
+                // Taken for none, it would end the listing here.
+                let message = "`nextLink` is not a string".to_owned();
+                return Err(ArmError::Syntax { line: 1, column: 1, message });
+            }
             body.pages[0].next_link = next_link(&rest);
         }
         Ok(body)
     }
 
-    fn add_resource(&mut self, item: &Json<'_>, listings: &mut BTreeSet<Listing>) -> Result<(), String> {
+    fn add_resource(&mut self, item: &Json<'_>, page: &mut Page) -> Result<(), String> {
         let item = item.as_object().ok_or("a list of resources holds something that is none")?;
         let id = resource::id_of(item)?;
-        if !listings.iter().any(|listing| id.is_of(listing)) {
-            listings.extend(id.listing());
+        if !page.listings.iter().any(|listing| id.is_of(listing)) {
+            match id.listing() {
+                Some(listing) => drop(page.listings.insert(listing)),
+                None => page.has_others = true,
+            }
         }
         self.resources.extend(Resource::read(&id, item)?);
         Ok(())
@@ -110,7 +122,7 @@ impl Body {
     fn add_list(&mut self, items: &[Json<'_>], next_link: Option<String>) -> Result<(), String> {
         let mut page = Page { next_link, ..Page::default() };
         for item in items {
-            self.add_resource(item, &mut page.listings)?;
+            self.add_resource(item, &mut page)?;
         }
         self.pages.push(page);
         Ok(())
@@ -121,7 +133,7 @@ impl Body {
         match value {
             Json::List(items) => Ok(self.add_list(items, None)?),
             Json::Object(object) if object.own("id").is_some() => {
-                Ok(self.add_resource(value, &mut BTreeSet::new())?)
+                Ok(self.add_resource(value, &mut Page::default())?)
             }
             Json::Object(object) => match (object.own("value"), depth) {
                 (Some(Json::List(items)), _) => Ok(self.add_list(items, next_link(object))?),
@@ -229,7 +241,7 @@ impl<'de> Visitor<'de> for TopVisitor {
             if key.eq_ignore_ascii_case("value") && top.listed.pages.is_empty() {
                 top.listed = map.next_value::<Items>()?.0;
             } else if key.eq_ignore_ascii_case("value") {
-                map.next_value::<IgnoredAny>()?;
+                return Err(de::Error::duplicate_field("value"));
             } else {
                 rest.insert(key, map.next_value()?);
             }
@@ -260,7 +272,7 @@ impl<'de> Visitor<'de> for ItemsVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Body, A::Error> {
         let (mut body, mut page) = (Body::default(), Page::default());
         while let Some(item) = seq.next_element::<Json<'de>>()? {
-            body.add_resource(&item, &mut page.listings).map_err(de::Error::custom)?;
+            body.add_resource(&item, &mut page).map_err(de::Error::custom)?;
         }
         body.pages.push(page);
         Ok(body)

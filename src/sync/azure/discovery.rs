@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json;
 
 use super::super::arm::ArmError;
@@ -12,6 +12,7 @@ use super::Azure;
 use super::asking::{PAGES_MAX, Pages, Question, quota_resets_after};
 use super::error::AzureError;
 use super::http::Patience;
+use super::trust;
 
 /// Of the list of subscriptions.
 pub(super) const SUBSCRIPTIONS_API_VERSION: &str = "2022-12-01";
@@ -44,6 +45,8 @@ pub(super) type Found = BTreeMap<Arc<str>, Life>;
 struct Subscriptions {
     value: Vec<Subscription>,
     next_link: Option<String>,
+    /// Never beside a list, unless the list is not what it seems.
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +84,12 @@ impl Azure {
         let mut found = Found::new();
         while let Some(bytes) = self.next_page(&mut pages, Patience::new(&self.settings)).await? {
             let page: Subscriptions = read(&bytes, pages.number())?;
-            found.extend(page.value.iter().map(Subscription::found));
+            if page.error.is_some() {
+                return Err(AzureError::Page { page: pages.number(), source: ArmError::Unrecognised });
+            }
+            for subscription in &page.value {
+                found.extend([subscription.found(pages.number())?]);
+            }
             pages.follow(page.next_link, self)?;
         }
         Ok(found)
@@ -101,7 +109,9 @@ impl Azure {
             let question = Question::Post(&url, body.to_string());
             let answered = self.ask(question, Patience::new(&self.settings)).await?;
             let rows: GraphPage = read(&answered.body, page)?;
-            found.extend(rows.data.iter().map(Subscription::found));
+            for subscription in &rows.data {
+                found.extend([subscription.found(page)?]);
+            }
             token = rows.skip_token.filter(|token| !token.is_empty());
             match &token {
                 None if rows.result_truncated.eq_ignore_ascii_case("true") => {
@@ -125,10 +135,10 @@ impl Azure {
 }
 
 impl Subscription {
-    fn found(&self) -> (Arc<str>, Life) {
+    fn found(&self, page: usize) -> Result<(Arc<str>, Life), AzureError> {
         let is_deleted = self.state.as_deref().is_some_and(|state| state.eq_ignore_ascii_case("Deleted"));
         let life = if is_deleted { Life::Deleted } else { Life::Lives };
-        (self.subscription_id.to_ascii_lowercase().into(), life)
+        Ok((trust::subscription_id(&self.subscription_id, page)?, life))
     }
 }
 

@@ -19,6 +19,7 @@ use super::error::AzureError;
 use super::http::Patience;
 use super::memory::has_long_text;
 use super::settings::Subject;
+use super::trust;
 use crate::privatelink::Catalogue;
 
 /// Time for one scope: 64 pages twice, and a wait or two.
@@ -103,13 +104,19 @@ impl Azure {
     }
 
     /// All pages of one type.
-    async fn listing(&self, scope: &Scope, resource_type: &str) -> Result<Vec<Arc<Body>>, AzureError> {
+    async fn listing(
+        &self,
+        scope: &Scope,
+        resource_type: &'static str,
+    ) -> Result<Vec<Arc<Body>>, AzureError> {
         let path = format!("{}/providers/Microsoft.Network/{resource_type}", scope.path());
         let mut pages = Pages::of(self.url(&path, &self.settings.api_version));
         let known = self.memory.pages(&path);
         let mut seen = Vec::new();
         while let Some(bytes) = self.next_page(&mut pages, Patience::of_listing(&self.settings)).await? {
-            let page = self.memory.read(&known, bytes, pages.number()).await?;
+            let (number, of, kind) = (pages.number(), Arc::clone(&scope.subscription), resource_type);
+            let check = move |bytes: &[u8], body: &Body| trust::check_page(bytes, body, number, &of, kind);
+            let page = self.memory.read(&known, bytes, number, check).await?;
             pages.follow(page.next_link.clone(), self)?;
             let is_endpoint = |it: &&Resource| matches!(it, Resource::PrivateEndpoint(_));
             self.progress.page(page.body.resources.iter().filter(is_endpoint).count());
@@ -141,6 +148,7 @@ pub(super) fn assemble(
     bodies: &[Arc<Body>],
     catalogue: Option<&Catalogue>,
 ) -> Result<Assembled, AzureError> {
+    trust::check_once(bodies.iter().map(|body| &**body))?;
     let mut listings = Listings::default();
     for (number, body) in (1..).zip(bodies) {
         listings.add(format!("page {number}"), Arc::clone(body));

@@ -86,15 +86,16 @@ impl Memory {
         self.listings.lock().now.insert(listing.into(), pages);
     }
 
-    /// Reads a page, unless it is one of those that are known.
+    /// Reads and checks a page, unless it is one of those that are known, which have passed the same check.
     pub(super) async fn read(
         &self,
         known: &Arc<[Arc<Seen>]>,
         bytes: Vec<u8>,
         page: usize,
+        check: impl FnOnce(&[u8], &Body) -> Result<(), AzureError> + Send + 'static,
     ) -> Result<Arc<Seen>, AzureError> {
         let (known, key) = (Arc::clone(known), self.key);
-        self.apart(move || read(&known, key, &bytes, page)).await?
+        self.apart(move || read(&known, key, &bytes, page, check)).await?
     }
 
     /// What these bodies make; if they are those of the last pass, that is not made anew.
@@ -127,7 +128,13 @@ impl Memory {
     }
 }
 
-fn read(known: &[Arc<Seen>], key: (u64, u64), bytes: &[u8], page: usize) -> Result<Arc<Seen>, AzureError> {
+fn read(
+    known: &[Arc<Seen>],
+    key: (u64, u64),
+    bytes: &[u8],
+    page: usize,
+    check: impl FnOnce(&[u8], &Body) -> Result<(), AzureError>,
+) -> Result<Arc<Seen>, AzureError> {
     let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
     hasher.write(bytes);
     let fingerprint = hasher.finish128().as_u128();
@@ -135,6 +142,7 @@ fn read(known: &[Arc<Seen>], key: (u64, u64), bytes: &[u8], page: usize) -> Resu
         return Ok(Arc::clone(seen));
     }
     let mut body = listing::read(bytes, page)?;
+    check(bytes, &body)?;
     // A page that is a single resource is none.
     let [listed] = body.pages.as_mut_slice() else {
         return Err(AzureError::Page { page, source: ArmError::Unrecognised });
@@ -197,7 +205,7 @@ mod tests {
         let known = memory.pages("listing");
         let mut seen = Vec::new();
         for (number, page) in (1..).zip(pages) {
-            seen.push(memory.read(&known, page.clone().into_bytes(), number).await.unwrap());
+            seen.push(memory.read(&known, page.clone().into_bytes(), number, |_, _| Ok(())).await.unwrap());
         }
         let bodies = seen.iter().map(|seen| Arc::clone(&seen.body)).collect();
         memory.keep("listing", seen);

@@ -17,6 +17,7 @@ mod private_zones;
 mod progress;
 mod settings;
 mod token;
+mod trust;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -123,7 +124,10 @@ impl Azure {
         // Without a token no subscription needs to be tried.
         self.token().await?;
         let mut pass = Pass::default();
-        let scopes = self.scopes(&mut pass).await?;
+        let scopes = match self.scopes(&mut pass).await {
+            Ok(scopes) => scopes,
+            Err(error) => return Err(self.hushed(error).await),
+        };
         self.progress.is_of(scopes.len());
         self.memory.turn();
         let permits = Arc::new(Semaphore::new(ASKED_AT_ONCE));
@@ -154,6 +158,9 @@ impl Azure {
         }
         for key in scopes.iter().map(Scope::key).filter(|key| !pass.listed.contains_key(key)) {
             pass.failed.entry(key).or_insert(AzureError::Fault);
+        }
+        for error in pass.failed.values_mut().chain(pass.unread.values_mut()) {
+            *error = self.hushed(std::mem::replace(error, AzureError::Fault)).await;
         }
         self.settle(&mut pass.listed, &undecided).await;
         let rests = scopes.iter().filter_map(|scope| self.rest_of(&scope.subscription));

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 /// A new token is fetched this long before the old one ends, as Azure's own SDKs do.
 const REFRESH_AHEAD: Duration = Duration::from_secs(300);
 
+/// No token of Azure's lasts longer; who says so is not followed, nor can a clock count that far.
+const LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// A text that is in no log and in no error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -42,7 +45,7 @@ pub(super) struct Token {
 impl Token {
     /// A token of which Azure says how long it lasts.
     pub(super) fn new(secret: Secret, lifetime: Duration) -> Token {
-        let now = Instant::now();
+        let (now, lifetime) = (Instant::now(), lifetime.min(LIFETIME_MAX));
         // One that lasts less than the time ahead is not fetched with each request.
         let refresh = now + lifetime.saturating_sub(REFRESH_AHEAD).max(lifetime / 2);
         Token { secret, expires: now + lifetime, refresh }

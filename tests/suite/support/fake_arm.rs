@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest;
 use aws_lc_rs::rsa::KeyPair;
@@ -24,6 +24,9 @@ pub const SECOND: &str = "00000000-0000-4000-8000-0000000000b2";
 /// In every token.
 pub const TOKEN_MARK: &str = "FAKE.TOKEN";
 
+/// In a body, the token, key or secret that came with the request.
+pub const SENT_SECRET: &str = "{sent secret}";
+
 /// The two pages of a listing.
 pub type Pages = [String; 2];
 
@@ -40,6 +43,11 @@ struct World {
     faults: HashMap<Place, (Fault, usize)>,
     arc_key: Option<(PathBuf, String)>,
     token_faults: Vec<Fault>,
+    /// What every request for a token meets with.
+    token_fault: Option<Fault>,
+    /// Pages after the first wait while this is held.
+    gate: Arc<Mutex<()>>,
+    latency: Duration,
     certificate: Option<Certificate>,
     /// What is answered at paths in lower case, before all else.
     answers: HashMap<String, Fault>,
@@ -61,7 +69,7 @@ struct World {
 /// Items of a page where [`FakeArm::list_items`] says what there is: that of private DNS.
 const ITEMS_A_PAGE: usize = 100;
 
-/// Subscription, type and page from 1.
+/// Subscription, type and page from 1; of the list of subscriptions `("", "subscriptions", page)`.
 pub type Place = (&'static str, &'static str, usize);
 
 /// What Entra ID knows of a client's certificate.
@@ -93,8 +101,12 @@ pub enum Fault {
     },
     /// The connection ends in the middle of the page.
     Cut,
-    /// The page leads elsewhere.
-    Link(String),
+    /// Each page leads to another one that was not asked yet.
+    Endless,
+    /// These bytes, and the connection ends.
+    Raw(Vec<u8>),
+    /// No answer, and the connection stays.
+    Silence,
 }
 
 impl FakeArm {
@@ -209,6 +221,35 @@ impl FakeArm {
         self.world.lock().token_faults.extend(faults);
     }
 
+    /// Answers all requests for tokens so, or none any more.
+    pub fn spoil_tokens(&self, fault: Option<Fault>) {
+        self.world.lock().token_fault = fault;
+    }
+
+    /// Lists other endpoints and interfaces, both at the same moment; of the endpoints some on each page.
+    pub fn replace(&self, subscription: &str, endpoints: [Vec<Value>; 2], interfaces: Vec<Value>) {
+        let link = format!(
+            "{}/subscriptions/{subscription}/providers/Microsoft.Network/privateEndpoints?api-version=2024-05-01&$skiptoken=2",
+            self.url()
+        );
+        let [first, second] = endpoints;
+        let first = serde_json::json!({"value": first, "nextLink": link}).to_string();
+        let key = |resource_type: &str| (subscription.to_owned(), resource_type.to_owned());
+        let mut world = self.world.lock();
+        world.listings.insert(key("privateendpoints"), [first, list_of(second)]);
+        world.listings.insert(key("networkinterfaces"), [list_of(interfaces), list_of(Vec::new())]);
+    }
+
+    /// While what this gives is locked, pages after the first are not answered.
+    pub fn gate(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.world.lock().gate)
+    }
+
+    /// Lets each answer take so long.
+    pub fn slow(&self, latency: Duration) {
+        self.world.lock().latency = latency;
+    }
+
     /// Challenges who asks as Azure Arc's agent does.
     pub fn challenge(&self, key: PathBuf, content: &str) {
         self.world.lock().arc_key = Some((key, content.to_owned()));
@@ -258,6 +299,39 @@ impl Fault {
     }
 }
 
+/// A last page of these.
+pub fn list_of(resources: Vec<Value>) -> String {
+    serde_json::json!({"value": resources}).to_string()
+}
+
+/// The resources of fixtures, those of lists one by one.
+pub fn resources(paths: &[&str]) -> Vec<Value> {
+    let files = paths.iter().map(|path| serde_json::from_str::<Value>(&fixture(path)).unwrap());
+    files.flat_map(|file| file["value"].as_array().cloned().unwrap_or_else(|| vec![file])).collect()
+}
+
+/// An approved endpoint of a storage account, in the network that is called so, with names and their addresses.
+pub fn endpoint(subscription: &str, name: &str, network: &str, names: &[(&str, &str)]) -> Value {
+    let group = format!("/subscriptions/{subscription}/resourceGroups/rg/providers");
+    let names = names.iter().map(|(fqdn, ip)| serde_json::json!({"fqdn": fqdn, "ipAddresses": [ip]}));
+    serde_json::json!({
+        "id": format!("{group}/Microsoft.Network/privateEndpoints/{name}"),
+        "name": name,
+        "type": "Microsoft.Network/privateEndpoints",
+        "properties": {
+            "provisioningState": "Succeeded",
+            "subnet": {"id": format!("{group}/Microsoft.Network/virtualNetworks/{network}/subnets/pe")},
+            "privateLinkServiceConnections": [{"properties": {
+                "privateLinkServiceId": format!("{group}/Microsoft.Storage/storageAccounts/{name}"),
+                "groupIds": ["blob"],
+                "privateLinkServiceConnectionState": {"status": "Approved"}
+            }}],
+            "customDnsConfigs": names.collect::<Vec<_>>(),
+            "networkInterfaces": []
+        }
+    })
+}
+
 /// A file of `tests/fixtures/arm`.
 pub fn fixture(path: &str) -> String {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/arm");
@@ -269,23 +343,47 @@ fn serve(stream: TcpStream, address: SocketAddr, world: &Mutex<World>) -> std::i
     let mut reader = BufReader::new(stream);
     loop {
         let Some(asked) = read(&mut reader)? else { return Ok(()) };
-        let answer = world.lock().answer_dated(asked, address);
+        let sent = secret_of(&asked);
+        let is_later_page = asked.line.contains("skiptoken");
+        let (answer, gate, latency) = {
+            let mut world = world.lock();
+            (world.answer_dated(asked, address), Arc::clone(&world.gate), world.latency)
+        };
+        thread::sleep(latency);
+        if is_later_page {
+            drop(gate.lock());
+        }
         let stream = reader.get_mut();
         match answer {
             // In one piece: parts of it would wait for the client's delayed acknowledgement.
             Fault::Answer { status, headers, body } => {
+                let body = match body.windows(SENT_SECRET.len()).any(|it| it == SENT_SECRET.as_bytes()) {
+                    true => String::from_utf8_lossy(&body).replace(SENT_SECRET, &sent).into_bytes(),
+                    false => body,
+                };
                 let mut answer =
                     format!("HTTP/1.1 {status} Fake\r\nContent-Length: {}\r\n", body.len()).into_bytes();
                 for header in headers {
-                    answer.extend(format!("{header}\r\n").into_bytes());
+                    write!(answer, "{header}\r\n")?;
                 }
-                answer.extend(b"\r\n");
+                answer.extend_from_slice(b"\r\n");
                 answer.extend(body);
                 stream.write_all(&answer)?;
             }
+            Fault::Raw(bytes) => return stream.write_all(&bytes),
+            // Until the other side has enough.
+            Fault::Silence => return reader.read_exact(&mut [0]),
             _ => return write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{{\"value\": ["),
         }
     }
+}
+
+/// The token, key or secret that came with a request.
+fn secret_of(asked: &Asked) -> String {
+    let header = asked.headers.iter().find_map(|it| it.strip_prefix("authorization: ")?.split(' ').nth(1));
+    let mut fields = asked.body.split('&').filter_map(|it| it.split_once('='));
+    let field = fields.find(|(name, _)| ["client_secret", "client_assertion"].contains(name));
+    header.or(field.map(|(_, value)| value)).unwrap_or_default().to_owned()
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Asked>> {
@@ -392,6 +490,11 @@ impl World {
         let token = |lifetime: &str| {
             Fault::page(format!(r#"{{"access_token": "{TOKEN_MARK}.{number}", "expires_in": {lifetime}}}"#))
         };
+        if path.ends_with("/token")
+            && let Some(fault) = &self.token_fault
+        {
+            return fault.clone();
+        }
         if path.ends_with("/token") && !self.token_faults.is_empty() {
             return self.token_faults.remove(0);
         }
@@ -424,6 +527,10 @@ impl World {
             return answer.clone();
         }
         if path == "/subscriptions" {
+            let page = if query.contains("skiptoken") { 2 } else { 1 };
+            if let Some((fault, _)) = self.faults.get(&("", "subscriptions", page)) {
+                return fault.clone();
+            }
             return self.subscription_page(query, address);
         }
         if path == "/providers/Microsoft.ResourceGraph/resources" {
@@ -471,9 +578,9 @@ impl World {
                 headers: self.page_headers.clone(),
                 body: pages[page - 1].clone().into_bytes(),
             },
-            Some(Fault::Link(link)) => {
+            Some(Fault::Endless) => {
                 let mut body: Value = serde_json::from_str(&pages[page - 1]).unwrap();
-                body["nextLink"] = link.into();
+                body["nextLink"] = format!("http://{address}{path}?$skiptoken={number}").into();
                 Fault::page(body.to_string())
             }
             Some(fault) => fault,
