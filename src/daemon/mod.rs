@@ -8,6 +8,7 @@ mod resolver;
 mod running;
 mod source;
 mod sources;
+mod spare;
 mod told;
 mod watch;
 
