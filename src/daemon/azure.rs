@@ -12,6 +12,7 @@ use rand::Rng;
 use reqwest::dns::Resolve;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::in_full;
@@ -324,7 +325,10 @@ impl AzureSource {
         // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
         let confirmed = self.confirmed();
         let listed = match self.client(azure) {
-            Ok(azure) => azure.pass().await,
+            // A fault of ours in it must not end the passes after it.
+            Ok(azure) => AbortOnDropHandle::new(tokio::spawn(async move { azure.pass().await }))
+                .await
+                .unwrap_or(Err(AzureError::Fault)),
             Err(error) => Err(error),
         };
         match listed {
