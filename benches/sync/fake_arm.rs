@@ -50,7 +50,7 @@ impl FakeArm {
         arm
     }
 
-    /// Gives one endpoint another address.
+    /// Gives one more endpoint another address.
     pub fn change_one(&mut self) {
         self.order("change");
     }
@@ -86,6 +86,7 @@ type Pages = HashMap<String, Arc<[u8]>>;
 #[derive(Default)]
 struct World {
     pages: Pages,
+    changes: u32,
     /// Requests by subscription; those of none under an empty text.
     asked: BTreeMap<String, usize>,
 }
@@ -113,7 +114,8 @@ pub fn play_if_asked() -> bool {
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
         match order.as_str() {
             "change" => {
-                world.pages = self::pages(&url, mix, Some(0));
+                world.pages = self::pages(&url, mix, Some(world.changes));
+                world.changes += 1;
                 println!("done");
             }
             _ => {
@@ -128,7 +130,7 @@ pub fn play_if_asked() -> bool {
     true
 }
 
-/// All pages of all listings; one endpoint may have another address.
+/// All pages of all listings; the endpoints up to one have another address.
 fn pages(url: &str, mix: Mix, changed: Option<u32>) -> Pages {
     let mut pages = Pages::new();
     let ids: Vec<String> = (0..resources::SUBSCRIPTIONS).map(resources::subscription).collect();

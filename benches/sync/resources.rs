@@ -41,7 +41,7 @@ pub fn subscription(number: u32) -> String {
     format!("{number:08x}-0000-4000-8000-0000000000a1")
 }
 
-/// The items of each listing of a subscription.
+/// The items of each listing of a subscription; the endpoints up to one have another address.
 pub fn of_subscription(number: u32, mix: Mix, changed: Option<u32>) -> [(&'static str, Vec<String>); 2] {
     let per_subscription = ENDPOINTS / SUBSCRIPTIONS;
     let numbers = || number * per_subscription..(number + 1) * per_subscription;
@@ -77,7 +77,7 @@ impl Numbered {
         let (group_id, provider, suffix) = SERVICES[number as usize % SERVICES.len()];
         let group = format!("/subscriptions/{subscription}/resourceGroups/rg-application-{}", number % 40);
         let name = format!("pe-contosoapp{number:05}-{group_id}-westeurope");
-        let is_changed = changed == Some(number);
+        let is_changed = changed.is_some_and(|last| number <= last);
         let [_, high, middle, low] = number.to_be_bytes();
         let guid = format!("{number:08x}-5898-5635-8240-46693d860164");
         let net = if is_changed { 99 } else { 10 };
