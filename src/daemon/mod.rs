@@ -10,6 +10,7 @@ mod running;
 mod shared;
 mod source;
 mod sources;
+mod spare;
 mod told;
 mod watch;
 

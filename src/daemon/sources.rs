@@ -207,7 +207,7 @@ impl Sources {
         }
         let azure = self.azure.list().iter().zip(&known);
         let azure = azure.filter(|(source, _)| source.settings.subject == Subject::Endpoints);
-        let azure: Vec<_> = azure.map(|(_, known)| (&known.state, &known.desired)).collect();
+        let azure: Vec<_> = azure.map(|(_, known)| (&known.state, &*known.desired)).collect();
         let sources = self.list.iter().map(|source| (&source.state, &*source.desired));
         let sources: Vec<_> = sources.chain(azure).collect();
         let is_current = |(state, _): &(&SourceState, &Desired)| matches!(state, SourceState::Current { .. });
