@@ -247,7 +247,9 @@ pub enum Extent {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct EndpointReport {
     /// Its ARM id in lower case.
-    #[schema(example = "/subscriptions/00000000-0000-4000-8000-0000000000a1/resourcegroups/rg/providers/microsoft.network/privateendpoints/pe-sql")]
+    #[schema(
+        example = "/subscriptions/00000000-0000-4000-8000-0000000000a1/resourcegroups/rg/providers/microsoft.network/privateendpoints/pe-sql"
+    )]
     pub id: String,
     #[schema(example = "pe-sql")]
     pub name: String,

@@ -44,7 +44,9 @@ impl SideWork {
 }
 
 /// Does what may block on a thread that may.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     let done = task::spawn_blocking(work).await;
     done.map_err(|_| Problem::new(Kind::Internal, "the log tells more under this request id"))
 }

@@ -40,7 +40,8 @@ impl Cache {
                 continue;
             }
             let place = Place::new(key.name.clone(), key.rtype, key.flags);
-            let is_beyond = first.len() >= limit && first.last_key_value().is_none_or(|(last, _)| place > *last);
+            let is_beyond =
+                first.len() >= limit && first.last_key_value().is_none_or(|(last, _)| place > *last);
             if is_beyond || after.is_some_and(|after| place <= *after) {
                 continue;
             }
@@ -78,7 +79,12 @@ mod tests {
                 let answer = vec![Record { owner, rtype, ttl, data: vec![1; 4].into() }];
                 let (rcode, authority) = (Rcode::NOERROR, Vec::new());
                 let reply = UpstreamReply {
-                    rcode, authenticated: false, answer, authority, end: End::Data, extended_error: None,
+                    rcode,
+                    authenticated: false,
+                    answer,
+                    authority,
+                    end: End::Data,
+                    extended_error: None,
                 };
                 let question = Question { name: name.clone(), rtype };
                 cache.put(&question, QueryFlags::default(), Arc::new(reply), now);

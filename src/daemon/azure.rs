@@ -19,13 +19,14 @@ use super::in_full;
 use super::resolver::Resolver;
 use super::source::{self, Outcome, Published, Reading, Rules, SourceState, forget_confirmation};
 use super::sources::StateAccess;
+use super::spare;
 use super::told::Told;
 use crate::config::Config;
 use crate::dns::Name;
 use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
 use crate::sync::private_dns::Remark;
 use crate::sync::state::unix_secs;
-use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, LastGood, Saved, StateFolder};
+use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, Inventory, LastGood, Saved, StateFolder};
 use crate::telemetry::Age;
 use crate::zone::{CommitError, Store};
 
@@ -56,6 +57,8 @@ pub struct AzureSource {
     kept: Mutex<Option<SystemTime>>,
     /// Whether something was published since that was last kept.
     unsaved: AtomicBool,
+    /// The last pass, if it listed all and was published.
+    last: Mutex<Option<Last>>,
     /// Told of each pass that published.
     passed: Arc<Notify>,
     /// Of the last pass and the next.
@@ -74,6 +77,13 @@ pub struct PassTimes {
     pub next: Option<SystemTime>,
 }
 
+/// A pass, and the revision of the zones behind it.
+#[derive(PartialEq, Eq)]
+struct Last {
+    listed: BTreeMap<Arc<str>, Arc<Inventory>>,
+    revision: u64,
+}
+
 /// What passes have found out.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -81,7 +91,7 @@ pub struct Known {
     /// Whether Azure was asked since the start: else `state` tells nothing yet.
     pub asked: bool,
     /// What the last complete listing of each subscription wants published.
-    pub desired: Desired,
+    pub desired: Arc<Desired>,
     /// When all of `desired` was last listed, maybe before the last restart.
     pub read_at: Option<SystemTime>,
     /// Names that are not published because their zone is not served.
@@ -195,7 +205,7 @@ impl AzureSource {
         let known = Known {
             state,
             asked: false,
-            desired: Desired::default(),
+            desired: Arc::default(),
             read_at: None,
             not_served: Vec::new(),
             failing: BTreeMap::new(),
@@ -221,6 +231,7 @@ impl AzureSource {
             known: ArcSwap::from_pointee(known),
             kept: Mutex::new(None),
             unsaved: AtomicBool::new(false),
+            last: Mutex::new(None),
             passed,
             times: Mutex::default(),
             retired: Mutex::new(false),
@@ -248,8 +259,11 @@ impl AzureSource {
 
     /// Publishes what it had published before the restart.
     pub(super) fn restore(&self, last: LastGood, store: &Store) -> Result<(), CommitError> {
-        let known =
-            Known { desired: last.desired, read_at: Some(last.read_at), ..Known::clone(&self.known()) };
+        let known = Known {
+            desired: Arc::new(last.desired),
+            read_at: Some(last.read_at),
+            ..Known::clone(&self.known())
+        };
         self.known.store(Arc::new(known));
         self.republish(store)?;
         self.is_kept(Some(last.read_at));
@@ -263,11 +277,12 @@ impl AzureSource {
     pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
         let mut known = Known::clone(&self.known());
         let allow = &self.rules.publish.allow_subscriptions;
-        known.desired.retain(|subscription, id| {
+        let desired = Arc::make_mut(&mut known.desired);
+        desired.retain(|subscription, id| {
             sync::desired::is_allowed(allow, subscription) && self.settings.names(id)
         });
         // What passes kept of subscriptions that they told nothing of is in there.
-        known.desired.extent = Extent::All;
+        desired.extent = Extent::All;
         let source: Arc<str> = self.settings.name.as_str().into();
         store.commit_with(|snapshot| {
             let plan = self.rules.plan(&known.desired, &source, snapshot);
@@ -392,6 +407,9 @@ impl AzureSource {
     fn publish_pass(&self, pass: Pass, store: &Store, confirmed: Option<Fingerprint>) {
         let consents =
             |source: &str, plan| confirmed == Some(plan) && forget_confirmation(&self.state_folder, source);
+        if confirmed.is_none() && self.is_as_before(&pass, store) {
+            return;
+        }
         let reading = self.reading(pass, store);
         let retired = self.retired.lock();
         if *retired {
@@ -404,6 +422,26 @@ impl AzureSource {
             Ok(_) => {}
             Err(cause) => self.fail(in_full(&cause)),
         }
+        drop(retired);
+        spare::give_back(self.known().desired.publications.len());
+    }
+
+    /// Whether a pass found all as the one before did, and nobody changed a zone since: then only the time is noted.
+    // A pass without a change is by far the most frequent; planning it costs more than all the rest of it.
+    fn is_as_before(&self, pass: &Pass, store: &Store) -> bool {
+        let retired = self.retired.lock();
+        let older = self.known();
+        let is_current = !*retired && matches!(older.state, SourceState::Current { .. });
+        let listed = whole(pass).filter(|_| is_current);
+        let now = listed.map(|listed| Last { listed, revision: store.load().revision() });
+        if now.is_none() || *self.last.lock() != now {
+            return false;
+        }
+        let since = SystemTime::now();
+        let state = SourceState::Current { since };
+        self.known.store(Arc::new(Known { state, read_at: Some(since), ..Known::clone(&older) }));
+        self.passed.notify_one();
+        true
     }
 
     /// What a pass wants published, with what is known of the subscriptions that it tells nothing of.
@@ -424,7 +462,8 @@ impl AzureSource {
         desired.keep(&older.desired);
         desired.carry_over(&older.desired);
         failed.extend(pass.unread.iter().map(|(id, error)| (Arc::clone(id), in_full(error))));
-        Reading { desired, read_at, failed, listed: pass.listed.len() + pass.zones.len() }
+        let listed = pass.listed.len() + pass.zones.len();
+        Reading { desired, read_at, failed, listed, whole: whole(&pass) }
     }
 
     /// Commits a reading as one change, or nothing of it when it would withdraw too much and nobody `consents`.
@@ -434,11 +473,18 @@ impl AzureSource {
         store: &Store,
         consents: impl FnOnce(&str, Fingerprint) -> bool,
     ) -> Result<Published, CommitError> {
-        let Reading { desired, read_at: now, failed, listed } = reading;
+        let Reading { desired, read_at: now, failed, listed, whole } = reading;
+        *self.last.lock() = None;
         let (name, older) = (&self.settings.name, self.known());
         let outcome = self.rules.commit(&desired, &name.as_str().into(), store, consents)?;
-        let Outcome { held_back, counts: (added, replaced, withdrawn), changed, not_served, remarks } =
-            outcome;
+        let Outcome {
+            held_back,
+            counts: (added, replaced, withdrawn),
+            changed,
+            revision,
+            not_served,
+            remarks,
+        } = outcome;
         let failing = self.failing(failed, &older, now);
         if let Some(held_back) = held_back {
             self.is_held_back(held_back, failing);
@@ -473,9 +519,18 @@ impl AzureSource {
         if !is_same {
             self.unsaved.store(true, Ordering::Relaxed);
         }
-        let known =
-            Known { state, asked: true, desired, read_at, not_served, failing, remarks, held_back: None };
+        let known = Known {
+            state,
+            asked: true,
+            desired: Arc::new(desired),
+            read_at,
+            not_served,
+            failing,
+            remarks,
+            held_back: None,
+        };
         self.known.store(Arc::new(known));
+        *self.last.lock() = whole.map(|listed| Last { listed, revision });
         self.told.tell(&store.load());
         self.passed.notify_one();
         Ok(if changed { Published::Changed } else { Published::Unchanged })
@@ -507,9 +562,8 @@ impl AzureSource {
             false => Extent::AllBut(failed.keys().cloned().collect::<BTreeSet<_>>()),
         };
         let mut desired = Desired { extent, ..Desired::default() };
-        for inventory in pass.listed.values() {
-            desired.join(sync::desired(inventory, &self.rules.catalogue, source, allow, |_| since_secs));
-        }
+        let parts = pass.listed.values();
+        desired.join(parts.map(|it| sync::desired(it, &self.rules.catalogue, source, allow, |_| since_secs)));
         desired.import(pass.zones.iter().cloned(), allow);
         desired
     }
@@ -539,4 +593,10 @@ impl AzureSource {
 /// Subscriptions are known by a bare id, zones by that of ARM.
 fn kind_of(id: &str) -> &'static str {
     if id.starts_with('/') { "Private DNS zone" } else { "Subscription" }
+}
+
+/// What a pass listed, if that is all there is to know of it: private DNS zones are planned anew each time.
+fn whole(pass: &Pass) -> Option<BTreeMap<Arc<str>, Arc<Inventory>>> {
+    let is_whole = pass.failed.is_empty() && pass.unread.is_empty() && pass.zones.is_empty();
+    is_whole.then(|| pass.listed.clone())
 }

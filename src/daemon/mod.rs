@@ -11,6 +11,7 @@ mod running;
 mod shared;
 mod source;
 mod sources;
+mod spare;
 mod surroundings;
 mod told;
 mod watch;

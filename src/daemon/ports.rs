@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::admin::metrics::Metrics;
 use crate::admin::{
-    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, Server, SyncReport,
-    WantedEndpoints, WantedEntries,
+    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, Server,
+    SyncReport, WantedEndpoints, WantedEntries,
 };
 use crate::cache::Listed;
 use crate::dns::{Name, RecordType};

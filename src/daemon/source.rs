@@ -12,8 +12,8 @@ use crate::privatelink::Catalogue;
 use crate::sync::private_dns::Remark;
 use crate::sync::state::unix_secs;
 use crate::sync::{
-    self, Desired, Difference, Fingerprint, HeldBack, LastGood, Plan, PublishSettings, Saved, StateFolder,
-    directory,
+    self, Desired, Difference, Fingerprint, HeldBack, Inventory, LastGood, Plan, PublishSettings, Saved,
+    StateFolder, directory,
 };
 use crate::telemetry::Age;
 use crate::zone::{ChangeSet, CommitError, Snapshot, Store, ZoneKind};
@@ -59,6 +59,8 @@ pub struct Reading {
     pub failed: BTreeMap<Arc<str>, String>,
     /// How many could.
     pub(super) listed: usize,
+    /// What was listed, if all was: as long as that is the same, so is `desired`.
+    pub(super) whole: Option<BTreeMap<Arc<str>, Arc<Inventory>>>,
 }
 
 /// What publishing it would do.
@@ -90,6 +92,8 @@ pub(super) struct Outcome {
     /// Record sets added, replaced, withdrawn.
     pub(super) counts: (usize, usize, usize),
     pub(super) changed: bool,
+    /// The zones' revision behind it.
+    pub(super) revision: u64,
     /// Names that are not published because their zone is not served.
     pub(super) not_served: Vec<crate::dns::Name>,
     /// What an operator should know of private DNS zones.
@@ -176,7 +180,7 @@ impl Source {
         let allow = &rules.publish.allow_subscriptions;
         let mut desired = sync::desired(&inventory, &rules.catalogue, &source, allow, |_| since_secs);
         desired.carry_over(&self.desired);
-        Ok(Reading { desired, read_at, failed: BTreeMap::new(), listed: 0 })
+        Ok(Reading { desired, read_at, failed: BTreeMap::new(), listed: 0, whole: None })
     }
 
     pub(super) fn plan(&self, desired: &Desired, rules: &Rules, snapshot: &Snapshot) -> Plan {
@@ -348,6 +352,7 @@ impl Rules {
             outcome.remarks = plan.remarks;
             Ok(plan.changes)
         })?;
+        outcome.revision = committed.revision;
         outcome.changed = !committed.effect.zones.is_empty();
         Ok(outcome)
     }

@@ -207,7 +207,7 @@ impl Sources {
         }
         let azure = self.azure.list().iter().zip(&known);
         let azure = azure.filter(|(source, _)| source.settings.subject == Subject::Endpoints);
-        let azure: Vec<_> = azure.map(|(_, known)| (&known.state, &known.desired)).collect();
+        let azure: Vec<_> = azure.map(|(_, known)| (&known.state, &*known.desired)).collect();
         let sources = self.list.iter().map(|source| (&source.state, &*source.desired));
         let sources: Vec<_> = sources.chain(azure).collect();
         let is_current = |(state, _): &(&SourceState, &Desired)| matches!(state, SourceState::Current { .. });
@@ -249,7 +249,8 @@ impl Sources {
     pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
         for source in &mut self.list {
             let allow = &self.rules.publish.allow_subscriptions;
-            Arc::make_mut(&mut source.desired).retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
+            Arc::make_mut(&mut source.desired)
+                .retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
             let mut not_served = Vec::new();
             store.commit_with(|snapshot| {
                 let plan = source.plan(&source.desired, &self.rules, snapshot);

@@ -13,6 +13,9 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// The longest label (RFC 1035 §2.3.4).
 pub const MAX_LABEL_BYTES: usize = 63;
 
+/// The most labels that fit into a name, the root's not counted.
+const LABELS_MAX: usize = MAX_NAME_BYTES / 2;
+
 /// Pointers followed in one name: it has no more labels, and a pointer to a pointer is of no use to anyone.
 // Without a bound each of some thousand names of a message could walk some thousand pointers.
 const POINTERS_MAX: usize = MAX_NAME_BYTES / 2;
@@ -206,9 +209,29 @@ impl<'a> NameRef<'a> {
 
     /// Order of RFC 4034 §6.1: by labels from the root downwards.
     pub fn canonical_cmp(self, other: NameRef<'_>) -> std::cmp::Ordering {
-        let mine: smallvec::SmallVec<[&[u8]; 16]> = self.labels().collect();
-        let theirs: smallvec::SmallVec<[&[u8]; 16]> = other.labels().collect();
-        mine.iter().rev().cmp(theirs.iter().rev())
+        if self == other {
+            return std::cmp::Ordering::Equal;
+        }
+        let (mut mine, mut theirs) = ([0; LABELS_MAX], [0; LABELS_MAX]);
+        let (mine, theirs) = (self.label_starts(&mut mine), other.label_starts(&mut theirs));
+        let labels = mine.iter().rev().map(|at| self.label_at(*at));
+        labels.cmp(theirs.iter().rev().map(|at| other.label_at(*at)))
+    }
+
+    /// Where each label but the root's begins, written into `starts`.
+    fn label_starts(self, starts: &mut [u8; LABELS_MAX]) -> &[u8] {
+        let (mut at, mut count) = (0, 0);
+        while self.0[at] != 0 {
+            starts[count] = at as u8;
+            count += 1;
+            at += 1 + usize::from(self.0[at]);
+        }
+        &starts[..count]
+    }
+
+    fn label_at(self, at: u8) -> &'a [u8] {
+        let at = usize::from(at);
+        &self.0[at + 1..at + 1 + usize::from(self.0[at])]
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) async fn page(
         only("c.at_ms >= ?", Value::Int(super::writer::unix_ms(since)));
     }
     if let Some(actor) = &filter.actor {
-        only("c.actor = ?", Value::text(actor));
+        only("c.actor = ?", Value::text(actor.as_str()));
     }
     if let Some(source) = filter.source {
         only("c.source = ?", Value::text(source.as_str()));
@@ -155,6 +155,6 @@ fn read_item(row: &Row) -> Result<AuditItem, PersistError> {
         rtype: rtype.transpose()?,
         before: row.maybe_text(5)?,
         after: row.maybe_text(6)?,
-        name: (!key.name.is_empty()).then_some(key.name),
+        name: (!key.name.is_empty()).then(|| key.name.to_string()),
     })
 }

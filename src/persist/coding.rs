@@ -1,6 +1,6 @@
 //! Entries as rows and back: a key of four words, JSON that people can read, and bytes that they need not see.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,15 +31,15 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub kind: Kind,
-    pub zone: String,
-    pub name: String,
-    pub rtype: String,
+    pub zone: Arc<str>,
+    pub name: Arc<str>,
+    pub rtype: Arc<str>,
 }
 
 /// The rest of an entry's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Coded {
-    pub json: String,
+    pub json: Arc<str>,
     pub body: Option<Arc<[u8]>>,
 }
 
@@ -60,6 +60,14 @@ impl Kind {
         named.map(|(_, text)| *text).expect("every kind is in the table")
     }
 
+    /// The same to bind, without a copy each time.
+    pub fn text(self) -> Arc<str> {
+        static TEXTS: LazyLock<Vec<(Kind, Arc<str>)>> =
+            LazyLock::new(|| KINDS.iter().map(|(kind, text)| (*kind, Arc::from(*text))).collect());
+        let named = TEXTS.iter().find(|(kind, _)| *kind == self);
+        named.map(|(_, text)| text.clone()).expect("every kind is in the table")
+    }
+
     pub fn parse(text: &str) -> Result<Kind, PersistError> {
         let found = KINDS.iter().find(|(_, known)| *known == text);
         found.map(|(kind, _)| *kind).ok_or_else(|| damaged(text, "no such kind"))
@@ -69,28 +77,37 @@ impl Kind {
 impl Key {
     /// The key of a zone's serial.
     pub fn of_serial(apex: &Name) -> Key {
-        Key::new(Kind::Serial, apex.to_string(), String::new(), String::new())
+        Key::new(Kind::Serial, apex.to_string(), "", "")
     }
 
     /// The key of the item that clears a zone.
     pub fn of_contents(apex: &Name) -> Key {
-        Key::new(Kind::ZoneContents, apex.to_string(), String::new(), String::new())
+        Key::new(Kind::ZoneContents, apex.to_string(), "", "")
     }
 
-    pub fn new(kind: Kind, zone: String, name: String, rtype: String) -> Key {
-        Key { kind, zone, name, rtype }
+    pub fn new(
+        kind: Kind,
+        zone: impl Into<Arc<str>>,
+        name: impl Into<Arc<str>>,
+        rtype: impl Into<Arc<str>>,
+    ) -> Key {
+        Key { kind, zone: zone.into(), name: name.into(), rtype: rtype.into() }
+    }
+
+    /// Sorts like the database's index.
+    pub fn order(&self) -> [&str; 4] {
+        [self.kind.as_str(), &self.zone, &self.name, &self.rtype]
     }
 
     pub fn of(subject: &Subject) -> Key {
-        let none = String::new;
         match subject {
-            Subject::Zone(apex) => Key::new(Kind::Zone, apex.to_string(), none(), none()),
+            Subject::Zone(apex) => Key::new(Kind::Zone, apex.to_string(), "", ""),
             Subject::RecordSet { zone, name, rtype } => {
                 Key::new(Kind::RecordSet, zone.to_string(), name.to_string(), rtype.to_string())
             }
-            Subject::Forwarder(domain) => Key::new(Kind::Forwarder, none(), domain.to_string(), none()),
-            Subject::Token(id) => Key::new(Kind::Token, none(), storable(id), none()),
-            Subject::Document(name) => Key::new(Kind::Document, none(), storable(name), none()),
+            Subject::Forwarder(domain) => Key::new(Kind::Forwarder, "", domain.to_string(), ""),
+            Subject::Token(id) => Key::new(Kind::Token, "", storable(id.clone()), ""),
+            Subject::Document(name) => Key::new(Kind::Document, "", storable(name.clone()), ""),
         }
     }
 
@@ -104,8 +121,8 @@ impl Key {
                 rtype: self.rtype.parse().map_err(|error| self.damaged(error))?,
             },
             Kind::Forwarder => Subject::Forwarder(self.name_of(&self.name)?),
-            Kind::Token => Subject::Token(self.name.as_str().into()),
-            Kind::Document => Subject::Document(self.name.as_str().into()),
+            Kind::Token => Subject::Token(self.name.clone()),
+            Kind::Document => Subject::Document(self.name.clone()),
             Kind::Serial | Kind::ZoneContents | Kind::Note => return Err(self.damaged("it is no entry")),
         })
     }
@@ -120,8 +137,8 @@ impl Key {
 }
 
 /// Text as both databases take it: PostgreSQL's has no zero byte.
-pub(super) fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+pub(super) fn storable(text: Arc<str>) -> Arc<str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text }
 }
 
 fn damaged(what: &str, reason: impl ToString) -> PersistError {
@@ -227,13 +244,13 @@ impl Coded {
 
     fn json(value: &impl Serialize) -> Coded {
         let json = serde_json::to_string(value).expect("words and numbers are always JSON");
-        Coded { json, body: None }
+        Coded { json: json.into(), body: None }
     }
 
     /// The entry of a row.
     pub fn entry(self, key: &Key) -> Result<Entry, PersistError> {
         let body = self.body;
-        let json = self.json.as_str();
+        let json = &*self.json;
         Ok(match key.subject()? {
             Subject::Zone(apex) => {
                 let zone: ZoneJson = parse(key, json)?;

@@ -1,6 +1,7 @@
 //! One way to speak to SQLite and PostgreSQL: the same SQL, values of three kinds.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -27,7 +28,7 @@ pub(super) enum Dialect {
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Int(i64),
-    Text(Option<String>),
+    Text(Option<Arc<str>>),
     Bytes(Option<Vec<u8>>),
 }
 
@@ -46,9 +47,8 @@ const BEGIN_WRITING_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ 
      SELECT pg_advisory_xact_lock(1347179603, hashtext(current_schema() || '/commit'))";
 
 impl Value {
-    pub fn text(text: impl Into<String>) -> Value {
-        let text = text.into();
-        Value::Text(Some(if text.contains('\0') { storable(&text) } else { text }))
+    pub fn text(text: impl Into<Arc<str>>) -> Value {
+        Value::Text(Some(storable(text.into())))
     }
 
     pub fn maybe_text(text: Option<&str>) -> Value {

@@ -26,9 +26,9 @@ pub(super) enum Expected {
 }
 
 /// Zone and name of record sets, as text.
-pub(super) type OwnerKey = (String, String);
+pub(super) type OwnerKey = (Arc<str>, Arc<str>);
 /// Token and key of a request.
-pub(super) type RequestKey = (String, String);
+pub(super) type RequestKey = (Arc<str>, Arc<str>);
 
 /// What is stored, as far as a group asks, and what the group makes of it.
 #[derive(Default)]
@@ -38,7 +38,7 @@ pub(super) struct Known {
     /// The newest revision of any record set at an owner.
     pub owners: HashMap<OwnerKey, u64>,
     pub requests: HashMap<RequestKey, Request>,
-    pub cleared: Vec<String>,
+    pub cleared: Vec<Arc<str>>,
 }
 
 /// One entry.
@@ -64,8 +64,8 @@ pub(super) struct Request {
 /// One row of what a revision changed.
 pub(super) struct Item {
     pub key: Key,
-    pub before: Option<String>,
-    pub after: Option<String>,
+    pub before: Option<Arc<str>>,
+    pub after: Option<Arc<str>>,
     pub body: Option<Arc<[u8]>>,
 }
 
@@ -105,7 +105,7 @@ impl Prepared {
     /// The request that must be known to judge it.
     pub fn request(&self) -> Option<RequestKey> {
         let request = self.commit.idempotency.as_ref()?;
-        Some((coding::storable(&request.token), coding::storable(&request.key)))
+        Some((coding::storable(request.token.clone()), coding::storable(request.key.clone())))
     }
 }
 
@@ -119,7 +119,7 @@ impl Expected {
             Precondition::OwnerNotAfter { zone, name, revision } => Expected::Owner {
                 zone: zone.clone(),
                 name: name.clone(),
-                key: (zone.to_string(), name.to_string()),
+                key: (zone.to_string().into(), name.to_string().into()),
                 at: *revision,
             },
         }
@@ -157,7 +157,12 @@ impl Known {
             let text = |name: &Option<Name>| name.as_ref().map(Name::to_string).unwrap_or_default();
             let rtype = note.rtype.map(|rtype| rtype.to_string()).unwrap_or_default();
             let key = Key::new(Kind::Note, text(&note.zone), text(&note.name), rtype);
-            Item { key, before: note.before.clone(), after: note.after.clone(), body: None }
+            Item {
+                key,
+                before: note.before.as_deref().map(Arc::from),
+                after: note.after.as_deref().map(Arc::from),
+                body: None,
+            }
         }));
         let committed = if items.is_empty() {
             Committed { revision: self.revision, serials: Vec::new(), replayed: None }
@@ -230,7 +235,7 @@ impl Known {
             let stored = held.value.as_ref().and_then(|coded| coded.json.parse().ok());
             let newest = stored.filter(|stored| is_newer(*stored, *after)).unwrap_or(*after);
             let serial = newest.wrapping_add(1);
-            held.value = Some(Coded { json: serial.to_string(), body: None });
+            held.value = Some(Coded { json: serial.to_string().into(), body: None });
             held.revision = revision;
             held.is_changed = true;
             serials.push((zone.clone(), serial));

@@ -187,5 +187,5 @@ fn decode(
     json: Option<String>,
     body: Option<Arc<[u8]>>,
 ) -> Result<Option<StoredChange>, PersistError> {
-    coding::decode(key, json.map(|json| Coded { json, body }))
+    coding::decode(key, json.map(|json| Coded { json: json.into(), body }))
 }

@@ -247,7 +247,7 @@ impl Drop for Inner {
 
 /// Connects, and brings the schema up to date; answers the revision as well.
 async fn connect(target: &Target) -> Result<(Connection, u64), PersistError> {
-    let mut connection = by(Instant::now() + CONNECT_WITHIN, target.connect()).await?;
+    let mut connection = by(Instant::now() + CONNECT_WITHIN, target.connect_to_write()).await?;
     let revision = by(Instant::now() + OPEN_WITHIN, async {
         migrate::migrate(&mut connection).await?;
         tables::revision(&mut connection).await

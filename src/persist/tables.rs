@@ -36,7 +36,8 @@ pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> R
             known.entries.insert(key.clone(), Held::default());
         }
     }
-    let keys: Vec<Key> = known.entries.keys().cloned().collect();
+    let mut keys: Vec<Key> = known.entries.keys().cloned().collect();
+    keys.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
     // The loops over few keys must be over the keys: SQLite keeps the order of a CROSS JOIN.
     let sql = |rows: usize| {
         format!(
@@ -64,9 +65,12 @@ pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> R
         )
     };
     for owners in chunks(&owners) {
-        let values = owners.iter().flat_map(|(zone, name)| [Value::text(zone), Value::text(name)]).collect();
+        let values = owners
+            .iter()
+            .flat_map(|(zone, name)| [Value::Text(Some(zone.clone())), Value::Text(Some(name.clone()))])
+            .collect();
         for row in connection.rows(sql(owners.len()), values).await? {
-            known.owners.insert((row.text(0)?, row.text(1)?), row.count(2)?);
+            known.owners.insert((row.text(0)?.into(), row.text(1)?.into()), row.count(2)?);
         }
     }
     for (token, key) in group.iter().filter_map(|prepared| prepared.request()) {
@@ -117,6 +121,9 @@ pub(super) async fn write(
             None => {}
         }
     }
+    // In the order of the key: neighbours lie on one page.
+    put.sort_unstable_by(|(one, ..), (other, ..)| one.order().cmp(&other.order()));
+    gone.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
     // By way of a SELECT: for a bare VALUES SQLite would look at every entry there is.
     let sql = |rows| {
         format!(
@@ -176,11 +183,11 @@ async fn write_changes(
             Value::Int(change.revision as i64),
             Value::Int(now_ms),
             Value::text(audit.source.as_str()),
-            Value::text(&*audit.actor),
+            Value::text(audit.actor.clone()),
             Value::maybe_text(remote.as_deref()),
             Value::maybe_text(audit.request_id.as_deref()),
             Value::maybe_text(audit.comment.as_deref()),
-            Value::Text(Some(coding::serials_to_json(&change.serials))),
+            Value::text(coding::serials_to_json(&change.serials)),
             Value::Int(items as i64),
         ]);
     })
@@ -224,7 +231,7 @@ async fn write_requests(
             Value::text(key),
             Value::bytes(&request.hash),
             Value::Int(request.committed.revision as i64),
-            Value::Text(Some(coding::serials_to_json(&request.committed.serials))),
+            Value::text(coding::serials_to_json(&request.committed.serials)),
             Value::bytes(&request.answer),
             Value::Int(request.expires_ms),
         ]);
@@ -266,7 +273,7 @@ pub(super) fn read_key(row: &Row, column: usize) -> Result<Key, PersistError> {
 
 fn read_entry(row: &Row) -> Result<(Key, Coded, u64), PersistError> {
     let body = row.bytes(5)?.map(Arc::from);
-    Ok((read_key(row, 0)?, Coded { json: row.text(4)?, body }, row.count(6)?))
+    Ok((read_key(row, 0)?, Coded { json: row.text(4)?.into(), body }, row.count(6)?))
 }
 
 fn values_of(key: &Key) -> [Value; 4] {
@@ -274,7 +281,7 @@ fn values_of(key: &Key) -> [Value; 4] {
 }
 
 fn into_values(key: Key) -> [Value; 4] {
-    [Value::text(key.kind.as_str()), Value::text(key.zone), Value::text(key.name), Value::text(key.rtype)]
+    [key.kind.text(), key.zone, key.name, key.rtype].map(|word| Value::Text(Some(word)))
 }
 
 /// Runs a statement over all rows, as many at once as it takes.

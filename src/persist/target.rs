@@ -45,6 +45,14 @@ impl Target {
         }
     }
 
+    /// A connection for the one who writes.
+    pub async fn connect_to_write(&self) -> Result<Connection, PersistError> {
+        match self {
+            Target::Sqlite(file) => file.connect_to_write().await,
+            Target::Postgres(server) => server.connect().await,
+        }
+    }
+
     /// Within a transaction: tells other instances of a revision when it is committed.
     pub async fn notify_of(&self, connection: &mut Connection, revision: u64) -> Result<(), PersistError> {
         match self {

@@ -13,7 +13,9 @@ use super::entry::{Change, Committed};
 use super::error::PersistError;
 use super::prune::Pruning;
 use super::shared::Shared;
+use super::sqlite::Log;
 use super::tables::{self, Written};
+use super::target::Target;
 
 /// Commits that wait; more than a second of them would only be answered later.
 pub(super) const COMMITS_WAITING_MAX: usize = 4_096;
@@ -41,6 +43,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     connection: Option<Connection>,
     pruning: Pruning,
+    log: Log,
     is_in_doubt: bool,
     is_down: bool,
 }
@@ -58,7 +61,8 @@ type Answer = Result<Committed, PersistError>;
 
 impl Writer {
     pub fn new(shared: Arc<Shared>, connection: Connection, pruning: Pruning) -> Writer {
-        Writer { shared, connection: Some(connection), pruning, is_in_doubt: false, is_down: false }
+        let log = Log::default();
+        Writer { shared, connection: Some(connection), pruning, log, is_in_doubt: false, is_down: false }
     }
 
     /// Writes until nobody can ask any more.
@@ -87,6 +91,7 @@ impl Writer {
     async fn serve(&mut self, group: Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>) {
         let (prepared, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.prepared, waiting.answer)).unzip();
+        let changes = prepared.iter().map(|prepared| prepared.changes.len()).sum();
         match self.commit(&prepared).await {
             Ok(results) => answer_all(answers, results),
             Err(Failure::Before(error)) if error.is_passing() => {
@@ -124,6 +129,7 @@ impl Writer {
             }
         }
         self.prune().await;
+        self.move_log(changes).await;
     }
 
     /// Commits a group; the answers are in its order.
@@ -168,7 +174,7 @@ impl Writer {
             }
         }
         by(deadline, async {
-            let mut connection = self.shared.target.connect().await?;
+            let mut connection = self.shared.target.connect_to_write().await?;
             connection.begin_writing().await?;
             Ok(connection)
         })
@@ -255,6 +261,17 @@ impl Writer {
             Err(error) => {
                 warn!(error = ?error, "The store did not forget old changes, and tries again later")
             }
+        }
+    }
+
+    /// SQLite's log is moved to its place behind the answers.
+    async fn move_log(&mut self, changes: usize) {
+        if !matches!(self.shared.target, Target::Sqlite(_)) || !self.log.note(changes) {
+            return;
+        }
+        let Some(connection) = &mut self.connection else { return };
+        if let Err(error) = self.log.move_to_place(connection).await {
+            warn!(error = ?error, "The store's log could not be moved to its place, and grows until it can");
         }
     }
 

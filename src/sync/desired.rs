@@ -1,8 +1,10 @@
 //! What should be published of an inventory, and why the rest should not. Pure: no clock, no store.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::dns::Name;
 use crate::privatelink::{Catalogue, Hint, Place};
@@ -75,24 +77,30 @@ impl Desired {
     pub fn keep(&mut self, older: &Desired) {
         let extent = &self.extent;
         let kept = older.publications.iter().filter(|it| !extent.covers(&it.claim));
+        let before = (self.publications.len(), self.withheld.len(), self.zones.len());
         self.publications.extend(kept.cloned());
         let kept = older.zones.iter().filter(|it| !extent.covers_id(&it.azure.id));
         self.zones.extend(kept.cloned());
         self.withheld.extend(older.withheld.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.unplaced.extend(older.unplaced.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.foreign.extend(older.foreign.iter().filter(|id| !extent.covers_id(id)).cloned());
-        self.sort();
+        if before != (self.publications.len(), self.withheld.len(), self.zones.len()) {
+            self.sort();
+        }
     }
 
-    /// Takes another part of the same source.
-    pub fn join(&mut self, other: Desired) {
-        self.publications.extend(other.publications);
-        self.zones.extend(other.zones);
-        self.withheld.extend(other.withheld);
-        self.unplaced.extend(other.unplaced);
-        self.unsettled.extend(other.unsettled);
-        self.foreign.extend(other.foreign);
-        self.warnings.extend(other.warnings);
+    /// Takes other parts of the same source.
+    pub fn join(&mut self, others: impl IntoIterator<Item = Desired>) {
+        for other in others {
+            self.publications.extend(other.publications);
+            self.zones.extend(other.zones);
+            self.withheld.extend(other.withheld);
+            self.unplaced.extend(other.unplaced);
+            self.unsettled.extend(other.unsettled);
+            self.foreign.extend(other.foreign);
+            self.warnings.extend(other.warnings);
+        }
+        // Once for all of them: there may be hundreds.
         self.sort();
     }
 
@@ -150,6 +158,24 @@ pub struct Publication {
     /// The public names that lead to it, as Azure lists them.
     pub public_names: Vec<Name>,
     pub claim: Arc<Claim>,
+}
+
+impl Publication {
+    /// Keeps the time when the older one of the same name and endpoint was first seen.
+    fn take_over(&mut self, older: &Publication) {
+        // Nearly all is as it was, and is kept in memory once: what each pass made anew would scatter it.
+        self.name = older.name.clone();
+        if self.zone == older.zone {
+            self.zone = older.zone.clone();
+        }
+        if self.public_names == older.public_names {
+            self.public_names.clone_from_slice(&older.public_names);
+        }
+        self.claim = match older.claim.is_but_for_time(&self.claim) {
+            true => Arc::clone(&older.claim),
+            false => Arc::new(Claim { since_secs: older.claim.since_secs, ..Claim::clone(&self.claim) }),
+        };
+    }
 }
 
 /// A name that is not published because its endpoint is not approved.
@@ -233,18 +259,20 @@ impl Desired {
             unsettled.contains(&it.claim.endpoint) && !known.contains(&(&it.name, &it.claim.endpoint))
         });
         let stays: Vec<Publication> = stays.cloned().collect();
+        drop(known);
         let zones = before.zones.iter().filter(|it| unsettled.contains(&it.azure.id));
         let zones: Vec<Arc<PrivateZone>> =
             zones.filter(|it| !self.zones.iter().any(|new| new.azure.id == it.azure.id)).cloned().collect();
-        let mut since_secs: HashMap<(&Name, &Arc<str>), u64> = HashMap::new();
+        let mut known: HashMap<(&Name, &Arc<str>), &Publication> =
+            HashMap::with_capacity(before.publications.len());
         for old in &before.publications {
-            since_secs.insert((&old.name, &old.claim.endpoint), old.claim.since_secs);
+            known.insert((&old.name, &old.claim.endpoint), old);
         }
         for new in &mut self.publications {
-            if let Some(since_secs) = since_secs.get(&(&new.name, &new.claim.endpoint))
-                && *since_secs < new.claim.since_secs
+            if let Some(old) = known.get(&(&new.name, &new.claim.endpoint))
+                && old.claim.since_secs <= new.claim.since_secs
             {
-                new.claim = Arc::new(Claim { since_secs: *since_secs, ..Claim::clone(&new.claim) });
+                new.take_over(old);
             }
         }
         self.zones.extend(zones);

@@ -1,7 +1,9 @@
 //! From the bodies of listings to an inventory: all pages or nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::arm::{ArmId, Body, Listing, NetworkInterface, Page, PrivateEndpoint, Resource, ZoneGroup};
 use super::inventory::{Endpoint, Inventory, Warning};
@@ -11,7 +13,7 @@ use super::inventory::{Endpoint, Inventory, Warning};
 /// Who follows `nextLink` itself takes it out of the page; here it means that a page is still owed.
 #[derive(Debug, Default)]
 pub struct Listings {
-    bodies: Vec<(Arc<str>, Body)>,
+    bodies: Vec<(Arc<str>, Arc<Body>)>,
 }
 
 /// A page tells of a next one that is not there.
@@ -24,8 +26,8 @@ pub struct Incomplete {
 
 impl Listings {
     /// Adds a body; of a resource that comes twice, the one added last counts.
-    pub fn add(&mut self, origin: impl Into<Arc<str>>, body: Body) {
-        self.bodies.push((origin.into(), body));
+    pub fn add(&mut self, origin: impl Into<Arc<str>>, body: impl Into<Arc<Body>>) {
+        self.bodies.push((origin.into(), body.into()));
     }
 
     /// The inventory, if no page is missing.
@@ -35,14 +37,12 @@ impl Listings {
         let mut endpoints = Latest::default();
         let mut interfaces = Latest::default();
         let mut groups = Latest::default();
-        for (origin, body) in self.bodies {
-            for resource in body.resources {
+        for (origin, body) in &self.bodies {
+            for resource in &body.resources {
                 match resource {
-                    Resource::PrivateEndpoint(it) => endpoints.add(it.id.clone(), it, &origin, &mut warnings),
-                    Resource::NetworkInterface(it) => {
-                        interfaces.add(it.id.clone(), it, &origin, &mut warnings)
-                    }
-                    Resource::ZoneGroup(it) => groups.add(it.id.clone(), it, &origin, &mut warnings),
+                    Resource::PrivateEndpoint(it) => endpoints.add(&it.id, it, origin, &mut warnings),
+                    Resource::NetworkInterface(it) => interfaces.add(&it.id, it, origin, &mut warnings),
+                    Resource::ZoneGroup(it) => groups.add(&it.id, it, origin, &mut warnings),
                 }
             }
         }
@@ -89,35 +89,34 @@ fn series(origin: &str) -> &str {
 }
 
 /// Resources by id, the one added last.
-struct Latest<T>(BTreeMap<ArmId, (Arc<str>, T)>);
+struct Latest<'b, T>(BTreeMap<&'b ArmId, (&'b Arc<str>, &'b T)>);
 
-impl<T> Default for Latest<T> {
-    fn default() -> Latest<T> {
+impl<T> Default for Latest<'_, T> {
+    fn default() -> Self {
         Latest(BTreeMap::new())
     }
 }
 
-impl<T: PartialEq> Latest<T> {
-    fn add(&mut self, id: ArmId, resource: T, origin: &Arc<str>, warnings: &mut Vec<Warning>) {
-        if let Some((first, known)) = self.0.get(&id)
-            && *known != resource
+impl<'b, T: PartialEq> Latest<'b, T> {
+    fn add(&mut self, id: &'b ArmId, resource: &'b T, origin: &'b Arc<str>, warnings: &mut Vec<Warning>) {
+        if let Some((first, known)) = self.0.insert(id, (origin, resource))
+            && known != resource
         {
             let (first, second) = (Arc::clone(first), Arc::clone(origin));
             warnings.push(Warning::Duplicate { id: id.shared(), first, second });
         }
-        self.0.insert(id, (Arc::clone(origin), resource));
     }
 
-    fn values(&self) -> impl Iterator<Item = &T> {
-        self.0.values().map(|(_, resource)| resource)
+    fn values(&self) -> impl Iterator<Item = &'b T> {
+        self.0.values().map(|(_, resource)| *resource)
     }
 }
 
 /// Gives each endpoint its interfaces and zone groups; those of endpoints that are not listed fall away.
 fn join(
-    endpoints: &Latest<PrivateEndpoint>,
-    interfaces: &Latest<NetworkInterface>,
-    groups: &Latest<ZoneGroup>,
+    endpoints: &Latest<'_, PrivateEndpoint>,
+    interfaces: &Latest<'_, NetworkInterface>,
+    groups: &Latest<'_, ZoneGroup>,
     mut warnings: Vec<Warning>,
 ) -> Inventory {
     let mut owner: HashMap<&ArmId, &ArmId> = HashMap::new();

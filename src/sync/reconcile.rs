@@ -70,12 +70,14 @@ pub fn plan(
     snapshot: &Snapshot,
 ) -> Plan {
     let mut plan = Plan::default();
-    let mut wanted: HashSet<(Name, RecordType, Arc<str>)> = HashSet::new();
+    // Found by where it lies: nearly all is as it was, and hashing its names and ids would take most of a pass.
+    let mut stays: HashSet<*const Offer> = HashSet::with_capacity(desired.publications.len());
+    let mut zones = Served { settings, catalogue, last: None };
     let mut new_zones: BTreeMap<Name, ZoneHeader> = BTreeMap::new();
     let mut puts = Vec::new();
     for publication in &desired.publications {
         let zone = &publication.zone;
-        if !catalogue.selects(&settings.zones, zone.borrow()) {
+        if !zones.are_served(zone) {
             plan.not_served.push(publication.name.clone());
             continue;
         }
@@ -85,8 +87,9 @@ pub fn plan(
             new_zones.insert(zone.clone(), header);
         }
         for set in record_sets(publication, settings.ttl) {
-            wanted.insert((publication.name.clone(), set.rtype, Arc::clone(&publication.claim.endpoint)));
-            match held(snapshot, publication, set.rtype) {
+            let held = held(snapshot, publication, set.rtype);
+            stays.extend(held.map(std::ptr::from_ref));
+            match held {
                 Some(held) if same(held, &set, &publication.claim) => continue,
                 Some(_) => plan.replaced += 1,
                 None => plan.added += 1,
@@ -104,9 +107,9 @@ pub fn plan(
         plan.published += 1;
         let rtype = offer.set.rtype;
         // An endpoint whose names are not told for now keeps what it had, and so does a subscription.
-        let stays = unsettled.contains(&claim.endpoint)
-            || !desired.extent.covers(claim)
-            || wanted.contains(&(name.clone(), rtype, Arc::clone(&claim.endpoint)));
+        let stays = stays.contains(&std::ptr::from_ref(offer))
+            || unsettled.contains(&claim.endpoint)
+            || !desired.extent.covers(claim);
         if !stays {
             plan.withdrawn += 1;
             let origin = offer.origin.clone();
@@ -129,6 +132,26 @@ pub fn plan(
         changes.push(Change::SetWithheld { source: Arc::clone(source), endpoints: withheld });
     }
     plan
+}
+
+/// Which zones may be published into; names come zone by zone, so that of each this is asked once.
+struct Served<'p> {
+    settings: &'p PublishSettings,
+    catalogue: &'p Catalogue,
+    last: Option<(&'p Name, bool)>,
+}
+
+impl<'p> Served<'p> {
+    fn are_served(&mut self, zone: &'p Name) -> bool {
+        match self.last {
+            Some((last, is_served)) if last == zone => is_served,
+            _ => {
+                let is_served = self.catalogue.selects(&self.settings.zones, zone.borrow());
+                self.last = Some((zone, is_served));
+                is_served
+            }
+        }
+    }
 }
 
 /// All claims of endpoints in the zones.
@@ -174,7 +197,7 @@ pub(super) fn held_of<'s>(
 /// Whether an offer is as wanted; the time when its claim was first seen stays what it was.
 fn same(held: &Offer, set: &RecordSet, claim: &Claim) -> bool {
     let Origin::Endpoint(old) = &held.origin else { return false };
-    held.set == *set && Claim { since_secs: old.since_secs, ..claim.clone() } == **old
+    held.set == *set && old.is_but_for_time(claim)
 }
 
 fn withheld(desired: &Desired) -> Vec<zone::Withheld> {
@@ -260,6 +283,8 @@ pub fn address(data: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::desired::Extent;
     use super::*;
 
@@ -365,5 +390,101 @@ mod tests {
         let desired = Desired { publications: vec![stranger], ..Desired::default() };
         let (plan, after) = planned(&desired, &Snapshot::default());
         assert_eq!((plan.added, plan.not_served.len(), after.zones().count()), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_claim_in_another_zone_than_the_wanted_one_is_withdrawn() {
+        let mut desired =
+            Desired { publications: vec![publication("/a", "x", [10, 0, 0, 1])], ..Desired::default() };
+        let (_, before) = planned(&desired, &Snapshot::default());
+        desired.publications[0].zone = "privatelink.file.core.windows.net.".parse().unwrap();
+        desired.publications[0].name = "x.privatelink.file.core.windows.net.".parse().unwrap();
+        let (plan, after) = planned(&desired, &before);
+        assert_eq!((plan.added, plan.withdrawn, claims(&after).count()), (1, 1, 1));
+    }
+
+    static CATALOGUE: std::sync::OnceLock<Catalogue> = std::sync::OnceLock::new();
+
+    /// All that a source has published.
+    fn published(snapshot: &Snapshot, source: &str) -> BTreeSet<String> {
+        let own = claims(snapshot).filter(|(_, _, _, claim)| &*claim.source == source);
+        own.map(|(zone, name, offer, _)| format!("{zone} {name} {offer:?}")).collect()
+    }
+
+    /// A pass of endpoints that each publish a name: its number, its address, and its subscription's number.
+    fn pass(items: &[(u8, u8, u8)], now_secs: u64) -> Desired {
+        let publications = items.iter().map(|(number, address, subscription)| {
+            let endpoint = format!("/subscriptions/s{subscription}/pe{}", number % 5);
+            let mut publication = publication(&endpoint, &format!("n{}", number / 2), [10, 0, 0, *address]);
+            let claim = Arc::make_mut(&mut publication.claim);
+            (claim.since_secs, claim.subscription) = (now_secs, format!("s{subscription}").into());
+            publication
+        });
+        let mut desired = Desired { publications: publications.collect(), ..Desired::default() };
+        let mut seen = BTreeSet::new();
+        desired.publications.retain(|it| seen.insert((it.name.clone(), Arc::clone(&it.claim.endpoint))));
+        desired.join([]);
+        desired
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_there_a_pass_leaves_what_it_would_make_from_nothing(
+            passes in prop::collection::vec(
+                (prop::collection::vec((0u8..16, 1u8..4, 0u8..3), 0..12), prop::option::of(0u8..3), 0u8..12), 1..8),
+        ) {
+            let catalogue = CATALOGUE.get_or_init(catalogue);
+            let strange = Desired {
+                publications: vec![publication("/other", "n1", [10, 9, 9, 9])], ..Desired::default()
+            };
+            let own = |desired: &Desired, snapshot: &Snapshot| {
+                plan(desired, &"dir".into(), &PublishSettings::default(), catalogue, snapshot).changes
+            };
+            let mut others = strange.clone();
+            Arc::make_mut(&mut others.publications[0].claim).source = "other".into();
+            let others = plan(
+                &others, &"other".into(), &PublishSettings::default(), catalogue, &Snapshot::default()
+            ).changes.apply(&Snapshot::default()).unwrap().0;
+            let (mut snapshot, mut known) = (others.clone(), Desired::default());
+            for (now_secs, (items, failing, drift)) in (100..).zip(passes) {
+                let mut now = pass(&items, now_secs);
+                if let Some(failing) = failing.map(|number| Arc::<str>::from(format!("s{number}"))) {
+                    now.publications.retain(|it| it.claim.subscription != failing);
+                    now.extent = Extent::AllBut([failing].into());
+                }
+                now.keep(&known);
+                // The slow way: when each claim was first seen, and a plan from nothing.
+                let mut slow = now.clone();
+                for new in &mut slow.publications {
+                    let same = |old: &&Publication| {
+                        old.name == new.name && old.claim.endpoint == new.claim.endpoint
+                    };
+                    if let Some(old) = known.publications.iter().find(same) {
+                        Arc::make_mut(&mut new.claim).since_secs = old.claim.since_secs;
+                    }
+                }
+                now.carry_over(&known);
+                prop_assert_eq!(&now, &slow);
+                // Somebody takes one away meanwhile.
+                let taken = claims(&snapshot).filter(|(_, _, _, claim)| &*claim.source == "dir")
+                    .nth(drift.into())
+                    .map(|(zone, name, offer, _)| Change::Remove {
+                        zone: zone.clone(),
+                        name: name.clone(),
+                        rtype: offer.set.rtype,
+                        origin: offer.origin.clone(),
+                    });
+                if let Some(taken) = taken {
+                    snapshot = ChangeSet { changes: vec![taken] }.apply(&snapshot).unwrap().0;
+                }
+                snapshot = own(&now, &snapshot).apply(&snapshot).unwrap().0;
+                let anew = own(&slow, &others).apply(&others).unwrap().0;
+                prop_assert_eq!(published(&snapshot, "dir"), published(&anew, "dir"));
+                prop_assert_eq!(published(&snapshot, "other"), published(&others, "other"));
+                prop_assert_eq!(conflicts(&snapshot).len(), conflicts(&anew).len());
+                prop_assert!(own(&now, &snapshot).is_empty());
+                known = now;
+            }
+        }
     }
 }

@@ -41,6 +41,18 @@ pub struct Claim {
     pub since_secs: u64,
 }
 
+impl Claim {
+    /// Whether `other` says the same, whenever it was first seen.
+    pub fn is_but_for_time(&self, other: &Claim) -> bool {
+        let Claim { endpoint, virtual_network, subscription, resource, source, since_secs: _ } = self;
+        *endpoint == other.endpoint
+            && *virtual_network == other.virtual_network
+            && *subscription == other.subscription
+            && *resource == other.resource
+            && *source == other.source
+    }
+}
+
 /// A private DNS zone of Azure that is imported. ARM ids are lower-cased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AzureZone {

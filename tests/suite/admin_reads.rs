@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use privatelink_dns::admin::auth::{Deed, Minted, Refusal, Refusals, Role, Scope, StoredToken, TokenBook};
 use privatelink_dns::admin::when::rfc3339;
 use privatelink_dns::admin::{
-    self, EndpointNameReport, EndpointReport, EventSecret, EventSettings, Extent, HeldBackReport, PassesReport, Reason,
-    Running, Server, Settings, SourceKind, SourceReport, SourceStateWord, WhyNot, bind,
+    self, EndpointNameReport, EndpointReport, EventSecret, EventSettings, Extent, HeldBackReport,
+    PassesReport, Reason, Running, Server, Settings, SourceKind, SourceReport, SourceStateWord, WhyNot, bind,
 };
 use privatelink_dns::cache::{End, UpstreamReply};
 use privatelink_dns::dns::{QueryFlags, Question, Rcode, RecordType};
@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::azure::{accounts, empty};
+use crate::support::api::Api;
 use crate::support::client::{PATIENCE, answers, ask, record};
 use crate::support::fake_arm::{FIRST, FakeArm};
 use crate::support::fake_server::FakeServer;
@@ -90,7 +91,10 @@ impl Reads {
         let book = Arc::new(book);
         let settings = Settings {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
-            events: EventSettings { secret: Some(EventSecret::new(SECRET).unwrap()), ..EventSettings::default() },
+            events: EventSettings {
+                secret: Some(EventSecret::new(SECRET).unwrap()),
+                ..EventSettings::default()
+            },
             ..Settings::default()
         };
         let parts = admin::Parts {
@@ -190,11 +194,14 @@ fn endpoint(number: usize, state: &str) -> EndpointReport {
         addresses: vec![Ipv4Addr::new(10, 0, 0, 1).into()],
         public_names: vec![format!("sql{number}.database.windows.net.")],
         is_published,
-        why_not: (!is_published).then(|| WhyNot { reason: Reason::Pending, detail: "it is Pending".to_owned() }),
+        why_not: (!is_published)
+            .then(|| WhyNot { reason: Reason::Pending, detail: "it is Pending".to_owned() }),
         conflicts: Vec::new(),
     };
     EndpointReport {
-        id: format!("/subscriptions/{FIRST}/resourcegroups/rg/providers/microsoft.network/privateendpoints/pe-{number:03}"),
+        id: format!(
+            "/subscriptions/{FIRST}/resourcegroups/rg/providers/microsoft.network/privateendpoints/pe-{number:03}"
+        ),
         name: format!("pe-{number:03}"),
         source: "azure".to_owned(),
         subscription: FIRST.to_owned(),
@@ -214,7 +221,8 @@ fn fake() -> FakeServer {
         SourceReport { held_back: Some(held_back), state: SourceStateWord::HeldBack, ..source("held") },
         source("more"),
     ];
-    let endpoints = (0..250).map(|number| endpoint(number, if number % 50 == 0 { "Pending" } else { "Approved" }));
+    let endpoints =
+        (0..250).map(|number| endpoint(number, if number % 50 == 0 { "Pending" } else { "Approved" }));
     let fake = FakeServer { sources, endpoints: endpoints.collect(), ..FakeServer::default() };
     let network = |name: &str, clients: &str| Network {
         name: name.into(),
@@ -323,10 +331,14 @@ fn endpoints_come_in_pages_and_by_filters() {
     }
     assert_eq!(ids.len(), 250);
     assert!(ids.is_sorted());
-    let count = |query: &str| reads.get(&format!("/endpoints?limit=1000&{query}"))["items"].as_array().unwrap().len();
+    let count =
+        |query: &str| reads.get(&format!("/endpoints?limit=1000&{query}"))["items"].as_array().unwrap().len();
     assert_eq!((count("state=pending"), count("published=none"), count("published=some")), (5, 5, 0));
     assert_eq!((count("name=sql7.database.windows.net"), count("name=*sql7*")), (1, 11));
-    assert_eq!((count("name=PE-007"), count(&format!("subscription={FIRST}")), count("source=other")), (1, 250, 0));
+    assert_eq!(
+        (count("name=PE-007"), count(&format!("subscription={FIRST}")), count("source=other")),
+        (1, 250, 0)
+    );
     let pending = &reads.get("/endpoints?state=Pending")["items"][0];
     assert_eq!(pending["names"][0]["why_not"]["reason"], "pending");
     // A token goes with its filter only.
@@ -396,16 +408,25 @@ fn networks_names_and_explanations_are_told() {
     let fake = Arc::new(FakeServer { explaining: Arc::new(Semaphore::new(0)), ..fake() });
     let reads = Reads::of(fake.clone());
     let networks = reads.get("/networks");
-    assert_eq!(networks["items"][0], json!({"name": "hub", "clients": ["10.1.0.0/16"], "virtual_networks": ["/vnets/hub"]}));
+    assert_eq!(
+        networks["items"][0],
+        json!({"name": "hub", "clients": ["10.1.0.0/16"], "virtual_networks": ["/vnets/hub"]})
+    );
     let known = reads.get("/catalogue?name=contoso.vault.azure.net");
-    assert_eq!((&known["kind"], &known["places"][0]["zone"]), (&json!("public"), &json!("privatelink.vaultcore.azure.net.")));
+    assert_eq!(
+        (&known["kind"], &known["places"][0]["zone"]),
+        (&json!("public"), &json!("privatelink.vaultcore.azure.net."))
+    );
     assert_eq!(reads.get("/catalogue?name=example.org")["kind"], "unknown");
-    for wrong in ["/catalogue", "/catalogue?name=a..b", "/explain?name=a&type=%23", "/explain?name=a&client=b"] {
+    for wrong in
+        ["/catalogue", "/catalogue?name=a..b", "/explain?name=a&type=%23", "/explain?name=a&client=b"]
+    {
         assert_eq!(reads.call_as("reader", &format!("GET {wrong}"), None).status, 422, "{wrong}");
     }
     // As many as there are places wait; one more is sent away, and the others are answered.
     let (_, token) = &reads.book.tokens[0];
-    let explain = || answer_of(reads.request("GET /explain?name=a.test&type=TXT&client=10.1.0.1").bearer_auth(token));
+    let explain =
+        || answer_of(reads.request("GET /explain?name=a.test&type=TXT&client=10.1.0.1").bearer_auth(token));
     let waiting: Vec<_> = (0..9).map(|_| reads.runtime.spawn(explain())).collect();
     let statuses = reads.runtime.block_on(async {
         let mut statuses = Vec::new();
@@ -441,7 +462,10 @@ fn events_are_let_in_by_secret_or_token_and_each_counts_once() {
     let ahead = |request: reqwest::RequestBuilder| {
         let request = request.header("WebHook-Request-Origin", "eventgrid.azure.net");
         let answer = reads.send(request);
-        (answer.status, answer.headers.get("webhook-allowed-origin").map(|it| it.to_str().unwrap().to_owned()))
+        (
+            answer.status,
+            answer.headers.get("webhook-allowed-origin").map(|it| it.to_str().unwrap().to_owned()),
+        )
     };
     let origin = Some("eventgrid.azure.net".to_owned());
     assert_eq!(ahead(reads.request("OPTIONS /events").header("X-Event-Secret", SECRET)), (200, origin));
@@ -452,14 +476,18 @@ fn events_are_let_in_by_secret_or_token_and_each_counts_once() {
     assert_eq!(reads.send(with_json(reads.request("POST /events?secret=wrong"), &one)).status, 401);
     assert_eq!(reads.call_as("reader", "POST /events", Some(one.clone())).status, 403);
     assert!(fake.asked.lock().unwrap().is_empty());
-    assert_eq!(reads.call_as("operator", "POST /events", Some(one.clone())).body, json!({"taken": 1, "ignored": 0}));
+    assert_eq!(
+        reads.call_as("operator", "POST /events", Some(one.clone())).body,
+        json!({"taken": 1, "ignored": 0})
+    );
     // Once and young.
     let old = now - Duration::from_secs(700);
     let mixed = json!([event("by token", now), event("old", old), event("new", now), event("new", now)]);
     assert_eq!(reads.events(&mixed).body, json!({"taken": 1, "ignored": 3}));
     let cloud = json!({"specversion": "1.0", "id": "c", "source": "s", "type": "t", "time": rfc3339(now)});
     let structured = |body: &Value, media_type: &str| {
-        let request = reads.request("POST /events").header("X-Event-Secret", SECRET).header("content-type", media_type);
+        let request =
+            reads.request("POST /events").header("X-Event-Secret", SECRET).header("content-type", media_type);
         let answer = reads.send(request.body(body.to_string()));
         (answer.status, answer.body)
     };
@@ -467,7 +495,10 @@ fn events_are_let_in_by_secret_or_token_and_each_counts_once() {
     assert_eq!(structured(&cloud, "application/cloudevents+json; charset=utf-8"), taken(1, 0));
     assert_eq!(structured(&json!([cloud]), "application/cloudevents-batch+json"), taken(0, 1));
     assert_eq!(structured(&json!("text"), "application/json").0, 422);
-    assert_eq!(structured(&json!([{"id": "x", "eventTime": "today"}]), "application/json").1["field"], "/0/eventTime");
+    assert_eq!(
+        structured(&json!([{"id": "x", "eventTime": "today"}]), "application/json").1["field"],
+        "/0/eventTime"
+    );
     assert_eq!(structured(&cloud, "text/plain").0, 415);
     assert_eq!(structured(&json!("x".repeat(1 << 20)), "application/json").0, 413);
     let start = Instant::now();
@@ -476,6 +507,35 @@ fn events_are_let_in_by_secret_or_token_and_each_counts_once() {
         std::thread::yield_now();
     }
     assert!(fake.asked.lock().unwrap().iter().all(|asked| asked == "nudge all"));
+}
+
+#[test]
+fn guesses_at_the_secret_are_slowed_and_it_alone_is_right() {
+    let reads = Reads::of(Arc::new(fake()));
+    let one = json!([event("1", SystemTime::now())]);
+    let guess = |secret: &str| {
+        reads.send(with_json(reads.request("POST /events").header("X-Event-Secret", secret), &one)).status
+    };
+    let statuses: Vec<u16> = (0..20).map(|number| guess(&number.to_string())).collect();
+    assert_eq!((statuses[0], statuses[19]), (401, 429), "{statuses:?}");
+    // Not even the right one is looked at now, or guessing would go on; a token from the same address is.
+    assert_eq!(guess(SECRET), 429);
+    assert_eq!(reads.call_as("operator", "POST /events", Some(one.clone())).status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_besides_records_is_in_the_audit() {
+    let api = Api::start().await;
+    assert_eq!(api.call("DELETE /cache?name=a.test").send().await.status, 200);
+    let start = Instant::now();
+    loop {
+        let changes = api.get("/changes").await;
+        let comments = changes["items"].as_array().unwrap().iter().map(|it| it["comment"].clone());
+        if comments.into_iter().any(|it| it == "forgot 0 cached replies at and below a.test.") {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{changes}");
+    }
 }
 
 #[test]
@@ -495,14 +555,19 @@ fn an_event_leads_to_a_pass_and_to_another_answer() {
     let current = |name: &'static str, state: &'static str| {
         move |view: &Value| {
             let sources = view["items"].as_array().unwrap();
-            sources.iter().any(|it| it["name"] == name && it["state"] == state && it["passes"]["is_under_way"] == false)
+            sources
+                .iter()
+                .any(|it| it["name"] == name && it["state"] == state && it["passes"]["is_under_way"] == false)
         }
     };
     reads.until("/sync", current("live", "current"));
     assert_eq!(address(), [format!("{name} 10 A 10.1.0.5")]);
     let shown = reads.get("/endpoints?name=contosodata01.blob.core.windows.net");
     let shown = &shown["items"][0];
-    assert_eq!((&shown["published"], &shown["state"], &shown["source"]), (&json!("all"), &json!("Approved"), &json!("live")));
+    assert_eq!(
+        (&shown["published"], &shown["state"], &shown["source"]),
+        (&json!("all"), &json!("Approved"), &json!("live"))
+    );
     assert_eq!(shown["names"][0]["addresses"], json!(["10.1.0.5"]));
     let withheld = reads.get("/endpoints?published=none");
     let withheld = withheld["items"].as_array().unwrap();

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use privatelink_dns::config::Config;
 use privatelink_dns::daemon::{Parts, StateAccess};
+use privatelink_dns::zone::{Change, ChangeSet, Origin};
 use serde_json::Value;
 
 use crate::azure::{World, published};
-use crate::support::fake_arm::{FIRST, FakeArm, TOKEN_MARK, endpoint};
+use crate::support::fake_arm::{FIRST, FakeArm, Fault, TOKEN_MARK, endpoint};
 use crate::support::test_daemon::TestDaemon;
 
 /// Endpoints with an address of this network each.
@@ -217,4 +218,63 @@ fn a_server_that_is_killed_while_it_writes_its_state_restarts_with_a_whole_one()
     assert!(log.contains("Synced source") && !log.contains(TOKEN_MARK), "a token is in the log");
     let left = std::fs::read_dir(folder.path().join("state")).unwrap().count();
     assert!(left <= 3, "files of killed servers are left lying: {left}");
+}
+
+#[test]
+fn a_pass_that_finds_all_as_it_was_notes_the_time_and_plans_nothing() {
+    let world = World::new("");
+    let known = || world.parts.sources.azure().list()[0].known();
+    world.pass();
+    let (first, revision) = (known(), world.parts.store.load().revision());
+    world.pass();
+    let second = known();
+    assert!(Arc::ptr_eq(&first.desired, &second.desired));
+    assert!(second.read_at > first.read_at);
+    assert_eq!(world.parts.store.load().revision(), revision);
+    // What is listed otherwise is seen, and so is what is listed as before again.
+    let before = world.published();
+    world.arm.replace(FIRST, [accounts(0, 0..5), accounts(0, 5..10)], Vec::new());
+    world.pass();
+    assert_eq!(world.published().len(), before.len() + 7);
+    world.pass();
+    assert!(!Arc::ptr_eq(&known().desired, &second.desired));
+}
+
+#[test]
+fn what_somebody_else_took_away_is_back_after_a_pass_though_azure_says_the_same() {
+    let world = World::new("");
+    world.pass();
+    let before = world.published();
+    for _ in 0..2 {
+        let snapshot = world.parts.store.snapshot();
+        let nodes = snapshot.zones().flat_map(|(apex, zone)| zone.nodes().map(move |it| (apex, it)));
+        let change = nodes.flat_map(|(apex, (name, node))| {
+            let offers = node.slots().iter().flat_map(|slot| slot.offers());
+            let own = offers.filter(|offer| matches!(offer.origin, Origin::Endpoint(_)));
+            own.map(move |offer| Change::Remove {
+                zone: apex.clone(),
+                name: name.clone(),
+                rtype: offer.set.rtype,
+                origin: offer.origin.clone(),
+            })
+        });
+        let changes = change.take(1).collect();
+        world.parts.store.commit(ChangeSet { changes }).unwrap();
+        assert_eq!(world.published().len(), before.len() - 1);
+        world.pass();
+        assert_eq!(world.published(), before);
+    }
+}
+
+#[test]
+fn a_subscription_that_cannot_be_listed_is_told_between_passes_that_are_alike() {
+    let world = World::new("");
+    world.pass();
+    let before = world.published();
+    world.pass();
+    world.arm.fault((FIRST, "privateEndpoints", 2), Fault::page("<html>"), 1);
+    world.pass();
+    assert!(world.why().contains("cannot be listed"), "{}", world.why());
+    world.pass();
+    assert_eq!((world.why().as_str(), world.published()), ("current", before));
 }

@@ -44,6 +44,9 @@ const KEYS_RETRY_SECS: u64 = 30;
 /// When to come again while the store of tokens is not there.
 const STORE_RETRY_SECS: u64 = 2;
 
+/// What guesses at the secret of events are counted under; no token has this id.
+const EVENT_SECRET: &str = "event secret";
+
 /// Someone who is known was not allowed something.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
@@ -148,10 +151,22 @@ impl Authenticator {
         self.refusals.done(deed);
     }
 
-    /// Counts a secret that was wrong, as a wrong token is; answers what the client is told.
-    pub(super) fn refuse_secret(&self, peer: &Peer) -> Problem {
-        let throttled = self.throttle.charge(peer.address.ip(), None, Instant::now());
-        throttled.map_or(Unknown::Wrong, |secs| Unknown::Throttled { secs }).problem()
+    /// Whether a secret that is no token is right; guesses at it are slowed as those at a token are.
+    pub(super) fn check_secret(&self, peer: &Peer, is_right: impl FnOnce() -> bool) -> Result<(), Problem> {
+        let (client, about, now) = (peer.address.ip(), Some(EVENT_SECRET), Instant::now());
+        if let Some(secs) = self.throttle.wait_secs(client, about, now) {
+            return Err(Unknown::Throttled { secs }.problem());
+        }
+        if is_right() {
+            return Ok(());
+        }
+        let throttled = self.throttle.charge(client, about, now);
+        Err(throttled.map_or(Unknown::Wrong, |secs| Unknown::Throttled { secs }).problem())
+    }
+
+    /// Keeps in the audit what somebody who is known was not allowed.
+    pub(super) fn note_refusal(&self, refusal: Refusal) {
+        self.refusals.refused(refusal);
     }
 
     async fn known(&self, headers: &HeaderMap, peer: &Peer) -> Result<Identity, Unknown> {

@@ -25,9 +25,9 @@ use tracing::{info, warn};
 
 use super::auth::Authenticator;
 use super::counters::Counters;
+use super::events::EventDoor;
 use super::settings::Settings;
 use super::shell::Shell;
-use super::events::EventDoor;
 use super::{App, Parts, routes};
 use connection::Connections;
 use places::Places;

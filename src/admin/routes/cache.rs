@@ -117,7 +117,8 @@ async fn list(
         place.ok_or_else(|| Problem::invalid("after", "this token is of another list"))
     });
     let (after, limit) = (after.transpose()?, query.limit.unwrap_or_default());
-    let (server, wanted) = (Arc::clone(&app.server), WantedEntries { name, after, limit: limit.with_one_more() });
+    let (server, wanted) =
+        (Arc::clone(&app.server), WantedEntries { name, after, limit: limit.with_one_more() });
     let entries = app.side.scan(move || server.cached(&wanted)).await?;
     let items = entries.iter().map(EntryView::of).collect();
     Ok(Page::of(items, limit, filter, EntryView::key).answer(&uri))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -14,13 +14,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::App;
-use crate::admin::auth::Role;
+use crate::admin::auth::{Refusal, Role};
 use crate::admin::body;
+use crate::admin::counters::Counters;
 use crate::admin::events::Event;
 use crate::admin::listener::Peer;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::when;
+use crate::admin::{App, RequestId};
 
 /// Events of one request; Event Grid batches no more.
 const EVENTS_MAX: usize = 5_000;
@@ -106,9 +107,11 @@ struct Received {
 async fn receive(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    Extension(request_id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let_in(&app, &peer, request.headers(), request.uri()).await?;
+    let (headers, uri, method) = (request.headers(), request.uri(), request.method());
+    let_in(&app, &Call { peer: &peer, request_id: &request_id, method, headers, uri }).await?;
     let bound = bound(request.headers());
     let bytes = body::read(request, &MEDIA_TYPES).await?;
     let sent = match bound {
@@ -152,32 +155,63 @@ async fn receive(
 async fn agree(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let_in(&app, &peer, &headers, &uri).await?;
+    let method = &Method::OPTIONS;
+    let_in(&app, &Call { peer: &peer, request_id: &request_id, method, headers: &headers, uri: &uri })
+        .await?;
     let Some(origin) = headers.get(&REQUEST_ORIGIN) else {
         let detail = "say in `WebHook-Request-Origin` who would send events";
         return Err(Problem::new(Kind::Malformed, detail).at("WebHook-Request-Origin"));
     };
     info!(client = %peer.address.ip(), ?origin, "Events are wanted, as was asked");
     let rate = HeaderValue::from_static("*");
-    Ok((StatusCode::OK, [(ALLOWED_ORIGIN.clone(), origin.clone()), (ALLOWED_RATE.clone(), rate)]).into_response())
+    Ok((StatusCode::OK, [(ALLOWED_ORIGIN.clone(), origin.clone()), (ALLOWED_RATE.clone(), rate)])
+        .into_response())
+}
+
+/// What is looked at before anybody is let in.
+struct Call<'r> {
+    peer: &'r Peer,
+    request_id: &'r RequestId,
+    method: &'r Method,
+    headers: &'r HeaderMap,
+    uri: &'r Uri,
 }
 
 /// Lets in who has the secret, or the token of an operator.
-async fn let_in(app: &App, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+async fn let_in(app: &App, call: &Call<'_>) -> Result<(), Problem> {
+    let let_in = is_let_in(app, call).await;
+    if let Err(problem) = &let_in {
+        Counters::count_unknown(&app.counters, problem.kind);
+        info!(client = %call.peer.address.ip(), path = call.uri.path(), why = %problem.detail, "Not let in");
+    }
+    let_in
+}
+
+async fn is_let_in(app: &App, call: &Call<'_>) -> Result<(), Problem> {
+    let Call { peer, headers, uri, .. } = call;
     let by_header = headers.get(&SECRET).and_then(|value| value.to_str().ok()).map(str::to_owned);
     match by_header.or_else(|| secret_of(uri)) {
-        Some(secret) if app.events.is_secret(&secret) => Ok(()),
-        Some(_) => Err(app.auth.refuse_secret(peer)),
-        None => app.auth.identify(headers, peer).await?.needs(Role::Operator),
+        Some(secret) => app.auth.check_secret(peer, || app.events.is_secret(&secret)),
+        None => {
+            let who = app.auth.identify(headers, peer).await?;
+            who.needs(Role::Operator).inspect_err(|problem| {
+                let (client, why) = (peer.address.ip(), problem.detail.to_string());
+                let (request_id, path) = (call.request_id.to_string(), call.uri.path().to_owned());
+                let method = call.method.clone();
+                app.auth.note_refusal(Refusal { who: who.clone(), client, request_id, method, path, why });
+            })
+        }
     }
 }
 
 /// The secret in a URI's query.
 fn secret_of(uri: &Uri) -> Option<String> {
-    let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+    let axum::extract::Query(pairs) =
+        axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
     pairs.into_iter().find(|(name, _)| name == SECRET_PARAMETER).map(|(_, secret)| secret)
 }
 

@@ -15,7 +15,8 @@ pub(super) fn name_of(text: &str) -> Result<Name, Problem> {
 
 /// The type of `?type=`.
 pub(super) fn type_of(text: &str) -> Result<RecordType, Problem> {
-    let wrong = |_| Problem::invalid("type", format!("`{}` is no type; write A, AAAA, TYPE65 …", Quoted(text)));
+    let wrong =
+        |_| Problem::invalid("type", format!("`{}` is no type; write A, AAAA, TYPE65 …", Quoted(text)));
     text.parse().map_err(wrong)
 }
 

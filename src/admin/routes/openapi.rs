@@ -82,8 +82,14 @@ pub(super) fn description() -> OpenApi {
         tag.description = Some(about.to_owned());
         tag
     };
-    spec.tags =
-        Some(vec![tag("server", "The server itself"), tag("probes", "Health and numbers; no token needed")]);
+    spec.tags = Some(vec![
+        tag("server", "The server itself"),
+        tag("sync", "Sources of inventories, and the private endpoints that they list"),
+        tag("networks", "By what clients are told apart"),
+        tag("catalogue", "What is known of Azure's names"),
+        tag("answers", "Why a question is answered as it is, and what is cached"),
+        tag("probes", "Health and numbers; no token needed"),
+    ]);
     spec
 }
 

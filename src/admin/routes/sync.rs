@@ -75,8 +75,10 @@ async fn read(
     });
     let (after, limit) = (after.transpose()?, query.limit.unwrap_or_default());
     let report = app.server.sync();
-    let items = report.sources.into_iter().filter(|source| after.is_none_or(|after| source.name.as_str() > after));
-    let page = Page::of(items.take(limit.with_one_more()).collect(), limit, filter, |source| source.name.clone());
+    let items =
+        report.sources.into_iter().filter(|source| after.is_none_or(|after| source.name.as_str() > after));
+    let page =
+        Page::of(items.take(limit.with_one_more()).collect(), limit, filter, |source| source.name.clone());
     let link = page.link(&uri);
     let (conflicts, drift, trouble) = (report.conflicts, report.drift, report.trouble);
     let view = SyncView { items: page.items, next: page.next, conflicts, drift, trouble };
@@ -138,7 +140,10 @@ async fn begin(
     let wanted = read_wanted(request).await?;
     let sources = match wanted {
         Wanted { source: Some(_), confirm: Some(_) } => {
-            return Err(Problem::invalid("/source", "`confirm` names its source itself: send one of the two"));
+            return Err(Problem::invalid(
+                "/source",
+                "`confirm` names its source itself: send one of the two",
+            ));
         }
         Wanted { source, confirm: None } => {
             let begun = app.server.nudge(source.as_deref());
@@ -173,7 +178,9 @@ async fn read_wanted(request: Request) -> Result<Wanted, Problem> {
 fn problem(error: ConfirmError) -> Problem {
     let detail = error.to_string();
     match error {
-        ConfirmError::NoSuchSource(_) => Problem::invalid("/confirm/source", format!("{detail}; GET /sync lists them")),
+        ConfirmError::NoSuchSource(_) => {
+            Problem::invalid("/confirm/source", format!("{detail}; GET /sync lists them"))
+        }
         ConfirmError::NothingHeldBack => Problem::new(Kind::Conflict, detail).at("/confirm/source"),
         ConfirmError::OtherPlan { now } => {
             let detail = format!("{detail}; look at what it does, and confirm that");

@@ -189,7 +189,10 @@ impl<'h> Draft<'h> {
         // An operator's record is for everyone.
         let is_overridden = is_there && slots().all(|slot| slot.served(ViewId::NONE).origin.is_operators());
         let why_not = if is_overridden {
-            Some(why(Reason::Overridden, "an operator's record is served instead: delete that to take it back"))
+            Some(why(
+                Reason::Overridden,
+                "an operator's record is served instead: delete that to take it back",
+            ))
         } else if is_there {
             None
         } else if self.source.not_served.contains(&it.name) {

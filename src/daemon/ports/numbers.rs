@@ -53,7 +53,13 @@ fn sources(now: &Now) -> Vec<SourceMetrics> {
     });
     let azure = now.azure.iter().map(|source| {
         let known = source.known();
-        of_source(&source.settings.name, &known.state, known.read_at, known.desired.names(), known.held_back())
+        of_source(
+            &source.settings.name,
+            &known.state,
+            known.read_at,
+            known.desired.names(),
+            known.held_back(),
+        )
     });
     directories.chain(azure).collect()
 }
@@ -107,10 +113,22 @@ fn others(responder: &Responder, now: &Now) -> Vec<Family> {
     };
     vec![
         counter("messages_dropped", "Messages that were no query and got no reply", counters.dropped.value()),
-        counter("messages_unanswerable", "Messages answered with an error for what they are", counters.unanswerable.value()),
-        counter("queries_not_allowed", "Queries of clients that no access.allow names", counters.not_allowed.value()),
+        counter(
+            "messages_unanswerable",
+            "Messages answered with an error for what they are",
+            counters.unanswerable.value(),
+        ),
+        counter(
+            "queries_not_allowed",
+            "Queries of clients that no access.allow names",
+            counters.not_allowed.value(),
+        ),
         counter("forwarding_loops", "Queries that came back from an upstream", counters.loops.value()),
         gauge("sync_conflicts", "Names that private endpoints contest", now.told.conflicts()),
-        gauge("sync_drift", "Record sets of private DNS zones that contradict the endpoints", now.told.drift(0).0),
+        gauge(
+            "sync_drift",
+            "Record sets of private DNS zones that contradict the endpoints",
+            now.told.drift(0).0,
+        ),
     ]
 }

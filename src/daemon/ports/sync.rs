@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use crate::admin::when::rfc3339;
 use crate::admin::{
-    ConfirmError, DriftReport, FailingReport, HeldBackReport, NoSuchSource, NotReady, PassesReport, SourceKind,
-    SourceReport, SourceStateWord, SyncReport,
+    ConfirmError, DriftReport, FailingReport, HeldBackReport, NoSuchSource, NotReady, PassesReport,
+    SourceKind, SourceReport, SourceStateWord, SyncReport,
 };
 use crate::daemon::azure::{AzureSource, Known};
 use crate::daemon::shared::{Now, Shared};
@@ -124,17 +124,21 @@ fn age_secs(time: SystemTime) -> u64 {
 }
 
 /// Sources of which nothing is known yet, not even from before the restart.
+// One that was asked once is not waited for: who cannot read it answers the rest all the same.
 pub(super) fn not_ready(now: &Now) -> Vec<NotReady> {
     let waits = |name: &str| NotReady {
         part: format!("sync/{name}"),
         waits_for: "its first complete listing".to_owned(),
     };
-    let directories = now.directories.iter().filter(|it| it.read_at.is_none()).map(|it| waits(&it.settings.name));
+    let directories = now
+        .directories
+        .iter()
+        .filter(|it| it.read_at.is_none() && it.passed_at.is_none())
+        .map(|it| waits(&it.settings.name));
     let azure = now.azure.iter().filter(|it| is_awaited(&it.known())).map(|it| waits(&it.settings.name));
     directories.chain(azure).collect()
 }
 
-/// Azure that refuses us does not keep us from answering the rest: who was asked once is not waited for.
 fn is_awaited(known: &Known) -> bool {
     known.read_at.is_none() && !known.asked
 }

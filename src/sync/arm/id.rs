@@ -69,6 +69,15 @@ impl ArmId {
         })
     }
 
+    /// Whether it is of a listing, in the plain form that nearly all ids have: of another `false` says nothing.
+    pub fn is_of(&self, listing: &Listing) -> bool {
+        let Some((_, typed)) = self.0.rsplit_once("/providers/") else { return false };
+        let mut parts = listing.resource_type.split('/');
+        let is_namespace = typed.split('/').next() == parts.next();
+        let types = typed.split('/').skip(1).step_by(2);
+        is_namespace && types.eq(parts) && self.subscription() == Some(&*listing.subscription)
+    }
+
     fn behind(&self, key: &str) -> Option<&str> {
         let mut segments = self.0.split('/');
         segments.find(|segment| *segment == key)?;
@@ -96,6 +105,19 @@ mod tests {
         let misspelt =
             ArmId::new("/subscriptions/s/resourceGroups/g/provider/Microsoft.Network/privateEndpoints/x");
         assert_eq!(misspelt.resource_type(), id.resource_type());
+    }
+
+    #[test]
+    fn an_id_is_of_its_own_listing_and_of_no_other() {
+        let id = |rest: &str| ArmId::new(&format!("/subscriptions/s/resourceGroups/g/providers/{rest}"));
+        let endpoint = id("Microsoft.Network/privateEndpoints/pe");
+        let group = id("Microsoft.Network/privateEndpoints/pe/privateDnsZoneGroups/default");
+        let within = id("Microsoft.Compute/vms/v/providers/Microsoft.Network/privateEndpoints/pe");
+        let all = [endpoint, group, within, ArmId::new("/subscriptions/t/x/y/providers/a.b/c/d")];
+        for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
+            let listing = other.listing().unwrap();
+            assert_eq!(one.is_of(&listing), one.listing() == Some(listing), "{one:?} {other:?}");
+        }
     }
 
     #[test]

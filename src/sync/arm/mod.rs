@@ -21,11 +21,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 
 use crate::telemetry::Quoted;
 
-use object::Object;
+use object::{Json, Key, Object};
 
 /// What one JSON body holds, resources of other types left out.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -79,20 +78,25 @@ impl Body {
         if bytes.trim_ascii_start().starts_with(b"<") {
             return Err(ArmError::Html);
         }
-        let top = serde_json::from_slice::<Top>(bytes).map_err(ArmError::from)?;
+        // Checked at once, UTF-8 costs little; bytes that are none are told with their place.
+        let top = match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::from_str::<Top<'_>>(text),
+            Err(_) => serde_json::from_slice(bytes),
+        };
+        let top = top.map_err(ArmError::from)?;
         let mut body = top.listed;
         let Some(rest) = top.rest else { return Ok(body) };
         if let Some(error) = rest.own("error") {
             return Err(refused(error));
         }
         if body.pages.is_empty() {
-            body.add_value(&Value::Object(rest), Depth::Top).map_err(|message| match message {
+            body.add_value(&Json::Object(rest), Depth::Top).map_err(|message| match message {
                 Some(message) => ArmError::Syntax { line: 1, column: 1, message },
                 None => ArmError::Unrecognised,
             })?;
         } else {
             let link = rest.own("nextLink");
-            if link.is_some_and(|link| !link.is_string()) {
+            if link.is_some_and(|link| link.as_text().is_none()) {
                 // Taken for none, it would end the listing here.
                 let message = "`nextLink` is not a string".to_owned();
                 return Err(ArmError::Syntax { line: 1, column: 1, message });
@@ -102,18 +106,20 @@ impl Body {
         Ok(body)
     }
 
-    fn add_resource(&mut self, item: &Value, page: &mut Page) -> Result<(), String> {
+    fn add_resource(&mut self, item: &Json<'_>, page: &mut Page) -> Result<(), String> {
         let item = item.as_object().ok_or("a list of resources holds something that is none")?;
         let id = resource::id_of(item)?;
-        match id.listing() {
-            Some(listing) => drop(page.listings.insert(listing)),
-            None => page.has_others = true,
+        if !page.listings.iter().any(|listing| id.is_of(listing)) {
+            match id.listing() {
+                Some(listing) => drop(page.listings.insert(listing)),
+                None => page.has_others = true,
+            }
         }
         self.resources.extend(Resource::read(&id, item)?);
         Ok(())
     }
 
-    fn add_list(&mut self, items: &[Value], next_link: Option<String>) -> Result<(), String> {
+    fn add_list(&mut self, items: &[Json<'_>], next_link: Option<String>) -> Result<(), String> {
         let mut page = Page { next_link, ..Page::default() };
         for item in items {
             self.add_resource(item, &mut page)?;
@@ -123,18 +129,18 @@ impl Body {
     }
 
     /// Adds a resource, a list, or an object whose members are such; `Err(None)` when it is none of these.
-    fn add_value(&mut self, value: &Value, depth: Depth) -> Result<(), Option<String>> {
+    fn add_value(&mut self, value: &Json<'_>, depth: Depth) -> Result<(), Option<String>> {
         match value {
-            Value::Array(items) => Ok(self.add_list(items, None)?),
-            Value::Object(object) if object.own("id").is_some() => {
+            Json::List(items) => Ok(self.add_list(items, None)?),
+            Json::Object(object) if object.own("id").is_some() => {
                 Ok(self.add_resource(value, &mut Page::default())?)
             }
-            Value::Object(object) => match (object.own("value"), depth) {
-                (Some(Value::Array(items)), _) => Ok(self.add_list(items, next_link(object))?),
+            Json::Object(object) => match (object.own("value"), depth) {
+                (Some(Json::List(items)), _) => Ok(self.add_list(items, next_link(object))?),
                 (_, Depth::Top) if object.values().any(is_resources) => {
                     let members = object.values().filter(|value| is_resources(value));
                     members.into_iter().try_for_each(|value| match value {
-                        Value::Array(items) => Ok(self.add_list(items, next_link(object))?),
+                        Json::List(items) => Ok(self.add_list(items, next_link(object))?),
                         value => self.add_value(value, Depth::Member),
                     })
                 }
@@ -153,30 +159,30 @@ enum Depth {
 }
 
 /// Whether a member of an object without id may be a resource or a list of them.
-fn is_resources(value: &Value) -> bool {
+fn is_resources(value: &Json<'_>) -> bool {
     match value {
-        Value::Object(object) => {
-            object.own("id").is_some() || object.own("value").is_some_and(Value::is_array)
+        Json::Object(object) => {
+            object.own("id").is_some() || object.own("value").is_some_and(|it| it.as_list().is_some())
         }
-        Value::Array(items) => items.iter().any(Value::is_object),
+        Json::List(items) => items.iter().any(|item| item.as_object().is_some()),
         _ => false,
     }
 }
 
 /// Where more is to be had: `nextLink` of ARM, the skip token of Resource Graph and of `az graph query`.
-fn next_link(object: &serde_json::Map<String, Value>) -> Option<String> {
+fn next_link(object: &Object<'_>) -> Option<String> {
     let link = ["nextLink", "$skipToken", "skip_token"].into_iter().find_map(|key| object.own(key));
-    link.and_then(Value::as_str).filter(|link| !link.is_empty()).map(str::to_owned)
+    link.and_then(Json::as_text).filter(|link| !link.is_empty()).map(str::to_owned)
 }
 
-fn refused(error: &Value) -> ArmError {
+fn refused(error: &Json<'_>) -> ArmError {
     let text = |key| {
         let value = error.as_object().and_then(|error| error.own(key));
-        value.and_then(Value::as_str).unwrap_or_default().to_owned()
+        value.and_then(Json::as_text).unwrap_or_default().to_owned()
     };
     let code = Some(text("code")).filter(|code| !code.is_empty());
     ArmError::Refused {
-        code: code.or_else(|| error.as_str().map(str::to_owned)).unwrap_or_else(|| "unknown".to_owned()),
+        code: code.or_else(|| error.as_text().map(str::to_owned)).unwrap_or_else(|| "unknown".to_owned()),
         message: text("message"),
     }
 }
@@ -203,13 +209,13 @@ impl ArmError {
 
 /// A body as it is parsed: list items become resources one by one, so that a large list is never held as JSON.
 #[derive(Default)]
-struct Top {
+struct Top<'a> {
     listed: Body,
-    rest: Option<serde_json::Map<String, Value>>,
+    rest: Option<Object<'a>>,
 }
 
-impl<'de> de::Deserialize<'de> for Top {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Top, D::Error> {
+impl<'de: 'a, 'a> de::Deserialize<'de> for Top<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Top<'a>, D::Error> {
         deserializer.deserialize_any(TopVisitor)
     }
 }
@@ -217,21 +223,21 @@ impl<'de> de::Deserialize<'de> for Top {
 struct TopVisitor;
 
 impl<'de> Visitor<'de> for TopVisitor {
-    type Value = Top;
+    type Value = Top<'de>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a resource of Azure or a list of them")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Top, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Top<'de>, A::Error> {
         let listed = ItemsVisitor.visit_seq(seq)?;
         Ok(Top { listed, rest: None })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Top, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Top<'de>, A::Error> {
         let mut top = Top::default();
-        let mut rest = serde_json::Map::new();
-        while let Some(key) = map.next_key::<String>()? {
+        let mut rest = Object::default();
+        while let Some(Key(key)) = map.next_key()? {
             if key.eq_ignore_ascii_case("value") && top.listed.pages.is_empty() {
                 top.listed = map.next_value::<Items>()?.0;
             } else if key.eq_ignore_ascii_case("value") {
@@ -265,7 +271,7 @@ impl<'de> Visitor<'de> for ItemsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Body, A::Error> {
         let (mut body, mut page) = (Body::default(), Page::default());
-        while let Some(item) = seq.next_element::<Value>()? {
+        while let Some(item) = seq.next_element::<Json<'de>>()? {
             body.add_resource(&item, &mut page).map_err(de::Error::custom)?;
         }
         body.pages.push(page);

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
-use super::object::{Object, printable};
+use super::object::{Json, Object, printable};
 use super::resource::id_of;
 use super::{ArmError, ArmId, next_link, refused};
 
@@ -20,7 +18,7 @@ pub struct ItemPage {
 #[derive(Debug)]
 pub struct Item {
     pub id: ArmId,
-    body: Map<String, Value>,
+    body: Object<'static>,
 }
 
 /// `Microsoft.Network/privateDnsZones/virtualNetworkLinks`.
@@ -60,17 +58,18 @@ impl ItemPage {
         if bytes.trim_ascii_start().starts_with(b"<") {
             return Err(ArmError::Html);
         }
-        let mut body = serde_json::from_slice::<Map<String, Value>>(bytes)?;
+        let body = serde_json::from_slice::<Json<'_>>(bytes)?;
+        let body = body.as_object().ok_or(ArmError::Unrecognised)?;
         if let Some(error) = body.own("error") {
             return Err(refused(error));
         }
-        let next_link = next_link(&body);
-        let Some(Value::Array(listed)) = body.remove("value") else { return Err(ArmError::Unrecognised) };
+        let next_link = next_link(body);
+        let listed = body.own("value").and_then(Json::as_list).ok_or(ArmError::Unrecognised)?;
         let mut items = Vec::with_capacity(listed.len());
         for item in listed {
-            let Value::Object(body) = item else { return Err(ArmError::Unrecognised) };
-            let id = id_of(&body).map_err(|message| ArmError::Syntax { line: 1, column: 1, message })?;
-            items.push(Item { id, body });
+            let body = item.as_object().ok_or(ArmError::Unrecognised)?;
+            let id = id_of(body).map_err(|message| ArmError::Syntax { line: 1, column: 1, message })?;
+            items.push(Item { id, body: body.to_owned() });
         }
         Ok(ItemPage { items, next_link })
     }
@@ -79,14 +78,14 @@ impl ItemPage {
 impl Item {
     /// The item's name as Azure writes it.
     pub fn name(&self) -> Arc<str> {
-        let name = self.body.own("name").and_then(Value::as_str);
+        let name = self.body.own("name").and_then(Json::as_text);
         Arc::from(printable(name.unwrap_or(self.id.name())))
     }
 
     /// The item as a link; `None` for one that leads to no virtual network.
     pub fn link(&self) -> Result<Option<ZoneLink>, String> {
         let network = self.body.object("virtualNetwork")?;
-        let network = network.and_then(|network| network.own("id")).and_then(Value::as_str);
+        let network = network.and_then(|network| network.own("id")).and_then(Json::as_text);
         let policy = self.body.text("resolutionPolicy")?;
         Ok(network.map(|id| ZoneLink {
             virtual_network: ArmId::new(id),
@@ -97,7 +96,7 @@ impl Item {
     /// The item as a record set.
     pub fn record_set(&self) -> Result<ZoneRecordSet, String> {
         let item = &self.body;
-        let told = item.own("type").and_then(Value::as_str).map(str::to_owned);
+        let told = item.own("type").and_then(Json::as_text).map(str::to_owned);
         let kind = told.or_else(|| self.id.resource_type()).unwrap_or_default();
         let record_type = kind.rsplit('/').next().unwrap_or_default().to_ascii_uppercase();
         let mut records = Vec::new();
@@ -133,17 +132,17 @@ impl Item {
         let creator = item.object("metadata")?.and_then(|metadata| metadata.own("creator"));
         Ok(ZoneRecordSet {
             // Not cleaned: what is no name must be seen to be none.
-            name: item.own("name").and_then(Value::as_str).map_or_else(|| self.id.name().into(), Arc::from),
+            name: item.own("name").and_then(Json::as_text).map_or_else(|| self.id.name().into(), Arc::from),
             record_type: Arc::from(printable(&record_type)),
             ttl_secs: number(item, "ttl")?,
-            creator: creator.and_then(Value::as_str).map(|creator| Arc::from(printable(creator))),
+            creator: creator.and_then(Json::as_text).map(|creator| Arc::from(printable(creator))),
             records,
         })
     }
 }
 
 fn read_all(
-    item: &Map<String, Value>,
+    item: &Object<'_>,
     list: &str,
     key: &str,
     record: fn(String) -> ZoneRecord,
@@ -155,12 +154,12 @@ fn read_all(
     Ok(())
 }
 
-fn text(record: &Map<String, Value>, key: &str) -> Result<String, String> {
+fn text(record: &Object<'_>, key: &str) -> Result<String, String> {
     record.text(key)?.map(str::to_owned).ok_or_else(|| format!("`{key}` is missing"))
 }
 
-fn number(record: &Map<String, Value>, key: &str) -> Result<u64, String> {
-    record.member(key).and_then(Value::as_u64).ok_or_else(|| format!("`{key}` is no number"))
+fn number(record: &Object<'_>, key: &str) -> Result<u64, String> {
+    record.member(key).and_then(Json::as_number).ok_or_else(|| format!("`{key}` is no number"))
 }
 
 #[cfg(test)]

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use super::id::ArmId;
-use super::object::{Object, printable};
+use super::object::{Json, Object, printable};
 
 const PRIVATE_ENDPOINT: &str = "microsoft.network/privateendpoints";
 const NETWORK_INTERFACE: &str = "microsoft.network/networkinterfaces";
@@ -89,15 +87,15 @@ pub struct RecordSet {
 }
 
 /// The id that every resource has.
-pub fn id_of(item: &Map<String, Value>) -> Result<ArmId, String> {
-    let id = item.own("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+pub fn id_of(item: &Object<'_>) -> Result<ArmId, String> {
+    let id = item.own("id").and_then(Json::as_text).filter(|id| !id.is_empty());
     id.map(ArmId::new).ok_or_else(|| "a resource without an id".to_owned())
 }
 
 impl Resource {
     /// Reads a resource; `None` for one that says nothing of private endpoints.
-    pub fn read(id: &ArmId, item: &Map<String, Value>) -> Result<Option<Resource>, String> {
-        let told = item.own("type").and_then(Value::as_str).map(str::to_ascii_lowercase);
+    pub fn read(id: &ArmId, item: &Object<'_>) -> Result<Option<Resource>, String> {
+        let told = item.own("type").and_then(Json::as_text).map(str::to_ascii_lowercase);
         let read = match told.or_else(|| id.resource_type()).as_deref() {
             Some(PRIVATE_ENDPOINT) => {
                 PrivateEndpoint::read(id, item).map(|endpoint| Some(Resource::PrivateEndpoint(endpoint)))
@@ -113,7 +111,7 @@ impl Resource {
 }
 
 impl PrivateEndpoint {
-    fn read(id: &ArmId, item: &Map<String, Value>) -> Result<PrivateEndpoint, String> {
+    fn read(id: &ArmId, item: &Object<'_>) -> Result<PrivateEndpoint, String> {
         let mut connections = Vec::new();
         // Cross-tenant connections are always manual; either list may hold an approved one.
         for key in ["privateLinkServiceConnections", "manualPrivateLinkServiceConnections"] {
@@ -124,7 +122,7 @@ impl PrivateEndpoint {
         let interfaces = item.objects("networkInterfaces")?;
         Ok(PrivateEndpoint {
             id: id.clone(),
-            name: Arc::from(printable(item.own("name").and_then(Value::as_str).unwrap_or(id.name()))),
+            name: Arc::from(printable(item.own("name").and_then(Json::as_text).unwrap_or(id.name()))),
             provisioning_state: shared(item.text("provisioningState")?),
             subnet: reference(item, "subnet")?,
             connections,
@@ -135,7 +133,7 @@ impl PrivateEndpoint {
 }
 
 impl Connection {
-    fn read(item: &Map<String, Value>) -> Result<Connection, String> {
+    fn read(item: &Object<'_>) -> Result<Connection, String> {
         let state = item.object("privateLinkServiceConnectionState")?;
         Ok(Connection {
             resource: item.text("privateLinkServiceId")?.map(ArmId::new),
@@ -146,13 +144,13 @@ impl Connection {
 }
 
 impl CustomDns {
-    fn read(item: &Map<String, Value>) -> Result<CustomDns, String> {
+    fn read(item: &Object<'_>) -> Result<CustomDns, String> {
         Ok(CustomDns { fqdn: shared(item.text("fqdn")?), addresses: all_shared(item.texts("ipAddresses")?) })
     }
 }
 
 impl NetworkInterface {
-    fn read(id: &ArmId, item: &Map<String, Value>) -> Result<NetworkInterface, String> {
+    fn read(id: &ArmId, item: &Object<'_>) -> Result<NetworkInterface, String> {
         Ok(NetworkInterface {
             id: id.clone(),
             private_endpoint: reference(item, "privateEndpoint")?,
@@ -162,7 +160,7 @@ impl NetworkInterface {
 }
 
 impl IpConfiguration {
-    fn read(item: &Map<String, Value>) -> Result<IpConfiguration, String> {
+    fn read(item: &Object<'_>) -> Result<IpConfiguration, String> {
         let link = item.object("privateLinkConnectionProperties")?;
         let of_link = |key| link.map_or(Ok(None), |link| link.text(key));
         Ok(IpConfiguration {
@@ -176,7 +174,7 @@ impl IpConfiguration {
 }
 
 impl ZoneGroup {
-    fn read(id: &ArmId, item: &Map<String, Value>) -> Result<Option<ZoneGroup>, String> {
+    fn read(id: &ArmId, item: &Object<'_>) -> Result<Option<ZoneGroup>, String> {
         let Some(private_endpoint) = id.parent() else { return Ok(None) };
         let mut record_sets = Vec::new();
         for config in item.objects("privateDnsZoneConfigs")? {
@@ -202,13 +200,13 @@ fn all_shared(texts: Vec<&str>) -> Vec<Arc<str>> {
     texts.into_iter().filter(|text| !text.is_empty()).map(|text| Arc::from(printable(text))).collect()
 }
 
-fn reference(item: &Map<String, Value>, key: &str) -> Result<Option<ArmId>, String> {
-    Ok(item.object(key)?.and_then(|object| object.own("id")).and_then(Value::as_str).map(ArmId::new))
+fn reference(item: &Object<'_>, key: &str) -> Result<Option<ArmId>, String> {
+    Ok(item.object(key)?.and_then(|object| object.own("id")).and_then(Json::as_text).map(ArmId::new))
 }
 
 fn read_all<T>(
-    items: Vec<&Map<String, Value>>,
-    read: impl Fn(&Map<String, Value>) -> Result<T, String>,
+    items: Vec<&Object<'_>>,
+    read: impl Fn(&Object<'_>) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {
     items.into_iter().map(read).collect()
 }

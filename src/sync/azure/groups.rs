@@ -14,7 +14,7 @@ use super::super::inventory::{Endpoint, Inventory};
 use super::asking::Question;
 use super::error::AzureError;
 use super::http::Patience;
-use super::listing;
+use super::listing::{self, Ids};
 use super::{ASKED_AT_ONCE, Azure};
 
 /// Endpoints asked in one pass: what a subscription's read bucket of 250 bears, all of them in one.
@@ -55,8 +55,8 @@ impl Azure {
     /// Adds to listings what the zone groups of their undecided endpoints say.
     pub(super) async fn settle(
         self: &Arc<Self>,
-        listed: &mut BTreeMap<Arc<str>, Inventory>,
-        undecided: &[(Arc<str>, Vec<Arc<str>>)],
+        listed: &mut BTreeMap<Arc<str>, Arc<Inventory>>,
+        undecided: &[(Arc<str>, Ids)],
     ) {
         let mut open: Vec<(Arc<str>, Endpoint)> = Vec::new();
         for (scope, ids) in undecided {
@@ -77,7 +77,7 @@ impl Azure {
         // A question that failed is found without an answer below.
         while asking.join_next().await.is_some() {}
         for (scope, endpoint) in &open {
-            let Some(inventory) = listed.get_mut(scope) else { continue };
+            let Some(inventory) = listed.get_mut(scope).map(Arc::make_mut) else { continue };
             let (groups, failed) = self.groups.of(endpoint);
             if let Some(groups) = &groups {
                 inventory.add_groups(&endpoint.id, groups);

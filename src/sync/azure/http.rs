@@ -23,6 +23,9 @@ const TRIES: u32 = 5;
 /// All waiting for one request: what asks for more is left to the next pass.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Room made ahead for an answer that says how long it is: a page of 1000 resources is rarely longer.
+const LENGTH_BELIEVED_MAX: u64 = 4 << 20;
+
 /// The longest single wait of a listing: a pass publishes when all have ended, and none may keep the others waiting.
 const LISTING_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -124,7 +127,9 @@ pub(super) fn unreachable(endpoint: &Endpoint, error: reqwest::Error) -> AzureEr
 /// The whole body, unpacked, if it is not larger than `max`.
 pub(super) async fn body(mut response: Response, max: usize) -> Result<Vec<u8>, AzureError> {
     let host = host_of(response.url());
-    let mut bytes = Vec::new();
+    // What it says of its length is no more than a hint.
+    let length = response.content_length().unwrap_or_default().min(LENGTH_BELIEVED_MAX);
+    let mut bytes = Vec::with_capacity((length as usize).min(max));
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if bytes.len() + chunk.len() > max => return Err(AzureError::LargePage { max }),

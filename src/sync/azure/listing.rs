@@ -1,12 +1,13 @@
 //! Listings of Azure Resource Manager: all pages or nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use tokio::time::Instant;
 
-use super::super::arm::{ArmError, ArmId, Body, PrivateEndpoint, Resource};
+use super::super::arm::{ArmId, Body, PrivateEndpoint, Resource};
 use super::super::desired::is_undecided;
 use super::super::inventory::{ConnectionState, Inventory, Warning};
 use super::super::listing::Listings;
@@ -16,8 +17,10 @@ use super::Azure;
 use super::asking::{Pages, Question, TEXT_BYTES_MAX};
 use super::error::AzureError;
 use super::http::Patience;
+use super::memory::has_long_text;
 use super::settings::Subject;
 use super::trust;
+use crate::privatelink::Catalogue;
 
 /// Time for one scope: 64 pages twice, and a wait or two.
 const SCOPE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -29,12 +32,22 @@ const REST_MAX: Duration = Duration::from_secs(3600);
 /// and those made while the lists were read. Both are rare.
 const INTERFACES_ASKED_MAX: usize = 50;
 
+/// Ids of resources.
+pub(super) type Ids = Arc<[Arc<str>]>;
+
+/// The endpoints of a scope.
+#[derive(Clone)]
+pub(super) struct Assembled {
+    pub inventory: Arc<Inventory>,
+    pub undecided: Ids,
+}
+
 /// The complete listing of a scope.
 #[derive(Default)]
 pub(super) struct Listed {
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
     /// Ids of endpoints of which only the zone groups can tell where their names belong.
-    pub undecided: Vec<Arc<str>>,
+    pub undecided: Ids,
     pub zones: Vec<Arc<PrivateZone>>,
     /// Zones that could not be read, by ARM id.
     pub unread: BTreeMap<Arc<str>, AzureError>,
@@ -75,55 +88,42 @@ impl Azure {
     }
 
     async fn listings(&self, scope: &Scope) -> Result<Listed, AzureError> {
-        let (mut bodies, interfaces) = tokio::try_join!(
+        let (endpoints, interfaces) = tokio::try_join!(
             self.listing(scope, "privateEndpoints"),
             self.listing(scope, "networkInterfaces"),
         )?;
-        bodies.extend(interfaces);
-        for id in unlisted_interfaces(&bodies) {
-            bodies.extend(self.interface(&id).await?);
+        let mut bodies = [endpoints, interfaces].concat();
+        let pages = bodies.clone();
+        for id in self.memory.apart(move || unlisted_interfaces(&pages)).await? {
+            bodies.extend(self.interface(&id).await?.map(Arc::new));
         }
-        let mut listings = Listings::default();
-        for (number, body) in (1..).zip(bodies) {
-            listings.add(format!("page {number}"), body);
-        }
-        let inventory =
-            listings.into_inventory().expect("no page is owed: links are taken out when they are followed");
-        let mut endpoints = inventory.endpoints().iter();
-        if let Some(endpoint) = endpoints.find(|endpoint| !scope.holds(&ArmId::new(&endpoint.id))) {
-            return Err(AzureError::Stranger { id: endpoint.id.to_string() });
-        }
-        let twice = inventory.warnings().iter().find_map(|warning| match warning {
-            Warning::Duplicate { id, .. } => Some(id.to_string()),
-            _ => None,
-        });
-        if let Some(id) = twice {
-            return Err(AzureError::Duplicate { id });
-        }
-        let undecided = self.catalogue.iter().flat_map(|catalogue| {
-            let endpoints = inventory.endpoints().iter();
-            endpoints.filter(|endpoint| is_undecided(endpoint, catalogue)).map(|it| Arc::clone(&it.id))
-        });
-        Ok(Listed { undecided: undecided.collect(), inventory, ..Listed::default() })
+        let (catalogue, of) = (self.catalogue.clone(), scope.clone());
+        let make = move |bodies: &[Arc<Body>]| assemble(&of, bodies, catalogue.as_deref());
+        let Assembled { inventory, undecided } = self.memory.assembled(scope.key(), bodies, make).await?;
+        Ok(Listed { inventory, undecided, ..Listed::default() })
     }
 
     /// All pages of one type.
-    async fn listing(&self, scope: &Scope, resource_type: &str) -> Result<Vec<Body>, AzureError> {
+    async fn listing(
+        &self,
+        scope: &Scope,
+        resource_type: &'static str,
+    ) -> Result<Vec<Arc<Body>>, AzureError> {
         let path = format!("{}/providers/Microsoft.Network/{resource_type}", scope.path());
         let mut pages = Pages::of(self.url(&path, &self.settings.api_version));
-        let mut bodies = Vec::new();
+        let known = self.memory.pages(&path);
+        let mut seen = Vec::new();
         while let Some(bytes) = self.next_page(&mut pages, Patience::of_listing(&self.settings)).await? {
-            let mut body = read(&bytes, pages.number())?;
-            trust::check_page(&bytes, &body, pages.number(), &scope.subscription, resource_type)?;
-            let [listed] = body.pages.as_mut_slice() else {
-                return Err(AzureError::Page { page: pages.number(), source: ArmError::Unrecognised });
-            };
-            pages.follow(listed.next_link.take(), self)?;
+            let (number, of, kind) = (pages.number(), Arc::clone(&scope.subscription), resource_type);
+            let check = move |bytes: &[u8], body: &Body| trust::check_page(bytes, body, number, &of, kind);
+            let page = self.memory.read(&known, bytes, number, check).await?;
+            pages.follow(page.next_link.clone(), self)?;
             let is_endpoint = |it: &&Resource| matches!(it, Resource::PrivateEndpoint(_));
-            self.progress.page(body.resources.iter().filter(is_endpoint).count());
-            bodies.push(body);
+            self.progress.page(page.body.resources.iter().filter(is_endpoint).count());
+            seen.push(page);
         }
-        trust::check_once(&bodies)?;
+        let bodies = seen.iter().map(|page| Arc::clone(&page.body)).collect();
+        self.memory.keep(&path, seen);
         Ok(bodies)
     }
 
@@ -142,6 +142,37 @@ impl Azure {
     }
 }
 
+/// What bodies that are all of a scope's come to.
+pub(super) fn assemble(
+    scope: &Scope,
+    bodies: &[Arc<Body>],
+    catalogue: Option<&Catalogue>,
+) -> Result<Assembled, AzureError> {
+    trust::check_once(bodies.iter().map(|body| &**body))?;
+    let mut listings = Listings::default();
+    for (number, body) in (1..).zip(bodies) {
+        listings.add(format!("page {number}"), Arc::clone(body));
+    }
+    let inventory =
+        listings.into_inventory().expect("no page is owed: links are taken out when they are followed");
+    let mut endpoints = inventory.endpoints().iter();
+    if let Some(endpoint) = endpoints.find(|endpoint| !scope.holds(&ArmId::new(&endpoint.id))) {
+        return Err(AzureError::Stranger { id: endpoint.id.to_string() });
+    }
+    let twice = inventory.warnings().iter().find_map(|warning| match warning {
+        Warning::Duplicate { id, .. } => Some(id.to_string()),
+        _ => None,
+    });
+    if let Some(id) = twice {
+        return Err(AzureError::Duplicate { id });
+    }
+    let undecided = catalogue.iter().flat_map(|catalogue| {
+        let endpoints = inventory.endpoints().iter();
+        endpoints.filter(|endpoint| is_undecided(endpoint, catalogue)).map(|it| Arc::clone(&it.id))
+    });
+    Ok(Assembled { undecided: undecided.collect(), inventory: Arc::new(inventory) })
+}
+
 pub(super) fn read(bytes: &[u8], page: usize) -> Result<Body, AzureError> {
     if has_long_text(bytes) {
         return Err(AzureError::LongText { page, max: TEXT_BYTES_MAX });
@@ -150,7 +181,7 @@ pub(super) fn read(bytes: &[u8], page: usize) -> Result<Body, AzureError> {
 }
 
 /// Interfaces that no page lists, of endpoints whose names are not told without them.
-fn unlisted_interfaces(bodies: &[Body]) -> Vec<ArmId> {
+fn unlisted_interfaces(bodies: &[Arc<Body>]) -> Vec<ArmId> {
     let resources = || bodies.iter().flat_map(|body| &body.resources);
     let listed: HashSet<&ArmId> = resources()
         .filter_map(|resource| match resource {
@@ -173,17 +204,4 @@ fn unlisted_interfaces(bodies: &[Body]) -> Vec<ArmId> {
 fn is_approved(endpoint: &PrivateEndpoint) -> bool {
     let mut states = endpoint.connections.iter().map(|it| ConnectionState::read(it.status.as_deref()));
     states.all(|state| state == ConnectionState::Approved)
-}
-
-/// Whether a text in JSON is longer than any of ARM's.
-pub(super) fn has_long_text(json: &[u8]) -> bool {
-    let mut rest = json;
-    // Between two quotes lies a text, or what separates texts, which is shorter.
-    while let Some(quote) = rest.iter().position(|byte| *byte == b'"') {
-        if quote > TEXT_BYTES_MAX {
-            return true;
-        }
-        rest = &rest[quote + 1..];
-    }
-    false
 }

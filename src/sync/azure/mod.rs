@@ -12,6 +12,7 @@ mod examine;
 mod groups;
 mod http;
 mod listing;
+mod memory;
 mod private_zones;
 mod progress;
 mod settings;
@@ -46,6 +47,7 @@ use discovery::Life;
 use groups::Groups;
 use http::Http;
 use listing::Listed;
+use memory::Memory;
 use token::Tokens;
 
 /// Listings, or single questions, at one time: enough for fifty subscriptions in a few seconds, and few connections.
@@ -64,6 +66,7 @@ pub struct Azure {
     groups: Groups,
     /// Subscriptions that asked for more patience than a pass has, and until when.
     resting: Mutex<HashMap<Arc<str>, Instant>>,
+    memory: Memory,
     /// Sent to Azure Resource Manager since this was last taken.
     requests: AtomicUsize,
     progress: Arc<Progress>,
@@ -73,7 +76,7 @@ pub struct Azure {
 #[derive(Debug, Default)]
 pub struct Pass {
     /// Those whose listings are complete, and empty ones for those that are gone or excluded.
-    pub listed: BTreeMap<Arc<str>, Inventory>,
+    pub listed: BTreeMap<Arc<str>, Arc<Inventory>>,
     /// Those that could not be listed: nothing may be concluded of them.
     pub failed: BTreeMap<Arc<str>, AzureError>,
     /// The private DNS zones that were read whole.
@@ -97,6 +100,7 @@ impl Azure {
             catalogue: None,
             groups: Groups::default(),
             resting: Mutex::default(),
+            memory: Memory::default(),
             requests: AtomicUsize::new(0),
             progress: Arc::default(),
         })
@@ -125,6 +129,7 @@ impl Azure {
             Err(error) => return Err(self.hushed(error).await),
         };
         self.progress.is_of(scopes.len());
+        self.memory.turn();
         let permits = Arc::new(Semaphore::new(ASKED_AT_ONCE));
         let mut listings = JoinSet::new();
         for scope in scopes.clone() {
@@ -176,7 +181,7 @@ impl Azure {
         let mut found = self.discover().await?;
         found.extend(settings.exclude_subscriptions.iter().map(|id| (Arc::clone(id), Life::Deleted)));
         let (living, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, life)| *life == Life::Lives);
-        pass.listed.extend(gone.into_iter().map(|(id, _)| (id, Inventory::default())));
+        pass.listed.extend(gone.into_iter().map(|(id, _)| (id, Arc::default())));
         Ok(living.into_iter().map(|(id, _)| Scope::subscription(id)).collect())
     }
 }

@@ -19,7 +19,8 @@ use super::Azure;
 use super::asking::{Pages, TEXT_BYTES_MAX};
 use super::error::AzureError;
 use super::http::Patience;
-use super::listing::{Listed, has_long_text};
+use super::listing::Listed;
+use super::memory::has_long_text;
 
 /// Zones of one subscription read at one time: as many requests a second as come back of its reads (facts §4).
 const ZONES_AT_ONCE: usize = 4;

@@ -1,7 +1,8 @@
 //! What is not believed of an answer that came whole and in time.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+
+use hashbrown::HashSet;
 
 use super::super::arm::{ArmError, ArmId, Body, Listing, Resource};
 use super::Azure;

@@ -13,18 +13,20 @@ use privatelink_dns::admin::auth::{
     Identity, Minted, Refusal, Refusals, Role, Scope, StoredToken, TokenBook,
 };
 use privatelink_dns::admin::metrics::{Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics};
-use privatelink_dns::admin::{App, Json, NotReady, Parts, Problem, Running, Server, Settings, bind};
+use privatelink_dns::admin::{App, Json, Parts, Problem, Running, Settings, bind};
 use privatelink_dns::dns::Name;
 use reqwest::{Client, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::fake_server::FakeServer;
+
 /// The API while a test runs.
 pub struct TestApi {
     pub running: Running,
     pub book: Arc<Book>,
-    pub world: Arc<World>,
+    pub world: Arc<FakeServer>,
     pub client: Client,
 }
 
@@ -34,12 +36,6 @@ pub struct Book {
     tokens: Mutex<HashMap<String, StoredToken>>,
     pub used: Mutex<Vec<String>>,
     pub refused: Mutex<Vec<Refusal>>,
-}
-
-/// What the server says of itself.
-#[derive(Default)]
-pub struct World {
-    pub missing: Mutex<Vec<NotReady>>,
 }
 
 impl Book {
@@ -83,30 +79,22 @@ impl Refusals for Book {
     }
 }
 
-impl Server for World {
-    fn ready(&self) -> Vec<NotReady> {
-        self.missing.lock().clone()
-    }
-
-    fn metrics(&self) -> Metrics {
-        Metrics {
-            queries: vec![("udp", 7), ("tcp", 1)],
-            answers: vec![("NOERROR".into(), 6), ("NXDOMAIN".into(), 2)],
-            upstreams: vec![UpstreamMetrics {
-                upstream: "168.63.129.16".into(),
-                ..UpstreamMetrics::default()
-            }],
-            sources: vec![SourceMetrics {
-                source: "a \"quoted\"\nname".into(),
-                state: "fresh".into(),
-                age_secs: Some(1.5),
-                names: 3,
-                held_back: 0,
-            }],
-            zones: vec![ZoneMetrics { apex: "corp.internal.".into(), record_sets: 4, serial: 9 }],
-            revision: 12,
-            ..Metrics::default()
-        }
+/// What the server says of itself.
+fn numbers() -> Metrics {
+    Metrics {
+        queries: vec![("udp", 7), ("tcp", 1)],
+        answers: vec![("NOERROR".into(), 6), ("NXDOMAIN".into(), 2)],
+        upstreams: vec![UpstreamMetrics { upstream: "168.63.129.16".into(), ..UpstreamMetrics::default() }],
+        sources: vec![SourceMetrics {
+            source: "a \"quoted\"\nname".into(),
+            state: "fresh".into(),
+            age_secs: Some(1.5),
+            names: 3,
+            held_back: 0,
+        }],
+        zones: vec![ZoneMetrics { apex: "corp.internal.".into(), record_sets: 4, serial: 9 }],
+        revision: 12,
+        ..Metrics::default()
     }
 }
 
@@ -144,7 +132,9 @@ pub fn settings() -> Settings {
 
 impl TestApi {
     pub fn start(settings: Settings) -> TestApi {
-        let (book, world) = (Arc::<Book>::default(), Arc::<World>::default());
+        let (book, world) =
+            (Arc::<Book>::default(), FakeServer { numbers: numbers(), ..FakeServer::default() });
+        let world = Arc::new(world);
         let parts = Parts {
             server: world.clone(),
             tokens: book.clone(),

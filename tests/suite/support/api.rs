@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use privatelink_dns::admin::auth::Minted;
 use privatelink_dns::admin::{
-    self, Applier, Attempts, Bases, Following, Ledger, Neighbours, Running, Settings, Written, bind, owned_routes,
+    self, Applier, Attempts, Bases, Following, Ledger, Neighbours, Running, Settings, Written, bind,
+    owned_routes,
 };
 use privatelink_dns::dns::RecordType;
 use privatelink_dns::forward::{RuleSettings, UpstreamHealth};

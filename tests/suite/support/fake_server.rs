@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use privatelink_dns::admin::metrics::Metrics;
 use privatelink_dns::admin::{
-    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, Server, SourceReport,
-    SyncReport, WantedEndpoints, WantedEntries,
+    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, Server,
+    SourceReport, SyncReport, WantedEndpoints, WantedEntries,
 };
 use privatelink_dns::cache::{self, Cache, Listed};
 use privatelink_dns::dns::{Name, Rcode, RecordType};
@@ -20,6 +20,8 @@ use tokio::time::Instant;
 pub struct FakeServer {
     pub store: Arc<Store>,
     pub cache: Cache,
+    pub missing: parking_lot::Mutex<Vec<NotReady>>,
+    pub numbers: Metrics,
     pub sources: Vec<SourceReport>,
     pub endpoints: Vec<EndpointReport>,
     /// Nudges and confirmed plans, in words.
@@ -33,6 +35,8 @@ impl Default for FakeServer {
         FakeServer {
             store: Arc::new(Store::new(Box::new(Unjournaled))),
             cache: Cache::new(cache::Settings::default()),
+            missing: parking_lot::Mutex::default(),
+            numbers: Metrics::default(),
             sources: Vec::new(),
             endpoints: Vec::new(),
             asked: Mutex::default(),
@@ -49,11 +53,11 @@ impl FakeServer {
 
 impl Server for FakeServer {
     fn ready(&self) -> Vec<NotReady> {
-        Vec::new()
+        self.missing.lock().clone()
     }
 
     fn metrics(&self) -> Metrics {
-        Metrics::default()
+        self.numbers.clone()
     }
 
     fn store(&self) -> &Arc<Store> {

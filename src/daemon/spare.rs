@@ -1,0 +1,18 @@
+//! Memory that a large pass needed for a while goes back to the system.
+
+/// As many names make so much garbage in a pass, some tens of megabytes, that giving it back is worth the milliseconds.
+const NAMES_MANY: usize = 10_000;
+
+/// Gives memory back after a pass of so many names.
+// Each pass runs on another thread, and glibc keeps for each of them what it once had: without this a server of 64,000
+// endpoints grows by 25 MB with each pass that plans, for a dozen passes.
+pub(super) fn give_back(names: usize) {
+    if names < NAMES_MANY {
+        return;
+    }
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and locks what it works on.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
