@@ -170,7 +170,8 @@ impl Assembly<'_> {
 
     fn events_secret(&mut self, file: PathBuf) -> Option<EventSecret> {
         let file = self.whole(file);
-        let secret = fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()));
+        let secret =
+            fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()));
         match secret.and_then(|text| EventSecret::new(&text).map_err(|error| error.to_string())) {
             Ok(secret) => Some(secret),
             Err(message) => {

@@ -265,7 +265,9 @@ async fn reach(target: &Target, queue: &mut mpsc::Receiver<Waiting>) -> Option<(
                 tracing::info!("The store is available");
                 return Some(reached);
             }
-            Err(error) if error.is_passing() => tracing::debug!(error = ?error, "The store is not available yet"),
+            Err(error) if error.is_passing() => {
+                tracing::debug!(error = ?error, "The store is not available yet")
+            }
             Err(error) => tracing::error!("The store cannot be used: {error}"),
         }
         let until = Instant::now() + REACH_EVERY;

@@ -431,7 +431,10 @@ fn a_store_that_cannot_be_opened_is_told() {
     let refused = command(&["serve", "-c", place.config().to_str().unwrap()]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let error = String::from_utf8(refused.stderr).unwrap();
-    assert!(error.contains("the store sqlite:records.db cannot be opened") && error.contains("version 99"), "{error}");
+    assert!(
+        error.contains("the store sqlite:records.db cannot be opened") && error.contains("version 99"),
+        "{error}"
+    );
 }
 
 /// With PostgreSQL away all else is served, and the API says when to come again.

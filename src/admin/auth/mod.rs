@@ -265,8 +265,10 @@ impl Unknown {
                     .retry_after_secs(secs)
             }
             Unknown::NoRole(why) => Problem::new(Kind::Forbidden, why),
-            Unknown::NoTokens => Problem::new(Kind::Unavailable, "the store cannot be reached; the log says why")
-                .retry_after_secs(STORE_RETRY_SECS),
+            Unknown::NoTokens => {
+                Problem::new(Kind::Unavailable, "the store cannot be reached; the log says why")
+                    .retry_after_secs(STORE_RETRY_SECS)
+            }
             Unknown::NoKeys => {
                 Problem::new(Kind::Unavailable, "Entra ID's keys cannot be fetched; the log says why")
                     .retry_after_secs(KEYS_RETRY_SECS)
