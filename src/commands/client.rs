@@ -67,7 +67,7 @@ impl OtherServer {
 #[derive(Args)]
 pub(super) struct Output {
     /// For people or for programs.
-    #[arg(short, long = "output", value_enum, default_value_t = Form::Table)]
+    #[arg(short = 'o', long = "output", value_enum, default_value_t = Form::Table)]
     pub form: Form,
 }
 
