@@ -87,7 +87,7 @@ impl<'h> Listed<'h> {
     fn of(held: &'h Held) -> Listed<'h> {
         let (desired, not_served) = match &held.content {
             Content::Directory(desired, not_served) => (&**desired, not_served),
-            Content::Azure(known) => (&known.desired, &known.not_served),
+            Content::Azure(known) => (&*known.desired, &known.not_served),
         };
         let not_served = not_served.iter().collect();
         Listed { name: &held.name, desired, not_served, is_held_back: held.is_held_back }
