@@ -1,8 +1,10 @@
 //! Settings → parts → bound sockets → run → reload → drain. Floor 7; `serve` and the tests use the same.
 
 mod azure;
+mod azure_sources;
 mod descriptors;
 mod hand;
+mod known;
 mod parts;
 mod resolver;
 mod running;
@@ -14,8 +16,10 @@ mod watch;
 
 use std::error::Error;
 
-pub use azure::{AzureSource, AzureSources, Known};
+pub use azure::AzureSource;
+pub use azure_sources::AzureSources;
 pub use hand::SourceAt;
+pub use known::Known;
 pub use parts::{LoadError, Parts};
 pub use running::{Daemon, Reload, StartError};
 pub use source::{Proposal, Published, Reading, Source, SourceState};
