@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::daemon::{AzureSource, Parts, SourceState};
 use crate::dns::Name;
 use crate::sync::Desired;
+use crate::sync::azure::Subject;
 use crate::telemetry::Age;
 use crate::zone::ZoneKind;
 
@@ -124,7 +125,10 @@ impl<'p> Summary<'p> {
 
     fn azure(&self, source: &AzureSource, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, known) = (&source.settings.name, source.known());
-        let publishes = publishes(&known.desired, &known.not_served);
+        let publishes = match source.settings.subject {
+            Subject::PrivateZones if known.desired.zones.is_empty() => "no private DNS zones".to_owned(),
+            _ => publishes(&known.desired, &known.not_served),
+        };
         let age = known.read_at.map(|read_at| format!(" from {} ago", Age::of(read_at))).unwrap_or_default();
         match &known.state {
             _ if !known.asked => writeln!(out, "azure        {name}: {publishes}{age}; not listed yet")?,

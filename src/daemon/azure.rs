@@ -1,7 +1,6 @@
-//! Live Azure in the background: passes by the clock and by nudges, committed as those of folders are.
+//! What one identity sees of Azure: passes by the clock and by nudges, committed as those of folders are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -11,34 +10,25 @@ use parking_lot::Mutex;
 use rand::Rng;
 use reqwest::dns::Resolve;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::in_full;
+use super::known::Known;
 use super::resolver::Resolver;
 use super::source::{self, Outcome, Published, Reading, Rules, SourceState, forget_confirmation};
 use super::sources::StateAccess;
 use super::spare;
 use super::told::Told;
 use crate::config::Config;
-use crate::dns::Name;
 use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
-use crate::sync::private_dns::Remark;
 use crate::sync::state::unix_secs;
-use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, Inventory, LastGood, Saved, StateFolder};
+use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, Inventory, LastGood, StateFolder};
 use crate::telemetry::Age;
 use crate::zone::{CommitError, Store};
 
 /// Private DNS zones are listed at most this often, unless config says otherwise.
 const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
-
-/// All `[[sync.source]]` of kinds `arm` and `private-dns`.
-pub struct AzureSources {
-    list: Vec<Arc<AzureSource>>,
-    running: Vec<JoinHandle<()>>,
-    passed: Arc<Notify>,
-}
 
 /// What one identity sees of Azure.
 pub struct AzureSource {
@@ -84,117 +74,8 @@ struct Last {
     revision: u64,
 }
 
-/// What passes have found out.
-#[derive(Clone, Debug)]
-pub struct Known {
-    pub state: SourceState,
-    /// Whether Azure was asked since the start: else `state` tells nothing yet.
-    pub asked: bool,
-    /// What the last complete listing of each subscription wants published.
-    pub desired: Arc<Desired>,
-    /// When all of `desired` was last listed, maybe before the last restart.
-    pub read_at: Option<SystemTime>,
-    /// Names that are not published because their zone is not served.
-    pub not_served: Vec<Name>,
-    /// Subscriptions, and private DNS zones by ARM id, that cannot be listed: since when, and why. Their records stay.
-    pub failing: BTreeMap<Arc<str>, (SystemTime, String)>,
-    /// What an operator should know of private DNS zones.
-    pub remarks: BTreeSet<Remark>,
-    /// The pass that waits for an operator.
-    held_back: Option<HeldBack>,
-}
-
-impl AzureSources {
-    /// Sources that ask nothing yet.
-    pub(super) fn new(config: &Config, access: StateAccess, told: &Told) -> AzureSources {
-        let passed = Arc::new(Notify::new());
-        let new = |settings: &Settings| {
-            Arc::new(AzureSource::new(settings.clone(), config, access, told.clone(), Arc::clone(&passed)))
-        };
-        AzureSources { list: config.sync.azure.iter().map(new).collect(), running: Vec::new(), passed }
-    }
-
-    /// Other settings, and nothing runs any more; a source that stays, by its name, keeps what it knows.
-    pub(super) fn configure(&mut self, config: &Config, access: StateAccess, told: &Told) {
-        self.retire();
-        let old = std::mem::replace(self, AzureSources::new(config, access, told));
-        for source in &self.list {
-            if let Some(known) = old.named(&source.settings.name) {
-                source.known.store(known.known());
-                source.is_kept(*known.kept.lock());
-                *source.times.lock() = *known.times.lock();
-                source.unsaved.store(known.unsaved.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
-        }
-    }
-
-    pub(super) fn retire(&self) {
-        self.running.iter().for_each(JoinHandle::abort);
-        // What publishes at this moment is not stopped by that, but waited for.
-        self.list.iter().for_each(|source| *source.retired.lock() = true);
-    }
-
-    /// Begins passes in the background.
-    pub(super) fn start(&mut self, store: &Arc<Store>) {
-        let sources = self.list.iter();
-        self.running = sources.map(|it| tokio::spawn(Arc::clone(it).run(Arc::clone(store)))).collect();
-    }
-
-    /// Begins a pass of each source now; one that is under way is followed by another.
-    pub fn nudge(&self) {
-        self.list.iter().for_each(|source| source.nudge());
-    }
-
-    /// Begins a pass of those sources for which one of these files is a confirmation.
-    pub(super) fn nudge_confirmed(&self, state: &StateFolder, files: &BTreeSet<PathBuf>) {
-        let confirmed = |it: &&Arc<AzureSource>| files.contains(&state.confirmation_file(&it.settings.name));
-        self.list.iter().filter(confirmed).for_each(|source| source.nudged.notify_one());
-    }
-
-    /// The sources in the order of config.
-    pub fn list(&self) -> &[Arc<AzureSource>] {
-        &self.list
-    }
-
-    /// What passes have found out so far, in the order of config.
-    pub fn known(&self) -> Vec<Arc<Known>> {
-        self.list.iter().map(|source| source.known()).collect()
-    }
-
-    pub(super) fn named(&self, name: &str) -> Option<&Arc<AzureSource>> {
-        self.list.iter().find(|source| source.settings.name == name)
-    }
-
-    /// Told when there may be something to keep.
-    pub(super) fn passed(&self) -> &Arc<Notify> {
-        &self.passed
-    }
-
-    /// Whether something was published since this was last asked.
-    pub(super) fn take_unsaved(&self) -> bool {
-        self.list.iter().fold(false, |any, source| any | source.unsaved.swap(false, Ordering::Relaxed))
-    }
-}
-
-impl Known {
-    pub(super) fn saved<'a>(&'a self, source: &'a str) -> Option<Saved<'a>> {
-        self.read_at.map(|read_at| Saved { source, read_at, desired: &self.desired })
-    }
-
-    /// The pass that waits for an operator.
-    pub fn held_back(&self) -> Option<&HeldBack> {
-        self.held_back.as_ref()
-    }
-}
-
-impl Drop for AzureSources {
-    fn drop(&mut self) {
-        self.retire();
-    }
-}
-
 impl AzureSource {
-    fn new(
+    pub(super) fn new(
         settings: Settings,
         config: &Config,
         access: StateAccess,
@@ -238,9 +119,27 @@ impl AzureSource {
         }
     }
 
+    /// Takes over what the source knew under other settings.
+    pub(super) fn inherit(&self, before: &AzureSource) {
+        self.known.store(before.known());
+        self.is_kept(*before.kept.lock());
+        *self.times.lock() = before.times();
+        self.unsaved.store(before.unsaved.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Publishes no more; what it publishes at this moment is waited for.
+    pub(super) fn retire(&self) {
+        *self.retired.lock() = true;
+    }
+
     /// Begins a pass now; one that is under way is followed by another.
     pub fn nudge(&self) {
         self.nudged.notify_one();
+    }
+
+    /// Whether something was published since this was last asked.
+    pub(super) fn take_unsaved(&self) -> bool {
+        self.unsaved.swap(false, Ordering::Relaxed)
     }
 
     /// When passes are.
@@ -298,7 +197,7 @@ impl AzureSource {
         self.known.load_full()
     }
 
-    async fn run(self: Arc<Self>, store: Arc<Store>) {
+    pub(super) async fn run(self: Arc<Self>, store: Arc<Store>) {
         let mut azure = None;
         loop {
             let again_in = self.pass(&mut azure, &store).await;

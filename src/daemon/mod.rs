@@ -2,8 +2,10 @@
 
 mod administration;
 mod azure;
+mod azure_sources;
 mod descriptors;
 mod hand;
+mod known;
 mod parts;
 mod ports;
 mod resolver;
@@ -19,8 +21,10 @@ mod watch;
 use std::error::Error;
 
 pub use administration::{AdministrationError, TOKEN_FILE};
-pub use azure::{AzureSource, AzureSources, Known, PassTimes};
+pub use azure::{AzureSource, PassTimes};
+pub use azure_sources::AzureSources;
 pub use hand::SourceAt;
+pub use known::Known;
 pub use parts::{LoadError, Parts};
 pub use ports::Ports;
 pub use running::{Daemon, Reload, StartError};

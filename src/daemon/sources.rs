@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{error, info, warn};
 
-use super::azure::AzureSources;
+use super::azure_sources::AzureSources;
 use super::shared::{Now, Shared};
 use super::source::{self, Published, Reading, Rules, Source, SourceState, forget_confirmation};
 use super::told::Told;

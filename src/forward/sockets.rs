@@ -345,6 +345,16 @@ mod tests {
         (socket, address)
     }
 
+    /// On a port that is free for both protocols.
+    async fn upstream_with_tcp() -> (UdpSocket, TcpListener, SocketAddr) {
+        loop {
+            let (socket, address) = upstream().await;
+            if let Ok(listener) = TcpListener::bind(address).await {
+                return (socket, listener, address);
+            }
+        }
+    }
+
     fn sockets() -> (Arc<Sockets>, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
         (Arc::new(Sockets::new(counters.clone())), counters)
@@ -479,8 +489,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_truncated_reply_is_fetched_over_real_tcp() {
-        let (server, address) = upstream().await;
-        let listener = TcpListener::bind(address).await.unwrap();
+        let (server, listener, address) = upstream_with_tcp().await;
         let serve = async {
             let mut buffer = [0; 512];
             let (length, client) = server.recv_from(&mut buffer).await.unwrap();

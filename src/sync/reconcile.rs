@@ -285,7 +285,7 @@ pub fn address(data: &[u8]) -> Option<IpAddr> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::desired::Extent;
+    use super::super::extent::Extent;
     use super::*;
 
     fn catalogue() -> Catalogue {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::admin::{
     ConflictReport, EndpointNameReport, EndpointReport, Extent, Reason, WantedEndpoints, WhyNot,
 };
-use crate::daemon::azure::Known;
+use crate::daemon::known::Known;
 use crate::daemon::shared::Now;
 use crate::daemon::source::SourceState;
 use crate::dns::{Name, RecordType};

@@ -9,7 +9,8 @@ use crate::admin::{
     ConfirmError, DriftReport, FailingReport, HeldBackReport, NoSuchSource, NotReady, PassesReport,
     SourceKind, SourceReport, SourceStateWord, SyncReport,
 };
-use crate::daemon::azure::{AzureSource, Known};
+use crate::daemon::azure::AzureSource;
+use crate::daemon::known::Known;
 use crate::daemon::shared::{Now, Shared};
 use crate::daemon::source::{Source, SourceState};
 use crate::sync::azure::Subject;

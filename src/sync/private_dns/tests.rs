@@ -3,8 +3,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::super::arm::ItemPage;
-use super::super::desired::{Desired, Extent, Publication, Withheld};
+use super::super::desired::{Desired, Publication, Withheld};
 use super::super::drift::{ListedEndpoints, ListedExtent, drift};
+use super::super::extent::Extent;
 use super::super::inventory::ConnectionState;
 use super::super::reconcile::{Plan, PublishSettings, plan};
 use super::super::{Difference, sources_of, subscriptions_of};

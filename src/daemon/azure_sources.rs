@@ -1,0 +1,99 @@
+//! Live Azure in the background: all sources of it, and the tasks that list them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::azure::AzureSource;
+use super::known::Known;
+use super::sources::StateAccess;
+use super::told::Told;
+use crate::config::Config;
+use crate::sync::StateFolder;
+use crate::sync::azure::Settings;
+use crate::zone::Store;
+
+/// All `[[sync.source]]` of kinds `arm` and `private-dns`.
+pub struct AzureSources {
+    list: Vec<Arc<AzureSource>>,
+    running: Vec<JoinHandle<()>>,
+    passed: Arc<Notify>,
+}
+
+impl AzureSources {
+    /// Sources that ask nothing yet.
+    pub(super) fn new(config: &Config, access: StateAccess, told: &Told) -> AzureSources {
+        let passed = Arc::new(Notify::new());
+        let new = |settings: &Settings| {
+            Arc::new(AzureSource::new(settings.clone(), config, access, told.clone(), Arc::clone(&passed)))
+        };
+        AzureSources { list: config.sync.azure.iter().map(new).collect(), running: Vec::new(), passed }
+    }
+
+    /// Other settings, and nothing runs any more; a source that stays, by its name, keeps what it knows.
+    pub(super) fn configure(&mut self, config: &Config, access: StateAccess, told: &Told) {
+        self.retire();
+        let old = std::mem::replace(self, AzureSources::new(config, access, told));
+        for source in &self.list {
+            if let Some(known) = old.named(&source.settings.name) {
+                source.inherit(known);
+            }
+        }
+    }
+
+    pub(super) fn retire(&self) {
+        self.running.iter().for_each(JoinHandle::abort);
+        // What publishes at this moment is not stopped by that, but waited for.
+        self.list.iter().for_each(|source| source.retire());
+    }
+
+    /// Begins passes in the background.
+    pub(super) fn start(&mut self, store: &Arc<Store>) {
+        let sources = self.list.iter();
+        self.running = sources.map(|it| tokio::spawn(Arc::clone(it).run(Arc::clone(store)))).collect();
+    }
+
+    /// Begins a pass of each source now; one that is under way is followed by another.
+    pub fn nudge(&self) {
+        self.list.iter().for_each(|source| source.nudge());
+    }
+
+    /// Begins a pass of those sources for which one of these files is a confirmation.
+    pub(super) fn nudge_confirmed(&self, state: &StateFolder, files: &BTreeSet<PathBuf>) {
+        let confirmed = |it: &&Arc<AzureSource>| files.contains(&state.confirmation_file(&it.settings.name));
+        self.list.iter().filter(confirmed).for_each(|source| source.nudge());
+    }
+
+    /// The sources in the order of config.
+    pub fn list(&self) -> &[Arc<AzureSource>] {
+        &self.list
+    }
+
+    /// What passes have found out so far, in the order of config.
+    pub fn known(&self) -> Vec<Arc<Known>> {
+        self.list.iter().map(|source| source.known()).collect()
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<AzureSource>> {
+        self.list.iter().find(|source| source.settings.name == name)
+    }
+
+    /// Told when there may be something to keep.
+    pub(super) fn passed(&self) -> &Arc<Notify> {
+        &self.passed
+    }
+
+    /// Whether something was published since this was last asked.
+    pub(super) fn take_unsaved(&self) -> bool {
+        self.list.iter().fold(false, |any, source| any | source.take_unsaved())
+    }
+}
+
+impl Drop for AzureSources {
+    fn drop(&mut self) {
+        self.retire();
+    }
+}

@@ -1,0 +1,172 @@
+//! An endpoint's records: each of its names placed in a zone, with the addresses of whoever knows them best.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::desired::{Desired, Publication, Unplaced, Withheld};
+use super::inventory::{ConnectionState, Endpoint, EndpointName, Warning};
+use crate::dns::Name;
+use crate::privatelink::{Catalogue, Hint, Place};
+use crate::zone::Claim;
+
+/// What helps to place a name: the group that its address is of or, when that is not told, the endpoint's only one.
+pub(super) fn hint<'a>(endpoint: &'a Endpoint, name: &'a EndpointName, beside: &'a [Name]) -> Hint<'a> {
+    let only = match endpoint.group_ids.as_slice() {
+        [only] => Some(&**only),
+        _ => None,
+    };
+    Hint {
+        resource_type: endpoint.resource_type.as_deref(),
+        group_id: name.group_id.as_deref().or(only),
+        beside,
+    }
+}
+
+/// An endpoint's records by private name.
+#[derive(Default)]
+pub(super) struct Records(BTreeMap<Name, Record>, Grouped);
+
+/// Whether an endpoint has a zone group that says anything; most have none, and then it need not be looked for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Grouped {
+    #[default]
+    No,
+    Yes,
+}
+
+struct Record {
+    zone: Name,
+    addresses: Vec<IpAddr>,
+    public_names: Vec<Name>,
+    author: Author,
+}
+
+/// Who gave a record its addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Author {
+    ZoneGroup,
+    Endpoint,
+}
+
+impl Records {
+    pub(super) fn of(endpoint: &Endpoint, catalogue: &Catalogue, desired: &mut Desired) -> Records {
+        let mut records = Records::default();
+        let (grouped, listed): (Vec<_>, Vec<_>) = endpoint.names.iter().partition(|name| name.zone.is_some());
+        for name in grouped {
+            if let Some(zone) = &name.zone {
+                records.add(zone.clone(), name.fqdn.clone(), name, Author::ZoneGroup);
+            }
+        }
+        let beside: Vec<Name> = endpoint.names.iter().map(|name| name.fqdn.clone()).collect();
+        for name in listed {
+            let hint = hint(endpoint, name, &beside);
+            records.place(endpoint, name, catalogue.place(name.fqdn.borrow(), hint), desired);
+        }
+        records
+    }
+
+    /// Adds a name that the endpoint or its interface lists, unless the zone group has said it already.
+    fn place(
+        &mut self,
+        endpoint: &Endpoint,
+        name: &EndpointName,
+        place: Option<Place>,
+        desired: &mut Desired,
+    ) {
+        let stands_for_all = |it: &Place| {
+            it.record.borrow().parent() == Some(it.zone.borrow()) && it.record.borrow().is_wildcard()
+        };
+        // One endpoint's wildcard below the apex would take the names of all others, of other tenants too.
+        let place = place.filter(|it| !stands_for_all(it));
+        let Some(Place { zone, record: private }) = place else {
+            if !self.group_has(name, None) && endpoint.state == ConnectionState::Approved {
+                desired.unplaced.push(Unplaced {
+                    fqdn: name.fqdn.clone(),
+                    endpoint: Arc::clone(&endpoint.id),
+                    resource: endpoint.resource.clone(),
+                });
+            }
+            return;
+        };
+        let (zone, private) = (zone.to_name(), private.to_name());
+        let grouped = self.0.get_mut(&private).filter(|record| record.author == Author::ZoneGroup);
+        if let Some(record) = grouped {
+            if !same_addresses(&record.addresses, &name.addresses) {
+                let endpoint = Arc::clone(&endpoint.id);
+                desired.warnings.push(Warning::GroupDiffers { endpoint, name: private.clone() });
+            }
+            record.add_public_name(&name.fqdn, &private);
+        } else if !self.group_has(name, Some(&zone)) {
+            // Azure ML's interface lists names that its zone group folds into others of the same address.
+            self.add(zone, private, name, Author::Endpoint);
+        }
+    }
+
+    fn add(&mut self, zone: Name, private: Name, name: &EndpointName, author: Author) {
+        let record = self.0.entry(private.clone()).or_insert_with(|| Record {
+            zone,
+            addresses: Vec::new(),
+            public_names: Vec::new(),
+            author,
+        });
+        if author == Author::ZoneGroup {
+            self.1 = Grouped::Yes;
+        }
+        record.addresses.extend(name.addresses.iter().copied());
+        record.addresses.sort_unstable();
+        record.addresses.dedup();
+        record.add_public_name(&name.fqdn, &private);
+    }
+
+    /// Whether the zone group has records for all addresses of a name, in `zone` if it is given.
+    fn group_has(&self, name: &EndpointName, zone: Option<&Name>) -> bool {
+        if self.1 == Grouped::No {
+            return name.addresses.is_empty();
+        }
+        let grouped = || self.0.values().filter(|record| record.author == Author::ZoneGroup);
+        name.addresses.iter().all(|address| {
+            grouped().any(|record| {
+                record.addresses.contains(address) && zone.is_none_or(|zone| record.zone == *zone)
+            })
+        })
+    }
+
+    pub(super) fn publications(self, claim: &Arc<Claim>) -> impl Iterator<Item = Publication> {
+        self.0.into_iter().map(|(name, record)| {
+            let (ipv4, ipv6) =
+                record.addresses.iter().fold((Vec::new(), Vec::new()), |mut split, address| {
+                    match address {
+                        IpAddr::V4(address) => split.0.push(*address),
+                        IpAddr::V6(address) => split.1.push(*address),
+                    }
+                    split
+                });
+            let (zone, public_names, claim) = (record.zone, record.public_names, Arc::clone(claim));
+            Publication { zone, name, ipv4, ipv6, public_names, claim }
+        })
+    }
+
+    pub(super) fn withheld(self, endpoint: &Endpoint) -> impl Iterator<Item = Withheld> {
+        self.0.into_iter().map(|(name, record)| Withheld {
+            zone: record.zone,
+            name,
+            public_names: record.public_names,
+            endpoint: Arc::clone(&endpoint.id),
+            endpoint_name: Arc::clone(&endpoint.name),
+            state: endpoint.state.clone(),
+        })
+    }
+}
+
+impl Record {
+    fn add_public_name(&mut self, fqdn: &Name, private: &Name) {
+        if fqdn != private && !self.public_names.contains(fqdn) {
+            self.public_names.push(fqdn.clone());
+        }
+    }
+}
+
+fn same_addresses(mine: &[IpAddr], theirs: &[IpAddr]) -> bool {
+    mine.len() == theirs.len() && mine.iter().all(|address| theirs.contains(address))
+}
