@@ -1,13 +1,14 @@
 //! What is stored becomes what is served: the changes of all instances, in their order, by one hand an instance.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::translation::{LeftOut, Translation};
 use super::written::{Bases, State, Written};
@@ -25,6 +26,8 @@ const CHANGES_AT_ONCE: usize = 2_000;
 const CHANGES_APPLIED_HERE: usize = 1_000;
 /// Refused changes that are logged one by one.
 const REFUSED_LOGGED_MAX: usize = 10;
+/// Why something is not served that the server panicked at.
+const MISTAKE: &str = "the server made a mistake with it; the log tells more";
 
 /// What the routes of what operators own, and the applier, ask of the running server.
 pub trait Neighbours: Send + Sync + 'static {
@@ -34,7 +37,8 @@ pub trait Neighbours: Send + Sync + 'static {
     fn configured_rules(&self) -> Vec<RuleSettings>;
     /// All upstreams and how they are.
     fn upstreams(&self) -> Vec<UpstreamHealth>;
-    /// Operators' rules changed: they lie over those of config ([`Written::rules_over`]). They hold when this returns.
+    /// Operators' rules changed: of two for one domain theirs goes before that of config. They hold when this
+    /// returns.
     fn set_rules(&self, rules: Vec<RuleSettings>);
     /// What the holder of the sync lease shares has changed.
     fn document_changed(&self, _document: &StoredDocument) {}
@@ -53,6 +57,10 @@ pub struct Applier {
 /// At which serial a zone was when what it refuses was last tried.
 #[derive(Default)]
 struct Tried(HashMap<Name, u32>);
+
+/// The zones do not take all changes together.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused;
 
 /// The applier's task; dropping it stops it.
 pub struct Following(AbortHandle);
@@ -79,9 +87,17 @@ impl Applier {
     /// Serves all that is written over zones that config has just made: at start, and after each reload.
     /// What does not fit is refused and shown, and is no reason not to go on.
     pub fn rebase(&self, bases: Bases) {
+        let Ok(()) = self.rebase_after(|| Ok::<_, std::convert::Infallible>(bases));
+    }
+
+    /// The same after `exchange` has made those zones: nothing of what is written is applied between, so that zones and
+    /// [`Written`] say the same to it, and nothing that was answered is taken back, not for a moment.
+    pub fn rebase_after<E>(&self, exchange: impl FnOnce() -> Result<Bases, E>) -> Result<(), E> {
         let mut tried = self.turn.lock();
+        let bases = exchange()?;
         self.written.write().set_bases(bases);
         self.serve_all(&mut tried);
+        Ok(())
     }
 
     /// Serves what is stored from now on. Call it once, after `rebase`.
@@ -104,71 +120,60 @@ impl Applier {
     async fn follow(self: Arc<Applier>, mut changes: Changes) {
         let mut zones = self.store.watch();
         loop {
+            // What was applied here has changed them too; behind `next` it would break off what that reads.
+            if zones.has_changed().unwrap_or(false) {
+                zones.borrow_and_update();
+                self.make_room();
+            }
             let next = tokio::select! {
                 next = changes.next() => next,
                 // Sync or a file may have made room for what was refused.
                 Ok(()) = zones.changed() => {
-                    self.keep_settings();
-                    self.retry_refused();
+                    self.make_room();
                     continue;
                 }
             };
-            let mut next = Some(next);
-            while let Some(first) = next.take() {
-                match first {
-                    Followed::Change(first) => {
-                        let (batch, left) = gather(first, &mut changes).await;
-                        self.apply_batch(batch).await;
-                        next = left;
-                    }
-                    Followed::Reload(stored) => self.reload(&stored),
+            match next {
+                Followed::Change(first) => {
+                    let batch = gather(first, &mut changes);
+                    let count: usize = batch.iter().map(|change| change.changes.len()).sum();
+                    self.beside(count, move |applier| applier.apply(&batch)).await;
+                }
+                Followed::Reload(stored) => {
+                    self.beside(usize::MAX, move |applier| applier.reload(&stored)).await;
                 }
             }
         }
     }
 
-    async fn apply_batch(self: &Arc<Applier>, batch: Vec<Arc<Change>>) {
-        let count: usize = batch.iter().map(|change| change.changes.len()).sum();
-        if count > CHANGES_APPLIED_HERE {
-            let applier = self.clone();
-            let applied = tokio::task::spawn_blocking(move || applier.apply(&batch)).await;
-            applied.expect("applying changes does not panic");
-        } else {
-            self.apply(&batch);
+    /// Works here, or where it holds nobody up.
+    async fn beside(self: &Arc<Applier>, changes: usize, work: impl FnOnce(&Applier) + Send + 'static) {
+        if changes <= CHANGES_APPLIED_HERE {
+            return work(self);
+        }
+        let applier = self.clone();
+        if let Err(cause) = tokio::task::spawn_blocking(move || work(&applier)).await {
+            error!(%cause, "What is stored could not be applied");
+        }
+    }
+
+    fn make_room(&self) {
+        let made = unharmed(|| {
+            self.keep_settings();
+            self.retry_refused();
+        });
+        if made.is_none() {
+            error!("What was refused could not be tried again");
         }
     }
 
     /// Applies revisions as one change of the zones, or, if the zones refuse something, one by one.
+    ///
+    /// Whatever goes wrong, it comes to its end: those who wait are told, and the next revisions come.
     fn apply(&self, batch: &[Arc<Change>]) {
         let _tried = self.turn.lock();
-        self.learn_bases(batch.iter().flat_map(|change| &change.changes));
-        let mut left_out = Vec::new();
-        let committed = self.store.commit_with(|snapshot| {
-            let state = self.written.read();
-            let mut translation = Translation::new(&state, snapshot);
-            batch.iter().flat_map(|change| &change.changes).for_each(|one| translation.add(one));
-            let serials: HashMap<&Name, u32> = batch
-                .iter()
-                .flat_map(|change| &change.serials)
-                .map(|(apex, serial)| (apex, *serial))
-                .collect();
-            for (apex, serial) in serials {
-                translation.set_serial(apex, serial);
-            }
-            let (changes, left) = translation.into_changes();
-            left_out = left;
-            Ok(changes)
-        });
-        match committed {
-            Ok(_) => {
-                let mut state = self.written.write();
-                for change in batch {
-                    serve_what_is_put(&mut state, change);
-                    state.take(change);
-                }
-                note(&mut state, left_out);
-            }
-            Err(_) => batch.iter().for_each(|change| self.apply_apart(change)),
+        if unharmed(|| self.apply_together(batch)) != Some(Ok(())) {
+            batch.iter().for_each(|change| self.apply_apart(change));
         }
         self.tell_neighbours(batch);
         if let Some(last) = batch.last() {
@@ -176,11 +181,41 @@ impl Applier {
         }
     }
 
+    fn apply_together(&self, batch: &[Arc<Change>]) -> Result<(), Refused> {
+        self.learn_bases(batch.iter().flat_map(|change| &change.changes));
+        let mut left_out = Vec::new();
+        self.store
+            .commit_with(|snapshot| {
+                let state = self.written.read();
+                let mut translation = Translation::new(&state, snapshot);
+                batch.iter().flat_map(|change| &change.changes).for_each(|one| translation.add(one));
+                let serials: HashMap<&Name, u32> = batch
+                    .iter()
+                    .flat_map(|change| &change.serials)
+                    .map(|(apex, serial)| (apex, *serial))
+                    .collect();
+                for (apex, serial) in serials {
+                    translation.set_serial(apex, serial);
+                }
+                let (changes, left) = translation.into_changes();
+                left_out = left;
+                Ok(changes)
+            })
+            .map_err(|_| Refused)?;
+        let mut state = self.written.write();
+        for change in batch {
+            serve_what_is_put(&mut state, change);
+            state.take(change);
+        }
+        note(&mut state, left_out);
+        Ok(())
+    }
+
     /// Applies what the zones take of a revision.
     fn apply_apart(&self, change: &Change) {
         let mut refused = 0;
         for one in &change.changes {
-            let result = self.commit(|translation| translation.add(one));
+            let result = self.commit_unharmed(|translation| translation.add(one));
             let part = Change { revision: change.revision, changes: vec![one.clone()], serials: Vec::new() };
             let mut state = self.written.write();
             serve_what_is_put(&mut state, &part);
@@ -189,13 +224,13 @@ impl Applier {
                 Ok(left_out) => note(&mut state, left_out),
                 Err(why) => {
                     refused += 1;
-                    refuse(&mut state, one, &why.to_string(), refused <= REFUSED_LOGGED_MAX);
+                    refuse(&mut state, one, &why, refused <= REFUSED_LOGGED_MAX);
                 }
             }
         }
         for (apex, serial) in &change.serials {
             // Without its new serial a zone goes on counting from its own.
-            let _ = self.commit(|translation| translation.set_serial(apex, *serial));
+            let _ = self.commit_unharmed(|translation| translation.set_serial(apex, *serial));
         }
         let serials = change.serials.clone();
         self.written.write().take(&Change { revision: change.revision, changes: Vec::new(), serials });
@@ -207,6 +242,12 @@ impl Applier {
                 change.revision
             );
         }
+    }
+
+    /// The same, and a mistake of ours is told like any other reason.
+    fn commit_unharmed(&self, make: impl FnOnce(&mut Translation<'_>)) -> Result<Vec<LeftOut>, String> {
+        let committed = unharmed(|| self.commit(make));
+        committed.ok_or(MISTAKE)?.map_err(|why| why.to_string())
     }
 
     fn commit(&self, make: impl FnOnce(&mut Translation<'_>)) -> Result<Vec<LeftOut>, CommitError> {
@@ -229,37 +270,48 @@ impl Applier {
                 StoredChange::Put(Entry::Forwarder(_)) | StoredChange::Remove(Subject::Forwarder(_)) => {
                     rules_changed = true;
                 }
-                StoredChange::Put(Entry::Document(document)) => self.neighbours.document_changed(document),
+                StoredChange::Put(Entry::Document(document)) => self.tell_of(document),
                 _ => {}
             }
         }
         if rules_changed {
-            self.neighbours.set_rules(self.written.rules());
+            self.set_rules();
+        }
+    }
+
+    fn set_rules(&self) {
+        let set = unharmed(|| self.neighbours.set_rules(self.written.rules()));
+        self.written.write().refuse_rules(set.is_none().then_some(MISTAKE));
+    }
+
+    fn tell_of(&self, document: &StoredDocument) {
+        if unharmed(|| self.neighbours.document_changed(document)).is_none() {
+            error!(document = %document.name, "A document that another instance shares is not in force");
         }
     }
 
     /// Everything anew: the store was set back, or changes between are forgotten.
     fn reload(&self, stored: &Stored) {
         let mut tried = self.turn.lock();
-        let gone: Vec<Name> = {
-            let mut state = self.written.write();
-            let own = state.zones().filter(|zone| matches!(zone.made, Made::ByRest(_)));
-            let mut gone: Vec<Name> = own.map(|zone| zone.apex.clone()).collect();
-            state.replace(stored);
-            gone.retain(|apex| state.zone(apex).is_none());
-            gone
-        };
+        // While it is still known who made them: what nobody else makes goes, and others go on without the settings.
+        let gone = self.written.read().zones_gone(stored);
+        for apex in gone {
+            let removed = self.commit_unharmed(|translation| {
+                translation.add(&StoredChange::Remove(Subject::Zone(apex.clone())))
+            });
+            if let Err(why) = removed {
+                warn!(zone = %apex, %why, "A zone that is no longer stored could not be taken back: {why}");
+            }
+        }
+        self.written.write().replace(stored);
         let result = self.store.commit_with(|snapshot| Ok(without_strays(&self.written.read(), snapshot)));
         if let Err(why) = result {
             warn!(%why, "Records that are no longer stored could not be taken back");
         }
-        for apex in gone {
-            let _ = self.commit(|translation| translation.add(&StoredChange::Remove(Subject::Zone(apex))));
-        }
         self.serve_all(&mut tried);
         for (entry, _) in &stored.entries {
             if let Entry::Document(document) = entry {
-                self.neighbours.document_changed(document);
+                self.tell_of(document);
             }
         }
         info!(store.revision = stored.revision, "Served as it is stored at revision {}", stored.revision);
@@ -279,7 +331,7 @@ impl Applier {
             zones
         };
         zones.iter().for_each(|apex| self.serve_zone(apex));
-        self.neighbours.set_rules(self.written.rules());
+        self.set_rules();
         let (revision, refused) = {
             let state = self.written.read();
             (state.revision, state.refused().count() + state.refused_zones().count())
@@ -295,7 +347,7 @@ impl Applier {
         let zone =
             self.written.read().zone(apex).map(|(zone, _)| StoredChange::Put(Entry::Zone(zone.clone())));
         self.learn_bases(zone.iter());
-        let whole = self.commit(|translation| translation.serve_missing(apex));
+        let whole = self.commit_unharmed(|translation| translation.serve_missing(apex));
         match whole {
             Ok(left_out) => note(&mut self.written.write(), left_out),
             Err(_) => self.serve_zone_apart(apex),
@@ -315,18 +367,18 @@ impl Applier {
             .map(|(name, set)| StoredChange::Put(Entry::RecordSet { zone: apex.clone(), name, set }));
         let mut refused = 0;
         for one in zone.into_iter().chain(sets) {
-            match self.commit(|translation| translation.add_alone(&one)) {
+            match self.commit_unharmed(|translation| translation.add_alone(&one)) {
                 Ok(left_out) => note(&mut self.written.write(), left_out),
                 Err(why) => {
                     refused += 1;
                     let is_told = refused <= REFUSED_LOGGED_MAX;
-                    refuse(&mut self.written.write(), &one, &why.to_string(), is_told);
+                    refuse(&mut self.written.write(), &one, &why, is_told);
                 }
             }
         }
         let serial = self.written.read().serial(apex);
         if let Some(serial) = serial {
-            let _ = self.commit(|translation| translation.set_serial(apex, serial));
+            let _ = self.commit_unharmed(|translation| translation.set_serial(apex, serial));
         }
     }
 
@@ -432,24 +484,26 @@ impl Drop for Following {
     }
 }
 
-/// Takes the changes that are there, up to the bound; answers what is not one of them apart.
-async fn gather(first: Arc<Change>, changes: &mut Changes) -> (Vec<Arc<Change>>, Option<Followed>) {
+/// Takes the changes that are there, up to the bound.
+fn gather(first: Arc<Change>, changes: &mut Changes) -> Vec<Arc<Change>> {
     let mut count = first.changes.len();
     let mut batch = vec![first];
-    while count < CHANGES_AT_ONCE {
-        tokio::select! {
-            biased;
-            next = changes.next() => match next {
-                Followed::Change(change) => {
-                    count += change.changes.len();
-                    batch.push(change);
-                }
-                reload @ Followed::Reload(_) => return (batch, Some(reload)),
-            },
-            () = std::future::ready(()) => break,
-        }
+    while count < CHANGES_AT_ONCE && batch.len() < CHANGES_AT_ONCE {
+        let Some(change) = changes.ready() else { break };
+        count += change.changes.len();
+        batch.push(change);
     }
-    (batch, None)
+    batch
+}
+
+/// Does what must not end the stream of changes; `None` when it panicked.
+// The zones are exchanged as a whole or not at all, and what is written is put a whole entry at a time.
+fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    if done.is_err() {
+        error!("{MISTAKE}");
+    }
+    done.ok()
 }
 
 /// The record sets that are put are tried now: why they were refused before is no news.

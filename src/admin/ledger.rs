@@ -192,6 +192,7 @@ impl Ledger {
                 let why = match subject {
                     Subject::RecordSet { zone, name, rtype } => state.why_refused(zone, name, *rtype),
                     Subject::Zone(apex) => state.why_zone_refused(apex),
+                    Subject::Forwarder(_) => state.why_rules_refused(),
                     _ => None,
                 };
                 not_served.extend(why.map(|why| (subject.clone(), why.clone())));
@@ -284,8 +285,13 @@ pub(super) fn subject(change: &StoredChange) -> Option<Subject> {
 /// What the store's no means to a client.
 pub(super) fn problem_of(found: &PersistError) -> Problem {
     match found {
-        PersistError::Unavailable { retry_after, .. } | PersistError::Unsettled { retry_after, .. } => {
+        PersistError::Unavailable { retry_after, .. } => {
             Problem::new(Kind::Unavailable, found.to_string()).retry_after_secs(retry_after.as_secs().max(1))
+        }
+        PersistError::Unsettled { retry_after, .. } => {
+            let detail =
+                format!("{found}; look before you send it again, or send it with an Idempotency-Key");
+            Problem::new(Kind::Unsettled, detail).retry_after_secs(retry_after.as_secs().max(1))
         }
         PersistError::KeyReused => {
             let detail = "this key was sent with another request; send a new key with a new request";

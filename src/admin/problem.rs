@@ -76,6 +76,8 @@ kinds! {
     Throttled TOO_MANY_REQUESTS "throttled" "Too many failed attempts",
     Internal INTERNAL_SERVER_ERROR "internal" "The server made a mistake",
     Unavailable SERVICE_UNAVAILABLE "unavailable" "This cannot be done now",
+    /// It may be stored, or not.
+    Unsettled SERVICE_UNAVAILABLE "unsettled" "Nobody knows whether it is stored",
     NotReady SERVICE_UNAVAILABLE "not-ready" "The server is not ready",
     Timeout SERVICE_UNAVAILABLE "timeout" "The answer took too long",
 }

@@ -1,6 +1,6 @@
 //! What operators have written, as far as this instance has applied it: from memory, for the door, lists and ETags.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +35,7 @@ pub struct State {
     serials: HashMap<Name, u32>,
     refused: BTreeMap<(Name, Name, RecordType), Arc<str>>,
     refused_zones: BTreeMap<Name, Arc<str>>,
+    refused_rules: Option<Arc<str>>,
     bases: Bases,
 }
 
@@ -97,15 +98,6 @@ impl Written {
         state.forwarders.values().filter_map(|(stored, _)| rule(stored)).collect()
     }
 
-    /// The rules of config with those of operators over them: of two for one domain theirs holds.
-    pub fn rules_over(&self, configured: &[RuleSettings]) -> Vec<RuleSettings> {
-        let mut rules = self.rules();
-        let is_free = |rule: &&RuleSettings| !rules.iter().any(|own| own.domain == rule.domain);
-        let others: Vec<RuleSettings> = configured.iter().filter(is_free).cloned().collect();
-        rules.extend(others);
-        rules
-    }
-
     /// Whether a token was ever made: without one a first start makes an admin's.
     pub fn has_tokens(&self) -> bool {
         !self.read().tokens.is_empty()
@@ -137,6 +129,16 @@ impl State {
     pub(super) fn replace(&mut self, stored: &Stored) {
         let bases = std::mem::take(&mut self.bases);
         *self = State { bases, ..State::of(stored) };
+    }
+
+    /// Zones that are no longer among what is stored.
+    pub(super) fn zones_gone(&self, stored: &Stored) -> Vec<Name> {
+        let zones = stored.entries.iter().filter_map(|(entry, _)| match entry {
+            Entry::Zone(zone) => Some(&zone.apex),
+            _ => None,
+        });
+        let there: HashSet<&Name> = zones.collect();
+        self.zones.keys().filter(|apex| !there.contains(apex)).cloned().collect()
     }
 
     /// Takes in a change.
@@ -303,6 +305,15 @@ impl State {
         if !self.refused.is_empty() {
             self.refused.remove(&(zone.clone(), name.clone(), rtype));
         }
+    }
+
+    /// Whether the rules of forwarding are not in force as they were written, and why.
+    pub(super) fn refuse_rules(&mut self, why: Option<&str>) {
+        self.refused_rules = why.map(Arc::from);
+    }
+
+    pub(super) fn why_rules_refused(&self) -> Option<&Arc<str>> {
+        self.refused_rules.as_ref()
     }
 
     pub(super) fn serve_zone(&mut self, apex: &Name) {

@@ -206,6 +206,14 @@ impl Cache {
         before.saturating_sub(self.entries.len())
     }
 
+    /// Forgets all that upstreams said of `domain` and what lies below it, also at the end of other names' chains: from
+    /// now on others are asked of them.
+    pub fn purge_domain(&self, domain: NameRef<'_>) {
+        let is_of =
+            |key: &Key, entry: &Entry| key.name.borrow().is_within(domain) || entry.reply.speaks_of(domain);
+        self.entries.retain(|key, entry| !is_of(key, entry));
+    }
+
     /// Usable entries at `name` and below it, `limit` at most, in no order.
     pub fn entries(&self, name: NameRef<'_>, limit: usize, now: Instant) -> Vec<Listed> {
         let listed = self
@@ -297,6 +305,32 @@ mod tests {
     fn reply(end: End, answer: Vec<Record>, authority: Vec<Record>) -> Arc<UpstreamReply> {
         let rcode = if end == End::Failed { Rcode::SERVFAIL } else { Rcode::NOERROR };
         Arc::new(UpstreamReply { rcode, authenticated: false, answer, authority, end, extended_error: None })
+    }
+
+    #[test]
+    fn a_domain_that_others_are_asked_of_is_forgotten_at_the_end_of_chains_too() {
+        let cache = Cache::new(Settings::default());
+        let now = Instant::now();
+        let alias = |owner: &str, target: &str| record(owner, 60, RecordType::CNAME, target);
+        let nothing = record("x.", 60, RecordType::SOA, "a. b. 1 2 3 4 5");
+        for (owner, reply) in [
+            ("a.corp.x.", data("a.corp.x.", 60)),
+            ("there.y.", reply(End::Negative, vec![alias("there.y.", "b.corp.x.")], vec![nothing])),
+            (
+                "continues.y.",
+                reply(End::Continues(name("b.corp.x.")), vec![alias("continues.y.", "b.corp.x.")], vec![]),
+            ),
+            ("other.y.", data("other.y.", 60)),
+        ] {
+            cache.put(&question(owner), NONE, reply, now);
+        }
+        cache.purge_domain(name("corp.x.").borrow());
+        let left: Vec<String> = cache
+            .entries(NameRef::ROOT, 9, now)
+            .iter()
+            .map(|entry| entry.question.name.to_string())
+            .collect();
+        assert_eq!(left, ["other.y."]);
     }
 
     fn failure() -> Arc<UpstreamReply> {

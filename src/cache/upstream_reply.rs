@@ -129,6 +129,15 @@ impl UpstreamReply {
         }
     }
 
+    /// Whether the chain comes by `domain` or what lies below it.
+    pub fn speaks_of(&self, domain: NameRef<'_>) -> bool {
+        let leads_there = |record: &Record| {
+            let target = record.target().filter(|_| record.rtype == RecordType::CNAME);
+            target.is_some_and(|target| target.borrow().is_within(domain))
+        };
+        self.answer.iter().any(|record| record.owner().is_within(domain) || leads_there(record))
+    }
+
     /// The SOA of a negative answer.
     pub fn soa(&self) -> Option<&Record> {
         self.authority.iter().find(|record| record.rtype == RecordType::SOA)

@@ -10,9 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::{error, info, warn};
 
 use super::in_full;
-use super::parts::{self, Parts};
+use super::parts::{self, LoadError, Parts};
 use super::resolver::Resolver;
-use super::surroundings::Surroundings;
 use crate::admin::auth::Minted;
 use crate::admin::{self, Applier, Attempts, Bases, Following, Ledger, Server, Written};
 use crate::config::{AdminSettings, Asked, Config};
@@ -38,7 +37,6 @@ pub(super) struct Administration {
     persist: Persist,
     applier: Arc<Applier>,
     ledger: Arc<Ledger>,
-    surroundings: Arc<Surroundings>,
     api: Option<admin::Running>,
     // Dropping it ends the applier's task.
     _following: Following,
@@ -211,16 +209,15 @@ impl Administration {
     /// Serves what is stored, over what config and sources say, and follows it from now on.
     pub fn begin(opened: Opened, config: &Config, parts: &Parts) -> Administration {
         let Opened { persist, stored } = opened;
-        let surroundings = Surroundings::new(config, &parts.responder);
         let applier = Applier::new(
             Arc::clone(&parts.store),
             Arc::clone(&parts.written),
-            Arc::clone(&surroundings) as _,
+            Arc::clone(&parts.surroundings) as _,
         );
         applier.rebase(bases(config, parts));
         let following = applier.start(persist.changes(stored.revision));
         let ledger = Ledger::new(persist.clone(), Arc::clone(&applier));
-        Administration { persist, applier, ledger, surroundings, api: None, _following: following }
+        Administration { persist, applier, ledger, api: None, _following: following }
     }
 
     /// Begins to answer requests.
@@ -246,10 +243,19 @@ impl Administration {
         self.api.as_ref().map_or(&[], admin::Running::addresses)
     }
 
-    /// Lays what operators wrote over zones that a config has just made.
-    pub fn reload(&self, old: &Config, new: &Config, parts: &Parts) {
-        self.surroundings.configure(new);
-        self.applier.rebase(bases(new, parts));
+    /// Goes on with another config below what operators wrote. On an error nothing is changed.
+    pub fn reload(&self, old: &Config, new: &Config, parts: &mut Parts) -> Result<(), LoadError> {
+        parts.reload_under(new, |parts, files| {
+            self.applier.rebase_after(|| {
+                parts.exchange(new, files)?;
+                Ok(bases(new, parts))
+            })
+        })?;
+        self.reload_api(old, new);
+        Ok(())
+    }
+
+    fn reload_api(&self, old: &Config, new: &Config) {
         if new.admin.store != old.admin.store {
             warn!(
                 "[store] and state_dir change with a restart only; the store is still {}",

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::sources::{Sources, StateAccess};
+use super::surroundings::{Surroundings, forward_over};
 use crate::admin::{Bases, Written};
 use crate::answer::{self, Rules};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
-use crate::forward::{self, Forwarder};
+use crate::forward::Forwarder;
 use crate::respond::{Responder, Serving};
 use crate::sync;
 use crate::zone::{
@@ -27,6 +28,7 @@ pub struct Parts {
     pub sources: Sources,
     /// What operators wrote, which lies over what config says.
     pub written: Arc<Written>,
+    pub(super) surroundings: Arc<Surroundings>,
     /// All files that zones were read from, included ones too.
     pub zone_files: Vec<PathBuf>,
 }
@@ -64,46 +66,49 @@ impl Parts {
         written: Arc<Written>,
     ) -> Result<Parts, LoadError> {
         let store = Arc::new(Store::new(Box::new(Unjournaled)));
-        let zone_files = load_zones(config, &store, &written)?;
+        let files = read_zone_files(config)?;
+        commit_zones(config, &files, &store, &written)?;
+        let zone_files = paths(&files);
         let mut sources = Sources::new(config, access);
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
-        let forward = forward_under(config, &written);
-        let forwarder = Forwarder::new(forward, Arc::clone(&cache));
+        let forwarder = Forwarder::new(forward_over(written.rules(), config), Arc::clone(&cache));
         let serving = serving(config, cache, forwarder);
         let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
-        Ok(Parts { store, responder, sources, written, zone_files })
+        let surroundings = Surroundings::new(config, &responder, &written);
+        Ok(Parts { store, responder, sources, written, surroundings, zone_files })
     }
 
     /// Goes on with another config. On an error nothing is changed.
-    pub fn reload(&mut self, old: &Config, new: &Config) -> Result<(), LoadError> {
-        let before = self.responder.serving();
-        // What upstreams said may no longer hold when others are asked; else what is known of them stays.
-        let forward = forward_under(new, &self.written);
-        let (cache, forwarder) = if old.cache == new.cache && *before.forwarder.settings() == forward {
-            (Arc::clone(&before.cache), Arc::clone(&before.forwarder))
-        } else {
-            let cache = Arc::new(Cache::new(new.cache.clone()));
-            let forwarder = Forwarder::new(forward, Arc::clone(&cache));
-            (cache, forwarder)
-        };
-        let serving = serving(new, cache, forwarder);
-        self.zone_files = load_zones(new, &self.store, &self.written)?;
-        self.responder.replace(serving);
+    pub fn reload(&mut self, new: &Config) -> Result<(), LoadError> {
+        self.reload_under(new, |parts, files| parts.exchange(new, files))
+    }
+
+    /// The same, where `exchange` has [`Parts::exchange`] done with nothing of what operators write between.
+    pub(super) fn reload_under(
+        &mut self,
+        new: &Config,
+        exchange: impl FnOnce(&Parts, &[ZoneFile<'_>]) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        let files = read_zone_files(new)?;
+        exchange(self, &files)?;
+        self.zone_files = paths(&files);
         self.sources.configure(new);
         self.sources.republish(&self.store)?;
         self.sync()
+    }
+
+    /// Serves the zones of another config, and all else it says of answering.
+    pub(super) fn exchange(&self, new: &Config, files: &[ZoneFile<'_>]) -> Result<(), LoadError> {
+        commit_zones(new, files, &self.store, &self.written)?;
+        self.surroundings.configure(new);
+        Ok(())
     }
 
     /// Reads the inventories and publishes what they say.
     pub fn sync(&mut self) -> Result<(), LoadError> {
         Ok(self.sources.pass(&self.store)?)
     }
-}
-
-/// What is forwarded: what config says, below what operators wrote.
-fn forward_under(config: &Config, written: &Written) -> forward::Settings {
-    forward::Settings { rules: written.rules_over(&config.forward.rules), ..config.forward.clone() }
 }
 
 /// What the responder serves with, by the rules of a forwarder.
@@ -118,12 +123,9 @@ pub(super) fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forward
 }
 
 /// A zone, its file's path, and what the file says.
-type ZoneFile<'c> = (&'c ZoneHeader, &'c Path, MasterFile);
+pub(super) type ZoneFile<'c> = (&'c ZoneHeader, &'c Path, MasterFile);
 
-/// Commits networks, private-link zones and zone files as one change; answers all files that were read.
-fn load_zones(config: &Config, store: &Store, written: &Written) -> Result<Vec<PathBuf>, LoadError> {
-    let networks = Arc::new(Networks::new(config.networks.clone(), config.prefer.clone())?);
-    let headers = private_link_headers(config);
+fn read_zone_files(config: &Config) -> Result<Vec<ZoneFile<'_>>, LoadError> {
     let folder = config.folder();
     let mut files: Vec<ZoneFile<'_>> = Vec::new();
     for zone in &config.zones {
@@ -131,6 +133,23 @@ fn load_zones(config: &Config, store: &Store, written: &Written) -> Result<Vec<P
             files.push((&zone.header, file, MasterFile::read(file, &zone.header.apex, folder)?));
         }
     }
+    Ok(files)
+}
+
+/// All files that were read, included ones too.
+fn paths(files: &[ZoneFile<'_>]) -> Vec<PathBuf> {
+    files.iter().flat_map(|(.., file)| &file.files).map(|file| file.to_path_buf()).collect()
+}
+
+/// Commits networks, private-link zones and zone files as one change.
+fn commit_zones(
+    config: &Config,
+    files: &[ZoneFile<'_>],
+    store: &Store,
+    written: &Written,
+) -> Result<(), LoadError> {
+    let networks = Arc::new(Networks::new(config.networks.clone(), config.prefer.clone())?);
+    let headers = private_link_headers(config);
     let configured: BTreeSet<&Name> = headers
         .iter()
         .map(|header| &header.apex)
@@ -180,14 +199,14 @@ fn load_zones(config: &Config, store: &Store, written: &Written) -> Result<Vec<P
                 None => {}
             }
         }
-        for (header, _, file) in &files {
+        for (header, _, file) in files {
             changes.extend(changes_of_file(file, over(header), old)?);
         }
         Ok(ChangeSet { changes })
     });
     match committed {
-        Ok(_) => Ok(files.iter().flat_map(|(.., file)| &file.files).map(|file| file.to_path_buf()).collect()),
-        Err(CommitError::Zone(cause)) => Err(at_fault(&files, &networks, &store.snapshot()).map_or_else(
+        Ok(_) => Ok(()),
+        Err(CommitError::Zone(cause)) => Err(at_fault(files, &networks, &store.snapshot()).map_or_else(
             || CommitError::Zone(cause).into(),
             |(file, cause)| LoadError::Zone { file, cause },
         )),

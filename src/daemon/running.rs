@@ -273,9 +273,9 @@ impl Daemon {
             true => None,
             false => Some(self.listening.rebind(&descriptors::fitted(&config.listen))?),
         };
-        self.parts.reload(&self.config, &config)?;
-        if let Some(administration) = &self.administration {
-            administration.reload(&self.config, &config, &self.parts);
+        match &self.administration {
+            Some(administration) => administration.reload(&self.config, &config, &mut self.parts)?,
+            None => self.parts.reload(&config)?,
         }
         self.parts.sources.start(&self.parts.store);
         seen.forget_followed(&config);

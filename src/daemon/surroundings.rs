@@ -1,46 +1,54 @@
-//! What stands around the admin API: config, the responder whose forwarder operators' rules exchange.
+//! What stands around the admin API: config, the responder whose forwarder config and operators' rules exchange.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 
 use super::parts;
-use crate::admin::Neighbours;
+use crate::admin::{Neighbours, Written};
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
-use crate::forward::{self, RuleSettings, UpstreamHealth};
+use crate::forward::{self, Forwarder, RuleSettings, UpstreamHealth};
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
-
-/// After this long no question is in flight any more that was asked by other rules.
-const ASKED_BEFORE: Duration = Duration::from_secs(2);
 
 /// Shared by the daemon, which tells it what changes, the applier and the API.
 pub(super) struct Surroundings {
     responder: Arc<Responder>,
+    written: Arc<Written>,
     config: ArcSwap<Config>,
-    /// Rules are exchanged one after the other.
+    /// A reload and operators' rules exchange what is served with one after the other, each with what holds by then:
+    /// else one would take back what the other has just put in force.
     turn: Mutex<()>,
-    runtime: Handle,
 }
 
 impl Surroundings {
-    /// Call it inside a runtime.
-    pub fn new(config: &Config, responder: &Arc<Responder>) -> Arc<Surroundings> {
+    pub fn new(config: &Config, responder: &Arc<Responder>, written: &Arc<Written>) -> Arc<Surroundings> {
         Arc::new(Surroundings {
             responder: Arc::clone(responder),
+            written: Arc::clone(written),
             config: ArcSwap::from_pointee(config.clone()),
             turn: Mutex::new(()),
-            runtime: Handle::current(),
         })
     }
 
     /// Goes on with another config.
-    pub fn configure(&self, config: &Config) {
-        self.config.store(Arc::new(config.clone()));
+    pub fn configure(&self, new: &Config) {
+        let _turn = self.turn.lock();
+        let old = self.config.swap(Arc::new(new.clone()));
+        let before = self.responder.serving();
+        let forward = forward_over(self.written.rules(), new);
+        // What upstreams said may no longer hold when others are asked; else what is known of them stays.
+        let (cache, forwarder) = if old.cache == new.cache && *before.forwarder.settings() == forward {
+            (Arc::clone(&before.cache), Arc::clone(&before.forwarder))
+        } else {
+            let cache = Arc::new(Cache::new(new.cache.clone()));
+            let forwarder = Forwarder::new(forward, Arc::clone(&cache));
+            (cache, forwarder)
+        };
+        self.responder.replace(parts::serving(new, cache, forwarder));
     }
 }
 
@@ -61,8 +69,7 @@ impl Neighbours for Surroundings {
         let _turn = self.turn.lock();
         let config = self.config.load();
         let before = self.responder.serving();
-        let forward =
-            forward::Settings { rules: over(rules, &config.forward.rules), ..config.forward.clone() };
+        let forward = forward_over(rules, &config);
         if *before.forwarder.settings() == forward {
             return;
         }
@@ -70,18 +77,18 @@ impl Neighbours for Surroundings {
         let cache = Arc::clone(&before.cache);
         let forwarder = before.forwarder.with_settings(forward);
         self.responder.replace(parts::serving(&config, Arc::clone(&cache), forwarder));
-        // What other upstreams said of these names holds no longer; of all others it stays.
-        let forget = move || {
-            for domain in &changed {
-                cache.purge(Some(domain.borrow()));
-            }
-        };
-        forget();
-        self.runtime.spawn(async move {
-            tokio::time::sleep(ASKED_BEFORE).await;
-            forget();
-        });
+        // What other upstreams said of these names holds no longer, nor does what they are about to say; of all others
+        // it stays.
+        before.forwarder.retire();
+        for domain in &changed {
+            cache.purge_domain(domain.borrow());
+        }
     }
+}
+
+/// What is forwarded: what config says, below operators' rules.
+pub(super) fn forward_over(rules: Vec<RuleSettings>, config: &Config) -> forward::Settings {
+    forward::Settings { rules: over(rules, &config.forward.rules), ..config.forward.clone() }
 }
 
 /// Operators' rules over those of config: of two for one domain theirs holds.

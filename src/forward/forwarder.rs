@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
@@ -25,6 +26,15 @@ pub struct Forwarder {
     pub(super) probes: Probes,
     pub counters: Arc<Counters>,
     settings: Settings,
+    learning: RwLock<Learning>,
+}
+
+/// Whether what upstreams say goes to the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Learning {
+    Goes,
+    /// Others ask by now, perhaps other upstreams.
+    Ended,
 }
 
 /// What became of a question.
@@ -78,6 +88,7 @@ impl Forwarder {
             probes: Probes::default(),
             counters,
             settings,
+            learning: RwLock::new(Learning::Goes),
         })
     }
 
@@ -91,7 +102,14 @@ impl Forwarder {
             probes: Probes::default(),
             counters: self.counters.clone(),
             settings,
+            learning: RwLock::new(Learning::Goes),
         })
+    }
+
+    /// Leaves the cache to a successor: what is still in flight is answered to those who wait, and not kept. Nothing of
+    /// it comes into the cache after this returns.
+    pub fn retire(&self) {
+        *self.learning.write() = Learning::Ended;
     }
 
     /// Asks upstream, without a look into the cache; what is learnt goes there.
@@ -193,7 +211,7 @@ impl Forwarder {
         let outcome = match raced {
             Ok((reply, upstream)) => {
                 let reply = Arc::new(self.cache.capped(reply));
-                self.cache.put(&asked.question, asked.flags, reply.clone(), now);
+                self.keep(asked, &reply, now);
                 Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: Some(upstream) }
             }
             Err(failure) => {
@@ -202,7 +220,7 @@ impl Forwarder {
                 let keep = failure.is_worth_keeping();
                 let reply = Arc::new(failure.into_reply(now));
                 if keep {
-                    self.cache.put(&asked.question, asked.flags, reply.clone(), now);
+                    self.keep(asked, &reply, now);
                 }
                 self.stale(asked, why).unwrap_or_else(|| {
                     count(&self.counters.failures);
@@ -212,6 +230,14 @@ impl Forwarder {
         };
         drop(landing);
         sender.send_replace(Some(outcome));
+    }
+
+    fn keep(&self, asked: &Asked, reply: &Arc<UpstreamReply>, now: Instant) {
+        // Held over the put, so that `retire` waits for it.
+        let learning = self.learning.read();
+        if *learning == Learning::Goes {
+            self.cache.put(&asked.question, asked.flags, reply.clone(), now);
+        }
     }
 
     /// What the cache has, or a failure.
@@ -279,6 +305,27 @@ mod tests {
         assert_eq!(forwarder.counters.coalesced.load(Ordering::Relaxed), 199);
         assert!(matches!(cached(&forwarder, "a.x."), Lookup::Fresh(_)));
         assert_eq!(forwarder.questions_in_flight(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_flight_when_others_take_over_is_answered_and_not_kept() {
+        let script = Scripted::new(|seen| {
+            Said::After(Duration::from_millis(20), seen.answer(Rcode::NOERROR, &["a.x. 60 A 10.0.0.1"], &[]))
+        });
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let asking = tokio::spawn({
+            let forwarder = forwarder.clone();
+            async move { forwarder.ask(question("a.x."), NONE).await }
+        });
+        while forwarder.questions_in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let successor = forwarder.with_settings(settings(&[(".", &["10.0.0.2"])]));
+        forwarder.retire();
+        assert_eq!(asking.await.unwrap().reply.answer.len(), 1);
+        assert!(matches!(cached(&forwarder, "a.x."), Lookup::Miss));
+        successor.ask(question("a.x."), NONE).await;
+        assert!(matches!(cached(&successor, "a.x."), Lookup::Fresh(_)));
     }
 
     #[tokio::test(start_paused = true)]

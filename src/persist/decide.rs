@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::coding::{self, Coded, Key, Kind};
 use super::entry::{Change, Commit, Committed, Precondition, Subject};
 use super::error::PersistError;
+use super::writer::unix_ms;
 use crate::dns::Name;
 use crate::zone::is_newer;
 
@@ -34,6 +35,8 @@ pub(super) type RequestKey = (Arc<str>, Arc<str>);
 #[derive(Default)]
 pub(super) struct Known {
     pub revision: u64,
+    /// What time the database has.
+    pub now_ms: i64,
     pub entries: HashMap<Key, Held>,
     /// The newest revision of any record set at an owner.
     pub owners: HashMap<OwnerKey, u64>,
@@ -128,9 +131,11 @@ impl Expected {
 
 impl Known {
     /// Judges one commit on top of those before it; one that is refused changes nothing.
-    pub fn judge(&mut self, prepared: &Prepared, now_ms: i64) -> Result<Judgement, PersistError> {
+    ///
+    /// `here_ms` is the time that those who make commits go by; what lasts is counted by the database's.
+    pub fn judge(&mut self, prepared: &Prepared, here_ms: i64) -> Result<Judgement, PersistError> {
         if let (Some(key), Some(asked)) = (prepared.request(), &prepared.commit.idempotency)
-            && let Some(before) = self.requests.get(&key).filter(|request| request.expires_ms > now_ms)
+            && let Some(before) = self.requests.get(&key).filter(|request| request.expires_ms > self.now_ms)
         {
             if before.hash != asked.request_hash {
                 return Err(PersistError::KeyReused);
@@ -171,7 +176,7 @@ impl Known {
             let serials = self.next_serials(prepared, revision);
             Committed { revision, serials, replayed: None }
         };
-        self.remember(prepared, &committed);
+        self.remember(prepared, &committed, here_ms);
         let serials = committed.serials.clone();
         let made = (!items.is_empty()).then_some((Change { revision, changes, serials }, items));
         Ok(Judgement { committed, made })
@@ -243,14 +248,14 @@ impl Known {
         serials
     }
 
-    fn remember(&mut self, prepared: &Prepared, committed: &Committed) {
+    fn remember(&mut self, prepared: &Prepared, committed: &Committed, here_ms: i64) {
         let (Some(key), Some(asked)) = (prepared.request(), &prepared.commit.idempotency) else { return };
-        let expires = asked.expires.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let lasts_ms = unix_ms(asked.expires).saturating_sub(here_ms);
         let request = Request {
             hash: asked.request_hash.clone(),
             committed: committed.clone(),
             answer: asked.answer.clone(),
-            expires_ms: i64::try_from(expires.as_millis()).unwrap_or(i64::MAX),
+            expires_ms: self.now_ms.saturating_add(lasts_ms),
             is_new: true,
         };
         self.requests.insert(key, request);
@@ -313,6 +318,27 @@ mod tests {
         let second = known.judge(&same, 0).unwrap();
         assert_eq!((second.committed.revision, second.made.is_some()), (1, false));
         assert!(second.committed.serials.is_empty());
+    }
+
+    #[test]
+    fn a_request_is_remembered_by_the_clock_of_the_database() {
+        let hour = std::time::Duration::from_secs(3_600);
+        let here = std::time::SystemTime::UNIX_EPOCH + 1_000 * hour;
+        let mut asked = commit(&[put("a.", "10.0.0.1")], &[], None);
+        asked.commit.idempotency = Some(super::super::Idempotency {
+            token: "t".into(),
+            key: "k".into(),
+            request_hash: Arc::from([1]),
+            answer: Arc::from([2]),
+            expires: here + hour,
+        });
+        // Our clock is a day ahead of the database's, and then another's a day behind.
+        let (mut known, hour_ms) = (Known { now_ms: 976 * 3_600_000, ..Known::default() }, 3_600_000);
+        assert!(known.judge(&asked, unix_ms(here)).unwrap().committed.replayed.is_none());
+        known.now_ms += hour_ms - 1;
+        assert!(known.judge(&asked, unix_ms(here) - 48 * hour_ms).unwrap().committed.replayed.is_some());
+        known.now_ms += 2;
+        assert!(known.judge(&asked, unix_ms(here)).unwrap().committed.replayed.is_none());
     }
 
     #[test]

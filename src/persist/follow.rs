@@ -13,7 +13,7 @@ use super::database::{Connection, Value};
 use super::entry::{Change, Stored, StoredChange};
 use super::error::PersistError;
 use super::readers::Readers;
-use super::shared::Shared;
+use super::shared::{Heard, Shared};
 use super::tables;
 
 /// Revisions read at once by those who are behind.
@@ -39,7 +39,7 @@ pub enum Followed {
 /// Every revision after one, in order.
 pub struct Changes {
     shared: Arc<Shared>,
-    newest: watch::Receiver<u64>,
+    heard: watch::Receiver<Heard>,
     at: u64,
     ahead: VecDeque<Arc<Change>>,
     retry_after: Duration,
@@ -54,8 +54,8 @@ pub(super) enum Since {
 
 impl Changes {
     pub(super) fn new(shared: Arc<Shared>, after: u64) -> Changes {
-        let newest = shared.newest();
-        Changes { shared, newest, at: after, ahead: VecDeque::new(), retry_after: RETRY.0 }
+        let heard = shared.heard();
+        Changes { shared, heard, at: after, ahead: VecDeque::new(), retry_after: RETRY.0 }
     }
 
     /// The revision that was given last.
@@ -63,14 +63,21 @@ impl Changes {
         self.at
     }
 
-    /// The next; waits for it, also while the database is gone. Dropping the wait loses nothing.
+    /// The next one, if it is in memory.
+    pub fn ready(&mut self) -> Option<Arc<Change>> {
+        let change = self.ahead.pop_front().or_else(|| self.shared.recent(self.at + 1))?;
+        self.at = change.revision;
+        Some(change)
+    }
+
+    /// The next; waits for it, also while the database is gone. Dropping the wait loses nothing but the connection that
+    /// it reads on.
     pub async fn next(&mut self) -> Followed {
         loop {
-            if let Some(change) = self.ahead.pop_front().or_else(|| self.shared.recent(self.at + 1)) {
-                self.at = change.revision;
+            if let Some(change) = self.ready() {
                 return Followed::Change(change);
             }
-            if *self.newest.borrow_and_update() == self.at {
+            if self.heard.borrow_and_update().newest == self.at {
                 self.changed().await;
                 continue;
             }
@@ -96,7 +103,7 @@ impl Changes {
     }
 
     async fn changed(&mut self) {
-        self.newest.changed().await.expect("its sender lives in what we share");
+        self.heard.changed().await.expect("its sender lives in what we share");
     }
 
     /// Reads ahead; answers everything where the changes alone do not do.

@@ -25,12 +25,12 @@ pub(super) async fn listen(shared: Arc<Shared>, server: PostgresServer) {
     let mut is_lost = false;
     loop {
         let error = match connect(&shared, &server).await {
-            Ok(listener) => {
+            Ok((listener, schema)) => {
                 if std::mem::replace(&mut is_lost, false) {
                     info!("Changes of other instances are heard of again");
                 }
                 wait = RECONNECT.0;
-                hear(&shared, listener).await
+                hear(&shared, listener, &schema).await
             }
             Err(error) => error,
         };
@@ -43,7 +43,7 @@ pub(super) async fn listen(shared: Arc<Shared>, server: PostgresServer) {
 }
 
 /// Begins to listen, then looks: in this order nothing falls between.
-async fn connect(shared: &Shared, server: &PostgresServer) -> Result<PgListener, PersistError> {
+async fn connect(shared: &Shared, server: &PostgresServer) -> Result<(PgListener, String), PersistError> {
     let listening = timeout(CONNECT_WITHIN, server.listen([CHANGES_CHANNEL, NUDGES_CHANNEL])).await;
     let listener = listening.unwrap_or_else(|_| Err(PersistError::unavailable(None)))?;
     shared.look().await?;
@@ -51,15 +51,15 @@ async fn connect(shared: &Shared, server: &PostgresServer) -> Result<PgListener,
 }
 
 /// Passes on what is heard, until the connection is lost.
-async fn hear(shared: &Shared, mut listener: PgListener) -> PersistError {
+async fn hear(shared: &Shared, mut listener: PgListener, schema: &str) -> PersistError {
     loop {
         match timeout(ASK_AFTER, listener.try_recv()).await {
-            Ok(Ok(Some(heard))) if heard.channel() == NUDGES_CHANNEL => shared.nudged(heard.payload()),
-            Ok(Ok(Some(heard))) => {
-                if let Ok(revision) = heard.payload().parse() {
-                    shared.heard_of(revision);
-                }
-            }
+            Ok(Ok(Some(heard))) => match heard.payload().strip_prefix(schema) {
+                Some(topic) if heard.channel() == NUDGES_CHANNEL => shared.nudged(topic),
+                Some(revision) => revision.parse().into_iter().for_each(|revision| shared.heard_of(revision)),
+                // Of another deployment in this database.
+                None => {}
+            },
             Ok(Ok(None)) => return PersistError::unavailable(None),
             Ok(Err(error)) => return error.into(),
             Err(_) => match shared.look().await {

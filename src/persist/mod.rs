@@ -163,9 +163,11 @@ impl Persist {
 
     /// How a request was answered that carried this idempotency key; `None` for a new one.
     pub async fn idempotent(&self, token: &str, key: &str) -> Result<Option<Replay>, PersistError> {
-        let question = async |connection: &mut Connection| tables::request(connection, token, key).await;
-        let request = self.0.shared.ask(Readers::deadline(), question).await?;
-        let now_ms = writer::unix_ms(std::time::SystemTime::now());
+        let question = async |connection: &mut Connection| {
+            let now_ms = tables::now_ms(connection).await?;
+            Ok((tables::request(connection, token, key).await?, now_ms))
+        };
+        let (request, now_ms) = self.0.shared.ask(Readers::deadline(), question).await?;
         Ok(request.filter(|request| request.expires_ms > now_ms).map(|request| Replay {
             request_hash: request.hash,
             committed: Committed { replayed: Some(request.answer), ..request.committed },

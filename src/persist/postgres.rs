@@ -49,19 +49,24 @@ impl PostgresServer {
         Ok(connection)
     }
 
-    /// A session that hears what is notified on these channels.
-    pub async fn listen(&self, channels: [&str; 2]) -> Result<PgListener, PersistError> {
+    /// A session that hears what is notified on these channels, and what texts of ours begin with.
+    pub async fn listen(&self, channels: [&str; 2]) -> Result<(PgListener, String), PersistError> {
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with((*self.options).clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         // Whoever listens looks for what it missed before it listens again.
         listener.eager_reconnect(false);
+        let schema = sqlx::query_scalar(SCHEMA).fetch_one(&mut listener).await?;
         listener.listen_all(channels).await?;
-        Ok(listener)
+        Ok((listener, schema))
     }
 }
 
 /// The call that makes a listener hear a text.
-pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
+// Channels are the whole database's: the schema in front tells several deployments in it apart.
+pub(super) const NOTIFY: &str = "SELECT pg_notify($1, current_schema() || ' ' || $2)";
+
+/// What those who listen must find in front of a text.
+pub(super) const SCHEMA: &str = "SELECT current_schema() || ' '";
 
 /// A statement that only asks whether a session's lock is free, and takes it then.
 pub(super) const TRY_LEASE: &str = "SELECT CASE WHEN pg_try_advisory_lock(1347179604, hashtext(current_schema() || '/' || $1)) THEN 1::bigint ELSE 0::bigint END";

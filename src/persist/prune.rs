@@ -3,6 +3,7 @@
 use super::database::{Connection, Value};
 use super::error::PersistError;
 use super::settings::Settings;
+use super::tables;
 
 /// Revisions between two steps.
 const REVISIONS_A_STEP: u64 = 512;
@@ -34,14 +35,16 @@ impl Pruning {
     }
 
     /// One step, in a transaction of its own.
-    pub async fn step(&mut self, connection: &mut Connection, now_ms: i64) -> Result<(), PersistError> {
+    pub async fn step(&mut self, connection: &mut Connection) -> Result<(), PersistError> {
         self.done_at = self.newest;
         connection.begin_writing().await?;
-        let done = self.forget(connection, now_ms).await;
+        let done = self.forget(connection).await;
         connection.end(done).await
     }
 
-    async fn forget(&self, connection: &mut Connection, now_ms: i64) -> Result<(), PersistError> {
+    async fn forget(&self, connection: &mut Connection) -> Result<(), PersistError> {
+        // Not ours: an instance whose clock is wrong would forget what the others still need.
+        let now_ms = tables::now_ms(connection).await?;
         let sql = "DELETE FROM idempotency WHERE expires_ms <= $1";
         connection.execute(sql, vec![Value::Int(now_ms)]).await?;
         let sql = "SELECT revision, at_ms FROM changes ORDER BY revision LIMIT $1";

@@ -8,16 +8,18 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use super::database::Connection;
-use super::entry::Change;
+use super::entry::{Change, Entry, StoredChange};
 use super::error::PersistError;
 use super::readers::Readers;
 use super::tables;
 use super::target::Target;
 use super::writer::by;
 
-/// Single changes kept for those who follow, so that they need not read what was written here: some seconds of writing
-/// at full speed.
-const RECENT_CHANGES_MAX: usize = 100_000;
+/// What is kept for those who follow, so that they need not read what was written here: some seconds of writing at full
+/// speed.
+const RECENT_BYTES_MAX: usize = 32 << 20;
+/// What a change, and each single one in it, takes beside names and data of usual length.
+const BYTES_A_CHANGE: usize = 256;
 /// Nudges that a slow listener may be behind; it then misses the oldest, which say the same.
 const NUDGES_WAITING_MAX: usize = 64;
 
@@ -25,17 +27,27 @@ const NUDGES_WAITING_MAX: usize = 64;
 pub(super) struct Shared {
     pub target: Target,
     pub readers: Readers,
-    /// The newest revision that was heard of.
-    newest: watch::Sender<u64>,
+    heard: watch::Sender<Heard>,
     recent: Mutex<Recent>,
     nudges: broadcast::Sender<Arc<str>>,
+}
+
+/// What those who follow were told last.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Heard {
+    /// The newest revision that was heard of. It may not be there: others may notify of anything, and a database may be
+    /// set back.
+    pub newest: u64,
+    /// How often something was told. Each time wakes those who follow, so that a revision that is not there keeps them
+    /// from none that is.
+    words: u64,
 }
 
 /// What was written here lately, by revision; others' revisions are missing between.
 #[derive(Default)]
 struct Recent {
     changes: VecDeque<Arc<Change>>,
-    count: usize,
+    bytes: usize,
 }
 
 impl Shared {
@@ -43,7 +55,7 @@ impl Shared {
         Shared {
             target,
             readers: Readers::new(),
-            newest: watch::Sender::new(revision),
+            heard: watch::Sender::new(Heard { newest: revision, words: 0 }),
             recent: Mutex::default(),
             nudges: broadcast::Sender::new(NUDGES_WAITING_MAX),
         }
@@ -59,27 +71,36 @@ impl Shared {
 
     /// Tells those who follow of a revision. Word of an older one may come late.
     pub fn heard_of(&self, revision: u64) {
-        self.newest.send_if_modified(|newest| std::mem::replace(newest, revision.max(*newest)) < revision);
+        self.heard.send_modify(|heard| {
+            heard.newest = heard.newest.max(revision);
+            heard.words += 1;
+        });
     }
 
     /// Looks where the store is; answers the revision that was known before and the one it has.
     pub async fn look(&self) -> Result<(u64, u64), PersistError> {
-        let known = *self.newest.borrow();
+        let known = *self.heard.borrow();
         let deadline = Readers::deadline();
         let revision = self
             .ask(deadline, async |connection: &mut Connection| tables::revision(connection).await)
             .await?;
-        if revision < known {
-            // It was set back: what was known before the question is not there any more.
-            self.newest.send_replace(revision);
-        } else {
+        if revision > known.newest {
             self.heard_of(revision);
+        } else if revision < known.newest {
+            self.heard.send_if_modified(|heard| {
+                // It was set back, or never was there; unless more was told since the question.
+                let is_known = heard.words == known.words;
+                if is_known {
+                    *heard = Heard { newest: revision, words: heard.words + 1 };
+                }
+                is_known
+            });
         }
-        Ok((known, revision))
+        Ok((known.newest, revision))
     }
 
-    pub fn newest(&self) -> watch::Receiver<u64> {
-        self.newest.subscribe()
+    pub fn heard(&self) -> watch::Receiver<Heard> {
+        self.heard.subscribe()
     }
 
     /// The change of a revision, if it was written here lately.
@@ -139,36 +160,74 @@ impl Recent {
             // The database was set back, and counts again what it has counted before.
             *self = Recent::default();
         }
-        self.count += change.changes.len();
+        self.bytes += bytes_of(&change);
         self.changes.push_back(change);
         // The newest stays, however large: those who follow are about to take it.
-        while self.count > RECENT_CHANGES_MAX && self.changes.len() > 1 {
+        while self.bytes > RECENT_BYTES_MAX && self.changes.len() > 1 {
             let Some(oldest) = self.changes.pop_front() else { break };
-            self.count -= oldest.changes.len();
+            self.bytes -= bytes_of(&oldest);
         }
     }
+}
+
+/// About what a change takes in memory, one of notes alone too.
+fn bytes_of(change: &Change) -> usize {
+    let data = change.changes.iter().map(|one| match one {
+        StoredChange::Put(Entry::Document(document)) => document.body.len(),
+        StoredChange::Put(Entry::RecordSet { set, .. }) => set.records().map(<[u8]>::len).sum(),
+        _ => 0,
+    });
+    BYTES_A_CHANGE * (1 + change.changes.len()) + data.sum::<usize>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dns::Name;
-    use crate::persist::StoredChange;
+    use crate::persist::{Settings, StoredDocument};
+
+    fn change(revision: u64, changes: Vec<StoredChange>) -> Arc<Change> {
+        Arc::new(Change { revision, changes, serials: Vec::new() })
+    }
+
+    fn document(bytes: usize) -> StoredChange {
+        StoredChange::Put(Entry::Document(StoredDocument {
+            name: "a".into(),
+            body: Arc::from(vec![0; bytes]),
+        }))
+    }
 
     #[test]
     fn what_was_written_lately_is_found_by_revision_until_it_is_too_much() {
-        let change = |revision, count| {
-            let changes = vec![StoredChange::ClearZone(Name::root()); count];
-            Arc::new(Change { revision, changes, serials: Vec::new() })
-        };
         let mut recent = Recent::default();
+        let clear = || vec![StoredChange::ClearZone(Name::root())];
         for revision in [1, 3, 4] {
-            recent.push(change(revision, 1));
+            recent.push(change(revision, clear()));
         }
         assert_eq!(recent.changes.iter().map(|change| change.revision).collect::<Vec<_>>(), [1, 3, 4]);
-        recent.push(change(5, RECENT_CHANGES_MAX + 1));
-        assert_eq!((recent.changes.len(), recent.count), (1, RECENT_CHANGES_MAX + 1));
-        recent.push(change(2, 1));
-        assert_eq!((recent.changes.len(), recent.count), (1, 1));
+        // A large document, or many changes of notes alone, push the others out.
+        recent.push(change(5, vec![document(RECENT_BYTES_MAX)]));
+        assert_eq!(recent.changes.len(), 1);
+        for revision in 6..200_000 {
+            recent.push(change(revision, Vec::new()));
+        }
+        assert!(recent.bytes <= RECENT_BYTES_MAX && recent.changes.len() < 200_000);
+        recent.push(change(2, clear()));
+        assert_eq!((recent.changes.len(), recent.bytes), (1, 2 * BYTES_A_CHANGE));
+    }
+
+    #[tokio::test]
+    async fn a_revision_that_is_not_there_keeps_nobody_from_those_that_are() {
+        let target = Target::of(&Settings { state_dir: "/nowhere".into(), ..Settings::default() }).unwrap();
+        let shared = Arc::new(Shared::new(target, 7));
+        let mut heard = shared.heard();
+        shared.heard_of(1_000_000);
+        heard.borrow_and_update();
+        shared.publish([change(8, Vec::new())].into_iter(), 8);
+        assert!(heard.has_changed().unwrap());
+        let mut changes = super::super::Changes::new(shared, 7);
+        assert!(
+            matches!(changes.next().await, super::super::Followed::Change(change) if change.revision == 8)
+        );
     }
 }

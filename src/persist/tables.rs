@@ -27,10 +27,29 @@ pub(super) async fn revision(connection: &mut Connection) -> Result<u64, Persist
     rows.first().map_or(Ok(0), |row| row.count(0))
 }
 
+/// Milliseconds since 1970 as SQL: instances may disagree about the time, their database has one.
+pub(super) fn now_ms_sql(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        Dialect::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+    }
+}
+
+/// What time the database has.
+pub(super) async fn now_ms(connection: &mut Connection) -> Result<i64, PersistError> {
+    let sql = format!("SELECT {}", now_ms_sql(connection.dialect()));
+    let rows = connection.rows(sql, Vec::new()).await?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
 /// Reads what a group of commits must know.
 pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> Result<Known, PersistError> {
     let dialect = connection.dialect();
-    let mut known = Known { revision: revision(connection).await?, ..Known::default() };
+    let sql = format!("SELECT revision, {} FROM counter", now_ms_sql(dialect));
+    let mut known = Known::default();
+    if let Some(row) = connection.rows(sql, Vec::new()).await?.first() {
+        (known.revision, known.now_ms) = (row.count(0)?, row.int(1)?);
+    }
     for key in group.iter().flat_map(|prepared| prepared.keys()) {
         if !known.entries.contains_key(key) {
             known.entries.insert(key.clone(), Held::default());
@@ -106,9 +125,9 @@ pub(super) async fn write(
     connection: &mut Connection,
     known: Known,
     written: Vec<Written<'_>>,
-    now_ms: i64,
 ) -> Result<(), PersistError> {
     let dialect = connection.dialect();
+    let now_ms = known.now_ms;
     for zone in known.cleared {
         let sql = "DELETE FROM entries WHERE kind = 'record-set' AND zone = $1";
         connection.execute(sql, vec![Value::Text(Some(zone))]).await?;

@@ -186,13 +186,13 @@ impl Writer {
         connection: &mut Connection,
         group: &[Prepared],
     ) -> Result<(Vec<Answer>, Vec<Change>), PersistError> {
-        let now_ms = unix_ms(SystemTime::now());
+        let here_ms = unix_ms(SystemTime::now());
         let mut known = tables::known(connection, &group.iter().collect::<Vec<_>>()).await?;
         let before = known.revision;
         let mut results = Vec::with_capacity(group.len());
         let mut made = Vec::new();
         for prepared in group {
-            match known.judge(prepared, now_ms) {
+            match known.judge(prepared, here_ms) {
                 Ok(Judgement { committed, made: own }) => {
                     made.extend(own.map(|(change, items)| (change, &prepared.commit.audit, items)));
                     results.push(Ok(committed));
@@ -210,7 +210,7 @@ impl Writer {
         if newest > before || is_requested {
             let written = changes.iter().zip(parts);
             let written = written.map(|(change, (audit, items))| Written { change, audit, items }).collect();
-            tables::write(connection, known, written, now_ms).await?;
+            tables::write(connection, known, written).await?;
         }
         if newest > before {
             self.shared.target.notify_of(connection, newest).await?;
@@ -255,8 +255,7 @@ impl Writer {
         }
         let Some(mut connection) = self.connection.take() else { return };
         let deadline = Instant::now() + WRITE_WITHIN;
-        let now_ms = unix_ms(SystemTime::now());
-        match by(deadline, self.pruning.step(&mut connection, now_ms)).await {
+        match by(deadline, self.pruning.step(&mut connection)).await {
             Ok(()) => self.connection = Some(connection),
             Err(error) => {
                 warn!(error = ?error, "The store did not forget old changes, and tries again later")

@@ -14,7 +14,7 @@ use super::owned::{self, DryRun, tagged};
 use crate::admin::body;
 use crate::admin::edit::{Edit, Faults, Place};
 use crate::admin::etag::{Etag, Need, Preconditions};
-use crate::admin::ledger::{Ledger, Outcome, Who, Write};
+use crate::admin::ledger::{Ledger, Outcome, Receipt, Who, Write};
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
@@ -251,12 +251,21 @@ async fn write(
     let change = StoredChange::Put(Entry::Forwarder(stored));
     let edit = Edit { change, place: Place::Path, conditions, need: Need::Required };
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };
-    if let Outcome::Planned(plan) = ledger.write(write).await? {
-        return Ok(axum::Json::<Plan>(plan).into_response());
+    match ledger.write(write).await? {
+        Outcome::Planned(plan) => return Ok(axum::Json::<Plan>(plan).into_response()),
+        Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => in_force(&receipt)?,
     }
     let view = view_now(&ledger, &domain)?;
     let status = if was_there { StatusCode::OK } else { StatusCode::CREATED };
     Ok(tagged(status, view.etag.as_ref(), &view))
+}
+
+/// What is stored but not asked by must not look like success.
+fn in_force(receipt: &Receipt) -> Result<(), Problem> {
+    let Some((_, why)) = receipt.not_served.first() else { return Ok(()) };
+    let revision = receipt.revision;
+    let detail = format!("it is stored as revision {revision}, but not in force: {why}");
+    Err(Problem::new(Kind::Internal, detail).with("revision", revision))
 }
 
 fn upstreams(rule: &NewRule) -> Result<Vec<Arc<str>>, Problem> {
@@ -312,8 +321,9 @@ async fn remove(
     let change = StoredChange::Remove(Subject::Forwarder(domain.clone()));
     let edit = Edit { change, place: Place::Path, conditions, need: Need::Required };
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };
-    if let Outcome::Planned(plan) = ledger.write(write).await? {
-        return Ok(axum::Json::<Plan>(plan).into_response());
+    match ledger.write(write).await? {
+        Outcome::Planned(plan) => return Ok(axum::Json::<Plan>(plan).into_response()),
+        Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => in_force(&receipt)?,
     }
     Ok(match view_now(&ledger, &domain) {
         Ok(view) => tagged(StatusCode::OK, view.etag.as_ref(), &view),

@@ -11,6 +11,7 @@ pub mod message;
 pub mod postgres;
 pub mod script;
 pub mod scripted;
+pub mod served;
 pub mod test_daemon;
 pub mod upstream;
 pub mod words;
