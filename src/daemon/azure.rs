@@ -82,9 +82,8 @@ impl AzureSource {
         told: Told,
         passed: Arc<Notify>,
     ) -> AzureSource {
-        let state = SourceState::Stale { since: SystemTime::now(), why: "it was not read yet".to_owned() };
         let known = Known {
-            state,
+            state: SourceState::unread(),
             asked: false,
             desired: Arc::default(),
             read_at: None,
@@ -247,7 +246,7 @@ impl AzureSource {
     /// Answers when a subscription that was throttled may be asked again.
     async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) -> Option<Duration> {
         // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
-        let confirmed = self.confirmed();
+        let confirmed = self.access.confirmed(&self.state_folder, &self.settings.name);
         let times = PassTimes { began: Some(SystemTime::now()), next: None, ..self.times() };
         *self.times.lock() = times;
         let listed = match self.client(azure) {
@@ -283,13 +282,6 @@ impl AzureSource {
             return Ok(Arc::clone(azure));
         }
         Ok(Arc::clone(azure.insert(self.azure()?)))
-    }
-
-    fn confirmed(&self) -> Option<Fingerprint> {
-        match self.access {
-            StateAccess::Look => None,
-            StateAccess::Keep => source::confirmed(&self.state_folder, &self.settings.name),
-        }
     }
 
     /// Nothing could be learnt: all stays as it was.
