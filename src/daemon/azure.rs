@@ -25,7 +25,7 @@ use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
 use crate::sync::state::unix_secs;
 use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, Inventory, LastGood, StateFolder};
 use crate::telemetry::Age;
-use crate::zone::{CommitError, Store};
+use crate::zone::{Author, CommitError, Store};
 
 /// Private DNS zones are listed at most this often, unless config says otherwise.
 const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
@@ -182,7 +182,7 @@ impl AzureSource {
         // What passes kept of subscriptions that they told nothing of is in there.
         desired.extent = Extent::All;
         let source: Arc<str> = self.settings.name.as_str().into();
-        store.commit_with(|snapshot| {
+        store.commit_with(Author::Source(Arc::clone(&source)), |snapshot| {
             let plan = self.rules.plan(&known.desired, &source, snapshot);
             (known.not_served, known.remarks) = (plan.not_served, plan.remarks);
             Ok(plan.changes)

@@ -17,7 +17,7 @@ use crate::sync::{
     StateFolder, directory,
 };
 use crate::telemetry::Age;
-use crate::zone::{ChangeSet, CommitError, Snapshot, Store, ZoneKind};
+use crate::zone::{Author, ChangeSet, CommitError, Snapshot, Store, ZoneKind};
 
 /// One folder.
 #[derive(Clone)]
@@ -163,8 +163,8 @@ impl Source {
         let allow = &rules.publish.allow_subscriptions;
         Arc::make_mut(&mut self.desired)
             .retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
-        let (mut not_served, name) = (Vec::new(), self.settings.name.as_str().into());
-        store.commit_with(|snapshot| {
+        let (mut not_served, name): (_, Arc<str>) = (Vec::new(), self.settings.name.as_str().into());
+        store.commit_with(Author::Source(Arc::clone(&name)), |snapshot| {
             let plan = rules.plan(&self.desired, &name, snapshot);
             not_served = plan.not_served;
             Ok(plan.changes)
@@ -322,7 +322,7 @@ impl Rules {
         consents: impl FnOnce(&str, Fingerprint) -> bool,
     ) -> Result<Outcome, CommitError> {
         let mut outcome = Outcome::default();
-        let committed = store.commit_with(|snapshot| {
+        let committed = store.commit_with(Author::Source(Arc::clone(source)), |snapshot| {
             let plan = self.plan(desired, source, snapshot);
             if self.holds_back(&plan) {
                 let fingerprint = Fingerprint::of(&Difference::all(&plan.changes, snapshot, desired));

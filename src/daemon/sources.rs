@@ -13,7 +13,7 @@ use super::told::Told;
 use crate::config::Config;
 use crate::sync::azure::Subject;
 use crate::sync::{self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateFolder};
-use crate::zone::{CommitError, Snapshot, Store};
+use crate::zone::{Author, CommitError, Snapshot, Store};
 
 /// Where nothing changes the file is still written this often, so that it tells how old its content really is.
 const SAVED_AT_LEAST_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -312,7 +312,9 @@ impl Sources {
             let is_azure = self.azure.named(&name).is_some();
             if !is_azure && !self.list.iter().any(|source| source.settings.name == *name) {
                 let nothing = Desired::default();
-                store.commit_with(|snapshot| Ok(self.rules.plan(&nothing, &name, snapshot).changes))?;
+                let author = Author::Source(Arc::clone(&name));
+                store
+                    .commit_with(author, |snapshot| Ok(self.rules.plan(&nothing, &name, snapshot).changes))?;
                 info!(source = %name, "Withdrew what source `{name}` had published: it is no longer configured");
                 any = true;
             }
