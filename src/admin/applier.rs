@@ -18,7 +18,7 @@ use crate::persist::{
     Change, Changes, Entry, Followed, Made, Stored, StoredChange, StoredDocument, StoredZone, Subject,
 };
 use crate::privatelink::Catalogue;
-use crate::zone::{ChangeSet, CommitError, Origin, Snapshot, Store};
+use crate::zone::{Author, ChangeSet, CommitError, Origin, Snapshot, Store};
 
 /// Single changes that become one snapshot: a burst of writers costs one swap, and no query waits for it.
 const CHANGES_AT_ONCE: usize = 2_000;
@@ -185,7 +185,7 @@ impl Applier {
         self.learn_bases(batch.iter().flat_map(|change| &change.changes));
         let mut left_out = Vec::new();
         self.store
-            .commit_with(|snapshot| {
+            .commit_with(Author::Audited, |snapshot| {
                 let state = self.written.read();
                 let mut translation = Translation::new(&state, snapshot);
                 batch.iter().flat_map(|change| &change.changes).for_each(|one| translation.add(one));
@@ -252,7 +252,7 @@ impl Applier {
 
     fn commit(&self, make: impl FnOnce(&mut Translation<'_>)) -> Result<Vec<LeftOut>, CommitError> {
         let mut left_out = Vec::new();
-        self.store.commit_with(|snapshot| {
+        self.store.commit_with(Author::Audited, |snapshot| {
             let state = self.written.read();
             let mut translation = Translation::new(&state, snapshot);
             make(&mut translation);
@@ -304,7 +304,9 @@ impl Applier {
             }
         }
         self.written.write().replace(stored);
-        let result = self.store.commit_with(|snapshot| Ok(without_strays(&self.written.read(), snapshot)));
+        let result = self
+            .store
+            .commit_with(Author::Audited, |snapshot| Ok(without_strays(&self.written.read(), snapshot)));
         if let Err(why) = result {
             warn!(%why, "Records that are no longer stored could not be taken back");
         }
