@@ -164,11 +164,13 @@ async fn read_since(connection: &mut Connection, after: u64) -> Result<Since, Pe
         changes.push(Change { revision, changes: Vec::new(), serials });
     }
     let Some(last) = changes.last().map(|change| change.revision) else { return Ok(Since::Gap) };
-    // The bytes of documents are where they are stored; a document that is gone by now is taken away further on.
+    // The bytes of documents are where they are stored, as they are by now: one that is gone or has changed since is told
+    // of further on, and its bytes are read once.
     let sql = "SELECT i.revision, i.kind, i.zone, i.name, i.type, i.after, \
                CASE WHEN i.kind = 'document' THEN e.body ELSE i.body END \
                FROM change_items AS i LEFT JOIN entries AS e \
                ON i.kind = 'document' AND e.kind = i.kind AND e.zone = i.zone AND e.name = i.name AND e.type = i.type \
+               AND e.revision = i.revision \
                WHERE i.revision > $1 AND i.revision <= $2 ORDER BY i.revision, i.position";
     let bounds = vec![Value::Int(after as i64), Value::Int(last as i64)];
     connection

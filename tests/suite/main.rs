@@ -10,6 +10,7 @@ mod admin_tls;
 mod admin_who;
 mod allocations;
 mod answers;
+mod applier;
 mod azure;
 mod cli;
 mod daemon;

@@ -2,6 +2,7 @@
 
 mod battery;
 mod dying;
+mod several;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -37,6 +37,9 @@ pub struct Api {
     client: reqwest::Client,
 }
 
+/// A rule for this domain is one that the server panics at.
+pub const PANICS: &str = "panics.example.";
+
 /// What stands around the API in tests.
 #[derive(Default)]
 pub struct Around {
@@ -75,6 +78,7 @@ impl Neighbours for Around {
     }
 
     fn set_rules(&self, rules: Vec<RuleSettings>) {
+        assert!(!rules.iter().any(|rule| rule.domain.to_string() == PANICS), "on purpose");
         *self.rules.lock().unwrap() = rules;
     }
 }
