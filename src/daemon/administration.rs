@@ -263,6 +263,8 @@ impl Administration {
                 Ok(bases(new, parts))
             })
         })?;
+        // Sources may have made other zones, and linked others, by the new config.
+        self.applier.rebase(bases(new, parts));
         self.reload_api(old, new);
         Ok(())
     }

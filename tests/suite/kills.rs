@@ -54,11 +54,20 @@ async fn write(client: Client, round: usize, writer: usize, answered: Arc<Atomic
             Some(answer) if answer.status < 300 && is_new => {
                 told.new.insert(owner, addresses);
             }
-            Some(answer) if answer.status < 300 => told.same = Some(addresses),
+            Some(answer) if answer.status < 300 => (told.same, told.on_the_way) = (Some(addresses), None),
+            // A disk that others keep busy too: the next one may go well, and of this one nobody was told anything.
+            Some(answer) if answer.status == 503 => {
+                if !is_new {
+                    told.on_the_way = Some(addresses);
+                }
+                continue;
+            }
             Some(answer) => panic!("{what}: {answer:?}"),
             // It is dead: nobody knows of this one.
             None => {
-                told.on_the_way = (!is_new).then_some(addresses);
+                if !is_new {
+                    told.on_the_way = Some(addresses);
+                }
                 return told;
             }
         }

@@ -62,8 +62,7 @@ impl Hammer {
     }
 
     fn done(&self, what: &str, body: Option<Value>) {
-        let (status, answer) = self.client.call(what, body);
-        assert!(status < 300, "{what}: {status} {answer}");
+        self.client.until_done(what, body);
     }
 }
 

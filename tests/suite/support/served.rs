@@ -158,11 +158,22 @@ impl Client {
         (answer.status, answer.json())
     }
 
-    /// One request that must go well.
+    /// One request that must go well. One that was not stored because the machine is busy is sent again.
     pub fn well(&self, what: &str, body: Value) -> Value {
-        let (status, answer) = self.call(what, Some(body));
-        assert!(status < 300, "{what}: {status} {answer}");
-        answer
+        self.until_done(what, Some(body))
+    }
+
+    /// The same, perhaps without a body.
+    pub fn until_done(&self, what: &str, body: Option<Value>) -> Value {
+        let start = Instant::now();
+        loop {
+            let (status, answer) = self.call(what, body.clone());
+            let is_refused = status == 503 && answer.to_string().contains("nothing was stored");
+            if !is_refused || start.elapsed() > PATIENCE {
+                assert!(status < 300, "{what}: {status} {answer}");
+                return answer;
+            }
+        }
     }
 
     /// A page that needs no token.
