@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::coding::{self, Coded, Key, Kind};
 use super::database::{Connection, Value};
@@ -108,18 +108,22 @@ impl Changes {
 
     /// Reads ahead; answers everything where the changes alone do not do.
     async fn catch_up(&mut self) -> Result<Option<Stored>, PersistError> {
-        match since(&self.shared, self.at).await? {
-            Since::Changes(changes) => {
+        match since(&self.shared, self.at).await {
+            Ok(Since::Changes(changes)) => {
                 self.ahead.extend(changes);
-                Ok(None)
+                return Ok(None);
             }
-            Since::Gap => {
-                let stored = load(&self.shared).await?;
-                info!(store.revision = stored.revision, "The store is read anew after revision {}", self.at);
-                self.shared.forget_recent();
-                Ok(Some(stored))
+            Ok(Since::Gap) => {}
+            // One that cannot be read would stop all behind it; what it led to may be readable.
+            Err(error) if !error.is_passing() => {
+                error!(error = ?error, "A change after revision {} cannot be read", self.at);
             }
+            Err(error) => return Err(error),
         }
+        let stored = load(&self.shared).await?;
+        info!(store.revision = stored.revision, "The store is read anew after revision {}", self.at);
+        self.shared.forget_recent();
+        Ok(Some(stored))
     }
 }
 

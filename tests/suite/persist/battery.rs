@@ -47,6 +47,7 @@ battery! {
     who_follows_from_the_start_sees_everything_while_others_write,
     who_is_too_far_behind_is_given_everything,
     a_database_that_is_set_back_is_read_anew,
+    a_change_that_cannot_be_read_does_not_stop_those_behind_it,
     the_audit_tells_who_changed_what,
     documents_reach_those_who_follow,
     a_commit_that_is_too_large_is_refused,
@@ -388,6 +389,22 @@ async fn a_database_that_is_set_back_is_read_anew(database: Database) {
     assert_eq!(stored.revision, 3);
     persist.commit(commit([put("c", "10.0.0.1")])).await.unwrap();
     assert!(matches!(changes.next().await, Followed::Change(change) if change.revision == 4));
+}
+
+async fn a_change_that_cannot_be_read_does_not_stop_those_behind_it(database: Database) {
+    let persist = database.open().await;
+    for number in 0..5 {
+        persist.commit(commit([put("a", &address(number))])).await.unwrap();
+    }
+    persist.close().await;
+    drop(persist);
+    database.run("UPDATE change_items SET after = 'damaged' WHERE revision = 3").await;
+    let persist = database.open().await;
+    let mut changes = persist.changes(1);
+    let Followed::Reload(stored) = changes.next().await else { panic!("it is read") };
+    assert_eq!(sorted(*stored), sorted(persist.load().await.unwrap()));
+    persist.commit(commit([put("b", "10.0.0.1")])).await.unwrap();
+    assert!(matches!(changes.next().await, Followed::Change(change) if change.revision == 6));
 }
 
 async fn the_audit_tells_who_changed_what(database: Database) {
