@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -32,6 +32,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 /// The whole body, if it is of one of these media types. It is never larger than the shell allows.
 pub async fn read(request: Request, media_types: &[&str]) -> Result<Bytes, Problem> {
     check_media_type(request.headers(), media_types)?;
+    check_coding(request.headers())?;
     let bounds = request.extensions().get::<Bounds>().copied().unwrap_or_default();
     let body = tokio::time::timeout(bounds.body_time, request.into_body().collect()).await;
     match body {
@@ -79,6 +80,16 @@ fn check_media_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem>
     let sent = if sent.is_empty() { "no Content-Type".to_owned() } else { format!("`{}`", Quoted(sent)) };
     let detail = format!("the request has {sent}; send `Content-Type: {}` in UTF-8", wanted.join("` or `"));
     Err(Problem::new(Kind::UnsupportedMediaType, detail).at("Content-Type"))
+}
+
+/// Bodies come as they are: what unpacks to more than it is would pass each bound (RFC 9110 §8.4).
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    match codings.all(|it| it.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        true => Ok(()),
+        false => Err(Problem::new(Kind::UnsupportedMediaType, "send the body without Content-Encoding")
+            .at("Content-Encoding")),
+    }
 }
 
 /// Reads JSON; what is no JSON is 400, what is but does not fit is 422 with its field.

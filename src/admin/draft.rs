@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::auth::Identity;
+use super::auth::{How, Identity};
 use super::edit::{Edit, Faults, Part, Place, part_at_fault};
 use super::etag::{Etag, Tags};
 use super::ledger::{Mode, Write, owner_of_key, subject};
@@ -38,6 +38,7 @@ pub(super) type Refused = Box<Problem>;
 impl Draft {
     /// Checks a write against what is served now.
     pub(super) fn of(write: &Write, state: &State, snapshot: &Snapshot) -> Result<Draft, Refused> {
+        check_token(&write.who.identity, state)?;
         let mut faults = Faults::default();
         let mut preconditions = Vec::with_capacity(write.edits.len() * 2);
         let mut zones: HashMap<&Name, bool> = HashMap::new();
@@ -96,7 +97,7 @@ impl Draft {
             changes,
             preconditions,
             idempotency: write.once.as_ref().map(|once| Idempotency {
-                token: owner_of_key(&write.who).into(),
+                token: owner_of_key(&write.who.identity).into(),
                 key: once.key.as_str().into(),
                 request_hash: once.fingerprint.0.into(),
                 answer: once.answer.clone(),
@@ -146,6 +147,17 @@ fn apply(changes: &ChangeSet, snapshot: &Snapshot) -> Result<(Snapshot, Effect),
     changes.apply(snapshot)
 }
 
+/// Whether the token that let the request in still does: its body may have taken a while.
+fn check_token(identity: &Identity, state: &State) -> Result<(), Problem> {
+    let How::Token { id } = &identity.how else { return Ok(()) };
+    let Some((token, _)) = state.token(id) else { return Ok(()) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if token.revoked_secs.is_some() || token.expires_secs.is_some_and(|expires| expires <= now) {
+        return Err(Problem::new(Kind::Unauthenticated, "this token ended while the request came"));
+    }
+    Ok(())
+}
+
 fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Problem> {
     let by_subject = |subject: &Subject| match subject {
         Subject::Zone(apex) => identity.may_change_zone(apex),
@@ -153,6 +165,13 @@ fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Problem>
         Subject::Forwarder(_) | Subject::Token(_) | Subject::Document(_) => identity.may_change_server(),
     };
     match change {
+        // RFC 1034 §4.2.1, RFC 6672 §2.3: these decide of all that lies below them.
+        StoredChange::Put(Entry::RecordSet { zone, name, set })
+            if set.rtype == RecordType::DNAME || (set.rtype == RecordType::NS && name != zone) =>
+        {
+            identity.may_change(zone, name)?;
+            identity.may_change_zone(name)
+        }
         StoredChange::Put(entry) => by_subject(&entry.subject()),
         StoredChange::Remove(subject) => by_subject(subject),
         StoredChange::ClearZone(apex) => identity.may_change_zone(apex),

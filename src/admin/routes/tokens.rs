@@ -26,7 +26,7 @@ use crate::admin::query::Query;
 use crate::admin::when::{rfc3339, rfc3339_of_secs};
 use crate::admin::written::{role, stored_role};
 use crate::persist::{Entry, StoredChange, StoredToken};
-use crate::telemetry::Quoted;
+use crate::telemetry::{Quoted, is_hidden};
 
 /// Characters of a token's name.
 const NAME_CHARS_MAX: usize = 100;
@@ -210,11 +210,8 @@ async fn create(
 fn check(new: &NewToken) -> Result<Vec<Arc<str>>, Problem> {
     let mut faults = Faults::default();
     let name = new.name.trim();
-    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
-        faults.add(
-            "/name",
-            format!("a name has 1 to {NAME_CHARS_MAX} characters, none of them a control character"),
-        );
+    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(is_hidden) {
+        faults.add("/name", format!("a name has 1 to {NAME_CHARS_MAX} characters, all of them to be seen"));
     }
     if let Some(days) = new.expires_in_days
         && !(1..=EXPIRES_IN_DAYS_MAX).contains(&days)
