@@ -108,7 +108,18 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// Characters of a field that are told; names of our own are shorter.
+const FIELD_CHARS_MAX: usize = 500;
+
 fn wrong_value(why: &str, at: &str) -> Problem {
+    let mut problem = wrong_value_whole(why, at);
+    // What a client sends comes back in part only.
+    problem.detail = Quoted(&problem.detail).to_string().into();
+    problem.field = problem.field.map(|field| field.chars().take(FIELD_CHARS_MAX).collect());
+    problem
+}
+
+fn wrong_value_whole(why: &str, at: &str) -> Problem {
     match unknown_field(why) {
         Some(name) => {
             let name = name.replace('~', "~0").replace('/', "~1");
