@@ -275,6 +275,8 @@ fn is_wide(change: &StoredChange) -> bool {
         StoredChange::Put(Entry::Zone(_)) | StoredChange::ClearZone(_) => true,
         StoredChange::Remove(Subject::Zone(_)) => true,
         StoredChange::Put(Entry::RecordSet { set, .. }) => set.rtype == RecordType::DNAME,
+        // Two admins who revoke each other would leave none.
+        StoredChange::Put(Entry::Token(token)) => token.revoked_secs.is_some(),
         _ => false,
     }
 }

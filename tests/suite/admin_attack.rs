@@ -373,3 +373,42 @@ async fn tokens_that_are_over_are_slowed_and_their_neighbours_are_not() {
     assert_eq!(basic.status(), 429);
     assert_eq!(ask(&good).await, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn admins_who_revoke_each_other_leave_one() {
+    let api = Api::start().await;
+    for _ in 0..10 {
+        let other = api.token("admin", &["*"]).await;
+        let page = api.get("/tokens").await;
+        let items = page["items"].as_array().unwrap().iter();
+        let ids = items.filter(|it| it["revoked"].is_null()).map(|it| it["id"].as_str().unwrap().to_owned());
+        let ids: Vec<String> = ids.collect();
+        let revoke = async |id: &str, token: &str| {
+            api.call(&format!("DELETE /tokens/{id}")).token(token).send().await.status
+        };
+        let [one, two] = &ids[..] else { panic!("{ids:?}") };
+        let statuses = tokio::join!(revoke(one, &api.admin), revoke(two, &api.admin));
+        assert!((statuses.0 == 204) != (statuses.1 == 204), "{statuses:?}");
+        if api.call("GET /whoami").send().await.status != 200 {
+            assert_eq!(api.call("GET /whoami").token(&other).send().await.status, 200);
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_problem_is_no_echo_of_a_large_request() {
+    let api = Api::start().await;
+    let long = "k".repeat(500_000);
+    for body in
+        [json!({long.as_str(): 1}), json!({"name": "a", "role": long}), json!({"name": [long], "role": 1})]
+    {
+        let refused = api.call("POST /tokens").json(&body).send().await;
+        assert!(
+            refused.status == 422 && refused.text.len() < 3000,
+            "{} {}",
+            refused.status,
+            refused.text.len()
+        );
+    }
+}

@@ -270,10 +270,6 @@ async fn revoke(
     if token.revoked_secs.is_some() && dry_run.mode() == Mode::Do {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    if is_last_admin(&ledger, &token) {
-        let detail = "this is the last token of an admin; make another one first";
-        return Err(Problem::new(Kind::Conflict, detail).at("id"));
-    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let edit = Edit {
         change: StoredChange::Put(Entry::Token(StoredToken { revoked_secs: Some(now), ..token })),
@@ -286,16 +282,4 @@ async fn revoke(
         Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
         Outcome::Done(_) | Outcome::Replayed(..) => StatusCode::NO_CONTENT.into_response(),
     })
-}
-
-/// Whether no other token could make a new one.
-fn is_last_admin(ledger: &Ledger, token: &StoredToken) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let is_admin = |token: &StoredToken| {
-        role(token.role) == Role::Admin
-            && token.zones.is_empty()
-            && token.revoked_secs.is_none()
-            && token.expires_secs.is_none_or(|expires| expires > now)
-    };
-    is_admin(token) && !ledger.written().read().tokens().any(|other| other.id != token.id && is_admin(other))
 }
