@@ -74,8 +74,10 @@ impl Instances {
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
+    // Hundreds of writes on a busy machine.
+    let patience = 4 * PATIENCE;
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not so after {PATIENCE:?}");
+        assert!(start.elapsed() < patience, "{what}: not so after {patience:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -323,7 +325,7 @@ fn an_instance_that_stood_still_for_too_long_serves_the_same_again() {
     let (is_over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let writers: Vec<_> =
         (0..16).map(|writer| write(&one.client, &format!("w{writer}"), &is_over, &done)).collect();
-    wait_until("enough is written", || done.load(Ordering::SeqCst) >= 1_100);
+    wait_until("enough is written", || done.load(Ordering::SeqCst) >= 600);
     is_over.store(true, Ordering::SeqCst);
     let mut answers = Answers::new();
     writers.into_iter().for_each(|writer| answers.extend(CLIENTS.block_on(writer).unwrap()));
