@@ -28,30 +28,30 @@ const KILLS: usize = 20;
 const WRITERS: usize = 4;
 
 /// A folder with a config and what a server keeps there.
-struct Place {
-    folder: TempDir,
+pub(crate) struct Place {
+    pub folder: TempDir,
     runtime: Runtime,
     http: reqwest::Client,
 }
 
 /// A process that serves; dropping it kills it.
-struct Served {
-    child: Child,
-    dns: SocketAddr,
-    api: String,
+pub(crate) struct Served {
+    pub child: Child,
+    pub dns: SocketAddr,
+    pub api: String,
     token: String,
     log: Option<std::thread::JoinHandle<String>>,
 }
 
-fn config(more: &str) -> String {
+pub(crate) fn config(more: &str) -> String {
     format!(
         "state_dir = \"state\"\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 1\n[admin]\nlisten = [\"127.0.0.1:0\"]\n{more}"
     )
 }
 
-const NOTHING: &str = "[forward]\nupstreams = []\n";
+pub(crate) const NOTHING: &str = "[forward]\nupstreams = []\n";
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_privatelink-dns"));
     command.args(arguments);
     for variable in
@@ -63,7 +63,7 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 impl Place {
-    fn new(more: &str) -> Place {
+    pub fn new(more: &str) -> Place {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "config.toml", &config(more));
         let runtime =
@@ -72,15 +72,15 @@ impl Place {
         Place { folder, runtime, http }
     }
 
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.folder.path().join("config.toml")
     }
 
-    fn token_file(&self) -> PathBuf {
+    pub fn token_file(&self) -> PathBuf {
         self.folder.path().join("state/admin.token")
     }
 
-    fn serve(&self) -> Served {
+    pub fn serve(&self) -> Served {
         let mut serve = command(&["serve", "-c", self.config().to_str().unwrap()]);
         let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
@@ -104,13 +104,13 @@ impl Place {
     }
 
     /// One request: status and JSON.
-    fn call(&self, served: &Served, what: &str, body: Option<Value>) -> (u16, Value) {
+    pub fn call(&self, served: &Served, what: &str, body: Option<Value>) -> (u16, Value) {
         let sent = send(self.http.clone(), served.api.clone(), served.token.clone(), what.to_owned(), body);
         self.runtime.block_on(sent).expect("the server answers")
     }
 
     /// A page that needs no token.
-    fn get(&self, served: &Served, path: &str) -> (u16, String) {
+    pub fn get(&self, served: &Served, path: &str) -> (u16, String) {
         let url = format!("{}{path}", served.api);
         self.runtime.block_on(async {
             let response = self.http.get(url).send().await.unwrap();
@@ -118,14 +118,14 @@ impl Place {
         })
     }
 
-    fn well(&self, served: &Served, what: &str, body: Value) -> Value {
+    pub fn well(&self, served: &Served, what: &str, body: Value) -> Value {
         let (status, answer) = self.call(served, what, Some(body));
         assert!(status < 300, "{what}: {status} {answer}");
         answer
     }
 
     /// The program as operators call it: exit code, stdout, stderr.
-    fn program(&self, served: &Served, arguments: &[&str]) -> (i32, String, String) {
+    pub fn program(&self, served: &Served, arguments: &[&str]) -> (i32, String, String) {
         let mut program = command(arguments);
         program.args(["--server", &served.api, "-c", self.config().to_str().unwrap()]);
         let Output { status, stdout, stderr } = program.output().unwrap();
@@ -156,6 +156,13 @@ async fn send(
 }
 
 impl Served {
+    /// The same, asked by another scheme.
+    pub fn at(mut self, scheme: &str) -> Served {
+        let (_, rest) = self.api.split_once(':').unwrap();
+        self.api = format!("{scheme}:{rest}");
+        self
+    }
+
     /// As the power goes off.
     fn kill(mut self) {
         self.child.kill().unwrap();
@@ -163,23 +170,23 @@ impl Served {
     }
 
     /// As a service manager does; answers the log.
-    fn terminate(mut self) -> String {
+    pub fn terminate(mut self) -> String {
         self.signal("TERM");
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
         self.log.take().unwrap().join().unwrap()
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
-    fn dns(&self, name: &str, rtype: &str) -> Vec<String> {
+    pub fn dns(&self, name: &str, rtype: &str) -> Vec<String> {
         answers(&ask(self.dns, name, rtype))
     }
 
     /// Asks until the answer is this one.
-    fn wait_for(&self, name: &str, rtype: &str, wanted: &[&str]) {
+    pub fn wait_for(&self, name: &str, rtype: &str, wanted: &[&str]) {
         let start = Instant::now();
         while self.dns(name, rtype) != wanted {
             assert!(start.elapsed() < PATIENCE, "{name} {rtype} is {:?}", self.dns(name, rtype));
