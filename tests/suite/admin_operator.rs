@@ -141,6 +141,87 @@ async fn programs_can_be_made_from_the_description() {
     assert!(schemas["NetworkView"]["properties"]["clients"].is_object());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_write_can_be_tried_and_trying_changes_nothing() {
+    let api = Api::start().await;
+    api.put("POST /zones", json!({"name": "corp.internal"})).await;
+    api.put("PUT /zones/corp.internal/record-sets/www/A", a("10.0.0.4")).await;
+    api.put("PUT /forwarders/branch.example", json!({"upstreams": ["10.0.0.53"]})).await;
+    let token = json!({"name": "deploy", "role": "reader"});
+    let id = api.put("POST /tokens", token.clone()).await["id"].as_str().unwrap().to_owned();
+    let set = "/zones/corp.internal/record-sets/www/A";
+    let changes = json!({"changes": [
+        {"action": "delete", "zone": "corp.internal", "name": "www", "type": "A"},
+    ]});
+    let writes = [
+        ("post /zones", "POST /zones".to_owned(), json!({"name": "new.internal"})),
+        ("patch /zones/{zone}", "PATCH /zones/corp.internal".into(), json!({"networks": ["hub"]})),
+        ("delete /zones/{zone}", "DELETE /zones/corp.internal".into(), Value::Null),
+        ("put /zones/{zone}/record-sets/{name}/{type}", format!("PUT {set}"), a("10.0.0.5")),
+        ("delete /zones/{zone}/record-sets/{name}/{type}", format!("DELETE {set}"), Value::Null),
+        ("post /changes", "POST /changes".into(), changes),
+        (
+            "post /zones/{zone}/import",
+            "POST /zones/corp.internal/import".into(),
+            json!("new 60 A 10.0.0.6\n"),
+        ),
+        (
+            "put /forwarders/{domain}",
+            "PUT /forwarders/branch.example".into(),
+            json!({"upstreams": ["10.0.0.54"]}),
+        ),
+        ("delete /forwarders/{domain}", "DELETE /forwarders/branch.example".into(), Value::Null),
+        ("post /tokens", "POST /tokens".into(), token),
+        ("delete /tokens/{id}", format!("DELETE /tokens/{id}"), Value::Null),
+    ];
+    let revision = async || api.get("/changes?limit=1").await["items"][0]["revision"].clone();
+    let before = revision().await;
+    for (_, what, body) in &writes {
+        let call = api.call(&format!("{what}?dry_run=true"));
+        let call = if what.starts_with("POST") { call } else { call.header("if-match", "*") };
+        let call = match body {
+            Value::Null => call,
+            Value::String(text) => call.text("text/dns", text),
+            body => call.json(body),
+        };
+        let answer = call.send().await;
+        assert_eq!(answer.status, 200, "{what}: {}", answer.text);
+        let plan = answer.json();
+        assert_eq!(plan["dry_run"], true, "{what}: {plan}");
+        assert!(plan["lines_total"].as_u64().is_some_and(|lines| lines > 0), "{what}: {plan}");
+    }
+    assert_eq!(revision().await, before);
+    assert_eq!(api.dns("www.corp.internal.", "A").await, "NOERROR 60 10.0.0.4");
+    // These are all, and each that changes what is there says which state it means.
+    let spec = api.call("GET /api/openapi.json").nobody().send().await.json();
+    let mut described = std::collections::BTreeSet::new();
+    for (path, item) in spec["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let has = |name: &str| {
+                let parameters = operation["parameters"].as_array();
+                parameters.is_some_and(|all| all.iter().any(|parameter| parameter["name"] == name))
+            };
+            if has("dry_run") {
+                let wanted = if method == "post" { "Idempotency-Key" } else { "If-Match" };
+                assert!(has(wanted) || path.ends_with("/tokens/{id}"), "{method} {path} lacks {wanted}");
+                described.insert(format!("{method} {}", path.strip_prefix("/api/v1").unwrap()));
+            }
+        }
+    }
+    assert_eq!(described, writes.iter().map(|(route, ..)| (*route).to_owned()).collect());
+    // And what is sent twice is done once.
+    let import = |text: &'static str| {
+        let call = api.call("POST /zones/corp.internal/import").header("idempotency-key", "once");
+        call.text("text/dns", text).send()
+    };
+    let first = import("new 60 A 10.0.0.6\n").await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    let done = revision().await;
+    assert_eq!(import("new 60 A 10.0.0.6\n").await.json()["revision"], first.json()["revision"]);
+    assert_eq!(revision().await, done);
+    assert_eq!(import("new 60 A 10.0.0.7\n").await.fault(), (422, "Idempotency-Key".into()));
+}
+
 #[test]
 fn a_zone_goes_out_and_comes_in_by_the_command_line() {
     let place = Place::new(NOTHING);
