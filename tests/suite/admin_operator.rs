@@ -421,7 +421,7 @@ fn a_server_with_a_certificate_of_ones_own_is_asked_by_ca_file() {
 /// Names in the zone that is listed.
 const MANY: usize = 100_000;
 /// What listing all of it may add to the server's memory: some pages, and what the allocator keeps of them.
-const LISTING_BYTES_MAX: u64 = 24 << 20;
+const LISTING_BYTES_MAX: u64 = 16 << 20;
 
 #[test]
 fn a_hundred_thousand_record_sets_are_listed_in_bounded_memory() {
@@ -445,6 +445,8 @@ fn a_hundred_thousand_record_sets_are_listed_in_bounded_memory() {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     };
     page("");
+    // The peak so far is that of reading the zone: from here on it is that of the listing (proc(5), clear_refs).
+    fs::write(format!("/proc/{}/clear_refs", served.child.id()), "5").unwrap();
     let before = peak();
     let mut seen = std::collections::HashSet::new();
     let mut after = String::new();
