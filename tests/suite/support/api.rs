@@ -174,6 +174,11 @@ impl Api {
         );
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.running.addresses()[0]
+    }
+
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.call(&format!("GET {path}")).send().await;
         assert_eq!(answer.status, 200, "GET {path}: {}", answer.text);
