@@ -543,7 +543,10 @@ fn refuse(state: &mut State, change: &StoredChange, why: &str, is_told: bool) {
     match change {
         StoredChange::Put(Entry::RecordSet { zone, name, set }) => {
             if is_told {
-                warn!(%zone, %name, rtype = %set.rtype, why, "A stored record set is not served: {why}");
+                warn!(
+                    %zone, %name, rtype = %set.rtype, why,
+                    "The stored record set {name} {} is not served: {why}; delete it, or what it contradicts", set.rtype
+                );
             }
             state.refuse_set(zone, name, set.rtype, why);
         }

@@ -231,8 +231,8 @@ impl From<Unmet> for Problem {
             }
             Unmet::Missing { current } => {
                 let detail = format!(
-                    "it is there already: send `If-Match` with its ETag ({current} now), `If-Match: *` to change \
-                     whatever is there, or `If-None-Match: *` to create only what is not"
+                    "it is there already: send `If-Match` with its ETag ({current} now), or `If-Match: *` for \
+                     whatever is there; a PUT with `If-None-Match: *` only creates what is not there"
                 );
                 Problem::new(Kind::PreconditionRequired, detail).at("If-Match")
             }

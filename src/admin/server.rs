@@ -320,6 +320,8 @@ pub enum Reason {
     Unplaced,
     /// Its names are not known for now; what it had published stays.
     NamesUnknown,
+    /// Azure gives it none.
+    NoNames,
     ZoneNotServed,
     /// The pass waits for an operator.
     HeldBack,

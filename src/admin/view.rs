@@ -128,7 +128,7 @@ pub struct RecordSetView {
     pub overrides: Vec<OfferView>,
     /// Networks that are served something else, because endpoints contest the name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub by_network: Vec<NetworkView>,
+    pub by_network: Vec<NetworkOfferView>,
     /// For `If-Match`.
     #[serde(serialize_with = "etag_text", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "\"17\"")]
@@ -145,7 +145,7 @@ pub struct OfferView {
 
 /// What a network is served.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct NetworkView {
+pub struct NetworkOfferView {
     #[schema(value_type = String)]
     pub network: Arc<str>,
     pub ttl: i64,
@@ -366,14 +366,14 @@ impl<'s> Shown<'s> {
         }
     }
 
-    fn by_network(&self, slot: &Slot) -> Vec<NetworkView> {
+    fn by_network(&self, slot: &Slot) -> Vec<NetworkOfferView> {
         let usual = slot.served(ViewId::NONE);
         let networks = self.snapshot.networks().iter();
         let others = networks.filter_map(|(view, network)| {
             let offer = slot.served(view);
             (offer != usual).then(|| {
                 let OfferView { ttl, records, origin } = OfferView::of(offer);
-                NetworkView { network: network.name.clone(), ttl, records, origin }
+                NetworkOfferView { network: network.name.clone(), ttl, records, origin }
             })
         });
         others.collect()

@@ -1,12 +1,14 @@
 //! The client of a running server's admin API.
 
+use std::env;
+use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use reqwest::{Method, StatusCode, Url, redirect};
 use serde_json::Value;
@@ -25,36 +27,45 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 const PAGE_ITEMS: &str = "1000";
 /// Where the API begins.
 const API: [&str; 2] = ["api", "v1"];
+/// Names the running server.
+const SERVER_VARIABLE: &str = "PRIVATELINK_DNS_SERVER";
 
 /// How a running server is reached.
 #[derive(Args)]
 pub(super) struct ServerOptions {
     /// The running server, as https://dns.corp.example.com:8053; without it the first address of the config's admin.listen.
-    #[arg(long, value_name = "URL", env = "PRIVATELINK_DNS_SERVER")]
+    #[arg(long, value_name = "URL", env = SERVER_VARIABLE)]
     pub server: Option<String>,
     /// The file that holds the token; without it admin.token in the config's state_dir.
     #[arg(long, value_name = "FILE", env = "PRIVATELINK_DNS_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// An authority (PEM) that signs the server's certificate, besides those that the system knows.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "PRIVATELINK_DNS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 }
 
 /// A running server for verbs that do without one.
 #[derive(Args, Clone)]
 pub(super) struct OtherServer {
-    /// Ask the running server at this URL instead, as http://127.0.0.1:8053.
+    /// Ask the running server at this URL instead, as http://127.0.0.1:8053; PRIVATELINK_DNS_SERVER names it as well.
+    // Not an `env` of clap, for which it would contradict options that need no server.
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
     /// The file that holds the token for it; without it admin.token in the config's state_dir.
     #[arg(long, value_name = "FILE", env = "PRIVATELINK_DNS_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// An authority (PEM) that signs its certificate, besides those that the system knows.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "PRIVATELINK_DNS_CA_FILE")]
     ca_file: Option<PathBuf>,
 }
 
 impl OtherServer {
+    /// The same with the server that the environment names, if no option does.
+    pub(super) fn or_of_environment(self) -> OtherServer {
+        let of_environment = || env::var(SERVER_VARIABLE).ok().filter(|url| !url.is_empty());
+        OtherServer { server: self.server.or_else(of_environment), ..self }
+    }
+
     /// The client of the server, if one is named.
     pub(super) fn client(self, config: &ConfigFile) -> anyhow::Result<Option<Client>> {
         let OtherServer { server, token_file, ca_file } = self;
@@ -85,6 +96,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     token: String,
+    token_file: PathBuf,
 }
 
 /// A request in the making.
@@ -92,7 +104,7 @@ pub(super) struct Call<'c> {
     client: &'c Client,
     method: Method,
     url: Url,
-    body: Option<Value>,
+    body: Option<(&'static str, String)>,
     headers: Vec<(&'static str, String)>,
 }
 
@@ -123,7 +135,15 @@ impl Client {
         let Some(base) = base else { bail!("--server takes a URL such as http://127.0.0.1:8053") };
         let token_file = match &options.token_file {
             Some(file) => file.clone(),
-            None => config()?.state_dir.join(TOKEN_FILE),
+            None => match config() {
+                Ok(config) => config.state_dir.join(TOKEN_FILE),
+                Err(error) if options.server.is_some() => {
+                    bail!(
+                        "--token-file names the file of a token; without it the config must tell: {error:#}"
+                    )
+                }
+                Err(error) => return Err(error),
+            },
         };
         let token = fs::read_to_string(&token_file).with_context(|| {
             format!("cannot read the token in {}; --token-file names another file", token_file.display())
@@ -139,7 +159,8 @@ impl Client {
             let pem = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             http = http.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?);
         }
-        Ok(Client { runtime: small_runtime()?, http: http.build()?, base, token: token.trim().to_owned() })
+        let token = token.trim().to_owned();
+        Ok(Client { runtime: small_runtime()?, http: http.build()?, base, token, token_file })
     }
 
     /// A request for a path below `/api/v1`, segment by segment.
@@ -179,7 +200,7 @@ impl Client {
 }
 
 /// Where the config's server is, as seen from its own machine.
-fn server_of(config: &Config) -> anyhow::Result<String> {
+pub(super) fn server_of(config: &Config) -> anyhow::Result<String> {
     let api = &config.admin.api;
     let Some(address) = api.listen.first() else {
         bail!("{} has no admin.listen: --server names the running server", config.file.display());
@@ -214,31 +235,112 @@ impl Call<'_> {
     }
 
     pub(super) fn json(self, body: Value) -> Self {
-        Call { body: Some(body), ..self }
+        self.text("application/json", body.to_string())
+    }
+
+    pub(super) fn text(self, media_type: &'static str, text: String) -> Self {
+        Call { body: Some((media_type, text)), ..self }
     }
 
     /// The answer; null if it has no body. What the server refuses is a [`Refused`].
     pub(super) fn send(self) -> anyhow::Result<Value> {
+        let client = self.client;
+        let text = self.send_for_text()?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).map_err(|_| strange(client, StatusCode::OK))
+    }
+
+    /// The answer as it is.
+    pub(super) fn send_for_text(self) -> anyhow::Result<String> {
         let Call { client, method, url, body, headers } = self;
         let mut request = client.http.request(method, url).bearer_auth(&client.token);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+        if let Some((media_type, body)) = body {
+            request = request.header("content-type", media_type).body(body);
         }
-        let (status, text) = client.runtime.block_on(async {
-            let failed = || format!("{} cannot be asked", client.base);
-            let response = request.send().await.with_context(failed)?;
-            let status = response.status();
-            anyhow::Ok((status, response.text().await.with_context(failed)?))
-        })?;
-        let value = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
-        match value {
-            Ok(value) if status.is_success() => Ok(value),
-            Ok(problem) if problem.is_object() => Err(Refused { status: status.as_u16(), problem }.into()),
-            _ => bail!("{} answers {status}, and not as an admin API does", client.base),
+        let asked = client.runtime.block_on(async {
+            let response = request.send().await?;
+            Ok::<_, reqwest::Error>((response.status(), response.text().await?))
+        });
+        let (status, text) = asked.map_err(|error| unreached(client, &error))?;
+        if status.is_success() {
+            return Ok(text);
         }
+        match serde_json::from_str(&text) {
+            Ok(problem @ Value::Object(_)) => {
+                let refused = Refused { status: status.as_u16(), problem };
+                let is_token = refused.is(StatusCode::UNAUTHORIZED);
+                let token_file = is_token.then(|| client.token_file.clone());
+                Err(match token_file {
+                    Some(file) => anyhow::Error::new(refused).context(RefusedToken(file)),
+                    None => refused.into(),
+                })
+            }
+            _ => Err(strange(client, status)),
+        }
+    }
+}
+
+/// Where the token is that a server does not take.
+#[derive(Debug)]
+struct RefusedToken(PathBuf);
+
+impl fmt::Display for RefusedToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the server does not take the token of {}", Path::display(&self.0))
+    }
+}
+
+fn strange(client: &Client, status: StatusCode) -> anyhow::Error {
+    anyhow!("{} answers {status}, and not as an admin API does", client.base)
+}
+
+/// Why a server cannot be asked, and what to do.
+fn unreached(client: &Client, error: &reqwest::Error) -> anyhow::Error {
+    let base = &client.base;
+    let mut cause: &(dyn Error + 'static) = error;
+    let mut tls = None;
+    loop {
+        tls = tls.or_else(|| of_tls(cause));
+        match cause.source() {
+            Some(source) => cause = source,
+            None => break,
+        }
+    }
+    let what_to_do = match (tls, base.scheme()) {
+        (Some(Tls::Untrusted), _) => "--ca-file names the authority of its certificate",
+        (Some(Tls::None), _) => "it speaks no TLS: ask it as http://…",
+        (None, "http") if !error.is_connect() && !error.is_timeout() => {
+            "is this the address of admin.listen? With admin.certificate it is asked as https://…"
+        }
+        (None, _) => "is the server running, and this the address of its admin.listen?",
+    };
+    // The links between repeat each other.
+    let cause = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
+    anyhow!("{base} cannot be asked: {cause}; {what_to_do}")
+}
+
+/// What TLS finds wrong.
+#[derive(Clone, Copy)]
+enum Tls {
+    Untrusted,
+    None,
+}
+
+fn of_tls(error: &(dyn Error + 'static)) -> Option<Tls> {
+    let mut error = error;
+    // An `io::Error` hides what it is made of, which may be another one.
+    while let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        error = inner;
+    }
+    match error.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(_) => Some(Tls::Untrusted),
+        rustls::Error::InvalidMessage(_) => Some(Tls::None),
+        _ => None,
     }
 }
 
@@ -284,6 +386,36 @@ pub(super) fn write_table(headings: &[&str], rows: &[Vec<String>], out: &mut imp
         writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// Prints what would be done: a line for each record or setting, + added, ~ replaced, - taken away.
+pub(super) fn write_plan(plan: &Value, out: &mut impl Write) -> io::Result<()> {
+    let lines = plan["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for line in lines {
+        let (action, at) = match line["action"].as_str() {
+            Some("add") => ('+', "after"),
+            Some("remove") => ('-', "before"),
+            _ => ('~', "after"),
+        };
+        let (zone, name, rtype) = (&line["zone"], &line["name"], &line["type"]);
+        let place = [zone, name].into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+        let said = &line[at];
+        match said["records"].as_array() {
+            Some(records) => {
+                for record in records {
+                    let (ttl, rtype, record) = (cell(&said["ttl"]), cell(rtype), cell(record));
+                    writeln!(out, "{action} {place} {ttl} {rtype} {record}")?;
+                }
+            }
+            None => writeln!(out, "{action} {place} {said}")?,
+        }
+    }
+    let total = plan["lines_total"].as_u64().unwrap_or_default();
+    let more = total.saturating_sub(lines.len() as u64);
+    if more > 0 {
+        writeln!(out, "… and {more} more")?;
+    }
+    writeln!(out, "{total} to change; nothing is done yet")
 }
 
 /// Prints JSON for programs.

@@ -46,7 +46,8 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        if let Some(client) = self.server.client(&self.config)? {
+        let server = if self.offline { self.server } else { self.server.or_of_environment() };
+        if let Some(client) = server.client(&self.config)? {
             return explain_of_server(&client, &self.name, self.rtype, self.client, out);
         }
         let mut config = self.config.load()?;

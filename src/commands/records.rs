@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Call, Client, Form, Output, Refused, ServerOptions, cell, write_json, write_table};
+use super::client::{
+    Call, Client, Form, Output, Refused, ServerOptions, cell, write_json, write_plan, write_table,
+};
 use super::{ConfigFile, Outcome};
 
 /// List, read, write and take back record sets of a running server.
@@ -222,9 +224,9 @@ impl Delete {
 
 fn write_done(done: &Value, is_plan: bool, form: Form, out: &mut impl Write) -> anyhow::Result<Outcome> {
     match form {
-        // A plan has a form of its own.
-        Form::Table if !is_plan => write_sets(std::slice::from_ref(done), out)?,
-        _ => write_json(done, out)?,
+        Form::Json => write_json(done, out)?,
+        Form::Table if is_plan => write_plan(done, out)?,
+        Form::Table => write_sets(std::slice::from_ref(done), out)?,
     }
     Ok(Outcome::Well)
 }

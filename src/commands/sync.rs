@@ -1,13 +1,15 @@
 //! `sync`: one pass over all sources, shown before it is done.
 
 use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::client::{self, Client, OtherServer, cell};
+use super::client::{self, Client, Form, OtherServer, Output, cell, write_json};
 use super::summary::count;
 use super::{ConfigFile, Outcome, progress, small_runtime};
 use crate::config::Config;
@@ -31,14 +33,18 @@ Examples:
   privatelink-dns sync --once
   privatelink-dns sync --once --confirm inventory   lets that source withdraw what is held back now
   privatelink-dns sync --server http://127.0.0.1:8053          shows where a running server's sources stand
-  privatelink-dns sync --server http://127.0.0.1:8053 --once   has it begin a pass
+  privatelink-dns sync --server http://127.0.0.1:8053 --once   has it do a pass, and waits for its end
+  privatelink-dns sync --server http://127.0.0.1:8053 --confirm azure
 
 For live Azure a line on stderr tells how far the listing is, if that is a terminal.")]
 pub(super) struct Sync {
     /// Do one pass and end.
     // A server is what syncs without end.
-    #[arg(long, required_unless_present = "server")]
+    #[arg(long)]
     once: bool,
+    /// Of a running server: do not wait for the end of the pass.
+    #[arg(long)]
+    no_wait: bool,
     /// Only show what would be done.
     #[arg(long, conflicts_with = "server")]
     dry_run: bool,
@@ -46,16 +52,30 @@ pub(super) struct Sync {
     #[arg(long, value_name = "SOURCE", conflicts_with = "dry_run")]
     confirm: Vec<String>,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     server: OtherServer,
     #[command(flatten)]
     config: ConfigFile,
 }
 
+/// The longest that a pass of a running server is waited for: that of hundreds of subscriptions takes minutes.
+const PASS_WITHIN: Duration = Duration::from_secs(600);
+/// How often a running server is asked whether its pass is over.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
 impl Sync {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        let (once, confirm) = (self.once, &self.confirm);
-        if let Some(client) = self.server.clone().client(&self.config)? {
-            return sync_of_server(&client, once, confirm, out);
+        let server = self.server.clone();
+        let server = if self.dry_run { server } else { server.or_of_environment() };
+        if let Some(client) = server.client(&self.config)? {
+            return self.run_at(&client, out);
+        }
+        if !self.once {
+            bail!("say --once for a pass by itself, or --server for where a running server's sources stand");
+        }
+        if self.no_wait || self.output.form == Form::Json {
+            bail!("--no-wait and -o json are for a running server: --server names it");
         }
         let mut config = self.config.load()?;
         super::ask_azure_impatiently(&mut config);
@@ -134,41 +154,88 @@ impl Sync {
     }
 }
 
-/// Has a running server begin a pass, or lets what it holds back pass; shows where its sources stand.
-fn sync_of_server(
-    client: &Client,
-    once: bool,
-    confirm: &[String],
-    out: &mut impl Write,
-) -> anyhow::Result<Outcome> {
+impl Sync {
+    /// Has a running server do a pass, or lets what it holds back pass; shows where its sources stand.
+    fn run_at(&self, client: &Client, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        let before = sources_of(client)?;
+        let mut begun: Vec<String> = Vec::new();
+        for name in &self.confirm {
+            let source = before.iter().find(|source| source["name"].as_str() == Some(name));
+            let Some(plan) = source.and_then(|source| source["held_back"]["plan"].as_str()) else {
+                bail!("nothing of a source `{name}` is held back");
+            };
+            let body = json!({"confirm": {"source": name, "plan": plan}});
+            client.call(Method::POST, &["sync"]).json(body).send()?;
+            begun.push(name.clone());
+        }
+        if self.once && self.confirm.is_empty() {
+            let answer = client.call(Method::POST, &["sync"]).json(json!({})).send()?;
+            let names = answer["sources"].as_array().into_iter().flatten();
+            begun.extend(names.filter_map(Value::as_str).map(str::to_owned));
+        }
+        let sources = match self.no_wait || begun.is_empty() {
+            true => sources_of(client)?,
+            false => wait_for(client, &before, &begun)?,
+        };
+        match self.output.form {
+            Form::Json => write_json(&Value::Array(sources.clone()), out)?,
+            Form::Table => {
+                let keys = ["name", "kind", "state", "since", "names", "why"];
+                let row = |source: &Value| keys.iter().map(|key| cell(&source[*key])).collect();
+                let rows: Vec<Vec<String>> = sources.iter().map(row).collect();
+                client::write_table(&["SOURCE", "KIND", "STATE", "SINCE", "NAMES", "WHY"], &rows, out)?;
+            }
+        }
+        let stale = sources
+            .iter()
+            .filter(|it| it["state"] == "stale" && begun.iter().any(|name| it["name"] == **name));
+        let stale: Vec<String> = stale
+            .map(|it| format!("source `{}` stays as it was: {}", cell(&it["name"]), cell(&it["why"])))
+            .collect();
+        if !stale.is_empty() && !self.no_wait {
+            bail!(stale.join("\nerror: "));
+        }
+        let is_held_back = |source: &Value| source["state"] == "held-back";
+        Ok(if sources.iter().any(is_held_back) { Outcome::Found } else { Outcome::Well })
+    }
+}
+
+/// Where the sources of a running server stand.
+fn sources_of(client: &Client) -> anyhow::Result<Vec<Value>> {
     let mut sources = Vec::new();
     client.each(&["sync"], &[], |items| {
         sources.extend(items);
         Ok(())
     })?;
-    for name in confirm {
-        let source = sources.iter().find(|source| source["name"].as_str() == Some(name));
-        let Some(plan) = source.and_then(|source| source["held_back"]["plan"].as_str()) else {
-            bail!("nothing of a source `{name}` is held back");
+    Ok(sources)
+}
+
+/// Asks until each of these sources has done a pass that began after `before`.
+fn wait_for(client: &Client, before: &[Value], names: &[String]) -> anyhow::Result<Vec<Value>> {
+    let start = Instant::now();
+    loop {
+        let now = sources_of(client)?;
+        let find = |all: &[Value], name: &str| all.iter().find(|source| source["name"] == name).cloned();
+        let is_done = |name: &String| {
+            // One that a reload has taken away is not waited for.
+            find(&now, name).is_none_or(|source| {
+                let passes = &source["passes"];
+                let older =
+                    find(before, name).map_or(Value::Null, |source| source["passes"]["began"].clone());
+                passes["is_under_way"] == false && passes["began"] != older
+            })
         };
-        let body = json!({"confirm": {"source": name, "plan": plan}});
-        client.call(Method::POST, &["sync"]).json(body).send()?;
-        writeln!(out, "{name}: confirmed")?;
+        if names.iter().all(is_done) {
+            return Ok(now);
+        }
+        if start.elapsed() > PASS_WITHIN {
+            bail!(
+                "the pass goes on after {} seconds; `sync --server` shows where it stands",
+                PASS_WITHIN.as_secs()
+            );
+        }
+        thread::sleep(ASK_EVERY);
     }
-    if once && confirm.is_empty() {
-        let begun = client.call(Method::POST, &["sync"]).json(json!({})).send()?;
-        writeln!(out, "begun: {}", cell(&begun["sources"]))?;
-        return Ok(Outcome::Well);
-    }
-    if !confirm.is_empty() {
-        return Ok(Outcome::Well);
-    }
-    let keys = ["name", "kind", "state", "since", "names", "why"];
-    let rows: Vec<Vec<String>> =
-        sources.iter().map(|source| keys.iter().map(|key| cell(&source[*key])).collect()).collect();
-    client::write_table(&["SOURCE", "KIND", "STATE", "SINCE", "NAMES", "WHY"], &rows, out)?;
-    let is_held_back = |source: &serde_json::Value| source["state"] == "held-back";
-    Ok(if sources.iter().any(is_held_back) { Outcome::Found } else { Outcome::Well })
 }
 
 /// What a source says now; what takes long tells how far it is.

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
 
-use super::client::{self, Client, OtherServer, cell};
+use super::client::{self, Client, Form, OtherServer, Output, cell, write_json, write_plan};
 use super::summary::count;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::config::Config;
@@ -21,6 +23,8 @@ use crate::zone::{
 };
 
 /// List zones, write one as a master file, or take a master file in.
+///
+/// Without a server they work from config, zone files and inventories; what operators wrote by REST a running server knows.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +32,8 @@ Examples:
   privatelink-dns zones list --server http://127.0.0.1:8053
   privatelink-dns zones export privatelink.blob.core.windows.net > blob.zone
   privatelink-dns zones import new.zone --zone corp.internal            shows what would change
-  privatelink-dns zones import new.zone --zone corp.internal --write")]
+  privatelink-dns zones import new.zone --zone corp.internal --write
+  privatelink-dns zones import new.zone --zone corp.internal --server http://127.0.0.1:8053 --dry-run")]
 pub(super) struct Zones {
     #[command(subcommand)]
     verb: ZonesVerb,
@@ -48,6 +53,8 @@ struct List {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     server: OtherServer,
     #[command(flatten)]
     config: ConfigFile,
@@ -58,34 +65,59 @@ struct List {
 #[command(after_help = "\
 Examples:
   privatelink-dns zones export corp.internal
-  privatelink-dns zones export privatelink.blob.core.windows.net --client 10.10.1.4")]
+  privatelink-dns zones export privatelink.blob.core.windows.net --client 10.10.1.4
+  privatelink-dns zones export corp.internal --origin rest --server http://127.0.0.1:8053")]
 struct Export {
     /// The zone's name.
     zone: Name,
     /// As this client's network is served; without it as clients outside all networks are.
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// As this network is served.
+    #[arg(long, value_name = "NAME", conflicts_with = "client")]
+    network: Option<String>,
+    /// Of a running server only what comes from there: rest, file, endpoint, update, transfer, azure-zone or built-in.
+    #[arg(long)]
+    origin: Option<String>,
+    #[command(flatten)]
+    server: OtherServer,
     #[command(flatten)]
     config: ConfigFile,
 }
 
-/// Check a master file, show what it would change, and put it in the place of the zone's own file.
+/// Check a master file, show what it would change, and put it in the place of the zone's own file, or give it to a running
+/// server.
 #[derive(Args)]
 #[command(after_help = "\
+A running server makes the file's records operators' own, all or none, and takes back those of operators that it does not
+have. Without a server nothing is written unless --write says so.
+
 Exit status: 0 = the file is good, 2 = it is not.
 
 Examples:
   privatelink-dns zones import new.zone --zone corp.internal
-  privatelink-dns zones import new.zone --zone corp.internal --write    a running server then reloads by itself")]
+  privatelink-dns zones import new.zone --zone corp.internal --write    a running server then reloads by itself
+  privatelink-dns zones import new.zone --zone corp.internal --server http://127.0.0.1:8053 --dry-run
+  privatelink-dns zones import new.zone --zone corp.internal --server http://127.0.0.1:8053")]
 struct Import {
     /// The master file.
     file: PathBuf,
-    /// The zone; its [[zone]] in the config names the file that is written.
+    /// The zone; without a server its [[zone]] in the config names the file that is written.
     #[arg(long)]
     zone: Name,
-    /// Write; without it only what would change is shown.
-    #[arg(long)]
+    /// Write to the zone's own file; without it, and without a server, only what would change is shown.
+    #[arg(long, conflicts_with = "server")]
     write: bool,
+    /// Only show what would change.
+    #[arg(long, conflicts_with = "write")]
+    dry_run: bool,
+    /// Of a running server: operators' records that the file does not have stay.
+    #[arg(long, conflicts_with = "write")]
+    merge: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    server: OtherServer,
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -108,8 +140,8 @@ fn loaded(config: &Config) -> anyhow::Result<std::sync::Arc<Snapshot>> {
 
 impl List {
     fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        if let Some(client) = self.server.client(&self.config)? {
-            return list_of_server(&client, self.all, out);
+        if let Some(client) = self.server.or_of_environment().client(&self.config)? {
+            return list_of_server(&client, self.all, self.output.form, out);
         }
         let config = self.config.load()?;
         let snapshot = loaded(&config)?;
@@ -143,6 +175,23 @@ impl List {
                 networks,
             ]);
         }
+        if self.output.form == Form::Json {
+            // In the words of a running server.
+            let keys = ["name", "kind", "serial", "names", "record_sets", "on_missing", "networks"];
+            let number =
+                |text: &String| text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number));
+            let networks = |text: &String| match text.as_str() {
+                "all" => json!([]),
+                text => json!(text.split(' ').collect::<Vec<_>>()),
+            };
+            let zones = rows.iter().skip(1).map(|row| {
+                let value =
+                    |(key, text)| (key, if key == "networks" { networks(text) } else { number(text) });
+                keys.into_iter().zip(row).map(value).map(|(key, value)| (key.to_owned(), value)).collect()
+            });
+            write_json(&Value::Array(zones.map(Value::Object).collect()), out)?;
+            return Ok(Outcome::Well);
+        }
         write_table(&rows, out)?;
         if hidden > 0 {
             writeln!(
@@ -151,19 +200,39 @@ impl List {
                 count(hidden, "private-link zone")
             )?;
         }
+        tell_of_server(&config);
         Ok(Outcome::Well)
     }
 }
 
+/// Where there is a store, what lies in it is not shown here.
+fn tell_of_server(config: &Config) {
+    let file = config.admin.store.file();
+    if file.is_none_or(|file| file.exists())
+        && let Ok(server) = client::server_of(config)
+    {
+        // Nothing can be done about a closed stderr.
+        let _ = writeln!(
+            io::stderr(),
+            "What operators wrote by REST is not shown: --server {server} asks the running server"
+        );
+    }
+}
+
 /// The zones of a running server, with those that operators made.
-fn list_of_server(client: &Client, all: bool, out: &mut impl Write) -> anyhow::Result<Outcome> {
-    let mut rows: Vec<Vec<String>> = Vec::new();
+fn list_of_server(client: &Client, all: bool, form: Form, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    let mut shown: Vec<Value> = Vec::new();
     client.each(&["zones"], &[], |zones| {
-        let zones = zones.iter().filter(|zone| all || zone["served"] == true);
-        let keys = ["name", "kind", "made_by", "serial", "record_sets", "on_missing", "networks"];
-        rows.extend(zones.map(|zone| keys.iter().map(|key| cell(&zone[*key])).collect()));
+        shown.extend(zones.into_iter().filter(|zone| all || zone["served"] == true));
         Ok(())
     })?;
+    if form == Form::Json {
+        write_json(&Value::Array(shown), out)?;
+        return Ok(Outcome::Well);
+    }
+    let keys = ["name", "kind", "made_by", "serial", "record_sets", "on_missing", "networks"];
+    let row = |zone: &Value| keys.iter().map(|key| cell(&zone[*key])).collect();
+    let rows: Vec<Vec<String>> = shown.iter().map(row).collect();
     let headings = ["ZONE", "KIND", "MADE-BY", "SERIAL", "RECORD-SETS", "ON-MISSING", "NETWORKS"];
     client::write_table(&headings, &rows, out)?;
     Ok(Outcome::Well)
@@ -183,9 +252,22 @@ fn write_table(rows: &[[String; 7]], out: &mut impl Write) -> io::Result<()> {
 
 impl Export {
     fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        if let Some(client) = self.server.clone().or_of_environment().client(&self.config)? {
+            return self.run_at(&client, out);
+        }
+        if self.origin.is_some() {
+            bail!("--origin is for a running server: --server names it");
+        }
         let config = self.config.load()?;
         let snapshot = loaded(&config)?;
-        let view = self.client.map_or(ViewId::NONE, |client| snapshot.networks().view_of(client));
+        let view = match (&self.network, self.client) {
+            (Some(name), _) => match snapshot.networks().view_named(name) {
+                Some(view) => view,
+                None => bail!("there is no network `{name}` in {}", config.file.display()),
+            },
+            (None, Some(client)) => snapshot.networks().view_of(client),
+            (None, None) => ViewId::NONE,
+        };
         let Some(zone) = snapshot.zone(self.zone.borrow()) else {
             bail!("there is no zone {}; `privatelink-dns zones list --all` shows those there are", self.zone);
         };
@@ -199,8 +281,29 @@ impl Export {
     }
 }
 
+impl Export {
+    /// A zone of a running server.
+    fn run_at(&self, client: &Client, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        if self.client.is_some() {
+            bail!("a running server is asked by --network, not by --client");
+        }
+        let call = client.call(Method::GET, &["zones", &self.zone.to_string(), "export"]);
+        let call = call.maybe_query("network", self.network.as_deref());
+        let text = call.maybe_query("origin", self.origin.as_deref()).send_for_text()?;
+        out.write_all(text.as_bytes())?;
+        Ok(Outcome::Well)
+    }
+}
+
 impl Import {
     fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        let server = if self.write { self.server.clone() } else { self.server.clone().or_of_environment() };
+        if let Some(client) = server.client(&self.config)? {
+            return self.run_at(&client, out);
+        }
+        if self.merge {
+            bail!("--merge is for a running server: --server names it");
+        }
         let config = self.config.load()?;
         let zone = config.zones.iter().find(|zone| zone.header.apex == self.zone);
         let target = zone.and_then(|zone| Some((&zone.header, zone.file.as_deref()?)));
@@ -235,6 +338,28 @@ impl Import {
         let text = fs::read(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
         replace(target, &text).with_context(|| format!("cannot write {target_shown}"))?;
         writeln!(out, "{taken} out, {put} in; written to {target_shown}")?;
+        Ok(Outcome::Well)
+    }
+}
+
+impl Import {
+    /// Gives the file to a running server, all or nothing.
+    fn run_at(&self, client: &Client, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        let file = self.file.display();
+        let text = fs::read_to_string(&self.file).with_context(|| format!("cannot read {file}"))?;
+        let call = client.call(Method::POST, &["zones", &self.zone.to_string(), "import"]);
+        let call = call.query("mode", if self.merge { "merge" } else { "replace" });
+        let call = if self.dry_run { call.query("dry_run", "true") } else { call };
+        let done = call.text("text/dns", text).send().with_context(|| format!("{file} is not imported"))?;
+        match self.output.form {
+            Form::Json => write_json(&done, out)?,
+            Form::Table if self.dry_run => write_plan(&done, out)?,
+            Form::Table => {
+                let serial = done["serials"][self.zone.to_string()].as_u64();
+                let serial = serial.map_or_else(|| "as it was".to_owned(), |serial| serial.to_string());
+                writeln!(out, "imported; revision {}, serial {serial}", cell(&done["revision"]))?;
+            }
+        }
         Ok(Outcome::Well)
     }
 }

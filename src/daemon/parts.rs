@@ -19,6 +19,7 @@ use crate::sync;
 use crate::zone::{
     Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileError, NetworkError, Networks,
     Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
+    changes_that_make_room,
 };
 
 /// All that answers, without sockets.
@@ -201,6 +202,8 @@ fn commit_zones(
             }
         }
         for (header, _, file) in files {
+            // An operator's record does not keep a file from being read: the applier shows that it is not served.
+            changes.extend(changes_that_make_room(file, old));
             changes.extend(changes_of_file(file, over(header), old)?);
         }
         Ok(ChangeSet { changes })

@@ -22,6 +22,8 @@ pub struct Desired {
     pub zones: Vec<Arc<PrivateZone>>,
     pub withheld: Vec<Withheld>,
     pub unplaced: Vec<Unplaced>,
+    /// Endpoints without a name to publish; for people.
+    pub nameless: Vec<Nameless>,
     /// Ids of approved endpoints whose names, and of private DNS zones whose content, are not known for now: what
     /// they published stays.
     pub unsettled: Vec<Arc<str>>,
@@ -42,6 +44,7 @@ impl Desired {
         self.zones.extend(kept.cloned());
         self.withheld.extend(older.withheld.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.unplaced.extend(older.unplaced.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
+        self.nameless.extend(older.nameless.iter().filter(|it| !extent.covers_id(&it.endpoint)).cloned());
         self.foreign.extend(older.foreign.iter().filter(|id| !extent.covers_id(id)).cloned());
         if before != (self.publications.len(), self.withheld.len(), self.zones.len()) {
             self.sort();
@@ -55,6 +58,7 @@ impl Desired {
             self.zones.extend(other.zones);
             self.withheld.extend(other.withheld);
             self.unplaced.extend(other.unplaced);
+            self.nameless.extend(other.nameless);
             self.unsettled.extend(other.unsettled);
             self.foreign.extend(other.foreign);
             self.warnings.extend(other.warnings);
@@ -157,6 +161,16 @@ pub struct Unplaced {
     pub resource: Option<Arc<str>>,
 }
 
+/// An endpoint without a name to publish: one of a Private Link service, or one that is not approved and of no known kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nameless {
+    pub endpoint: Arc<str>,
+    pub endpoint_name: Arc<str>,
+    pub virtual_network: Option<Arc<str>>,
+    pub resource: Option<Arc<str>>,
+    pub state: ConnectionState,
+}
+
 /// What an inventory wants published; endpoints of subscriptions that are not allowed (none = all are) want nothing.
 /// `since_secs` tells for an endpoint's id when its claim was first seen.
 pub fn desired(
@@ -173,6 +187,9 @@ pub fn desired(
             desired.foreign.push(Arc::clone(&endpoint.id));
             continue;
         }
+        let count =
+            |it: &Desired| it.publications.len() + it.withheld.len() + it.unplaced.len() + it.unsettled.len();
+        let before = count(&desired);
         let records = Records::of(endpoint, catalogue, &mut desired);
         if endpoint.state == ConnectionState::Approved {
             let claim = Arc::new(claim(endpoint, source, since_secs(&endpoint.id)));
@@ -182,6 +199,9 @@ pub fn desired(
             }
         } else {
             desired.withheld.extend(records.withheld(endpoint));
+        }
+        if count(&desired) == before {
+            desired.nameless.push(nameless(endpoint));
         }
     }
     desired.sort();
@@ -241,6 +261,16 @@ impl Desired {
         if is_new {
             self.publications.sort_by(|a, b| (&a.name, &a.claim.endpoint).cmp(&(&b.name, &b.claim.endpoint)));
         }
+    }
+}
+
+fn nameless(endpoint: &Endpoint) -> Nameless {
+    Nameless {
+        endpoint: Arc::clone(&endpoint.id),
+        endpoint_name: Arc::clone(&endpoint.name),
+        virtual_network: endpoint.virtual_network.clone(),
+        resource: endpoint.resource.clone(),
+        state: endpoint.state.clone(),
     }
 }
 
@@ -306,6 +336,25 @@ mod tests {
                 format!("{} {} {:?}{:?} {:?}", it.claim.endpoint, it.name, it.ipv4, it.ipv6, it.public_names)
             })
             .collect()
+    }
+
+    #[test]
+    fn an_endpoint_without_a_name_is_told_of() {
+        let odd = || vec![listed("app.example.com", "10.0.0.1")];
+        let endpoints = vec![
+            endpoint("service", ConnectionState::Approved, Vec::new()),
+            endpoint("waiting", ConnectionState::Pending, odd()),
+            endpoint("unplaced", ConnectionState::Approved, odd()),
+            Endpoint {
+                knowledge: Knowledge::Unsettled,
+                ..endpoint("unsettled", ConnectionState::Approved, Vec::new())
+            },
+        ];
+        let desired = desired_of(endpoints);
+        let told: Vec<String> =
+            desired.nameless.iter().map(|it| format!("{} {}", it.endpoint, it.state)).collect();
+        assert_eq!(told, ["service Approved", "waiting Pending"]);
+        assert_eq!((desired.unplaced.len(), desired.unsettled.len()), (1, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From a master file to the changes that make a zone hold what it says.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::change::Change;
 use super::error::ZoneError;
@@ -53,6 +53,48 @@ pub fn changes_of_file(
     Ok(changes)
 }
 
+/// What takes back operators' records that cannot stand beside what the file says: with them the two are no zone.
+pub fn changes_that_make_room(file: &MasterFile, snapshot: &Snapshot) -> Vec<Change> {
+    let Some(zone) = snapshot.zone(file.apex.borrow()) else { return Vec::new() };
+    let (mut aliases, mut others, mut dnames) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for entry in &file.entries {
+        match entry.rtype {
+            RecordType::CNAME => aliases.insert(&entry.owner),
+            rtype if !rtype.is_beside_cname() => others.insert(&entry.owner),
+            _ => false,
+        };
+        if entry.rtype == RecordType::DNAME {
+            dnames.insert(&entry.owner);
+        }
+    }
+    let is_below = |name: &Name| dnames.iter().any(|dname| *dname != name && name.is_within(dname));
+    let is_above = |name: &Name| {
+        let mut owners = file.entries.iter().map(|entry| &entry.owner);
+        owners.any(|owner| owner != name && owner.is_within(name))
+    };
+    let mut changes = Vec::new();
+    for (name, node) in zone.nodes() {
+        for slot in node.slots() {
+            let rtype = slot.rtype();
+            if !slot.offers().iter().any(|offer| offer.origin == Origin::Rest) {
+                continue;
+            }
+            let is_in_the_way = match rtype {
+                // RFC 1034 §3.6.2
+                RecordType::CNAME => others.contains(name),
+                // RFC 6672 §2.4
+                RecordType::DNAME => aliases.contains(name) || is_above(name),
+                rtype => !rtype.is_beside_cname() && aliases.contains(name),
+            };
+            if is_in_the_way || is_below(name) {
+                let (zone, name) = (file.apex.clone(), name.clone());
+                changes.push(Change::Remove { zone, name, rtype, origin: Origin::Rest });
+            }
+        }
+    }
+    changes
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -79,5 +121,47 @@ mod tests {
         assert_eq!((zone.serial(), zone.content()), (6, 1));
         let same = load(&format!("{SOA}x 60 A 10.0.0.1\n"), &new);
         assert_eq!(same.zone("z.".parse::<Name>().unwrap().borrow()).unwrap().serial(), 6);
+    }
+
+    #[test]
+    fn operators_records_make_room_for_a_file_that_contradicts_them() {
+        const SOA: &str = "@ 60 SOA a b 5 1 1 1 1\n";
+        let apex: Name = "z.".parse().unwrap();
+        let base = load(SOA, &Snapshot::default());
+        let rest = |owner: &str, rtype: RecordType, data: &str| {
+            let data = crate::dns::rdata::from_text(rtype, data, apex.borrow()).unwrap();
+            let set = RecordSet::new(rtype, Ttl::from_secs(60).unwrap(), [data]).unwrap();
+            let name = Name::parse(owner, apex.borrow()).unwrap();
+            Change::Put { zone: apex.clone(), name, offer: Offer { set, origin: Origin::Rest } }
+        };
+        let changes = vec![
+            rest("www", RecordType::A, "10.0.0.1"),
+            rest("alias", RecordType::CNAME, "www"),
+            rest("x.tree", RecordType::A, "10.0.0.2"),
+            rest("other", RecordType::A, "10.0.0.3"),
+            rest("own", RecordType::DNAME, "elsewhere."),
+        ];
+        let old = ChangeSet { changes }.apply(&base).unwrap().0;
+        let says = |text: &str| {
+            let file = MasterFile::parse(&format!("{SOA}{text}"), Path::new("z.zone"), &apex).unwrap();
+            let mut changes = changes_that_make_room(&file, &old);
+            let mut gone: Vec<String> = changes
+                .iter()
+                .map(|change| match change {
+                    Change::Remove { name, rtype, .. } => format!("{name} {rtype}"),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            gone.sort();
+            // What is left is a zone.
+            changes.extend(changes_of_file(&file, ZoneHeader::plain(apex.clone()), &old).unwrap());
+            ChangeSet { changes }.apply(&old).unwrap();
+            gone
+        };
+        assert_eq!(says("other 60 A 10.0.0.9\nother 60 TXT t\nq 60 CNAME alias\n"), [""; 0]);
+        assert_eq!(says("www 60 CNAME other\n"), ["www.z. A"]);
+        assert_eq!(says("alias 60 TXT t\n"), ["alias.z. CNAME"]);
+        assert_eq!(says("tree 60 DNAME elsewhere.\n"), ["x.tree.z. A"]);
+        assert_eq!(says("deep.own 60 A 10.0.0.4\n"), ["own.z. DNAME"]);
     }
 }

@@ -22,7 +22,7 @@ pub use builder::{ZoneBuilder, azure_soa, is_newer};
 pub use change::{Change, ChangeSet, Effect};
 pub use error::ZoneError;
 pub use export::write_master_file;
-pub use load::changes_of_file;
+pub use load::{changes_of_file, changes_that_make_room};
 pub use master_file::{MasterFile, MasterFileError};
 pub use network::{Network, NetworkError, Networks, ViewId};
 pub use origin::{AzureZone, Claim, Origin, VirtualNetworkLink};

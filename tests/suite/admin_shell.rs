@@ -134,7 +134,15 @@ async fn the_description_and_its_page_come_from_the_binary() {
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     let page = page.text().await.unwrap();
-    assert!(!page.contains("http://") && !page.contains("https://"), "the page asks others");
+    for other in ["src=\"http", "href=\"http", "src=\"//", "href=\"//"] {
+        assert!(!page.contains(other), "the page asks others");
+    }
+    // It is whole without its script.
+    for part in
+        ["/livez", "urn:privatelink-dns:problem:precondition-required", "curl &quot;$SERVER/api/v1/whoami"]
+    {
+        assert!(page.contains(part), "{part} is not on the page");
+    }
     for asset in ["/api/docs/page.js", "/api/docs/page.css"] {
         assert!(page.contains(asset));
         assert_eq!(api.get(asset).send().await.unwrap().status(), 200);

@@ -4,6 +4,7 @@ mod admin_attack;
 mod admin_daemon;
 mod admin_examples;
 mod admin_model;
+mod admin_operator;
 mod admin_reads;
 mod admin_records;
 mod admin_shell;

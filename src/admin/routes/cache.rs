@@ -104,6 +104,8 @@ fn place_of(key: &str) -> Option<Place> {
 }
 
 /// What is kept of upstreams' replies, in the order of names.
+///
+/// What zones of this server say is never cached.
 #[utoipa::path(
     get, path = "/cache", tag = "answers", params(CacheQuery),
     responses((status = 200, description = "A page of entries", body = Page<EntryView>)),
@@ -145,6 +147,8 @@ struct Flushed {
 }
 
 /// Forgets what upstreams said of a name and all below it, or everything: it is asked again.
+///
+/// Writes need it not: they are seen through whatever is cached.
 #[utoipa::path(
     delete, path = "/cache", tag = "answers", params(FlushQuery),
     responses((status = 200, description = "It is forgotten", body = Flushed)),

@@ -147,6 +147,8 @@ impl ServiceView {
 }
 
 /// Which private zone and record a name leads to, or which public names lead to a private one.
+///
+/// By what is known of Azure's services alone: nothing is asked.
 #[utoipa::path(
     get, path = "/catalogue", tag = "catalogue", params(CatalogueQuery),
     responses((status = 200, description = "What is known of it", body = DescriptionView)),

@@ -113,6 +113,9 @@ impl Changed {
 }
 
 /// Writes and takes back record sets of any number of zones, all or none.
+///
+/// A change is bound to a state by `if_match` and `if_none_match`, if they are given. The answer is the revision of all of
+/// it, and the new serials of the zones.
 #[utoipa::path(
     post, path = "/changes", tag = "changes",
     params(
@@ -371,6 +374,8 @@ struct ItemsQuery {
 }
 
 /// All that one change changed.
+///
+/// With what was there `before` and `after`, in the order in which it was written.
 #[utoipa::path(
     get, path = "/changes/{revision}", tag = "changes",
     params(("revision" = u64, Path, description = "As `revision` of the list", example = 1), ItemsQuery),

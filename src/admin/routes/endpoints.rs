@@ -46,6 +46,8 @@ struct EndpointsQuery {
 }
 
 /// Private endpoints, in the order of their ids.
+///
+/// As their sources have last listed them: with the names they claim, what is published of them, and `why_not` for the rest.
 #[utoipa::path(
     get, path = "/endpoints", tag = "sync", params(EndpointsQuery),
     responses((status = 200, description = "A page of endpoints", body = Page<EndpointReport>)),

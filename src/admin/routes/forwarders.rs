@@ -98,6 +98,8 @@ struct RulesQuery {
 }
 
 /// All rules, those of config and those made here, in the order of their domains.
+///
+/// The longest domain that encloses a name decides; `made_by` tells whose the rule is.
 #[utoipa::path(
     get, path = "/forwarders", tag = "forwarders", params(RulesQuery),
     responses((status = 200, description = "A page of rules", body = Page<RuleView>)),
@@ -182,6 +184,8 @@ impl UpstreamView {
 }
 
 /// The rule of a domain.
+///
+/// With its upstreams and how they are.
 #[utoipa::path(
     get, path = "/forwarders/{domain}", tag = "forwarders",
     params(("domain" = String, Path, description = "The domain; `@` for the root", example = "corp.example.com")),
@@ -298,6 +302,8 @@ fn upstreams(rule: &NewRule) -> Result<Vec<Arc<str>>, Problem> {
 }
 
 /// Takes a rule back; one of config for the same domain holds again.
+///
+/// What was cached by the rule is forgotten. A rule of config goes by config only.
 #[utoipa::path(
     delete, path = "/forwarders/{domain}", tag = "forwarders",
     params(

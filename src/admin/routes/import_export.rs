@@ -51,6 +51,8 @@ struct ExportQuery {
 }
 
 /// A zone as a master file: what is served.
+///
+/// An import of it changes nothing. With `origin=rest` it is what operators wrote.
 #[utoipa::path(
     get, path = "/zones/{zone}/export", tag = "zones",
     params(("zone" = String, Path, description = "The zone's name", example = "corp.internal"), ExportQuery),

@@ -6,6 +6,7 @@
 mod cache;
 mod catalogue;
 mod changes;
+mod docs;
 mod endpoints;
 mod events;
 mod explain;
@@ -18,6 +19,7 @@ mod networks;
 mod openapi;
 mod owned;
 mod record_sets;
+mod statuses;
 mod sync;
 mod tokens;
 mod whoami;

@@ -53,6 +53,8 @@ impl NetworkView {
 }
 
 /// The networks of config, in the order of their names.
+///
+/// The network of a client is the one whose range is the longest that has its address.
 #[utoipa::path(
     get, path = "/networks", tag = "networks", params(NetworksQuery),
     responses((status = 200, description = "A page of networks", body = Page<NetworkView>)),

@@ -15,6 +15,7 @@ use utoipa::openapi::{Components, Content, Info, OpenApi, Ref, RefOr, ResponseBu
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::{docs, statuses};
 use crate::admin::App;
 use crate::admin::problem::{PROBLEM_JSON, Problem};
 
@@ -25,13 +26,15 @@ const BEARER: &str = "bearer";
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                            img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const PAGE: &str = include_str!("docs/page.html");
 const SCRIPT: &str = include_str!("docs/page.js");
 const STYLE: &str = include_str!("docs/page.css");
 
-/// The finished description, as JSON.
+/// The finished description, as JSON and as a page.
 #[derive(Clone)]
-pub(super) struct Document(Bytes);
+pub(super) struct Document {
+    json: Bytes,
+    page: Bytes,
+}
 
 impl Document {
     /// Adds what holds for all routes: problems, and how one says who one is.
@@ -63,8 +66,13 @@ impl Document {
                 responses.entry("default".to_owned()).or_insert_with(|| RefOr::T(problem()));
             }
         }
-        let text = serde_json::to_vec(&spec).expect("a description is made of strings and numbers");
-        Document(text.into())
+        let mut spec = serde_json::to_value(&spec).expect("a description is made of strings and numbers");
+        for (path, item) in spec["paths"].as_object_mut().into_iter().flatten() {
+            for (method, operation) in item.as_object_mut().into_iter().flatten() {
+                statuses::complete(path, method, operation);
+            }
+        }
+        Document { json: spec.to_string().into(), page: docs::page(&spec).into() }
     }
 }
 
@@ -72,9 +80,10 @@ impl Document {
 pub(super) fn description() -> OpenApi {
     let mut info = Info::new("privatelink-dns", env!("CARGO_PKG_VERSION"));
     info.description = Some(
-        "Zones, records, forwarding and sync of a DNS server for Azure Private Link. Errors are problem details \
-         (RFC 9457), but for heads of requests that are no HTTP (400) or too large (431), whose answers have no body, and \
-         for heads that come too slowly, after which the connection ends; lists have pages (`limit`, `after`); what can change has an `ETag`."
+        "Zones, records, forwarding and sync of a DNS server for Azure Private Link. When a write is answered, the \
+         next DNS query sees it, and it is stored for good. Errors are problem details (RFC 9457), but for heads of \
+         requests that are no HTTP (400) or too large (431), whose answers have no body, and for heads that come too \
+         slowly, after which the connection ends; lists have pages (`limit`, `after`); what can change has an `ETag`."
             .to_owned(),
     );
     let mut spec = OpenApi::new(info, utoipa::openapi::Paths::new());
@@ -84,7 +93,15 @@ pub(super) fn description() -> OpenApi {
         tag
     };
     spec.tags = Some(vec![
-        tag("server", "The server itself"),
+        tag("zones", "Which there are, whom they are for, and a zone as a master file"),
+        tag(
+            "record sets",
+            "What is served: one name and type at a time. What operators write goes before what endpoints and files say",
+        ),
+        tag("changes", "Many changes at once, all or none; and who changed what, when and from where"),
+        tag("forwarders", "Where names are asked that no zone holds; these rules lie over those of config"),
+        tag("tokens", "Who may use this API"),
+        tag("server", "Who the server takes you for"),
         tag("sync", "Sources of inventories, and the private endpoints that they list"),
         tag("networks", "By what clients are told apart"),
         tag("catalogue", "What is known of Azure's names"),
@@ -104,7 +121,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .route("/", get(|| async { Redirect::temporary("/api/docs") }))
         .route("/api/openapi.json", get(document))
-        .route("/api/docs", asset("text/html; charset=utf-8", PAGE))
+        .route("/api/docs", get(page))
         .route("/api/docs/page.js", asset("text/javascript; charset=utf-8", SCRIPT))
         .route("/api/docs/page.css", asset("text/css; charset=utf-8", STYLE))
 }
@@ -116,5 +133,10 @@ pub(super) async fn with_document(document: Document, mut request: Request, next
 }
 
 async fn document(document: Extension<Arc<Document>>) -> Response {
-    ([(CONTENT_TYPE, "application/json")], document.0.0.clone()).into_response()
+    ([(CONTENT_TYPE, "application/json")], document.json.clone()).into_response()
+}
+
+async fn page(document: Extension<Arc<Document>>) -> Response {
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, PAGE_POLICY)];
+    (headers, document.page.clone()).into_response()
 }

@@ -109,6 +109,8 @@ fn name_filter(text: &str, apex: &Name) -> Result<NameFilter, Problem> {
 }
 
 /// One record set as it is served, with what it goes before.
+///
+/// `origin` tells whose it is, `overrides` what an operator's record hides, `by_network` what other networks are served.
 #[utoipa::path(
     get, path = "/zones/{zone}/record-sets/{name}/{type}", tag = "record sets",
     params(

@@ -60,6 +60,8 @@ struct SyncView {
 }
 
 /// Where every source stands.
+///
+/// What is held back waits for `POST /sync` with its `plan`.
 #[utoipa::path(
     get, path = "/sync", tag = "sync", params(SyncQuery),
     responses((status = 200, description = "A page of sources", body = SyncView)),

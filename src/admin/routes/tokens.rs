@@ -113,6 +113,8 @@ impl TokenView {
 }
 
 /// All tokens, revoked ones included, in the order of their ids.
+///
+/// Without their secrets, which are not kept.
 #[utoipa::path(
     get, path = "/tokens", tag = "tokens", params(TokensQuery),
     responses((status = 200, description = "A page of tokens", body = Page<TokenView>)),
@@ -141,6 +143,8 @@ async fn list(
 }
 
 /// Makes a token. It is shown once.
+///
+/// A repeated request with the same `Idempotency-Key` is answered without the token itself.
 #[utoipa::path(
     post, path = "/tokens", tag = "tokens",
     params(
@@ -231,6 +235,8 @@ fn check(new: &NewToken) -> Result<Vec<Arc<str>>, Problem> {
 }
 
 /// One token, without its secret.
+///
+/// `last_used` is of this instance, since it was started.
 #[utoipa::path(
     get, path = "/tokens/{id}", tag = "tokens",
     params(("id" = String, Path, description = "Its id: the part behind `pldns_`")),

@@ -12,6 +12,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Who you are, and what you may do.
+///
+/// By token, client certificate or Entra ID.
 #[utoipa::path(
     get,
     path = "/whoami",

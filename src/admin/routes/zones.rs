@@ -82,6 +82,9 @@ struct ZonePatch {
 }
 
 /// All zones, in the order of their names.
+///
+/// Those of config, of the catalogue, of sync and of this API; `made_by` tells whose each is. `served` is false for one that is
+/// only written: `why_not_served` tells why.
 #[utoipa::path(
     get, path = "/zones", tag = "zones", params(ZonesQuery),
     responses((status = 200, description = "A page of zones", body = Page<ZoneView>)),
@@ -122,6 +125,9 @@ fn after_name(after: &After, filter: u64) -> Result<Name, Problem> {
 }
 
 /// Makes a zone.
+///
+/// It is served at once, with a SOA record of its own unless one is written. `on_missing` is what a name means that the zone
+/// does not hold: `nxdomain`, or `ask-public` to go on upstream.
 #[utoipa::path(
     post, path = "/zones", tag = "zones",
     params(
@@ -251,6 +257,8 @@ fn networks(names: &[String]) -> Result<Vec<Arc<str>>, Problem> {
 }
 
 /// One zone.
+///
+/// `origins` counts its record sets by where they come from.
 #[utoipa::path(
     get, path = "/zones/{zone}", tag = "zones",
     params(("zone" = String, Path, description = "Its name", example = "corp.internal")),
@@ -280,6 +288,8 @@ fn view_of(ledger: &Ledger, apex: &Name) -> Result<ZoneView, Problem> {
 }
 
 /// Changes a zone's settings.
+///
+/// Of zones of config as well: the settings lie over those of config until `null` takes them back.
 #[utoipa::path(
     patch, path = "/zones/{zone}", tag = "zones",
     params(

@@ -12,7 +12,7 @@ use crate::daemon::shared::Now;
 use crate::daemon::source::SourceState;
 use crate::dns::{Name, RecordType};
 use crate::sync::arm::ArmId;
-use crate::sync::desired::{Publication, Unplaced, Withheld};
+use crate::sync::desired::{Nameless, Publication, Unplaced, Withheld};
 use crate::sync::{ConnectionState, Desired, address};
 use crate::zone::{Origin, Slot, Snapshot, ViewId};
 
@@ -79,6 +79,7 @@ struct Draft<'h> {
     publications: Vec<&'h Publication>,
     withheld: Vec<&'h Withheld>,
     unplaced: Vec<&'h Unplaced>,
+    nameless: Option<&'h Nameless>,
     is_foreign: bool,
     is_unsettled: bool,
 }
@@ -111,6 +112,9 @@ impl<'h> Listed<'h> {
         for it in &self.desired.unplaced {
             at(&it.endpoint, &|draft| draft.unplaced.push(it));
         }
+        for it in &self.desired.nameless {
+            at(&it.endpoint, &|draft| draft.nameless = Some(it));
+        }
         for id in &self.desired.foreign {
             at(id, &|draft| draft.is_foreign = true);
         }
@@ -127,6 +131,7 @@ impl<'h> Draft<'h> {
             publications: Vec::new(),
             withheld: Vec::new(),
             unplaced: Vec::new(),
+            nameless: None,
             is_foreign: false,
             is_unsettled: false,
         }
@@ -136,8 +141,10 @@ impl<'h> Draft<'h> {
         let claim = self.publications.first().map(|it| &it.claim);
         let resource = claim.and_then(|claim| claim.resource.as_ref());
         let resource = resource.or_else(|| self.unplaced.first().and_then(|it| it.resource.as_ref()));
-        let state = match self.withheld.first() {
-            Some(withheld) => Some(withheld.state.as_str()),
+        let resource = resource.or_else(|| self.nameless.and_then(|it| it.resource.as_ref()));
+        let withheld = self.withheld.first().map(|it| &it.state);
+        let state = match withheld.or_else(|| self.nameless.map(|it| &it.state)) {
+            Some(state) => Some(state.as_str()),
             None => (!self.is_foreign).then_some(ConnectionState::Approved.as_str()),
         };
         let why_not = if self.is_foreign {
@@ -146,7 +153,7 @@ impl<'h> Draft<'h> {
             let detail = "its names are not told for now; what it had published stays";
             Some(why(Reason::NamesUnknown, detail))
         } else {
-            None
+            self.nameless.filter(|_| self.publications.is_empty()).map(of_nameless)
         };
         let published = self.publications.iter().map(|it| self.published(it, snapshot));
         let withheld = self.withheld.iter().map(|it| of_withheld(it));
@@ -159,12 +166,15 @@ impl<'h> Draft<'h> {
             _ => Extent::Some,
         };
         let shown = self.withheld.first().map(|it| it.endpoint_name.to_string());
+        let shown = shown.or_else(|| self.nameless.map(|it| it.endpoint_name.to_string()));
+        let network = claim.and_then(|claim| claim.virtual_network.as_ref());
+        let network = network.or_else(|| self.nameless.and_then(|it| it.virtual_network.as_ref()));
         EndpointReport {
             id: id.to_owned(),
             name: shown.unwrap_or_else(|| id.rsplit('/').next().unwrap_or_default().to_owned()),
             source: self.source.name.to_owned(),
             subscription: ArmId::new(id).subscription().unwrap_or_default().to_owned(),
-            virtual_network: claim.and_then(|claim| claim.virtual_network.as_ref()).map(ToString::to_string),
+            virtual_network: network.map(ToString::to_string),
             resource: resource.map(ToString::to_string),
             state: state.map(str::to_owned),
             published: extent,
@@ -186,8 +196,10 @@ impl<'h> Draft<'h> {
                 if claim.endpoint == it.claim.endpoint && claim.source == it.claim.source)
         };
         let is_there = slots().any(|slot| slot.offers().iter().any(|offer| is_own(&offer.origin)));
-        // An operator's record is for everyone.
-        let is_overridden = is_there && slots().all(|slot| slot.served(ViewId::NONE).origin.is_operators());
+        // An operator's record is for everyone; a CNAME of theirs hides all that is claimed beside it.
+        let is_operators = |slot: &Slot| slot.served(ViewId::NONE).origin.is_operators();
+        let is_hidden = node.and_then(|node| node.slot(RecordType::CNAME)).is_some_and(is_operators);
+        let is_overridden = is_there && (is_hidden || slots().all(is_operators));
         let why_not = if is_overridden {
             Some(why(
                 Reason::Overridden,
@@ -238,8 +250,21 @@ fn conflicts(slot: &Slot, is_own: impl Fn(&Origin) -> bool) -> Vec<ConflictRepor
     report.take(CONFLICTS_SHOWN_MAX).collect()
 }
 
-fn of_withheld(it: &Withheld) -> EndpointNameReport {
-    let (reason, what_to_do) = match it.state {
+/// Why an endpoint without a name publishes none.
+fn of_nameless(it: &Nameless) -> WhyNot {
+    match it.state {
+        ConnectionState::Approved => why(
+            Reason::NoNames,
+            "Azure gives it no name, as those of Private Link services have none: write a record of your own that \
+             leads to its address, or give the endpoint a zone group",
+        ),
+        _ => of_state(&it.state),
+    }
+}
+
+/// Why the connection's state keeps an endpoint from being published.
+fn of_state(state: &ConnectionState) -> WhyNot {
+    let (reason, what_to_do) = match state {
         ConnectionState::Pending => (Reason::Pending, "the owner of the resource must approve it"),
         ConnectionState::Rejected => (Reason::Rejected, "the owner of the resource has refused it"),
         ConnectionState::Disconnected => {
@@ -249,13 +274,17 @@ fn of_withheld(it: &Withheld) -> EndpointNameReport {
             (Reason::NotApproved, "only approved connections are published")
         }
     };
+    why(reason, format!("the connection is {state}: {what_to_do}"))
+}
+
+fn of_withheld(it: &Withheld) -> EndpointNameReport {
     EndpointNameReport {
         name: it.name.to_string(),
         zone: Some(it.zone.to_string()),
         addresses: Vec::new(),
         public_names: texts(&it.public_names),
         is_published: false,
-        why_not: Some(why(reason, format!("the connection is {}: {what_to_do}", it.state))),
+        why_not: Some(of_state(&it.state)),
         conflicts: Vec::new(),
     }
 }

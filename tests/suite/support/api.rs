@@ -35,6 +35,7 @@ pub struct Api {
     _following: Following,
     running: Running,
     client: reqwest::Client,
+    spec: tokio::sync::OnceCell<Value>,
 }
 
 /// A rule for this domain is one that the server panics at.
@@ -122,7 +123,19 @@ impl Api {
         };
         let running = bind(settings).unwrap().serve(parts).unwrap();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-        Api { world, persist, ledger, neighbours, admin, folder, _following: following, running, client }
+        let spec = tokio::sync::OnceCell::new();
+        Api {
+            world,
+            persist,
+            ledger,
+            neighbours,
+            admin,
+            folder,
+            _following: following,
+            running,
+            client,
+            spec,
+        }
     }
 
     /// Ends it and starts another on what it has stored.
@@ -141,6 +154,28 @@ impl Api {
         let url = format!("http://{}{path}", self.running.addresses()[0]);
         let request = self.client.request(method.parse().unwrap(), url);
         Call { api: self, request, has_token: false }
+    }
+
+    /// That the description knows this answer.
+    async fn check_described(&self, method: &str, path: &str, status: u16) {
+        let read = async || {
+            let url = format!("http://{}/api/openapi.json", self.running.addresses()[0]);
+            let text = self.client.get(url).send().await.unwrap().text().await.unwrap();
+            serde_json::from_str::<Value>(&text).unwrap()
+        };
+        let spec = self.spec.get_or_init(read).await;
+        let is_like = |template: &str| {
+            let (template, path) = (template.split('/'), path.split('/'));
+            template.clone().count() == path.clone().count()
+                && template.zip(path).all(|(wanted, is)| wanted.starts_with('{') || wanted == is)
+        };
+        let paths = spec["paths"].as_object().unwrap();
+        let Some((template, item)) = paths.iter().find(|(template, _)| is_like(template)) else { return };
+        let responses = &item[method.to_ascii_lowercase()]["responses"];
+        assert!(
+            responses.is_null() || responses[status.to_string()].is_object(),
+            "{method} {template} does not tell of {status}"
+        );
     }
 
     /// Where it listens.
@@ -212,11 +247,16 @@ impl Call<'_> {
     pub async fn send(self) -> Answer {
         let admin = self.api.admin.clone();
         let this = if self.has_token { self } else { self.token(&admin) };
-        let response = this.request.send().await.unwrap();
+        let api = this.api;
+        let (client, request) = this.request.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().to_string(), request.url().path().to_owned());
+        let response = client.execute(request).await.unwrap();
         let header = |name: &str| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
         let (etag, retry_after) = (header("etag"), header("retry-after"));
         let media_type = header("content-type").unwrap_or_default();
         let status = response.status().as_u16();
+        api.check_described(&method, &path, status).await;
         Answer { status, etag, retry_after, media_type, text: response.text().await.unwrap() }
     }
 }

@@ -232,6 +232,18 @@ impl Served {
         self.client.get(path)
     }
 
+    /// The same, asked by another scheme.
+    pub fn at(mut self, scheme: &str) -> Served {
+        let (_, rest) = self.client.api.split_once(':').unwrap();
+        self.client.api = format!("{scheme}:{rest}");
+        self
+    }
+
+    /// What `/proc` says of it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As the power goes off.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
