@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::{error, info, warn};
 
 use super::in_full;
+use super::instances::{self, Instances};
 use super::parts::{self, Parts};
 use super::resolver::Resolver;
 use super::surroundings::Surroundings;
@@ -40,6 +41,8 @@ pub(super) struct Administration {
     ledger: Arc<Ledger>,
     surroundings: Arc<Surroundings>,
     api: Option<admin::Running>,
+    /// Where others may share the store; dropping its tasks gives the lease back.
+    instances: Option<(Arc<Instances>, instances::Tasks)>,
     // Dropping it ends the applier's task.
     _following: Following,
 }
@@ -211,7 +214,15 @@ impl Administration {
     /// Serves what is stored, over what config and sources say, and follows it from now on.
     pub fn begin(opened: Opened, config: &Config, parts: &Parts) -> Administration {
         let Opened { persist, stored } = opened;
-        let surroundings = Surroundings::new(config, &parts.responder);
+        let sources = parts.sources.shared();
+        let documents = stored.entries.iter().filter_map(|(entry, _)| match entry {
+            Entry::Document(document) => Some(document.clone()),
+            _ => None,
+        });
+        // Before the applier, which tells of documents that change from now on.
+        let instances =
+            persist.has_others().then(|| Instances::begin(&persist, &parts.store, sources, documents));
+        let surroundings = Surroundings::new(config, &parts.responder, sources);
         let applier = Applier::new(
             Arc::clone(&parts.store),
             Arc::clone(&parts.written),
@@ -220,7 +231,7 @@ impl Administration {
         applier.rebase(bases(config, parts));
         let following = applier.start(persist.changes(stored.revision));
         let ledger = Ledger::new(persist.clone(), Arc::clone(&applier));
-        Administration { persist, applier, ledger, surroundings, api: None, _following: following }
+        Administration { persist, applier, ledger, surroundings, api: None, instances, _following: following }
     }
 
     /// Begins to answer requests.
@@ -250,6 +261,9 @@ impl Administration {
     pub fn reload(&self, old: &Config, new: &Config, parts: &Parts) {
         self.surroundings.configure(new);
         self.applier.rebase(bases(new, parts));
+        if let Some((instances, _)) = &self.instances {
+            instances.reconfigured();
+        }
         if new.admin.store != old.admin.store {
             warn!(
                 "[store] and state_dir change with a restart only; the store is still {}",
@@ -268,7 +282,9 @@ impl Administration {
     }
 
     /// Takes no more requests, answers those that are there, and closes the store.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        // Another instance can list while the last requests are answered.
+        self.instances.take();
         if let Some(api) = &self.api {
             api.drain(DRAIN_PATIENCE).await;
         }

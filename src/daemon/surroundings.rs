@@ -8,10 +8,12 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::parts;
+use super::shared::Shared;
 use crate::admin::Neighbours;
 use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::{self, RuleSettings, UpstreamHealth};
+use crate::persist::StoredDocument;
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
 
@@ -22,6 +24,7 @@ const ASKED_BEFORE: Duration = Duration::from_secs(2);
 pub(super) struct Surroundings {
     responder: Arc<Responder>,
     config: ArcSwap<Config>,
+    sources: Shared,
     /// Rules are exchanged one after the other.
     turn: Mutex<()>,
     runtime: Handle,
@@ -29,10 +32,11 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// Call it inside a runtime.
-    pub fn new(config: &Config, responder: &Arc<Responder>) -> Arc<Surroundings> {
+    pub fn new(config: &Config, responder: &Arc<Responder>, sources: &Shared) -> Arc<Surroundings> {
         Arc::new(Surroundings {
             responder: Arc::clone(responder),
             config: ArcSwap::from_pointee(config.clone()),
+            sources: sources.clone(),
             turn: Mutex::new(()),
             runtime: Handle::current(),
         })
@@ -81,6 +85,12 @@ impl Neighbours for Surroundings {
             tokio::time::sleep(ASKED_BEFORE).await;
             forget();
         });
+    }
+
+    fn document_changed(&self, document: &StoredDocument) {
+        if let Some(instances) = self.sources.instances() {
+            instances.document_changed(document);
+        }
     }
 }
 
