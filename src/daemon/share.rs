@@ -15,7 +15,7 @@ use super::known::Known;
 use super::role::Role;
 use super::source::{Published, SourceState};
 use super::{in_full, spare};
-use crate::sync::state::{document, read_document};
+use crate::sync::state::{DocumentError, document, read_document};
 use crate::sync::{Fingerprint, HeldBack, LastGood};
 use crate::zone::{CommitError, Store};
 
@@ -146,8 +146,8 @@ impl AzureSource {
                     error!(source = %name, "What was shared of `{name}` is not served: {}", in_full(&cause));
                 }
             }
-            // What is wrong with it is told when it is followed.
-            _ => {}
+            Ok(_) => {}
+            Err(cause) => self.distrust(unusable(&cause)),
         }
     }
 
@@ -161,6 +161,10 @@ impl AzureSource {
     pub(super) fn take(&self, packed: &[u8], store: &Store) -> Result<Taken, String> {
         let mark = Mark::of(packed);
         if self.knows(mark) {
+            // It may be there again after one that could not be used.
+            if self.share.lock().trouble.take().is_some() {
+                self.settle();
+            }
             return Ok(Taken::Known);
         }
         if self.has_published() {
@@ -169,8 +173,7 @@ impl AzureSource {
         let last = match read_document(&self.settings.name, packed) {
             Ok(last) => last,
             Err(cause) => {
-                let why =
-                    format!("what the instance that lists has shared cannot be used: {}", in_full(&cause));
+                let why = unusable(&cause);
                 self.distrust(why.clone());
                 return Err(why);
             }
@@ -376,6 +379,10 @@ impl TryFrom<String> for Mark {
     fn try_from(text: String) -> Result<Mark, std::num::ParseIntError> {
         u128::from_str_radix(&text, 16).map(Mark)
     }
+}
+
+fn unusable(cause: &DocumentError) -> String {
+    format!("what the instance that lists has shared cannot be used: {}", in_full(cause))
 }
 
 fn cut(text: &str) -> String {

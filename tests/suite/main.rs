@@ -25,6 +25,7 @@ mod pains;
 mod passes;
 mod persist;
 mod private_dns;
+mod shared_sync;
 mod state;
 mod support;
 mod sync_once;
