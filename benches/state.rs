@@ -7,7 +7,7 @@ use privatelink_dns::dns::Name;
 use privatelink_dns::privatelink::{Catalogue, Cloud};
 use privatelink_dns::sync::desired::Publication;
 use privatelink_dns::sync::{self, Desired, PublishSettings, Saved, StateFolder};
-use privatelink_dns::zone::{Claim, Store, Unjournaled};
+use privatelink_dns::zone::{Author, Claim, Store, Unjournaled};
 
 const RECORDS: u32 = 100_000;
 
@@ -55,10 +55,10 @@ fn main() {
     let settings = PublishSettings::default();
     let planned =
         |snapshot: &_| Ok(sync::plan(&last.desired, &last.source, &settings, &catalogue, snapshot).changes);
-    store.commit_with(planned).expect("a commit");
+    store.commit_with(Author::Config, planned).expect("a commit");
     println!("restore {RECORDS} record sets: {:?}, of it {loaded:?} to read them", begun.elapsed());
 
     let begun = Instant::now();
-    store.commit_with(planned).expect("nothing to commit");
+    store.commit_with(Author::Config, planned).expect("nothing to commit");
     println!("pass    without a change: {:?}", begun.elapsed());
 }

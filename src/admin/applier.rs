@@ -17,7 +17,7 @@ use crate::persist::{
     Change, Changes, Entry, Followed, Made, Stored, StoredChange, StoredDocument, StoredZone, Subject,
 };
 use crate::privatelink::Catalogue;
-use crate::zone::{ChangeSet, CommitError, Origin, Snapshot, Store};
+use crate::zone::{Author, ChangeSet, CommitError, Origin, Snapshot, Store};
 
 /// Single changes that become one snapshot: a burst of writers costs one swap, and no query waits for it.
 const CHANGES_AT_ONCE: usize = 2_000;
@@ -143,7 +143,7 @@ impl Applier {
         let _tried = self.turn.lock();
         self.learn_bases(batch.iter().flat_map(|change| &change.changes));
         let mut left_out = Vec::new();
-        let committed = self.store.commit_with(|snapshot| {
+        let committed = self.store.commit_with(Author::Audited, |snapshot| {
             let state = self.written.read();
             let mut translation = Translation::new(&state, snapshot);
             batch.iter().flat_map(|change| &change.changes).for_each(|one| translation.add(one));
@@ -211,7 +211,7 @@ impl Applier {
 
     fn commit(&self, make: impl FnOnce(&mut Translation<'_>)) -> Result<Vec<LeftOut>, CommitError> {
         let mut left_out = Vec::new();
-        self.store.commit_with(|snapshot| {
+        self.store.commit_with(Author::Audited, |snapshot| {
             let state = self.written.read();
             let mut translation = Translation::new(&state, snapshot);
             make(&mut translation);
@@ -249,7 +249,9 @@ impl Applier {
             gone.retain(|apex| state.zone(apex).is_none());
             gone
         };
-        let result = self.store.commit_with(|snapshot| Ok(without_strays(&self.written.read(), snapshot)));
+        let result = self
+            .store
+            .commit_with(Author::Audited, |snapshot| Ok(without_strays(&self.written.read(), snapshot)));
         if let Err(why) = result {
             warn!(%why, "Records that are no longer stored could not be taken back");
         }

@@ -26,6 +26,7 @@ mod server;
 mod settings;
 mod shell;
 mod side;
+mod trail;
 mod translation;
 mod view;
 pub mod when;
@@ -52,6 +53,7 @@ pub use server::{
 };
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;
+pub use trail::Trail;
 pub use view::{OriginView, RecordSetView, ZoneView};
 pub use written::{Bases, Written};
 

@@ -130,7 +130,7 @@ pub(super) struct Sync {
     pub source: Vec<Source>,
 }
 
-/// A source of either kind; `assembly` refuses what belongs to the other.
+/// A source of any kind; `source` refuses what belongs to another.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Source {

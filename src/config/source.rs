@@ -50,25 +50,19 @@ impl Assembly<'_> {
     }
 
     fn directory(&mut self, key: &str, source: file::Source) -> Option<directory::Settings> {
-        let of_arm = [
+        let of_azure = [
             ("subscriptions", source.subscriptions.is_some()),
             ("resource_groups", source.resource_groups.is_some()),
             ("management_group", source.management_group.is_some()),
             ("exclude_subscriptions", source.exclude_subscriptions.is_some()),
             ("credential", source.credential.is_some()),
-            ("tenant_id", source.tenant_id.is_some()),
-            ("client_id", source.client_id.is_some()),
-            ("object_id", source.object_id.is_some()),
-            ("resource_id", source.resource_id.is_some()),
-            ("client_secret_file", source.client_secret_file.is_some()),
-            ("client_certificate_file", source.client_certificate_file.is_some()),
-            ("token_file", source.token_file.is_some()),
             ("endpoint", source.endpoint.is_some()),
             ("authority", source.authority.is_some()),
             ("identity_endpoint", source.identity_endpoint.is_some()),
             ("api_version", source.api_version.is_some()),
         ];
-        for (own, _) in of_arm.iter().filter(|(_, is_set)| *is_set) {
+        let of_azure = of_azure.into_iter().filter_map(|(own, is_set)| is_set.then_some(own));
+        for own in of_azure.chain(credential_keys(&source)) {
             self.error(format!("{key}.{own}"), "belongs to a source of kind \"arm\"");
         }
         self.no_interval(key, &source);
@@ -166,16 +160,7 @@ impl Assembly<'_> {
             Credential::ClientSecret => &["tenant_id", "client_id", "client_secret_file"],
             Credential::ClientCertificate => &["tenant_id", "client_id", "client_certificate_file"],
         };
-        let set = [
-            ("tenant_id", source.tenant_id.is_some()),
-            ("client_id", source.client_id.is_some()),
-            ("object_id", source.object_id.is_some()),
-            ("resource_id", source.resource_id.is_some()),
-            ("client_secret_file", source.client_secret_file.is_some()),
-            ("client_certificate_file", source.client_certificate_file.is_some()),
-            ("token_file", source.token_file.is_some()),
-        ];
-        for (own, _) in set.iter().filter(|(own, is_set)| *is_set && !used.contains(own)) {
+        for own in credential_keys(&source).filter(|own| !used.contains(own)) {
             self.error(format!("{key}.{own}"), "does not belong to this credential");
         }
         let client_id = source.client_id;
@@ -242,4 +227,18 @@ impl Assembly<'_> {
         }
         value
     }
+}
+
+/// The keys of a source that tell who it is for Azure, as far as they are set.
+fn credential_keys(source: &file::Source) -> impl Iterator<Item = &'static str> + use<> {
+    let keys = [
+        ("tenant_id", source.tenant_id.is_some()),
+        ("client_id", source.client_id.is_some()),
+        ("object_id", source.object_id.is_some()),
+        ("resource_id", source.resource_id.is_some()),
+        ("client_secret_file", source.client_secret_file.is_some()),
+        ("client_certificate_file", source.client_certificate_file.is_some()),
+        ("token_file", source.token_file.is_some()),
+    ];
+    keys.into_iter().filter_map(|(own, is_set)| is_set.then_some(own))
 }

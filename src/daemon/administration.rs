@@ -15,7 +15,7 @@ use super::parts::{self, Parts};
 use super::resolver::Resolver;
 use super::surroundings::Surroundings;
 use crate::admin::auth::Minted;
-use crate::admin::{self, Applier, Attempts, Bases, Following, Ledger, Server, Written};
+use crate::admin::{self, Applier, Attempts, Bases, Following, Ledger, Server, Trail, Written};
 use crate::config::{AdminSettings, Asked, Config};
 use crate::persist::{
     Audit, Commit, Entry, Persist, PersistError, Precondition, Role, Source, Stored, StoredChange,
@@ -40,6 +40,7 @@ pub(super) struct Administration {
     applier: Arc<Applier>,
     ledger: Arc<Ledger>,
     surroundings: Arc<Surroundings>,
+    trail: Trail,
     api: Option<admin::Running>,
     /// Where others may share the store; dropping its tasks gives the lease back.
     instances: Option<(Arc<Instances>, instances::Tasks)>,
@@ -51,6 +52,7 @@ pub(super) struct Administration {
 pub(super) struct Opened {
     persist: Persist,
     stored: Stored,
+    trail: Trail,
 }
 
 /// Why there is no store or no API.
@@ -118,7 +120,7 @@ async fn open_store(settings: &AdminSettings, state_dir: &Path) -> Result<Opened
         make_first_token(&persist, &state_dir.join(TOKEN_FILE), &url).await?;
         stored = persist.load().await.map_err(failed)?;
     }
-    Ok(Opened { persist, stored })
+    Ok(Opened::new(persist, stored))
 }
 
 /// Opens a store that is not there yet.
@@ -142,7 +144,7 @@ fn open_later(settings: &AdminSettings, state_dir: &Path) -> Result<Opened, Admi
             }
         });
     }
-    Ok(Opened { persist, stored: Stored::default() })
+    Ok(Opened::new(persist, Stored::default()))
 }
 
 fn has_token(stored: &Stored) -> bool {
@@ -204,6 +206,16 @@ fn write_token(path: &Path, token: &str) -> io::Result<()> {
 }
 
 impl Opened {
+    fn new(persist: Persist, stored: Stored) -> Opened {
+        let trail = Trail::new(persist.clone());
+        Opened { persist, stored, trail }
+    }
+
+    /// Takes down for the audit what config and sync change, once it is opened.
+    pub fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
     /// What operators wrote.
     pub fn written(&self) -> Arc<Written> {
         Arc::new(Written::of(&self.stored))
@@ -213,7 +225,7 @@ impl Opened {
 impl Administration {
     /// Serves what is stored, over what config and sources say, and follows it from now on.
     pub fn begin(opened: Opened, config: &Config, parts: &Parts) -> Administration {
-        let Opened { persist, stored } = opened;
+        let Opened { persist, stored, trail } = opened;
         let sources = parts.sources.shared();
         let documents = stored.entries.iter().filter_map(|(entry, _)| match entry {
             Entry::Document(document) => Some(document.clone()),
@@ -231,7 +243,16 @@ impl Administration {
         applier.rebase(bases(config, parts));
         let following = applier.start(persist.changes(stored.revision));
         let ledger = Ledger::new(persist.clone(), Arc::clone(&applier));
-        Administration { persist, applier, ledger, surroundings, api: None, instances, _following: following }
+        Administration {
+            persist,
+            applier,
+            ledger,
+            surroundings,
+            trail,
+            api: None,
+            instances,
+            _following: following,
+        }
     }
 
     /// Begins to answer requests.
@@ -288,6 +309,7 @@ impl Administration {
         if let Some(api) = &self.api {
             api.drain(DRAIN_PATIENCE).await;
         }
+        self.trail.settle(DRAIN_PATIENCE).await;
         self.persist.close().await;
     }
 }

@@ -27,7 +27,7 @@ use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
 use crate::sync::state::unix_secs;
 use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, Inventory, LastGood, StateFolder};
 use crate::telemetry::Age;
-use crate::zone::{CommitError, Store};
+use crate::zone::{Author, CommitError, Store};
 
 /// Private DNS zones are listed at most this often, unless config says otherwise.
 const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
@@ -89,9 +89,8 @@ impl AzureSource {
         passed: Arc<Notify>,
         roles: Roles,
     ) -> AzureSource {
-        let state = SourceState::Stale { since: SystemTime::now(), why: "it was not read yet".to_owned() };
         let known = Known {
-            state,
+            state: SourceState::unread(),
             asked: false,
             desired: Arc::default(),
             read_at: None,
@@ -190,6 +189,11 @@ impl AzureSource {
 
     /// Publishes anew what is published, as these settings want it: what they withdraw, an operator withdrew.
     pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
+        self.republish_by(Author::Source(self.settings.name.as_str().into()), store)
+    }
+
+    /// The same on behalf of somebody.
+    pub(super) fn republish_by(&self, author: Author, store: &Store) -> Result<(), CommitError> {
         let mut known = Known::clone(&self.known());
         let allow = &self.rules.publish.allow_subscriptions;
         let desired = Arc::make_mut(&mut known.desired);
@@ -199,7 +203,7 @@ impl AzureSource {
         // What passes kept of subscriptions that they told nothing of is in there.
         desired.extent = Extent::All;
         let source: Arc<str> = self.settings.name.as_str().into();
-        store.commit_with(|snapshot| {
+        store.commit_with(author, |snapshot| {
             let plan = self.rules.plan(&known.desired, &source, snapshot);
             (known.not_served, known.remarks) = (plan.not_served, plan.remarks);
             Ok(plan.changes)
@@ -282,7 +286,7 @@ impl AzureSource {
     /// Answers when a subscription that was throttled may be asked again.
     async fn pass(self: &Arc<Self>, azure: &mut Option<Arc<Azure>>, store: &Arc<Store>) -> Option<Duration> {
         // What is confirmed comes first: what is listed afterwards is not older than that the operator saw.
-        let confirmed = self.confirmed();
+        let confirmed = self.access.confirmed(&self.state_folder, &self.settings.name);
         let times = PassTimes { began: Some(SystemTime::now()), next: None, ..self.times() };
         *self.times.lock() = times;
         let listed = match self.client(azure) {
@@ -319,13 +323,6 @@ impl AzureSource {
             return Ok(Arc::clone(azure));
         }
         Ok(Arc::clone(azure.insert(self.azure()?)))
-    }
-
-    fn confirmed(&self) -> Option<Fingerprint> {
-        match self.access {
-            StateAccess::Look => None,
-            StateAccess::Keep => source::confirmed(&self.state_folder, &self.settings.name),
-        }
     }
 
     /// Nothing could be learnt: all stays as it was.

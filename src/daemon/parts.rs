@@ -16,8 +16,8 @@ use crate::forward::{self, Forwarder};
 use crate::respond::{Responder, Serving};
 use crate::sync;
 use crate::zone::{
-    Change, ChangeSet, CommitError, MasterFile, MasterFileError, NetworkError, Networks, Snapshot, Store,
-    Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
+    Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileError, NetworkError, Networks,
+    Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
 };
 
 /// All that answers, without sockets.
@@ -54,7 +54,7 @@ impl Parts {
 
     /// Makes the parts with what sources had published when that was last kept; no inventory is read.
     pub fn restore(config: &Config, access: StateAccess) -> Result<Parts, LoadError> {
-        Parts::restore_under(config, access, Arc::default())
+        Parts::restore_under(config, access, Arc::default(), Box::new(Unjournaled))
     }
 
     /// The same below what operators wrote; their records themselves are the applier's to serve.
@@ -62,8 +62,9 @@ impl Parts {
         config: &Config,
         access: StateAccess,
         written: Arc<Written>,
+        journal: Box<dyn Journal>,
     ) -> Result<Parts, LoadError> {
-        let store = Arc::new(Store::new(Box::new(Unjournaled)));
+        let store = Arc::new(Store::new(journal));
         let zone_files = load_zones(config, &store, &written)?;
         let mut sources = Sources::new(config, access);
         sources.restore(&store);
@@ -138,7 +139,7 @@ fn load_zones(config: &Config, store: &Store, written: &Written) -> Result<Vec<P
         .collect();
     // Operators' settings lie over those of config: else each reload would show the zones without them for a moment.
     let over = |header: &ZoneHeader| written.header_over(header);
-    let committed = store.commit_with(|old| {
+    let committed = store.commit_with(Author::Config, |old| {
         let mut changes = Vec::new();
         if **old.networks() != *networks {
             changes.push(Change::SetNetworks(Arc::clone(&networks)));

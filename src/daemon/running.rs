@@ -18,12 +18,13 @@ use super::ports::Ports;
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
 use super::{descriptors, in_full, source};
-use crate::admin::NotReady;
 use crate::admin::auth::TokenBook;
+use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
 use crate::sync::{StateFolder, directory};
+use crate::zone::{Journal, Unjournaled};
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -124,7 +125,12 @@ impl Daemon {
         let written = opened.as_ref().map(|opened| opened.written()).unwrap_or_default();
         let watch = Watch::new(&folders(path, &config));
         let mut seen = Seen::now(path, &config);
-        let mut parts = Parts::restore_under(&config, StateAccess::Keep, written)?;
+        let trail = opened.as_ref().map(|opened| opened.trail().clone());
+        let journal = trail.clone().map(|trail| Box::new(trail) as Box<dyn Journal>);
+        let journal = journal.unwrap_or_else(|| Box::new(Unjournaled));
+        let mut parts = Parts::restore_under(&config, StateAccess::Keep, written, journal)?;
+        // What was served before the restart is no change.
+        trail.iter().for_each(Trail::open);
         parts.sync()?;
         seen.include(&parts);
         seen.forget_followed(&config);

@@ -17,7 +17,7 @@ use super::source::{Published, SourceState};
 use super::{in_full, spare};
 use crate::sync::state::{DocumentError, document, read_document};
 use crate::sync::{Fingerprint, HeldBack, LastGood};
-use crate::zone::{CommitError, Store};
+use crate::zone::{Author, CommitError, Store};
 
 /// Characters of a reason that other instances are told; who lists has it whole in its log.
 const WHY_CHARS_MAX: usize = 300;
@@ -217,7 +217,8 @@ impl AzureSource {
         let is_same = last.desired.publishes_as(&before.desired);
         let desired = Arc::new(last.desired);
         self.known.store(Arc::new(Known { desired, read_at: Some(read_at), ..Known::clone(&before) }));
-        if let Err(cause) = self.republish(store) {
+        // The one that listed it has it in the audit.
+        if let Err(cause) = self.republish_by(Author::Audited, store) {
             self.known.store(before);
             return Err(cause);
         }
@@ -271,10 +272,13 @@ impl AzureSource {
         let share = self.share.lock().clone();
         let mut known = Known::clone(&self.known());
         if let Some(told) = &share.told {
-            let is_served = told.document == share.document;
+            let is_served = told.document.is_some() && told.document == share.document;
             known.asked |= told.asked;
             if is_served || told.state != StateWord::Current {
                 known.state = told.state();
+            } else if told.document.is_none() && told.read_at_ms.is_some() {
+                let why = "the instance that lists it has not shared what it publishes";
+                known.state = known.state.failed(why.to_owned());
             }
             if is_served {
                 known.read_at = told.read_at_ms.map(time_of_ms).or(known.read_at);

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use super::in_full;
+use super::told::tell_first;
 use crate::config::Config;
 use crate::privatelink::Catalogue;
 use crate::sync::private_dns::Remark;
@@ -16,10 +17,7 @@ use crate::sync::{
     StateFolder, directory,
 };
 use crate::telemetry::Age;
-use crate::zone::{ChangeSet, CommitError, Snapshot, Store, ZoneKind};
-
-/// Lines of remarks after one pass: a screen full. Whoever owns one endpoint can give cause to thousands.
-const REMARKS_MAX: usize = 30;
+use crate::zone::{Author, ChangeSet, CommitError, Snapshot, Store, ZoneKind};
 
 /// One folder.
 #[derive(Clone)]
@@ -101,6 +99,11 @@ pub(super) struct Outcome {
 }
 
 impl SourceState {
+    /// The state before the first pass.
+    pub(super) fn unread() -> SourceState {
+        SourceState::Stale { since: SystemTime::now(), why: "it was not read yet".to_owned() }
+    }
+
     /// The state after a failure, stale since the first of a row.
     pub(super) fn failed(&self, why: String) -> SourceState {
         let since = match self {
@@ -122,13 +125,10 @@ impl SourceState {
 
 impl Source {
     pub(super) fn new(settings: directory::Settings) -> Source {
-        let why = "it was not read yet".to_owned();
-        let state = SourceState::Stale { since: SystemTime::now(), why };
-        let desired = Arc::default();
         Source {
             settings,
-            state,
-            desired,
+            state: SourceState::unread(),
+            desired: Arc::default(),
             read_at: None,
             kept: None,
             not_served: Vec::new(),
@@ -149,21 +149,27 @@ impl Source {
         store: &Store,
         rules: &Rules,
     ) -> Result<(), CommitError> {
-        let name = &self.settings.name;
-        let mut desired = last.desired;
+        self.desired = Arc::new(last.desired);
+        self.republish(store, rules)?;
+        (self.read_at, self.kept) = (Some(last.read_at), Some(last.read_at));
+        let (name, names, age) = (&self.settings.name, self.desired.names(), Age::of(last.read_at));
+        info!(source = %name, names,
+            "Restored the last good state of `{name}`: {names} names from an inventory of {age} ago");
+        Ok(())
+    }
+
+    /// Publishes anew what is published, as these rules want it: what they withdraw, an operator withdrew.
+    pub(super) fn republish(&mut self, store: &Store, rules: &Rules) -> Result<(), CommitError> {
         let allow = &rules.publish.allow_subscriptions;
-        desired.retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
-        let mut not_served = Vec::new();
-        store.commit_with(|snapshot| {
-            let plan = self.plan(&desired, rules, snapshot);
+        Arc::make_mut(&mut self.desired)
+            .retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
+        let (mut not_served, name): (_, Arc<str>) = (Vec::new(), self.settings.name.as_str().into());
+        store.commit_with(Author::Source(Arc::clone(&name)), |snapshot| {
+            let plan = rules.plan(&self.desired, &name, snapshot);
             not_served = plan.not_served;
             Ok(plan.changes)
         })?;
-        let (names, age) = (desired.publications.len(), Age::of(last.read_at));
-        info!(source = %name, names,
-            "Restored the last good state of `{name}`: {names} names from an inventory of {age} ago");
-        (self.desired, self.not_served) = (Arc::new(desired), not_served);
-        (self.read_at, self.kept) = (Some(last.read_at), Some(last.read_at));
+        self.not_served = not_served;
         Ok(())
     }
 
@@ -181,10 +187,6 @@ impl Source {
         let mut desired = sync::desired(&inventory, &rules.catalogue, &source, allow, |_| since_secs);
         desired.carry_over(&self.desired);
         Ok(Reading { desired, read_at, failed: BTreeMap::new(), listed: 0, whole: None })
-    }
-
-    pub(super) fn plan(&self, desired: &Desired, rules: &Rules, snapshot: &Snapshot) -> Plan {
-        rules.plan(desired, &self.settings.name.as_str().into(), snapshot)
     }
 
     pub(super) fn is_stale(&mut self, why: String) {
@@ -236,11 +238,6 @@ impl Source {
         self.state = self.state.held_back(&held_back);
         self.held_back = Some(held_back);
     }
-
-    /// See [`tell_unused_confirmation`].
-    pub(super) fn tell_unused_confirmation(&self, state: &StateFolder, published: Published) {
-        tell_unused_confirmation(&self.settings.name, state, published);
-    }
 }
 
 /// Logs that an operator must look at a pass.
@@ -256,10 +253,7 @@ pub(super) fn tell(kind: &str, name: &str, desired: &Desired, old: &Desired) {
     let told = remarks(old);
     let now = remarks(desired);
     let new: Vec<&String> = now.difference(&told).collect();
-    for remark in new.iter().take(REMARKS_MAX) {
-        warn!(source = %name, "{kind} `{name}`: {remark}");
-    }
-    if let Some(untold) = new.len().checked_sub(REMARKS_MAX).filter(|untold| *untold > 0) {
+    if let Some(untold) = tell_first(&new, |remark| warn!(source = %name, "{kind} `{name}`: {remark}")) {
         warn!(source = %name, "{kind} `{name}`: {untold} more remarks like these");
     }
     if let Some(first) = desired.foreign.first().filter(|_| desired.foreign != old.foreign) {
@@ -281,14 +275,6 @@ pub(super) fn tell_unused_confirmation(name: &str, state: &StateFolder, publishe
             info!(source = %name, "Nothing of `{name}` was held back: the confirmation is forgotten");
         }
     }
-}
-
-/// What an operator confirmed for a source; what cannot be read confirms nothing.
-pub(super) fn confirmed(state: &StateFolder, name: &str) -> Option<Fingerprint> {
-    state.confirmed(name).unwrap_or_else(|cause| {
-        error!(source = %name, "The confirmation for source `{name}` is not followed: {cause}");
-        None
-    })
 }
 
 /// Answers whether it is gone: a confirmation that stays could permit more than once.
@@ -336,7 +322,7 @@ impl Rules {
         consents: impl FnOnce(&str, Fingerprint) -> bool,
     ) -> Result<Outcome, CommitError> {
         let mut outcome = Outcome::default();
-        let committed = store.commit_with(|snapshot| {
+        let committed = store.commit_with(Author::Source(Arc::clone(source)), |snapshot| {
             let plan = self.plan(desired, source, snapshot);
             if self.holds_back(&plan) {
                 let fingerprint = Fingerprint::of(&Difference::all(&plan.changes, snapshot, desired));

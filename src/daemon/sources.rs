@@ -14,7 +14,7 @@ use super::told::Told;
 use crate::config::Config;
 use crate::sync::azure::Subject;
 use crate::sync::{self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateFolder};
-use crate::zone::{CommitError, Snapshot, Store};
+use crate::zone::{Author, CommitError, Snapshot, Store};
 
 /// Where nothing changes the file is still written this often, so that it tells how old its content really is.
 const SAVED_AT_LEAST_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -39,6 +39,19 @@ pub enum StateAccess {
     Keep,
     /// It is only read: by those who want to know what a server would serve.
     Look,
+}
+
+impl StateAccess {
+    /// What an operator confirmed for a source; what cannot be read confirms nothing, and who only looks follows nothing.
+    pub(super) fn confirmed(self, state: &StateFolder, name: &str) -> Option<Fingerprint> {
+        if self == StateAccess::Look {
+            return None;
+        }
+        state.confirmed(name).unwrap_or_else(|cause| {
+            error!(source = %name, "The confirmation for source `{name}` is not followed: {cause}");
+            None
+        })
+    }
 }
 
 impl Sources {
@@ -168,7 +181,7 @@ impl Sources {
         let mut changed = false;
         for index in 0..self.list.len() {
             // What is confirmed comes first: the inventory read afterwards is not older than that the operator saw.
-            let confirmed = self.confirmed(index);
+            let confirmed = self.access.confirmed(&self.state, &self.list[index].settings.name);
             let source = &mut self.list[index];
             source.passed_at = Some(SystemTime::now());
             match source.read(&self.rules) {
@@ -179,7 +192,7 @@ impl Sources {
                     let published = source.publish(reading, store, &self.rules, consents)?;
                     changed |= published == Published::Changed;
                     if confirmed.is_some() {
-                        source.tell_unused_confirmation(&self.state, published);
+                        source::tell_unused_confirmation(&source.settings.name, &self.state, published);
                     }
                 }
                 Err(why) => source.is_stale(why),
@@ -250,16 +263,7 @@ impl Sources {
     /// Publishes anew what is published, as other settings want it: what they withdraw, an operator withdrew.
     pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
         for source in &mut self.list {
-            let allow = &self.rules.publish.allow_subscriptions;
-            Arc::make_mut(&mut source.desired)
-                .retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
-            let mut not_served = Vec::new();
-            store.commit_with(|snapshot| {
-                let plan = source.plan(&source.desired, &self.rules, snapshot);
-                not_served = plan.not_served;
-                Ok(plan.changes)
-            })?;
-            source.not_served = not_served;
+            source.republish(store, &self.rules)?;
         }
         self.azure.list().iter().try_for_each(|source| source.republish(store))?;
         self.share();
@@ -303,13 +307,6 @@ impl Sources {
         }
     }
 
-    fn confirmed(&self, index: usize) -> Option<Fingerprint> {
-        if self.access == StateAccess::Look {
-            return None;
-        }
-        source::confirmed(&self.state, &self.list[index].settings.name)
-    }
-
     /// Takes back what sources that are no longer configured had published; answers whether there were any.
     fn withdraw_orphans(&self, store: &Store) -> Result<bool, CommitError> {
         let mut any = false;
@@ -317,7 +314,9 @@ impl Sources {
             let is_azure = self.azure.named(&name).is_some();
             if !is_azure && !self.list.iter().any(|source| source.settings.name == *name) {
                 let nothing = Desired::default();
-                store.commit_with(|snapshot| Ok(self.rules.plan(&nothing, &name, snapshot).changes))?;
+                let author = Author::Source(Arc::clone(&name));
+                store
+                    .commit_with(author, |snapshot| Ok(self.rules.plan(&nothing, &name, snapshot).changes))?;
                 info!(source = %name, "Withdrew what source `{name}` had published: it is no longer configured");
                 any = true;
             }

@@ -1,4 +1,4 @@
-//! Conflicts and drift in the log: each is told once, and not more of them at a time than somebody reads.
+//! What passes find odd, in the log: each is told once, and not more of it at a time than somebody reads.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use crate::dns::{Name, RecordType};
 use crate::sync::{self, Conflict, Drift};
 use crate::zone::Snapshot;
 
-/// Lines of conflicts after one pass: a screen full. Two sources with the same endpoints have tens of thousands.
+/// Lines of one kind after one pass: a screen full. Two sources with the same endpoints have tens of thousands of
+/// conflicts, and whoever owns one endpoint can give cause to thousands of remarks.
 const LINES_MAX: usize = 30;
 
 /// The conflicts and the drift that are in the log already.
@@ -24,10 +25,10 @@ impl Told {
     /// Tells the conflicts that are new.
     pub(super) fn tell(&self, snapshot: &Snapshot) {
         let new = self.renew(sync::conflicts(snapshot));
-        for conflict in new.iter().take(LINES_MAX) {
+        let tell = |conflict: &Conflict| {
             warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
-        }
-        if let Some(untold) = new.len().checked_sub(LINES_MAX).filter(|untold| *untold > 0) {
+        };
+        if let Some(untold) = tell_first(&new, tell) {
             warn!(
                 conflicts = untold,
                 "{untold} more names are claimed by more than one private endpoint: `privatelink-dns doctor` lists all"
@@ -51,10 +52,8 @@ impl Told {
         let mut told = self.drift.lock();
         let now: BTreeSet<Drift> = now.into_iter().collect();
         let new: Vec<&Drift> = now.difference(&told).collect();
-        for drift in new.iter().take(LINES_MAX) {
-            warn!(dns.name = %drift.name, drifts = now.len(), "Drift: {drift}");
-        }
-        if let Some(untold) = new.len().checked_sub(LINES_MAX).filter(|untold| *untold > 0) {
+        let tell = |drift: &&Drift| warn!(dns.name = %drift.name, drifts = now.len(), "Drift: {drift}");
+        if let Some(untold) = tell_first(&new, tell) {
             warn!(
                 drifts = untold,
                 "{untold} more record sets of private DNS zones contradict the private endpoints: \
@@ -73,6 +72,12 @@ impl Told {
         *told = now.into_iter().map(|conflict| (key(&conflict), conflict)).collect();
         new
     }
+}
+
+/// Tells the first of these; answers how many stay untold, if any do.
+pub(super) fn tell_first<T>(all: &[T], tell: impl FnMut(&T)) -> Option<usize> {
+    all.iter().take(LINES_MAX).for_each(tell);
+    all.len().checked_sub(LINES_MAX).filter(|untold| *untold > 0)
 }
 
 #[cfg(test)]

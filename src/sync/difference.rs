@@ -41,34 +41,22 @@ impl Difference {
                 _ => continue,
             };
             let held = held_of(snapshot, zone, name, origin, rtype);
-            let claim = match origin {
-                Origin::Endpoint(claim) => claim,
+            let (endpoint, reason) = match origin {
+                Origin::Endpoint(claim) => {
+                    let is_known = known.contains(&(&claim.source, &claim.endpoint));
+                    let reason = match (held, after) {
+                        (_, None) => fates.why_withdrawn(claim, name),
+                        (Some(held), Some(after)) => why_replaced(&held.set, after).to_owned(),
+                        (None, Some(_)) if is_known => "a new name of the private endpoint".to_owned(),
+                        (None, Some(_)) => "a new private endpoint".to_owned(),
+                    };
+                    (&claim.endpoint, reason)
+                }
                 // Each imported zone has one, which is not counted.
                 Origin::AzureZone(azure) if rtype != RecordType::SOA => {
-                    all.push(Difference {
-                        zone: zone.clone(),
-                        name: name.clone(),
-                        rtype,
-                        before: held.map(|offer| offer.set.clone()),
-                        after: after.cloned(),
-                        endpoint: Arc::clone(&azure.id),
-                        reason: fates.of_zone(azure, held.map(|offer| &offer.set), after),
-                    });
-                    continue;
+                    (&azure.id, fates.of_zone(azure, held.map(|offer| &offer.set), after))
                 }
                 _ => continue,
-            };
-            let reason = match (held, after) {
-                (Some(held), Some(after)) if held.set.records().ne(after.records()) => {
-                    "its address is another one".to_owned()
-                }
-                (Some(held), Some(after)) if held.set.ttl != after.ttl => "private_link.ttl_secs".to_owned(),
-                (Some(_), Some(_)) => "the endpoint's network or resource is another one".to_owned(),
-                (None, Some(_)) if known.contains(&(&claim.source, &claim.endpoint)) => {
-                    "a new name of the private endpoint".to_owned()
-                }
-                (None, Some(_)) => "a new private endpoint".to_owned(),
-                (_, None) => fates.why_withdrawn(claim, name),
             };
             all.push(Difference {
                 zone: zone.clone(),
@@ -76,7 +64,7 @@ impl Difference {
                 rtype,
                 before: held.map(|offer| offer.set.clone()),
                 after: after.cloned(),
-                endpoint: Arc::clone(&claim.endpoint),
+                endpoint: Arc::clone(endpoint),
                 reason,
             });
         }
@@ -108,6 +96,16 @@ impl fmt::Display for Difference {
     /// `+ zone name TTL type data  endpoint  (reason)`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}  ({})", self.change(), self.reason)
+    }
+}
+
+fn why_replaced(before: &RecordSet, after: &RecordSet) -> &'static str {
+    if before.records().ne(after.records()) {
+        "its address is another one"
+    } else if before.ttl != after.ttl {
+        "private_link.ttl_secs"
+    } else {
+        "the endpoint's network or resource is another one"
     }
 }
 

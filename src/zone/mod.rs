@@ -29,5 +29,5 @@ pub use origin::{AzureZone, Claim, Origin, VirtualNetworkLink};
 pub use served::{Node, OnMissing, Outcome, Zone, ZoneHeader, ZoneKind};
 pub use slot::{Offer, Slot};
 pub use snapshot::Snapshot;
-pub use store::{CommitError, Committed, Journal, JournalError, Store, Unjournaled};
+pub use store::{Author, CommitError, Committed, Journal, JournalError, Store, Unjournaled};
 pub use withheld::Withheld;

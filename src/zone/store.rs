@@ -11,10 +11,26 @@ use super::error::ZoneError;
 use super::history::History;
 use super::snapshot::Snapshot;
 
-/// Keeps change sets where a restart finds them.
+/// Told of each change set before it is served.
 pub trait Journal: Send {
-    /// Writes down what leads to `revision`; when this answers, it is durable.
-    fn append(&mut self, revision: u64, changes: &ChangeSet) -> Result<(), JournalError>;
+    /// Takes down what turns `old` into its next revision; on an error nothing is changed.
+    fn append(
+        &mut self,
+        author: &Author,
+        old: &Arc<Snapshot>,
+        changes: &Arc<ChangeSet>,
+    ) -> Result<(), JournalError>;
+}
+
+/// On whose behalf zones change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Author {
+    /// Config, and the files that it names.
+    Config,
+    /// The sync source of this name.
+    Source(Arc<str>),
+    /// Somebody whose change the audit of the admin API has already.
+    Audited,
 }
 
 /// The journal could not be written.
@@ -22,11 +38,11 @@ pub trait Journal: Send {
 #[error("the change could not be stored")]
 pub struct JournalError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// A journal for zones that are read from files and listings at each start, and so need none.
+/// A journal for zones that nobody wants to know the past of.
 pub struct Unjournaled;
 
 impl Journal for Unjournaled {
-    fn append(&mut self, _: u64, _: &ChangeSet) -> Result<(), JournalError> {
+    fn append(&mut self, _: &Author, _: &Arc<Snapshot>, _: &Arc<ChangeSet>) -> Result<(), JournalError> {
         Ok(())
     }
 }
@@ -79,14 +95,15 @@ impl Store {
         self.current.load_full()
     }
 
-    /// Applies changes, all or none. An empty set changes nothing, the revision included.
+    /// Applies changes of config, all or none. An empty set changes nothing, the revision included.
     pub fn commit(&self, changes: ChangeSet) -> Result<Committed, CommitError> {
-        self.commit_with(|_| Ok(changes))
+        self.commit_with(Author::Config, |_| Ok(changes))
     }
 
     /// Applies the changes that `make` sees fit for the current state; no other commit comes between.
     pub fn commit_with(
         &self,
+        author: Author,
         make: impl FnOnce(&Snapshot) -> Result<ChangeSet, ZoneError>,
     ) -> Result<Committed, CommitError> {
         let mut writer = self.writer.lock();
@@ -96,10 +113,10 @@ impl Store {
             return Ok(Committed { revision: old.revision(), effect: Effect::default() });
         }
         let (new, effect) = changes.apply(&old)?;
-        let revision = new.revision();
-        writer.journal.append(revision, &changes)?;
+        let (revision, changes) = (new.revision(), Arc::new(changes));
+        writer.journal.append(&author, &old, &changes)?;
         self.current.store(Arc::new(new));
-        writer.history.push(revision, Arc::new(changes));
+        writer.history.push(revision, changes);
         drop(writer);
         self.revision.send_replace(revision);
         Ok(Committed { revision, effect })

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use crate::azure::accounts;
 use crate::support::client::{PATIENCE, answers, ask};
 use crate::support::test_daemon::write;
 use crate::support::upstream::Upstream;
@@ -470,4 +471,60 @@ fn probes_and_numbers_tell_of_the_running_server() {
             .any(|line| line.starts_with("privatelink_dns") && line.contains("udp") && line.ends_with(" 1")),
         "{text}"
     );
+}
+
+#[test]
+fn what_files_and_sync_change_is_in_the_audit() {
+    let place = Place::new(&format!(
+        "{NOTHING}[[zone]]\nname = \"{ZONE}\"\nfile = \"corp.zone\"\n\
+         [[sync.source]]\nkind = \"directory\"\nname = \"export\"\npath = \"export\"\n"
+    ));
+    let zone = |address: &str| {
+        let text = format!("@ 300 SOA ns hostmaster 1 2 3 4 5\n@ 300 NS ns\nns 300 A {address}\n");
+        write(place.folder.path(), "corp.zone", &text);
+    };
+    let export = |numbers: &[usize]| {
+        let endpoints = accounts(numbers.iter().copied());
+        write(place.folder.path(), "export/endpoints.json", &endpoints);
+    };
+    zone("10.0.0.1");
+    fs::create_dir(place.folder.path().join("export")).unwrap();
+    export(&[1]);
+    let served = place.serve();
+    let audit = |query: &str| {
+        let (_, found) = place.call(&served, &format!("GET /changes?{query}"), None);
+        found["items"].as_array().unwrap().clone()
+    };
+    let wait = |query: &str, name: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = audit(query);
+            let items: Vec<Value> =
+                found.iter().flat_map(|change| change["items"].as_array().unwrap().clone()).collect();
+            if let Some(item) = items.into_iter().find(|item| item["name"] == name) {
+                return (item, found[0]["actor"].clone());
+            }
+            assert!(Instant::now() < deadline, "it is not in the audit: {found:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let name = "account1.privatelink.blob.core.windows.net.";
+    let (item, actor) = wait("source=sync", name);
+    assert_eq!((&item["before"], &item["after"]["records"]), (&Value::Null, &json!(["10.0.0.1"])));
+    assert_eq!(item["after"]["origin"]["kind"], "endpoint");
+    assert_eq!(actor, "export");
+    // What was there at the start is no change of the file.
+    assert_eq!(audit("source=file"), Vec::<Value>::new());
+    zone("10.0.0.2");
+    served.signal("HUP");
+    let (item, _) = wait("source=file", "ns.corp.internal.");
+    assert_eq!(item["before"]["records"], json!(["10.0.0.1"]));
+    assert_eq!(item["after"]["records"], json!(["10.0.0.2"]));
+    let before = audit("").len();
+    served.terminate();
+    // Nor is what a restart serves again.
+    let served = place.serve();
+    let (_, found) = place.call(&served, "GET /changes", None);
+    assert_eq!(found["items"].as_array().unwrap().len(), before);
+    served.terminate();
 }

@@ -18,7 +18,7 @@ use privatelink_dns::sync::state::Confirmation;
 use privatelink_dns::zone::{Origin, Snapshot};
 
 use crate::support::client::{answers, ask};
-use crate::support::fake_arm::{FIRST, FakeArm, Fault, SECOND, TOKEN_MARK};
+use crate::support::fake_arm::{FIRST, FakeArm, Fault, SECOND, TOKEN_MARK, list_of, storage_accounts};
 use crate::support::test_daemon::TestDaemon;
 use crate::support::upstream::Upstream;
 
@@ -488,29 +488,7 @@ fn a_daemon_syncs_in_the_background_and_again_when_nudged() {
 
 /// A page of so many storage accounts' endpoints.
 pub(crate) fn accounts(numbers: impl IntoIterator<Item = usize>) -> String {
-    let group = format!("/subscriptions/{FIRST}/resourceGroups/rg/providers");
-    let endpoints = numbers.into_iter().map(|number| {
-        serde_json::json!({
-            "id": format!("{group}/Microsoft.Network/privateEndpoints/pe-{number}"),
-            "name": format!("pe-{number}"),
-            "type": "Microsoft.Network/privateEndpoints",
-            "properties": {
-                "provisioningState": "Succeeded",
-                "subnet": {"id": format!("{group}/Microsoft.Network/virtualNetworks/hub/subnets/pe")},
-                "privateLinkServiceConnections": [{"properties": {
-                    "privateLinkServiceId": format!("{group}/Microsoft.Storage/storageAccounts/account{number}"),
-                    "groupIds": ["blob"],
-                    "privateLinkServiceConnectionState": {"status": "Approved"}
-                }}],
-                "customDnsConfigs": [{
-                    "fqdn": format!("account{number}.blob.core.windows.net"),
-                    "ipAddresses": [format!("10.0.0.{number}")]
-                }],
-                "networkInterfaces": []
-            }
-        })
-    });
-    serde_json::json!({"value": endpoints.collect::<Vec<_>>()}).to_string()
+    list_of(storage_accounts(FIRST, numbers))
 }
 
 fn config_of(arm: &FakeArm) -> String {

@@ -12,7 +12,7 @@ use privatelink_dns::sync::StateFolder;
 use privatelink_dns::zone::Snapshot;
 use tempfile::TempDir;
 
-use crate::support::fake_arm::{FIRST, FakeArm, Pages, SECOND, TOKEN_MARK};
+use crate::support::fake_arm::{FIRST, FakeArm, Pages, SECOND, TOKEN_MARK, list_of, storage_accounts};
 use crate::support::test_daemon::{TestDaemon, write};
 
 /// A config with one source of live Azure.
@@ -60,30 +60,7 @@ fn lines(text: &str, sign: char) -> usize {
 
 /// A listing of one page with an endpoint for each storage account.
 fn accounts(subscription: &str, numbers: impl IntoIterator<Item = usize>) -> Pages {
-    let group = format!("/subscriptions/{subscription}/resourceGroups/rg/providers");
-    let endpoints = numbers.into_iter().map(|number| {
-        serde_json::json!({
-            "id": format!("{group}/Microsoft.Network/privateEndpoints/pe-{number}"),
-            "name": format!("pe-{number}"),
-            "type": "Microsoft.Network/privateEndpoints",
-            "properties": {
-                "provisioningState": "Succeeded",
-                "subnet": {"id": format!("{group}/Microsoft.Network/virtualNetworks/hub/subnets/pe")},
-                "privateLinkServiceConnections": [{"properties": {
-                    "privateLinkServiceId": format!("{group}/Microsoft.Storage/storageAccounts/account{number}"),
-                    "groupIds": ["blob"],
-                    "privateLinkServiceConnectionState": {"status": "Approved"}
-                }}],
-                "customDnsConfigs": [{
-                    "fqdn": format!("account{number}.blob.core.windows.net"),
-                    "ipAddresses": [format!("10.0.0.{number}")]
-                }],
-                "networkInterfaces": []
-            }
-        })
-    });
-    let page = serde_json::json!({"value": endpoints.collect::<Vec<_>>()});
-    [page.to_string(), r#"{"value": []}"#.to_owned()]
+    [list_of(storage_accounts(subscription, numbers)), list_of(Vec::new())]
 }
 
 fn list(arm: &FakeArm, subscription: &str, numbers: impl IntoIterator<Item = usize>) {

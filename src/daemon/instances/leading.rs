@@ -176,6 +176,8 @@ impl Instances {
                     }
                     Err(cause) => {
                         written.is_refused = true;
+                        // What the others serve is older than what they are about to be told.
+                        source.share.lock().document = None;
                         let name = &source.settings.name;
                         error!(source = %name,
                             "What source `{name}` publishes cannot be shared with other instances: {cause}");

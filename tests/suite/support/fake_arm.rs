@@ -312,6 +312,25 @@ pub fn resources(paths: &[&str]) -> Vec<Value> {
 
 /// An approved endpoint of a storage account, in the network that is called so, with names and their addresses.
 pub fn endpoint(subscription: &str, name: &str, network: &str, names: &[(&str, &str)]) -> Value {
+    endpoint_of(subscription, (name, name), network, names)
+}
+
+/// The endpoints `pe-N` of the accounts `accountN` at 10.0.0.N, in the network `hub`.
+pub fn storage_accounts(subscription: &str, numbers: impl IntoIterator<Item = usize>) -> Vec<Value> {
+    let endpoint = |number| {
+        let (name, account) = (format!("pe-{number}"), format!("account{number}"));
+        let (fqdn, ip) = (format!("{account}.blob.core.windows.net"), format!("10.0.0.{number}"));
+        endpoint_of(subscription, (&name, &account), "hub", &[(&fqdn, &ip)])
+    };
+    numbers.into_iter().map(endpoint).collect()
+}
+
+fn endpoint_of(
+    subscription: &str,
+    (name, account): (&str, &str),
+    network: &str,
+    names: &[(&str, &str)],
+) -> Value {
     let group = format!("/subscriptions/{subscription}/resourceGroups/rg/providers");
     let names = names.iter().map(|(fqdn, ip)| serde_json::json!({"fqdn": fqdn, "ipAddresses": [ip]}));
     serde_json::json!({
@@ -322,7 +341,7 @@ pub fn endpoint(subscription: &str, name: &str, network: &str, names: &[(&str, &
             "provisioningState": "Succeeded",
             "subnet": {"id": format!("{group}/Microsoft.Network/virtualNetworks/{network}/subnets/pe")},
             "privateLinkServiceConnections": [{"properties": {
-                "privateLinkServiceId": format!("{group}/Microsoft.Storage/storageAccounts/{name}"),
+                "privateLinkServiceId": format!("{group}/Microsoft.Storage/storageAccounts/{account}"),
                 "groupIds": ["blob"],
                 "privateLinkServiceConnectionState": {"status": "Approved"}
             }}],
