@@ -433,3 +433,25 @@ fn what_is_shared_serves_who_starts_without_azure_and_what_is_broken_changes_not
     assert!(two.serves("account5", 0));
     assert!(Path::new(&two.folder.path().join("state/sync-state.jsonl")).is_file());
 }
+
+#[test]
+fn who_starts_without_the_database_and_knows_nothing_lists_for_itself() {
+    let Some(world) = World::new() else { return };
+    world.cluster.kill();
+    let one = world.start();
+    one.wait_for("account0", 0);
+    assert_eq!(world.passes(), 1);
+    world.cluster.run_again();
+    let token = one.folder.path().join("state/admin.token");
+    one.wait_for_log("The token of the first admin");
+    *world.token.lock() = std::fs::read_to_string(token).unwrap().trim().to_owned();
+    wait("the token is known", PATIENCE, || world.call(&one, "GET", "/api/v1/sync", None).0 == 200);
+    assert_eq!(world.source(&one)["role"], "listing");
+    wait("it is shared", PATIENCE, || world.documents().len() == 1);
+    let two = world.start();
+    assert!(two.serves("account0", 0));
+    world.wait_for_source(&two, "it follows", |source| {
+        source["role"] == "following" && source["state"] == "current"
+    });
+    assert_eq!(world.passes(), 1);
+}

@@ -79,10 +79,11 @@ impl Instances {
                         was_reached = false;
                     }
                     if silent > 0 || !was_reached {
+                        // What was heard before may be of another time.
                         tells = 0;
-                        self.follow_anew();
-                        self.say_softly(Word::Tell).await;
-                    } else if tells < TELLS_MAX && !self.untold().is_empty() {
+                        self.shared.now().azure.iter().for_each(|source| source.share.lock().told = None);
+                    }
+                    if tells < TELLS_MAX && !self.untold().is_empty() {
                         tells += 1;
                         self.follow_anew();
                         self.say_softly(Word::Tell).await;
