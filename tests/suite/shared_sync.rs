@@ -260,7 +260,16 @@ impl Instance {
     }
 
     fn wait_for_log(&self, text: &str) {
-        wait(text, PATIENCE, || self.log.lock().contains(text));
+        self.wait_until(text, || self.log.lock().contains(text));
+    }
+
+    /// Shows the log if it does not come.
+    fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < PATIENCE, "this did not come: {what}\n{}", self.log.lock());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -342,7 +351,8 @@ fn one_of_two_lists_and_what_operators_want_of_the_other_reaches_it() {
     }
     world.wait_for_source(&two, "it is current", |source| source["state"] == "current");
     assert_eq!(confirm(&following["held_back"]["plan"]).0, 409);
-    assert_eq!(world.passes(), 5);
+    // The file of a confirmation is seen as well, and may be worth a pass of its own.
+    assert!((5..=6).contains(&world.passes()));
 }
 
 #[test]
@@ -447,7 +457,7 @@ fn who_starts_without_the_database_and_knows_nothing_lists_for_itself() {
     *world.token.lock() = std::fs::read_to_string(token).unwrap().trim().to_owned();
     wait("the token is known", PATIENCE, || world.call(&one, "GET", "/api/v1/sync", None).0 == 200);
     assert_eq!(world.source(&one)["role"], "listing");
-    wait("it is shared", PATIENCE, || world.documents().len() == 1);
+    one.wait_until("it is shared", || world.documents().len() == 1);
     let two = world.start();
     assert!(two.serves("account0", 0));
     world.wait_for_source(&two, "it follows", |source| {

@@ -45,6 +45,15 @@ struct Written {
     is_refused: bool,
 }
 
+/// Why a document is not written.
+enum NotWritten {
+    /// Another instance has the lease.
+    Lost,
+    Later(PersistError),
+    /// For good: until something has changed.
+    Refused(PersistError),
+}
+
 /// What holding the lease has left to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
@@ -165,17 +174,17 @@ impl Instances {
             if is_unshared || (is_due && !written.is_refused) {
                 match self.write(source, lease, written).await {
                     Ok(()) => {}
-                    Err(PersistError::Precondition { .. }) => {
+                    Err(NotWritten::Lost) => {
                         source.share.lock().is_unshared = true;
                         return Left::Lost;
                     }
-                    Err(cause) if cause.is_passing() => {
+                    Err(NotWritten::Later(cause)) => {
                         source.share.lock().is_unshared = true;
                         debug!(source = %source.settings.name, "What is published is not shared yet: {cause}");
                         left = Left::Something;
                         continue;
                     }
-                    Err(cause) => {
+                    Err(NotWritten::Refused(cause)) => {
                         written.is_refused = true;
                         // What the others serve is older than what they are about to be told.
                         source.share.lock().document = None;
@@ -200,67 +209,72 @@ impl Instances {
         source: &Arc<AzureSource>,
         lease: &Lease,
         written: &mut Written,
-    ) -> Result<(), PersistError> {
+    ) -> Result<(), NotWritten> {
+        let name: Arc<str> = format!("{DOCUMENT_PREFIX}{}", source.settings.name).into();
+        let subject = Subject::Document(Arc::clone(&name));
+        let mut expected = self.revision(&subject, lease, written).await?;
         let packing = Arc::clone(source);
-        let packed = tokio::task::spawn_blocking(move || packing.packed()).await;
-        let packed = match packed {
+        let packed = match tokio::task::spawn_blocking(move || packing.packed()).await {
             Ok(Some(Ok(packed))) => packed,
             Ok(None) => return Ok(()),
-            Ok(Some(Err(cause))) => {
-                error!(source = %source.settings.name, "What is published cannot be packed: {cause}");
-                return Ok(());
-            }
-            Err(cause) => {
-                error!(source = %source.settings.name, "What is published cannot be packed: {cause}");
+            failed => {
+                error!(source = %source.settings.name, "What is published cannot be packed: {failed:?}");
                 return Ok(());
             }
         };
         let mark = Mark::of(&packed);
         source.share.lock().offered = Some(mark);
-        let name: Arc<str> = format!("{DOCUMENT_PREFIX}{}", source.settings.name).into();
-        let document = StoredDocument { name: Arc::clone(&name), body: packed.into() };
-        let subject = Subject::Document(name);
+        let document = StoredDocument { name, body: packed.into() };
         let mut tries = 0;
         loop {
-            let revision = match written.revision {
-                Some(revision) => revision,
-                None => self.persist.revision_of(&subject).await?,
-            };
-            // Asked for after the revision: whoever holds the lease later writes a newer one, and ours is refused.
-            if written.revision.is_none() && !lease.look().await {
-                return Err(PersistError::Precondition { on: subject, found: revision });
-            }
-            written.revision = Some(revision);
-            let expected = match revision {
+            let precondition = match expected {
                 Some(revision) => Precondition::At(subject.clone(), revision),
                 None => Precondition::Absent(subject.clone()),
             };
             let commit = Commit {
                 changes: vec![StoredChange::Put(Entry::Document(document.clone()))],
-                preconditions: vec![expected],
+                preconditions: vec![precondition],
                 ..Commit::by(audit(source, &self.host))
             };
-            match self.persist.commit(commit).await {
+            let cause = match self.persist.commit(commit).await {
                 Ok(committed) => {
-                    *written = Written {
-                        revision: Some(Some(committed.revision)),
-                        at: Some(Instant::now()),
-                        is_refused: false,
-                    };
+                    let (revision, at) = (Some(Some(committed.revision)), Some(Instant::now()));
+                    *written = Written { revision, at, is_refused: false };
                     source.share.lock().document = Some(mark);
                     return Ok(());
                 }
+                Err(cause) => cause,
+            };
+            written.revision = None;
+            match cause {
                 // One that was written just before the lease changed hands, or our own that was not told to be stored.
-                Err(PersistError::Precondition { .. }) if tries < TRIES_MAX => {
-                    tries += 1;
-                    written.revision = None;
-                }
-                Err(cause) => {
-                    written.revision = None;
-                    return Err(cause);
-                }
+                PersistError::Precondition { .. } if tries < TRIES_MAX => tries += 1,
+                PersistError::Precondition { .. } => return Err(NotWritten::Lost),
+                cause if cause.is_passing() => return Err(NotWritten::Later(cause)),
+                cause => return Err(NotWritten::Refused(cause)),
             }
+            expected = self.revision(&subject, lease, written).await?;
         }
+    }
+
+    /// The revision of a document's last change, at which the lease was held: whoever holds it later writes a newer one,
+    /// and ours is refused.
+    async fn revision(
+        &self,
+        subject: &Subject,
+        lease: &Lease,
+        written: &mut Written,
+    ) -> Result<Option<u64>, NotWritten> {
+        if let Some(revision) = written.revision {
+            return Ok(revision);
+        }
+        // Whatever is wrong: a database that was made this moment has no tables yet.
+        let revision = self.persist.revision_of(subject).await.map_err(NotWritten::Later)?;
+        if !lease.look().await {
+            return Err(NotWritten::Lost);
+        }
+        written.revision = Some(revision);
+        Ok(revision)
     }
 
     /// Says something that nobody need hear; answers whether it was said.
