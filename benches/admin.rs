@@ -1,126 +1,292 @@
-//! What the API costs: one record of a zone of a million, many records at once, many writers: `cargo bench --bench admin`.
-//! A disk that syncs slowly is told by the bare loop of `cargo bench --bench persist`.
+//! What operators' writes cost over HTTP, on the real program with a zone of a million records: `cargo bench --bench admin`.
 
+#[path = "support/bare_sqlite.rs"]
+mod bare_sqlite;
+
+use std::fmt::Write;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use privatelink_dns::admin::auth::{How, Identity, Role, Scope};
-use privatelink_dns::admin::edit::{Edit, Place};
-use privatelink_dns::admin::etag::{Need, Preconditions};
-use privatelink_dns::admin::{Applier, Bases, Ledger, Mode, Neighbours, Outcome, Who, Write, Written};
-use privatelink_dns::dns::{Name, RecordSet, RecordType, Ttl};
-use privatelink_dns::forward::{RuleSettings, UpstreamHealth};
-use privatelink_dns::persist::{self, Entry, Made, Persist, StoredChange, StoredZone};
-use privatelink_dns::privatelink::{Catalogue, Cloud};
-use privatelink_dns::zone::{Change, ChangeSet, Offer, Origin, Store, Unjournaled, ZoneKind};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 const RECORDS: u32 = 1_000_000;
-const SINGLE_WRITES: u32 = 200;
+const SINGLE_WRITES: u32 = 300;
 const AT_ONCE: u32 = 100_000;
 const WRITERS: u32 = 64;
-const WRITES_A_WRITER: u32 = 200;
+/// How long each part goes on.
+const FOR: Duration = Duration::from_secs(3);
+/// A query without an answer by then is lost.
+const LOST_AFTER: Duration = Duration::from_secs(1);
+/// Whatever is there.
+const ANY: Option<&str> = Some("*");
 
-struct Alone;
+/// The program while it serves; dropping it ends it.
+struct Served {
+    child: Child,
+    dns: SocketAddr,
+    /// Of `/zones/corp.internal`.
+    zone: String,
+    changes: String,
+    token: String,
+    http: reqwest::Client,
+}
 
-impl Neighbours for Alone {
-    fn catalogue(&self) -> Arc<Catalogue> {
-        Arc::new(Catalogue::builtin(Cloud::Public))
+impl Served {
+    fn start(folder: &Path) -> Served {
+        let mut zone = String::from("@ 300 SOA ns hostmaster 1 2 3 4 5\n@ 300 NS ns\nns 300 A 10.0.0.1\n");
+        for number in 0..RECORDS {
+            writeln!(zone, "n{number} 10 A {}", address(number)).expect("a line");
+        }
+        std::fs::write(folder.join("corp.zone"), zone).expect("a zone file");
+        let config = "state_dir = 'state'\n[listen]\ndns = ['127.0.0.1:0']\nworkers = 1\n\
+                      [admin]\nlisten = ['127.0.0.1:0']\n[forward]\nupstreams = []\n\
+                      [[zone]]\nname = 'corp.internal'\nfile = 'corp.zone'\n";
+        std::fs::write(folder.join("config.toml"), config).expect("a config");
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_privatelink-dns"));
+        serve.args(["serve", "-c"]).arg(folder.join("config.toml"));
+        let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let (mut dns, mut api) = (None, None);
+        for line in lines.map(|line| line.expect("a line")) {
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["listening", address, ..] => dns = address.parse().ok(),
+                ["admin", "API", url] => api = Some(url.to_owned()),
+                _ => {}
+            }
+            if dns.is_some() && api.is_some() {
+                break;
+            }
+        }
+        let api = format!("{}/api/v1", api.expect("an admin API"));
+        let token = std::fs::read_to_string(folder.join("state/admin.token")).expect("the first token");
+        Served {
+            child,
+            dns: dns.expect("a socket"),
+            zone: format!("{api}/zones/corp.internal"),
+            changes: format!("{api}/changes"),
+            token: token.trim().to_owned(),
+            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+        }
     }
 
-    fn configured_rules(&self) -> Vec<RuleSettings> {
-        Vec::new()
+    /// Writes a record set over one that is there, or, with `None`, a new one.
+    async fn put(&self, name: &str, number: u32, if_match: Option<&'static str>) {
+        let body = json!({ "ttl": 10, "records": [address(number)] }).to_string();
+        let request = self.http.put(format!("{}/record-sets/{name}/A", self.zone)).bearer_auth(&self.token);
+        let mut request = request.header("content-type", "application/json").body(body);
+        if let Some(tag) = if_match {
+            request = request.header("if-match", tag);
+        }
+        well(request.send().await.expect("an answer")).await;
     }
 
-    fn upstreams(&self) -> Vec<UpstreamHealth> {
-        Vec::new()
+    /// User and system time of the program.
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("its numbers");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |at: usize| fields[at].parse::<u64>().expect("ticks");
+        // proc(5): utime and stime, 100 ticks a second.
+        Duration::from_millis((ticks(11) + ticks(12)) * 10)
     }
 
-    fn set_rules(&self, _: Vec<RuleSettings>) {}
+    /// What it holds in memory, in MiB.
+    fn memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its numbers");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
 }
 
-fn set(number: u32) -> RecordSet {
-    let ttl = Ttl::from_secs(10).expect("a lifetime");
-    RecordSet::new(RecordType::A, ttl, [number.to_be_bytes()]).expect("one record")
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
-fn put(zone: &Name, name: &str, number: u32) -> Edit {
-    let name = Name::parse(name, zone.borrow()).expect("a name");
-    let entry = Entry::RecordSet { zone: zone.clone(), name, set: set(number) };
-    edit(StoredChange::Put(entry))
+async fn well(response: reqwest::Response) {
+    let status = response.status();
+    assert!(status.is_success(), "{status}: {}", response.text().await.unwrap_or_default());
 }
 
-fn edit(change: StoredChange) -> Edit {
-    Edit { change, place: Place::Item(0), conditions: Preconditions::default(), need: Need::Optional }
+fn address(number: u32) -> String {
+    let [_, two, three, four] = number.to_be_bytes();
+    format!("10.{two}.{three}.{four}")
 }
 
-async fn write(ledger: &Arc<Ledger>, edits: Vec<Edit>) {
-    let identity = Identity {
-        name: "bench".into(),
-        role: Role::Admin,
-        scope: Scope::All,
-        how: How::Token { id: "bench".into() },
+/// Asks for the address of a name of the zone; `None` when no answer comes.
+fn ask(socket: &UdpSocket, name: &str, id: u16) -> Option<[u8; 4]> {
+    let mut query = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    query[..2].copy_from_slice(&id.to_be_bytes());
+    for label in [name, "corp", "internal"] {
+        query.push(label.len() as u8);
+        query.extend_from_slice(label.as_bytes());
+    }
+    query.extend_from_slice(&[0, 0, 1, 0, 1]);
+    socket.send(&query).expect("it is sent");
+    let mut answer = [0; 512];
+    loop {
+        let length = socket.recv(&mut answer).ok()?;
+        // An answer that came too late belongs to another question.
+        if answer[..2] == id.to_be_bytes() {
+            return answer[..length].last_chunk().copied();
+        }
+    }
+}
+
+fn client(dns: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(dns).expect("a peer");
+    socket.set_read_timeout(Some(LOST_AFTER)).expect("a timeout");
+    socket
+}
+
+/// Asks one question after the other; answers how long each took, sorted, and how many were lost.
+fn ask_for_a_while(dns: SocketAddr) -> (Vec<Duration>, u32) {
+    let (socket, begun) = (client(dns), Instant::now());
+    let (mut took, mut lost, mut number) = (Vec::new(), 0, 0u32);
+    while begun.elapsed() < FOR {
+        number = number.wrapping_add(7919);
+        let asked = Instant::now();
+        match ask(&socket, &format!("n{}", number % RECORDS), number as u16) {
+            Some(_) => took.push(asked.elapsed()),
+            None => lost += 1,
+        }
+    }
+    took.sort_unstable();
+    (took, lost)
+}
+
+fn told((took, lost): &(Vec<Duration>, u32)) -> String {
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
+    format!("{} queries, {lost} lost, {:?} at the median, {:?} at 99 %", took.len(), at(0.5), at(0.99))
+}
+
+/// From sending a write to the answer of a query that was asked after it.
+async fn write_to_visible(served: &Served) {
+    let socket = client(served.dns);
+    let mut times = Vec::new();
+    for number in 0..SINGLE_WRITES {
+        let (name, new) = (format!("n{}", number * 3_331), number + 5_000_000);
+        let begun = Instant::now();
+        served.put(&name, new, ANY).await;
+        let answer = ask(&socket, &name, number as u16).expect("an answer");
+        times.push(begun.elapsed());
+        assert_eq!(answer[1..], new.to_be_bytes()[1..], "{name} is not as written");
+    }
+    times.sort_unstable();
+    println!(
+        "write to visible  {:?} at the median, {:?} at most, in a zone of {RECORDS}",
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
+}
+
+/// Queries beside a write each millisecond, and without.
+async fn queries_beside_writes(served: &Arc<Served>) {
+    let dns = served.dns;
+    let idle = tokio::task::spawn_blocking(move || ask_for_a_while(dns)).await.expect("it asks");
+    let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let writer = tokio::spawn({
+        let (served, stop, written) = (served.clone(), stop.clone(), written.clone());
+        async move {
+            let mut next = tokio::time::interval(Duration::from_millis(1));
+            while !stop.load(Ordering::Relaxed) {
+                next.tick().await;
+                let number = written.fetch_add(1, Ordering::Relaxed);
+                served.put(&format!("n{}", number % RECORDS), number, ANY).await;
+            }
+        }
+    });
+    let beside = tokio::task::spawn_blocking(move || ask_for_a_while(dns)).await.expect("it asks");
+    stop.store(true, Ordering::Relaxed);
+    writer.await.expect("it writes");
+    println!("queries idle      {}", told(&idle));
+    println!("queries beside    {}, with {} writes", told(&beside), written.load(Ordering::Relaxed));
+}
+
+/// Many clients that write one record at a time, beside what SQLite alone gives before and after.
+async fn many_writers(served: &Arc<Served>, folder: &Path) {
+    let before = bare_sqlite::commits_a_second(folder, FOR).await;
+    let (begun, cpu) = (Instant::now(), served.cpu());
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let served = served.clone();
+        writers.spawn(async move {
+            let mut count = 0;
+            while begun.elapsed() < FOR {
+                served.put(&format!("w{writer}-{count}"), count, None).await;
+                count += 1;
+            }
+            count
+        });
+    }
+    let count: u32 = writers.join_all().await.into_iter().sum();
+    let (rate, cpu) = (f64::from(count) / begun.elapsed().as_secs_f64(), served.cpu() - cpu);
+    let after = bare_sqlite::commits_a_second(folder, FOR).await;
+    let bare = f64::midpoint(before, after);
+    println!(
+        "{WRITERS} writers        {rate:.0} writes/s, {:?} of the server's CPU a write; a bare loop over SQLite {bare:.0} \
+         rows/s: ratio {:.2}",
+        cpu / count.max(1),
+        rate / bare
+    );
+}
+
+async fn many_at_once(served: &Served) {
+    let change = |number: u32| {
+        json!({ "action": "put", "zone": "corp.internal", "name": format!("m{number}"), "type": "A", "ttl": 300,
+                "records": [address(number)] })
     };
-    let who = Who { identity, remote: [127, 0, 0, 1].into(), request_id: "bench".into() };
-    let write = Write { who, edits, comment: None, mode: Mode::Do, once: None };
-    let outcome = ledger.write(write).await.expect("the write holds");
-    assert!(matches!(outcome, Outcome::Done(_)));
+    let body = json!({ "changes": (0..AT_ONCE).map(change).collect::<Vec<_>>() }).to_string();
+    let (begun, cpu, size) = (Instant::now(), served.cpu(), body.len());
+    let request = served.http.post(&served.changes).bearer_auth(&served.token);
+    let request = request.header("content-type", "application/json").body(body);
+    well(request.send().await.expect("an answer")).await;
+    println!(
+        "POST /changes     {AT_ONCE} records ({} MB) in {:?}, {:?} of CPU",
+        size / 1_000_000,
+        begun.elapsed(),
+        served.cpu() - cpu
+    );
+}
+
+async fn listing(served: &Served) {
+    let (begun, memory) = (Instant::now(), served.memory());
+    let (mut count, mut after, mut most) = (0, String::new(), memory);
+    while count < AT_ONCE as usize {
+        let url = format!("{}/record-sets?name=m*&limit=1000{after}", served.zone);
+        let response = served.http.get(url).bearer_auth(&served.token).send().await.expect("an answer");
+        let page: Value = serde_json::from_slice(&response.bytes().await.expect("a page")).expect("JSON");
+        count += page["items"].as_array().expect("items").len();
+        most = most.max(served.memory());
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    println!(
+        "GET record sets   {count} in pages of 1000 in {:?}; the server held {memory} MiB before, {most} at most",
+        begun.elapsed()
+    );
 }
 
 #[tokio::main]
 async fn main() {
-    let folder = std::env::temp_dir().join(format!("privatelink-dns-bench-{}", std::process::id()));
-    let settings = persist::Settings { state_dir: folder.clone(), ..persist::Settings::default() };
-    let persist = Persist::open(&settings).await.expect("a store");
-    let store = Arc::new(Store::new(Box::new(Unjournaled)));
-    let written = Arc::new(Written::of(&persist.load().await.expect("what is stored")));
-    let applier = Applier::new(store.clone(), written, Arc::new(Alone));
-    applier.rebase(Bases::default());
-    let following = applier.start(persist.changes(0));
-    let ledger = Ledger::new(persist.clone(), applier);
-
-    let zone: Name = "corp.internal.".parse().expect("a name");
-    let made = Made::ByRest(ZoneKind::Plain);
-    let stored = StoredZone { apex: zone.clone(), made, on_missing: None, networks: None };
-    write(&ledger, vec![edit(StoredChange::Put(Entry::Zone(stored)))]).await;
-    // The million is there as if read from a file; only what is measured is stored.
-    let changes = (0..RECORDS).map(|number| {
-        let name = Name::parse(&format!("n{number}"), zone.borrow()).expect("a name");
-        Change::Put { zone: zone.clone(), name, offer: Offer { set: set(number), origin: Origin::File } }
-    });
-    store.commit(ChangeSet { changes: changes.collect() }).expect("a zone of a million");
-
-    let mut times: Vec<Duration> = Vec::new();
-    for number in 0..SINGLE_WRITES {
-        let begun = Instant::now();
-        write(&ledger, vec![put(&zone, &format!("n{}", number * 4_999), number)]).await;
-        times.push(begun.elapsed());
-    }
-    times.sort_unstable();
-    println!("one     write to visible in a zone of {RECORDS}: {:?} at the median", times[times.len() / 2]);
-
-    let edits: Vec<Edit> = (0..AT_ONCE).map(|number| put(&zone, &format!("m{number}"), number)).collect();
-    let begun = Instant::now();
-    write(&ledger, edits).await;
-    println!("many    {AT_ONCE} records at once: {:?}", begun.elapsed());
-
-    let begun = Instant::now();
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let (ledger, zone) = (ledger.clone(), zone.clone());
-            tokio::spawn(async move {
-                for number in 0..WRITES_A_WRITER {
-                    write(&ledger, vec![put(&zone, &format!("w{writer}-{number}"), number)]).await;
-                }
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.expect("the writer ends");
-    }
-    let rate = f64::from(WRITERS * WRITES_A_WRITER) / begun.elapsed().as_secs_f64();
-    println!("writers {WRITERS} of them: {rate:.0} writes of one record a second");
-
-    drop(following);
-    persist.close().await;
-    std::fs::remove_dir_all(&folder).expect("the folder goes");
+    // On the disk, where the state folder would be: /tmp is memory on some machines.
+    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+    let served = Arc::new(Served::start(folder.path()));
+    write_to_visible(&served).await;
+    queries_beside_writes(&served).await;
+    many_writers(&served, folder.path()).await;
+    many_at_once(&served).await;
+    listing(&served).await;
 }

@@ -5,10 +5,11 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[path = "support/bare_sqlite.rs"]
+mod bare_sqlite;
+
 use privatelink_dns::dns::{Name, RecordSet, RecordType, Ttl};
 use privatelink_dns::persist::{Audit, Commit, Entry, Persist, Settings, Source, StoredChange};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::task::JoinSet;
 
 const WRITERS: u32 = 64;
@@ -39,27 +40,6 @@ fn syncs(folder: &Path) -> f64 {
     let (begun, mut count) = (Instant::now(), 0u32);
     while begun.elapsed() < FOR && count < 4000 {
         file.write_all(&[7; 4096]).and_then(|()| file.sync_data()).expect("a page");
-        count += 1;
-    }
-    f64::from(count) / begun.elapsed().as_secs_f64()
-}
-
-/// One row, one transaction, one sync, over and over.
-async fn bare_loop(folder: &Path) -> f64 {
-    let options = SqliteConnectOptions::new()
-        .filename(folder.join("bare.db"))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .disable_statement_logging();
-    let mut connection = options.connect().await.expect("a database");
-    let table = "CREATE TABLE entries (name TEXT PRIMARY KEY, value TEXT, revision BIGINT) WITHOUT ROWID";
-    sqlx::raw_sql(table).execute(&mut connection).await.expect("a table");
-    let (begun, mut count) = (Instant::now(), 0u32);
-    while begun.elapsed() < FOR {
-        let insert = sqlx::query("INSERT INTO entries VALUES ($1, $2, $3)");
-        let insert = insert.bind(format!("host{count}")).bind(r#"{"ttl":300,"records":["10.0.0.1"]}"#);
-        insert.bind(i64::from(count)).execute(&mut connection).await.expect("a row");
         count += 1;
     }
     f64::from(count) / begun.elapsed().as_secs_f64()
@@ -115,7 +95,7 @@ fn main() {
         // `cargo bench --bench persist -- large` is for a profiler.
         if !std::env::args().any(|word| word == "large") {
             let syncs = syncs(folder.path());
-            let bare = bare_loop(folder.path()).await;
+            let bare = bare_sqlite::commits_a_second(folder.path(), FOR).await;
             let alone = one_at_a_time(&persist).await;
             let (grouped, median) = group_commit(&persist).await;
             println!("the disk alone               {syncs:>9.0} syncs/s");

@@ -1,19 +1,31 @@
 //! What was refused to whom, and what was done besides records, kept in the audit; nobody waits for it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::auth::{Deed, Refusal, Refusals};
+use super::auth::{Deed, Identity, Refusal, Refusals};
 use super::edit;
+use super::ledger::owner_of_key;
 use crate::persist::{Audit, Commit, Note, Persist, Source};
 
 /// Refusals that wait to be stored; beyond them they are only logged and counted: a client that is refused in a loop
 /// must not hold up those who write.
 const WAITING_MAX: usize = 256;
+
+/// Refusals of one client that are kept at once, and the time after which there may be another. The audit keeps so many
+/// changes and no more: a reader who is refused in a loop must not push out of it what others did.
+const KEPT_AT_ONCE: u32 = 100;
+const KEPT_EVERY: Duration = Duration::from_secs(10);
+/// Clients that are watched; each is someone known, so that these are all there are.
+const CLIENTS_MAX: usize = 10_000;
 
 /// What waits to be stored.
 enum Noted {
@@ -25,6 +37,8 @@ enum Noted {
 pub struct Attempts {
     queue: mpsc::Sender<Noted>,
     lost: AtomicU64,
+    /// Until when each client's refusals are paid for.
+    paid: Mutex<HashMap<String, Instant>>,
 }
 
 impl Attempts {
@@ -42,7 +56,7 @@ impl Attempts {
                 }
             }
         });
-        Arc::new(Attempts { queue, lost: AtomicU64::new(0) })
+        Arc::new(Attempts { queue, lost: AtomicU64::new(0), paid: Mutex::default() })
     }
 
     /// Refusals that are in the log only.
@@ -52,6 +66,24 @@ impl Attempts {
 }
 
 impl Attempts {
+    /// Whether one more refusal of this client is kept.
+    fn is_kept(&self, who: &Identity, now: Instant) -> bool {
+        let mut paid = self.paid.lock();
+        if paid.len() >= CLIENTS_MAX {
+            paid.retain(|_, until| *until > now);
+        }
+        let owner = owner_of_key(who);
+        if paid.len() >= CLIENTS_MAX && !paid.contains_key(&owner) {
+            return false;
+        }
+        let until = paid.entry(owner).or_insert(now);
+        let is_kept = until.saturating_duration_since(now) <= KEPT_EVERY * (KEPT_AT_ONCE - 1);
+        if is_kept {
+            *until = (*until).max(now) + KEPT_EVERY;
+        }
+        is_kept
+    }
+
     fn note(&self, noted: Noted) {
         if self.queue.try_send(noted).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -61,7 +93,10 @@ impl Attempts {
 
 impl Refusals for Attempts {
     fn refused(&self, refusal: Refusal) {
-        self.note(Noted::Refused(refusal));
+        match self.is_kept(&refusal.who, Instant::now()) {
+            true => self.note(Noted::Refused(refusal)),
+            false => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     fn done(&self, deed: Deed) {
@@ -104,4 +139,29 @@ fn commit_of(refusal: Refusal) -> Commit {
         comment: Some("refused".into()),
     };
     Commit { notes: vec![note], ..Commit::by(audit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::auth::{How, Role, Scope};
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_of_one_client_are_kept_up_to_a_bound() {
+        let attempts =
+            Attempts { queue: mpsc::channel(1).0, lost: AtomicU64::new(0), paid: Mutex::default() };
+        let who = |id: &str| Identity {
+            name: "same".into(),
+            role: Role::Reader,
+            scope: Scope::All,
+            how: How::Token { id: id.into() },
+        };
+        let now = Instant::now();
+        let kept = (0..1000).filter(|_| attempts.is_kept(&who("1"), now)).count();
+        assert_eq!(kept, KEPT_AT_ONCE as usize);
+        assert!(attempts.is_kept(&who("2"), now), "others are not held up");
+        assert!(
+            attempts.is_kept(&who("1"), now + KEPT_EVERY) && !attempts.is_kept(&who("1"), now + KEPT_EVERY)
+        );
+    }
 }

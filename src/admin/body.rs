@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -32,6 +32,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 /// The whole body, if it is of one of these media types. It is never larger than the shell allows.
 pub async fn read(request: Request, media_types: &[&str]) -> Result<Bytes, Problem> {
     check_media_type(request.headers(), media_types)?;
+    check_coding(request.headers())?;
     let bounds = request.extensions().get::<Bounds>().copied().unwrap_or_default();
     let body = tokio::time::timeout(bounds.body_time, request.into_body().collect()).await;
     match body {
@@ -81,6 +82,16 @@ fn check_media_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem>
     Err(Problem::new(Kind::UnsupportedMediaType, detail).at("Content-Type"))
 }
 
+/// Bodies come as they are: what unpacks to more than it is would pass each bound (RFC 9110 §8.4).
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    match codings.all(|it| it.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        true => Ok(()),
+        false => Err(Problem::new(Kind::UnsupportedMediaType, "send the body without Content-Encoding")
+            .at("Content-Encoding")),
+    }
+}
+
 /// Reads JSON; what is no JSON is 400, what is but does not fit is 422 with its field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let malformed =
@@ -97,7 +108,18 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// Characters of a field that are told; names of our own are shorter.
+const FIELD_CHARS_MAX: usize = 500;
+
 fn wrong_value(why: &str, at: &str) -> Problem {
+    let mut problem = wrong_value_whole(why, at);
+    // What a client sends comes back in part only.
+    problem.detail = Quoted(&problem.detail).to_string().into();
+    problem.field = problem.field.map(|field| field.chars().take(FIELD_CHARS_MAX).collect());
+    problem
+}
+
+fn wrong_value_whole(why: &str, at: &str) -> Problem {
     match unknown_field(why) {
         Some(name) => {
             let name = name.replace('~', "~0").replace('/', "~1");

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::auth::Identity;
+use super::auth::{How, Identity, Role};
 use super::edit::{Edit, Faults, Part, Place, part_at_fault};
 use super::etag::{Etag, Tags};
 use super::ledger::{Mode, Write, owner_of_key, subject};
@@ -12,9 +12,9 @@ use super::plan::Plan;
 use super::problem::{Kind, Problem};
 use super::translation::{Translation, serial_of};
 use super::view::{Shown, ZoneView};
-use super::written::State;
+use super::written::{State, role};
 use crate::dns::{Name, RecordType};
-use crate::persist::{Commit, Entry, Idempotency, Made, Precondition, StoredChange, Subject};
+use crate::persist::{Commit, Entry, Idempotency, Made, Precondition, StoredChange, StoredToken, Subject};
 use crate::telemetry::Quoted;
 use crate::zone::{ChangeSet, Effect, Origin, Snapshot, Zone, ZoneError};
 
@@ -38,6 +38,7 @@ pub(super) type Refused = Box<Problem>;
 impl Draft {
     /// Checks a write against what is served now.
     pub(super) fn of(write: &Write, state: &State, snapshot: &Snapshot) -> Result<Draft, Refused> {
+        check_token(&write.who.identity, state)?;
         let mut faults = Faults::default();
         let mut preconditions = Vec::with_capacity(write.edits.len() * 2);
         let mut zones: HashMap<&Name, bool> = HashMap::new();
@@ -77,6 +78,7 @@ impl Draft {
                 StoredChange::Remove(Subject::Zone(apex)) => {
                     zones.insert(apex, false);
                 }
+                StoredChange::Put(Entry::Token(token)) => preconditions.extend(keep_an_admin(token, state)?),
                 StoredChange::Put(Entry::RecordSet { zone, name, .. }) if owners.insert((zone, name)) => {
                     let (zone, name, revision) = (zone.clone(), name.clone(), state.revision);
                     preconditions.push(Precondition::OwnerNotAfter { zone, name, revision });
@@ -96,7 +98,7 @@ impl Draft {
             changes,
             preconditions,
             idempotency: write.once.as_ref().map(|once| Idempotency {
-                token: owner_of_key(&write.who).into(),
+                token: owner_of_key(&write.who.identity).into(),
                 key: once.key.as_str().into(),
                 request_hash: once.fingerprint.0.into(),
                 answer: once.answer.clone(),
@@ -146,6 +148,42 @@ fn apply(changes: &ChangeSet, snapshot: &Snapshot) -> Result<(Snapshot, Effect),
     changes.apply(snapshot)
 }
 
+/// Whether the token that let the request in still does: its body may have taken a while.
+fn check_token(identity: &Identity, state: &State) -> Result<(), Problem> {
+    let How::Token { id } = &identity.how else { return Ok(()) };
+    let Some((token, _)) = state.token(id) else { return Ok(()) };
+    if token.revoked_secs.is_some() || token.expires_secs.is_some_and(|expires| expires <= now_secs()) {
+        return Err(Problem::new(Kind::Unauthenticated, "this token ended while the request came"));
+    }
+    Ok(())
+}
+
+fn now_secs() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// That another token can still make tokens, if this one could and is revoked.
+fn keep_an_admin(token: &StoredToken, state: &State) -> Result<Option<Precondition>, Refused> {
+    let now = now_secs();
+    let is_admin = |token: &StoredToken| {
+        role(token.role) == Role::Admin
+            && token.zones.is_empty()
+            && token.revoked_secs.is_none()
+            && token.expires_secs.is_none_or(|expires| expires > now)
+    };
+    let was_admin = state.token(&token.id).is_some_and(|(old, _)| is_admin(old));
+    if !was_admin || is_admin(token) {
+        return Ok(None);
+    }
+    let mut others = state.tokens().filter(|other| other.id != token.id && is_admin(other));
+    let Some(other) = others.next() else {
+        let detail = "this is the last token of an admin; make another one first";
+        return Err(Box::new(Problem::new(Kind::Conflict, detail).at("id")));
+    };
+    let other = Subject::Token(other.id.clone());
+    Ok(state.revision_of(&other).map(|revision| Precondition::At(other, revision)))
+}
+
 fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Problem> {
     let by_subject = |subject: &Subject| match subject {
         Subject::Zone(apex) => identity.may_change_zone(apex),
@@ -153,6 +191,13 @@ fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Problem>
         Subject::Forwarder(_) | Subject::Token(_) | Subject::Document(_) => identity.may_change_server(),
     };
     match change {
+        // RFC 1034 §4.2.1, RFC 6672 §2.3: these decide of all that lies below them.
+        StoredChange::Put(Entry::RecordSet { zone, name, set })
+            if set.rtype == RecordType::DNAME || (set.rtype == RecordType::NS && name != zone) =>
+        {
+            identity.may_change(zone, name)?;
+            identity.may_change_zone(name)
+        }
         StoredChange::Put(entry) => by_subject(&entry.subject()),
         StoredChange::Remove(subject) => by_subject(subject),
         StoredChange::ClearZone(apex) => identity.may_change_zone(apex),

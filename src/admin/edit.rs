@@ -10,7 +10,7 @@ use super::etag::{Need, Preconditions};
 use super::problem::{Kind, Problem};
 use crate::dns::{Name, NameRef, RecordSet, RecordType, Ttl, rdata};
 use crate::persist::StoredChange;
-use crate::telemetry::Quoted;
+use crate::telemetry::{Quoted, is_hidden};
 use crate::zone::ZoneError;
 
 /// Faults told of one request; a client that sends more has one mistake in all of them.
@@ -222,6 +222,10 @@ pub fn comment(text: Option<&str>) -> Result<Option<std::sync::Arc<str>>, Proble
     match text {
         Some(text) if text.chars().count() > COMMENT_CHARS_MAX => {
             Err(Problem::invalid("/comment", format!("a comment has at most {COMMENT_CHARS_MAX} characters")))
+        }
+        Some(text) if text.chars().any(|char| is_hidden(char) && !matches!(char, '\n' | '\t')) => {
+            let why = "a comment is for people: write it without control characters, and those that turn text around";
+            Err(Problem::invalid("/comment", why))
         }
         text => Ok(text.filter(|text| !text.is_empty()).map(Into::into)),
     }

@@ -18,6 +18,7 @@ use super::listener::Peer;
 use super::plan::Plan;
 use super::problem::{Kind, Problem};
 use super::shell::RequestId;
+use super::side::SideWork;
 use super::written::Written;
 use crate::dns::{Name, RecordType};
 use crate::persist::{Audit, Committed, Entry, Persist, PersistError, Replay, Source, StoredChange, Subject};
@@ -40,6 +41,7 @@ pub struct Ledger {
     /// Most writes only meet others at the same name, which the store checks. Those whose reach is wider (zones, DNAME)
     /// are alone.
     reach: RwLock<()>,
+    side: SideWork,
 }
 
 /// Who writes, and from where.
@@ -98,7 +100,7 @@ pub struct Receipt {
 
 impl Ledger {
     pub fn new(persist: Persist, applier: Arc<Applier>) -> Arc<Ledger> {
-        Arc::new(Ledger { persist, applier, reach: RwLock::new(()) })
+        Arc::new(Ledger { persist, applier, reach: RwLock::new(()), side: SideWork::default() })
     }
 
     pub fn store(&self) -> &Arc<Store> {
@@ -111,6 +113,11 @@ impl Ledger {
 
     pub fn neighbours(&self) -> &Arc<dyn Neighbours> {
         self.applier.neighbours()
+    }
+
+    /// Places for work that takes long.
+    pub(super) fn side(&self) -> &SideWork {
+        &self.side
     }
 
     pub fn persist(&self) -> &Persist {
@@ -162,13 +169,13 @@ impl Ledger {
 
     /// Whether a request with this key was answered before.
     pub async fn has_answered(&self, who: &Who, key: &Key) -> Result<bool, Problem> {
-        let replay = self.persist.idempotent(&owner_of_key(who), key.as_str()).await;
+        let replay = self.persist.idempotent(&owner_of_key(&who.identity), key.as_str()).await;
         Ok(replay.map_err(|error| problem_of(&error))?.is_some())
     }
 
     /// The answer to a request that was done before.
     async fn replayed(&self, who: &Who, once: &Once) -> Result<Option<Outcome>, Problem> {
-        let replay = self.persist.idempotent(&owner_of_key(who), once.key.as_str()).await;
+        let replay = self.persist.idempotent(&owner_of_key(&who.identity), once.key.as_str()).await;
         let Some(Replay { request_hash, committed }) = replay.map_err(|error| problem_of(&error))? else {
             return Ok(None);
         };
@@ -224,8 +231,7 @@ impl Ledger {
             return self.draft(&write).map_err(|refused| *refused);
         }
         let ledger = self.clone();
-        let draft = tokio::task::spawn_blocking(move || ledger.draft(&write)).await;
-        draft.expect("validating does not panic").map_err(|refused| *refused)
+        self.side.prepare(move || ledger.draft(&write)).await?.map_err(|refused| *refused)
     }
 }
 
@@ -255,8 +261,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
 }
 
 /// Whose key an idempotency key is: the same key of two clients is two.
-pub(super) fn owner_of_key(who: &Who) -> String {
-    match &who.identity.how {
+pub(super) fn owner_of_key(who: &Identity) -> String {
+    match &who.how {
         How::Token { id } => format!("token {id}"),
         How::Entra { object_id } => format!("entra {object_id}"),
         How::Certificate { sha256 } => format!("certificate {sha256}"),
@@ -269,6 +275,8 @@ fn is_wide(change: &StoredChange) -> bool {
         StoredChange::Put(Entry::Zone(_)) | StoredChange::ClearZone(_) => true,
         StoredChange::Remove(Subject::Zone(_)) => true,
         StoredChange::Put(Entry::RecordSet { set, .. }) => set.rtype == RecordType::DNAME,
+        // Two admins who revoke each other would leave none.
+        StoredChange::Put(Entry::Token(token)) => token.revoked_secs.is_some(),
         _ => false,
     }
 }

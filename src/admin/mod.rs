@@ -12,6 +12,7 @@ mod draft;
 pub mod edit;
 pub mod etag;
 mod events;
+mod host;
 pub mod idempotency;
 mod ledger;
 mod listener;

@@ -66,6 +66,7 @@ kinds! {
     MethodNotAllowed METHOD_NOT_ALLOWED "method-not-allowed" "The route does not know this method",
     NotAcceptable NOT_ACCEPTABLE "not-acceptable" "There is no such form of this",
     RequestTimeout REQUEST_TIMEOUT "request-timeout" "The request came too slowly",
+    WrongHost MISDIRECTED_REQUEST "wrong-host" "The server has another name",
     Conflict CONFLICT "conflict" "This goes against what is there",
     PreconditionFailed PRECONDITION_FAILED "precondition-failed" "It has changed meanwhile",
     TooLarge PAYLOAD_TOO_LARGE "body-too-large" "The body is too large",

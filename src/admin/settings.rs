@@ -20,6 +20,8 @@ pub struct Settings {
     pub client_certificates: Vec<CertificateRole>,
     /// Serves addresses that are not loopback without TLS.
     pub allow_plaintext: bool,
+    /// Names that it is called by without TLS, besides addresses, `localhost` and names without a dot.
+    pub hosts: Vec<String>,
     pub entra: Option<EntraSettings>,
     pub events: EventSettings,
     pub limits: Limits,
@@ -69,6 +71,7 @@ impl Default for Settings {
             client_ca: None,
             client_certificates: Vec::new(),
             allow_plaintext: false,
+            hosts: Vec::new(),
             entra: None,
             events: EventSettings::default(),
             limits: Limits::default(),

@@ -22,6 +22,7 @@ use tracing::{debug, error};
 
 use super::body::too_large;
 use super::counters::Counters;
+use super::host::Hosts;
 use super::problem::{Kind, PROBLEM_JSON, Problem};
 use super::settings::Limits;
 
@@ -38,11 +39,13 @@ const TEXT_BYTES_MAX: usize = 4096;
 const RETRY_SECS: u64 = 5;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the shell needs.
 pub(super) struct Shell {
     pub(super) limits: ArcSwap<Limits>,
+    pub(super) hosts: ArcSwap<Hosts>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -90,7 +93,8 @@ pub(super) async fn shell(State(shell): State<Arc<Shell>>, mut request: Request,
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(id.clone());
     let limits = shell.limits.load_full();
-    let response = match admit(request, &limits) {
+    let admitted = shell.hosts.load().check(&request).and_then(|()| admit(request, &limits));
+    let response = match admitted {
         Ok(request) => run(request, next, limits.request).await,
         Err(problem) => problem.into_response(),
     };
@@ -208,6 +212,8 @@ fn add_headers(headers: &mut HeaderMap, path: &str, id: &RequestId) {
     add(X_CONTENT_TYPE_OPTIONS, "nosniff");
     add(X_FRAME_OPTIONS, "DENY");
     add(REFERRER_POLICY, "no-referrer");
+    // With a client certificate a browser would fetch for each site's `<script>` and `<img>`.
+    add(RESOURCE_POLICY.clone(), "same-origin");
     add(CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     if path.starts_with("/api/v1") {
         add(CACHE_CONTROL, "no-store");
@@ -260,7 +266,8 @@ mod tests {
 
     /// Answers with the number of bytes it was sent.
     fn router(limits: Limits) -> axum::Router {
-        let shell = Shell { limits: ArcSwap::from_pointee(limits), counters: Arc::default() };
+        let hosts = ArcSwap::from_pointee(Hosts::Any);
+        let shell = Shell { limits: ArcSwap::from_pointee(limits), hosts, counters: Arc::default() };
         let length = |request: Request| async {
             Ok::<_, Problem>(super::super::body::read(request, &["a/b"]).await?.len().to_string())
         };

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use super::{ConfigFile, small_runtime};
 use crate::config::Config;
 use crate::daemon::TOKEN_FILE;
+use crate::telemetry::is_hidden;
 
 /// A server that is there takes a connection within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -254,7 +255,7 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value, key: &str| seen(value[key].as_str().unwrap_or_default());
         let (title, detail, field) =
             (text(&self.problem, "title"), text(&self.problem, "detail"), text(&self.problem, "field"));
         write!(out, "{title} ({}): {detail}", self.status)?;
@@ -290,13 +291,29 @@ pub(super) fn write_json(value: &Value, out: &mut impl Write) -> io::Result<()> 
     writeln!(out, "{}", serde_json::to_string_pretty(value).expect("JSON is always text"))
 }
 
+/// A text without what would steer the terminal.
+fn seen(text: &str) -> String {
+    text.chars().map(|char| if is_hidden(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
+}
+
 /// A value as a cell of a table.
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => seen(text),
         Value::Array(values) if values.is_empty() => "all".to_owned(),
         Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_do_not_steer_the_terminal() {
+        let value = serde_json::json!(["a\u{1b}[2J", "b\u{202e}c"]);
+        assert_eq!(cell(&value), "a\u{fffd}[2J b\u{fffd}c");
     }
 }

@@ -12,6 +12,7 @@ use super::file;
 use super::words::ListenAddress;
 use crate::admin::auth::{CertificateRole, EntraSettings, NamePattern, Scope};
 use crate::admin::{EventSecret, EventSettings};
+use crate::dns::Name;
 use crate::{admin, listen, persist};
 
 /// Days of the audit beyond this are a slip of the pen.
@@ -117,6 +118,7 @@ impl Assembly<'_> {
             key: self.pem("key", admin.key),
             client_ca: self.pem("client_ca", admin.client_ca),
             allow_plaintext: admin.allow_plaintext,
+            hosts: self.hosts(&admin.hosts),
             client_certificates: self.clients(admin.client),
             entra: admin.entra.and_then(|entra| self.entra(entra)),
             events: EventSettings {
@@ -160,6 +162,11 @@ impl Assembly<'_> {
             self.error("admin.client", "needs admin.client_ca, the authority that signs client certificates");
         }
         settings
+    }
+
+    fn hosts(&mut self, hosts: &[String]) -> Vec<String> {
+        self.each::<Name>("admin.hosts", hosts).for_each(drop);
+        hosts.to_vec()
     }
 
     fn pem(&mut self, key: &str, path: Option<PathBuf>) -> Option<PathBuf> {

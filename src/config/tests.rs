@@ -283,7 +283,7 @@ lisen = []
 [telemetry]
 log_format = "xml""##,
         &[
-            "c.toml:2: admin.lisen: unknown key `lisen`, expected one of `listen`, `certificate`, `key`, `client_ca`, `allow_plaintext`, `events_secret_file`, `limits`, `client`, `entra`",
+            "c.toml:2: admin.lisen: unknown key `lisen`, expected one of `listen`, `certificate`, `key`, `client_ca`, `allow_plaintext`, `hosts`, `events_secret_file`, `limits`, `client`, `entra`",
             "c.toml:4: telemetry.log_format: unknown word `xml`, expected `text` or `json`",
         ],
     ),

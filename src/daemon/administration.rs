@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::{error, info, warn};
 
+use super::descriptors;
 use super::in_full;
 use super::instances::{self, Instances};
 use super::parts::{self, Parts};
@@ -71,7 +72,7 @@ pub(super) fn bind(settings: &AdminSettings) -> Result<Option<admin::Bound>, Adm
     if settings.api.listen.is_empty() {
         return Ok(None);
     }
-    match admin::bind(settings.api.clone()) {
+    match admin::bind(fitted(&settings.api)) {
         Ok(bound) => Ok(Some(bound)),
         // Nobody asked for it.
         Err(cause) if settings.api_is == Asked::ByDefault => {
@@ -83,6 +84,13 @@ pub(super) fn bind(settings: &AdminSettings) -> Result<Option<admin::Bound>, Adm
         }
         Err(cause) => Err(cause.into()),
     }
+}
+
+/// The API's settings with no more connections than file descriptors allow.
+fn fitted(settings: &admin::Settings) -> admin::Settings {
+    let mut settings = settings.clone();
+    settings.limits.connections = descriptors::api_connections(settings.limits.connections);
+    settings
 }
 
 /// Opens the store if there is to be one, and makes the first token in it.
@@ -292,7 +300,7 @@ impl Administration {
             );
         }
         let Some(api) = &self.api else { return };
-        let mut settings = new.admin.api.clone();
+        let mut settings = fitted(&new.admin.api);
         if settings.listen != old.admin.api.listen {
             warn!("admin.listen changes with a restart only");
             settings.listen.clone_from(&old.admin.api.listen);

@@ -2,17 +2,27 @@
 
 use tracing::warn;
 
-use crate::{forward, listen};
+use crate::{admin, forward, listen};
 
 /// What is open besides connections and upstreams' sockets: standard streams, the runtime, watches, files being read.
 const OTHERS_MAX: usize = 32;
 
+/// The part of all descriptors that connections of the admin API may have: an eighth, so that who opens them all takes
+/// none from those who ask.
+const API_PART: usize = 8;
+
+/// Connections of the admin API, no more than file descriptors allow.
+pub(super) fn api_connections(wanted: usize) -> usize {
+    wanted.min(raised_limit() / API_PART).max(1)
+}
+
 /// Listening settings with no more TCP connections than file descriptors allow, so that upstreams can still be asked.
-pub(super) fn fitted(settings: &listen::Settings) -> listen::Settings {
+pub(super) fn fitted(settings: &listen::Settings, api: &admin::Settings) -> listen::Settings {
     let mut settings = settings.clone();
     // A socket for each thread, and a TCP socket that is open twice.
     let listeners = settings.dns.len() * (settings.worker_count() + 2);
-    let room = connections_room(raised_limit(), listeners);
+    let of_api = if api.listen.is_empty() { 0 } else { api_connections(api.limits.connections) };
+    let room = connections_room(raised_limit().saturating_sub(of_api), listeners);
     if settings.tcp.connections_max > room {
         warn!(
             tcp.connections_max = room,
@@ -63,6 +73,13 @@ mod tests {
     fn the_soft_limit_is_raised_to_the_hard_one() {
         let limit = raised_limit();
         assert_eq!(raised_limit(), limit);
-        assert!(fitted(&listen::Settings::default()).tcp.connections_max <= limit);
+        let fitted = fitted(&listen::Settings::default(), &admin::Settings::default());
+        assert!(fitted.tcp.connections_max <= limit);
+    }
+
+    #[test]
+    fn connections_of_the_api_leave_the_most_to_others() {
+        assert!(api_connections(usize::MAX) <= raised_limit() / API_PART);
+        assert_eq!(api_connections(1), 1);
     }
 }

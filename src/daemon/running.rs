@@ -118,7 +118,7 @@ impl Daemon {
     pub async fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         let signals = Signals::new()?;
         // Sockets first: who cannot have its port should not read a million records to learn that.
-        let bound = listen::bind(&descriptors::fitted(&config.listen))?;
+        let bound = listen::bind(&descriptors::fitted(&config.listen, &config.admin.api))?;
         let api = administration::bind(&config.admin)?;
         make_state_folder(&config);
         let opened = administration::open(&config.admin, &config.state_dir).await?;
@@ -309,7 +309,7 @@ impl Daemon {
         seen.config.insert(config_seen);
         let rebound = match config.listen == self.config.listen {
             true => None,
-            false => Some(self.listening.rebind(&descriptors::fitted(&config.listen))?),
+            false => Some(self.listening.rebind(&descriptors::fitted(&config.listen, &config.admin.api))?),
         };
         self.parts.reload(&self.config, &config)?;
         if let Some(administration) = &self.administration {

@@ -8,4 +8,4 @@ mod quoted;
 pub use age::Age;
 pub use counter::Counter;
 pub use logging::{LogFormat, LoggingError, Settings};
-pub use quoted::Quoted;
+pub use quoted::{Quoted, is_hidden};

@@ -116,7 +116,8 @@ async fn failed_attempts_are_slowed_and_right_tokens_are_not() {
     let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!(response.status() == 429 && (1..=600).contains(&wait), "{wait}");
     assert_eq!(problem(api.get(WHOAMI).bearer_auth("nonsense")).await.1, "throttled");
-    assert_eq!(api.get(WHOAMI).bearer_auth(&token).send().await.unwrap().status(), 429, "it is guessed at");
+    let right = api.get(WHOAMI).bearer_auth(&token).send().await.unwrap().status();
+    assert_eq!(right, 200, "who guesses does not shut its owner out");
     assert_eq!(api.get(WHOAMI).bearer_auth(&other).send().await.unwrap().status(), 200);
 }
 

@@ -1,5 +1,6 @@
 //! The one integration binary: what the parts do together.
 
+mod admin_attack;
 mod admin_daemon;
 mod admin_examples;
 mod admin_model;

@@ -14,12 +14,16 @@ use tracing::debug;
 use super::identity::{How, Identity, Role};
 use super::jwks::{Jwks, NoKey};
 use super::scope::Scope;
+use crate::telemetry::is_hidden;
 
 /// The longest token that is looked at; those with many groups have some 8 KiB.
 const TOKEN_BYTES_MAX: usize = 24 << 10;
 
 /// The longest key id; Entra ID's have 27 characters.
 const KEY_ID_BYTES_MAX: usize = 200;
+
+/// The longest name that is shown and kept; a user may have a say in hers.
+const NAME_CHARS_MAX: usize = 200;
 
 /// How far clocks may differ (five minutes are Microsoft's own default, a minute is what NTP leaves with room).
 const LEEWAY_SECS: u64 = 60;
@@ -190,7 +194,11 @@ impl Entra {
         }
         let object_id = claims.oid.or(claims.sub).ok_or(EntraRefusal::Wrong)?;
         let role = claims.roles.iter().filter_map(|role| role_of(role)).max().ok_or(EntraRefusal::NoRole)?;
-        let name = claims.preferred_username.or(claims.upn).or(claims.azp).or(claims.appid);
+        let shown =
+            |text: String| text.chars().filter(|char| !is_hidden(*char)).take(NAME_CHARS_MAX).collect();
+        let object_id: String = shown(object_id);
+        let name: Option<String> =
+            claims.preferred_username.or(claims.upn).or(claims.azp).or(claims.appid).map(shown);
         // Names can be given to another one later; the object id is forever.
         let name = name.map_or_else(|| object_id.clone(), |name| format!("{name} ({object_id})"));
         Ok(Identity { name, role, scope: Scope::All, how: How::Entra { object_id } })
@@ -282,5 +290,23 @@ mod tests {
             entra.identity(claims(&["PrivateLinkDns.Admin"], "t-2")),
             Err(EntraRefusal::NotForUs(_))
         ));
+    }
+
+    #[test]
+    fn names_are_shown_without_what_is_hidden() {
+        let entra = Entra::new(&settings(), None).unwrap();
+        let claims = Claims {
+            iss: "https://sts.windows.net/t-1/".into(),
+            tid: "t-1".into(),
+            roles: vec!["PrivateLinkDns.Reader".into()],
+            oid: Some("oid".into()),
+            sub: None,
+            preferred_username: Some("ada\n\u{1b}[2J\u{202e}".to_owned() + &"a".repeat(1000)),
+            upn: None,
+            azp: None,
+            appid: None,
+        };
+        let name = entra.identity(claims).unwrap().name;
+        assert_eq!(name, format!("ada[2J{} (oid)", "a".repeat(NAME_CHARS_MAX - 6)));
     }
 }

@@ -27,7 +27,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use reqwest::dns::Resolve;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::listener::Peer;
 use super::problem::{Kind, Problem};
@@ -175,18 +175,16 @@ impl Authenticator {
             return self.by_certificate(peer);
         };
         let bearer = line.to_str().ok().filter(|_| lines.next().is_none()).and_then(bearer);
-        let Some(credential) = bearer else { return Err(Unknown::NoBearer) };
         let client = peer.address.ip();
-        let presented = Presented::parse(credential);
-        // What guesses at one token is stopped before the look; others from the same address are not.
+        let presented = bearer.and_then(Presented::parse);
+        // Looked at before it is counted: nobody guesses 256 bits, and whoever shares an address and knows a token's id,
+        // which is no secret, must not shut its owner out.
         let about = presented.as_ref().map(|it| it.id);
-        if let Some(secs) = about.and_then(|id| self.throttle.wait_secs(client, Some(id), Instant::now())) {
-            return Err(Unknown::Throttled { secs });
-        }
         let rules = self.rules.load_full();
-        let known = match (&presented, &rules.entra) {
-            (Some(presented), _) => self.by_token(presented),
-            (None, Some(entra)) if entra::looks_like_jwt(credential) => {
+        let known = match (bearer, &presented, &rules.entra) {
+            (None, ..) => Err(Unknown::NoBearer),
+            (_, Some(presented), _) => self.by_token(presented),
+            (Some(credential), None, Some(entra)) if entra::looks_like_jwt(credential) => {
                 match entra.identify(credential).await {
                     Ok(identity) => Ok(identity),
                     Err(EntraRefusal::Wrong) => Err(Unknown::Wrong),
@@ -197,10 +195,10 @@ impl Authenticator {
                     Err(EntraRefusal::NoKeys) => Err(Unknown::NoKeys),
                 }
             }
-            (None, _) => Err(Unknown::Wrong),
+            _ => Err(Unknown::Wrong),
         };
         match known {
-            Err(failed @ (Unknown::Wrong | Unknown::NotForUs(_))) => {
+            Err(failed @ (Unknown::NoBearer | Unknown::Wrong | Unknown::Over(_) | Unknown::NotForUs(_))) => {
                 match self.throttle.charge(client, about, Instant::now()) {
                     Some(secs) => Err(Unknown::Throttled { secs }),
                     None => Err(failed),
@@ -289,7 +287,7 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
         Ok(identity) => identity,
         Err(problem) => {
             Counters::count_unknown(&app.counters, problem.kind);
-            info!(client = %peer.address.ip(), path, why = %problem.detail, "Not let in");
+            tell(&problem, request.headers(), &peer, &path);
             return problem.into_response();
         }
     };
@@ -311,7 +309,17 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
         let client = peer.address.ip();
         app.auth.refusals.refused(Refusal { who: identity, client, request_id, method, path, why });
     }
-    response
+    app.side.bounded(response)
+}
+
+/// Logs who was not let in: what is not slowed as failed attempts are must not fill the log.
+pub(super) fn tell(problem: &Problem, headers: &HeaderMap, peer: &Peer, path: &str) {
+    let (client, why) = (peer.address.ip(), &problem.detail);
+    if problem.kind == Kind::Throttled || !headers.contains_key(AUTHORIZATION) {
+        debug!(%client, path, %why, "Not let in");
+    } else {
+        info!(%client, path, %why, "Not let in");
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What happens on a connection, to tell an idle or stuck one.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -23,16 +24,29 @@ pub(super) struct Activity(Arc<Mutex<State>>);
 struct State {
     /// Requests whose answer has not ended.
     open: usize,
-    /// Those of them that a handler works on.
-    handled: usize,
     had_request: bool,
     /// When the last answer ended, at first when the connection began.
     quiet_since: Instant,
-    /// When bytes last moved.
-    moved: Instant,
+    /// Answers on their way, by number.
+    sending: HashMap<u64, Sent>,
+    /// The number of the next one.
+    next: u64,
     /// A request was answered before its body was read.
     cut: bool,
 }
+
+/// How far an answer has come.
+struct Sent {
+    since: Instant,
+    bytes: u64,
+}
+
+/// What a client must take of each answer beyond the first moments: less, and it holds memory for nothing. Pings and
+/// further requests do not count.
+const BYTES_PER_SEC_MIN: u64 = 16 << 10;
+
+/// What is handed on of an answer at once, so that what a client has not taken is still here to be counted.
+const PIECE_BYTES_MAX: usize = 32 << 10;
 
 /// Time to take in what a client still sends after its answer.
 // Closed with bytes unread, TCP resets the connection, and the client may lose the answer that says why (RFC 9112 §9.6).
@@ -40,9 +54,14 @@ const LINGER: Duration = Duration::from_secs(1);
 
 impl Activity {
     pub(super) fn new() -> Activity {
-        let now = Instant::now();
-        let state =
-            State { open: 0, handled: 0, had_request: false, quiet_since: now, moved: now, cut: false };
+        let state = State {
+            open: 0,
+            had_request: false,
+            quiet_since: Instant::now(),
+            sending: HashMap::new(),
+            next: 0,
+            cut: false,
+        };
         Activity(Arc::new(Mutex::new(state)))
     }
 
@@ -50,13 +69,13 @@ impl Activity {
     pub(super) fn is_over(&self, limits: &Limits, now: Instant) -> bool {
         let state = self.0.lock();
         let longer = |since: Instant, time: Duration| now.saturating_duration_since(since) > time;
-        match (state.open, state.handled) {
-            (0, _) if !state.had_request => longer(state.quiet_since, limits.head),
-            (0, _) => longer(state.quiet_since, limits.idle),
-            // A client that does not read its answer.
-            (_, 0) => longer(state.moved, limits.idle),
-            // Requests have their own time.
-            _ => false,
+        match state.open {
+            0 if !state.had_request => longer(state.quiet_since, limits.head),
+            0 => longer(state.quiet_since, limits.idle),
+            // A client that does not read an answer. Requests have their own time.
+            _ => state.sending.values().any(|sent| {
+                longer(sent.since, limits.idle + Duration::from_secs(sent.bytes / BYTES_PER_SEC_MIN))
+            }),
         }
     }
 
@@ -64,50 +83,48 @@ impl Activity {
     pub(super) fn begin(&self) -> Exchange {
         let mut state = self.0.lock();
         state.open += 1;
-        state.handled += 1;
         state.had_request = true;
-        Exchange { activity: self.clone(), is_handled: true }
-    }
-
-    fn moves(&self) {
-        self.0.lock().moved = Instant::now();
+        state.next += 1;
+        Exchange { activity: self.clone(), number: state.next }
     }
 }
 
 /// A request and its answer, over when dropped.
 pub(super) struct Exchange {
     activity: Activity,
-    is_handled: bool,
+    number: u64,
 }
 
 impl Exchange {
     /// The handler is done; what remains is to send.
-    pub(super) fn answer(mut self, body: Body) -> Body {
-        self.end_handling();
-        self.activity.moves();
-        Body::new(Sending { body, _exchange: self })
+    pub(super) fn answer(self, body: Body) -> Body {
+        let sent = Sent { since: Instant::now(), bytes: 0 };
+        self.activity.0.lock().sending.insert(self.number, sent);
+        Body::new(Sending { body, rest: Bytes::new(), exchange: self })
     }
 
-    fn end_handling(&mut self) {
-        if std::mem::take(&mut self.is_handled) {
-            self.activity.0.lock().handled -= 1;
+    fn sends(&self, bytes: usize) {
+        if let Some(sent) = self.activity.0.lock().sending.get_mut(&self.number) {
+            sent.bytes += bytes as u64;
         }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.end_handling();
         let mut state = self.activity.0.lock();
+        state.sending.remove(&self.number);
         state.open -= 1;
         state.quiet_since = Instant::now();
     }
 }
 
-/// A body that holds its exchange until its end.
+/// A body in pieces that holds its exchange until its end.
 struct Sending {
     body: Body,
-    _exchange: Exchange,
+    /// What the body gave and was not handed on.
+    rest: Bytes,
+    exchange: Exchange,
 }
 
 impl HttpBody for Sending {
@@ -118,15 +135,31 @@ impl HttpBody for Sending {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)).transpose()?.map(Frame::into_data) {
+                None => return Poll::Ready(None),
+                Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
+                Some(Ok(data)) => self.rest = data,
+            }
+        }
+        let count = self.rest.len().min(PIECE_BYTES_MAX);
+        let piece = self.rest.split_to(count);
+        self.exchange.sends(count);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(body.lower() + rest);
+        hint
     }
 }
 
@@ -173,7 +206,7 @@ impl Drop for Received {
     }
 }
 
-/// A stream whose moving bytes are noted.
+/// A stream that lingers at its end where a request was cut.
 pub(super) struct Watched<S> {
     stream: S,
     activity: Activity,
@@ -193,11 +226,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if polled.is_ready() {
-            self.activity.moves();
-        }
-        polled
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -207,11 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if polled.is_ready() {
-            self.activity.moves();
-        }
-        polled
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -219,11 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        if polled.is_ready() {
-            self.activity.moves();
-        }
-        polled
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -274,5 +295,31 @@ mod tests {
         tokio::time::advance(limits.idle * 2).await;
         drop(body);
         assert!(!is_over_after(limits.idle) && is_over_after(limits.idle + more), "no further request came");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_be_read_slowly_but_not_never() {
+        let limits = Limits::default();
+        let activity = Activity::new();
+        let (stuck, slow) = (activity.begin(), activity.begin());
+        let large = Bytes::from(vec![b'x'; 100 * PIECE_BYTES_MAX]);
+        let mut slow = slow.answer(Body::from(large.clone()));
+        assert_eq!(HttpBody::size_hint(&slow).exact(), Some(large.len() as u64));
+        let piece = async |body: &mut Body| {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+            frame.unwrap().unwrap().into_data().unwrap().len()
+        };
+        for _ in 0..99 {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            assert_eq!(piece(&mut slow).await, PIECE_BYTES_MAX);
+            assert!(!activity.is_over(&limits, Instant::now()), "it is read, and longer than `idle`");
+        }
+        assert_eq!(HttpBody::size_hint(&slow).exact(), Some(PIECE_BYTES_MAX as u64));
+        let stuck = stuck.answer(Body::from(large));
+        tokio::time::advance(limits.idle + Duration::from_secs(1)).await;
+        let _others = activity.begin();
+        assert!(activity.is_over(&limits, Instant::now()), "others do not hold it open");
+        drop((stuck, slow));
+        assert!(!activity.is_over(&limits, Instant::now()));
     }
 }

@@ -26,6 +26,7 @@ use tracing::{info, warn};
 use super::auth::Authenticator;
 use super::counters::Counters;
 use super::events::EventDoor;
+use super::host::Hosts;
 use super::settings::Settings;
 use super::shell::Shell;
 use super::{App, Parts, routes};
@@ -104,7 +105,8 @@ impl Bound {
             side: Arc::default(),
         };
         let limits = ArcSwap::from_pointee(self.settings.limits.clone());
-        let shell = Arc::new(Shell { limits, counters: Arc::clone(&counters) });
+        let hosts = ArcSwap::from_pointee(Hosts::of(&self.settings));
+        let shell = Arc::new(Shell { limits, hosts, counters: Arc::clone(&counters) });
         let router: Router = routes::router(app.clone(), Arc::clone(&shell), parts.more);
         let (closing, ended, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
@@ -211,6 +213,7 @@ impl Running {
             self.auth.adopt(rules);
         }
         self.shell.limits.store(Arc::new(new.limits.clone()));
+        self.shell.hosts.store(Arc::new(Hosts::of(&new)));
         self.events.adopt(new.events.clone());
         *settings = new;
         Ok(())

@@ -28,6 +28,9 @@ use crate::persist::{
     Subject,
 };
 
+/// Beyond these, changes take milliseconds to read, in which other tasks of the thread would stand still.
+const READ_HERE_BYTES_MAX: usize = 64 << 10;
+
 pub(super) fn routes() -> OpenApiRouter<Arc<Ledger>> {
     OpenApiRouter::new().routes(routes!(list, write)).routes(routes!(read))
 }
@@ -136,12 +139,12 @@ async fn write(
 ) -> Result<Response, Problem> {
     let bytes = body::read(request, &["application/json"]).await?;
     let once = once(key, &who, &method, &uri, &bytes, &json!({}));
-    // Tens of thousands of changes take a while to read.
-    let read = tokio::task::spawn_blocking(move || {
+    let is_large = bytes.len() > READ_HERE_BYTES_MAX;
+    let read = move || {
         let Changes { comment, changes } = body::parse(&bytes)?;
         Ok::<_, Problem>((edit::comment(comment.as_deref())?, edits(changes)?))
-    });
-    let (comment, edits) = read.await.expect("reading changes does not panic")?;
+    };
+    let (comment, edits) = if is_large { ledger.side().prepare(read).await?? } else { read()? };
     let write = Write { who, edits, comment, mode: dry_run.mode(), once };
     Ok(match ledger.write(write).await? {
         Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
@@ -387,12 +390,12 @@ async fn read(
         let position: Option<u64> = after.key(filter_id).and_then(|key| key.parse().ok());
         position.ok_or_else(|| Problem::invalid("after", "this token is of another list"))
     });
-    let from = from.transpose()?.map_or(0, |position| position + 1);
+    let from = from.transpose()?.map_or(0, |position| position.saturating_add(1));
     let limit = query.limit.unwrap_or_default();
     let mut items: Vec<ItemView> = Vec::new();
     while items.len() < limit.with_one_more() {
         let wanted = (limit.with_one_more() - items.len()).min(AUDIT_PAGE_MAX);
-        let begin = items.last().map_or(from, |last| last.position + 1);
+        let begin = items.last().map_or(from, |last| last.position.saturating_add(1));
         let found = ledger.persist().audit_items(revision, begin, wanted).await;
         let found = found.map_err(|error| problem_of(&error))?;
         let is_last = found.len() < wanted;

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::auth::{Refusal, Role};
+use crate::admin::auth::{Refusal, Role, tell};
 use crate::admin::body;
 use crate::admin::counters::Counters;
 use crate::admin::events::Event;
@@ -196,7 +196,12 @@ async fn let_in(app: &App, call: &Call<'_>) -> Result<(), Problem> {
     let let_in = is_let_in(app, call).await;
     if let Err(problem) = &let_in {
         Counters::count_unknown(&app.counters, problem.kind);
-        info!(client = %call.peer.address.ip(), path = call.uri.path(), why = %problem.detail, "Not let in");
+        let has_secret = call.headers.contains_key(&SECRET) || secret_of(call.uri).is_some();
+        if has_secret && problem.kind != Kind::Throttled {
+            info!(client = %call.peer.address.ip(), path = call.uri.path(), why = %problem.detail, "Not let in");
+        } else {
+            tell(problem, call.headers, call.peer, call.uri.path());
+        }
     }
     let_in
 }

@@ -1,5 +1,6 @@
 //! `/forwarders`: whom questions for a domain are sent to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{OriginalUri, Path, Request, State};
@@ -114,7 +115,7 @@ async fn list(
     let after = after.transpose()?;
     let limit = query.limit.unwrap_or_default();
     let configured = ledger.neighbours().configured_rules();
-    let health = ledger.neighbours().upstreams();
+    let health = Health::of(&ledger);
     let mut domains: Vec<Name> = configured.iter().map(|rule| rule.domain.clone()).collect();
     domains.extend(ledger.written().read().forwarders().map(|(rule, _)| rule.domain.clone()));
     domains.sort_unstable();
@@ -125,12 +126,7 @@ async fn list(
     Ok(Page::of(items, limit, filter, |view| view.domain.clone()).answer(&uri))
 }
 
-fn view(
-    ledger: &Ledger,
-    domain: &Name,
-    configured: &[RuleSettings],
-    health: &[UpstreamHealth],
-) -> Option<RuleView> {
+fn view(ledger: &Ledger, domain: &Name, configured: &[RuleSettings], health: &Health) -> Option<RuleView> {
     let configured = configured.iter().find(|rule| rule.domain == *domain);
     let texts = |rule: &RuleSettings| rule.upstreams.iter().map(ToString::to_string).collect::<Vec<_>>();
     let stored = ledger.written().read().forwarder(domain).cloned();
@@ -158,9 +154,19 @@ fn view(
     }
 }
 
+/// How the upstreams are, by address as it is written: a page names thousands of them.
+struct Health(HashMap<String, UpstreamHealth>);
+
+impl Health {
+    fn of(ledger: &Ledger) -> Health {
+        let known = ledger.neighbours().upstreams().into_iter();
+        Health(known.map(|known| (known.address.to_string(), known)).collect())
+    }
+}
+
 impl UpstreamView {
-    fn of(address: String, health: &[UpstreamHealth]) -> UpstreamView {
-        let known = health.iter().find(|known| known.address.to_string() == address);
+    fn of(address: String, health: &Health) -> UpstreamView {
+        let known = health.0.get(&address);
         UpstreamView {
             health: match known.map(|known| known.standing) {
                 None => "unknown",
@@ -196,7 +202,7 @@ async fn read(
 
 fn view_now(ledger: &Ledger, domain: &Name) -> Result<RuleView, Problem> {
     let neighbours = ledger.neighbours();
-    let view = view(ledger, domain, &neighbours.configured_rules(), &neighbours.upstreams());
+    let view = view(ledger, domain, &neighbours.configured_rules(), &Health::of(ledger));
     view.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no rule for {domain}")).at("domain"))
 }
 
@@ -234,6 +240,7 @@ async fn write(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
+    who.identity.may_change_server()?;
     let conditions = Preconditions::of_headers(&headers)?;
     let bytes = body::read(request, &["application/json"]).await?;
     let rule: NewRule = body::parse(&bytes)?;

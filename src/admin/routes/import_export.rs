@@ -72,7 +72,8 @@ async fn export(
             .view_named(name)
             .ok_or_else(|| Problem::invalid("network", format!("there is no network `{}`", Quoted(name))))?,
     };
-    let text = tokio::task::spawn_blocking(move || {
+    let place = ledger.side().export().await;
+    let write = move || {
         let sets = zone.nodes().flat_map(|(name, node)| {
             let served = node.slots().iter().map(move |slot| (name.clone(), slot.served(view)));
             let wanted =
@@ -82,9 +83,9 @@ async fn export(
         let mut text = String::new();
         write_master_file(zone.apex(), sets, &mut text).expect("a String takes all text");
         text
-    });
-    let text = text.await.expect("writing a master file does not panic");
-    Ok(([(CONTENT_TYPE, TEXT_DNS)], text).into_response())
+    };
+    let text = ledger.side().scan(write).await?;
+    Ok(place.until_sent(([(CONTENT_TYPE, TEXT_DNS)], text).into_response()))
 }
 
 /// How a file is imported.
@@ -140,7 +141,7 @@ async fn import(
     who.identity.may_change_zone(&apex)?;
     let once = once(key, &who, &method, &uri, &bytes, &json!({}));
     let reader = ledger.clone();
-    let edits = tokio::task::spawn_blocking(move || {
+    let read = move || {
         let text = str::from_utf8(&bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             Problem::invalid(format!("line {line}"), "it has bytes that are not UTF-8; write them as \\DDD")
@@ -154,8 +155,8 @@ async fn import(
             return Err(Problem::new(Kind::NotFound, detail).at("zone"));
         }
         Ok(edits_of(sets, &apex, query.mode.unwrap_or_default(), &state, &snapshot))
-    });
-    let edits = edits.await.expect("reading a master file does not panic")?;
+    };
+    let edits = ledger.side().prepare(read).await??;
     let mode = if query.dry_run == Some(true) { Mode::DryRun } else { Mode::Do };
     let write = Write { who, edits, comment: Some("import".into()), mode, once };
     Ok(match ledger.write(write).await? {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -12,6 +14,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -26,6 +30,31 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// What every name begins with.
 const PREFIX: &str = "privatelink_dns";
 
+/// How long numbers serve all who ask: nobody needs a token for them, so they must not cost work, nor memory, by request.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// The numbers as they were last written.
+struct Page {
+    registry: Registry,
+    last: Mutex<Option<(Instant, Bytes)>>,
+}
+
+impl Page {
+    async fn text(&self) -> Result<Bytes, fmt::Error> {
+        let mut last = self.last.lock().await;
+        if let Some((at, text)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return Ok(text.clone());
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        let text = Bytes::from(text);
+        *last = Some((Instant::now(), text.clone()));
+        Ok(text)
+    }
+}
+
 #[derive(OpenApi)]
 #[openapi(paths(metrics))]
 struct Spec;
@@ -36,8 +65,8 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         server: Arc::clone(&app.server),
         counters: Arc::clone(&app.counters),
     }));
-    let registry = Arc::new(registry);
-    OpenApiRouter::with_openapi(Spec::openapi()).route("/metrics", get(move || metrics(registry)))
+    let page = Arc::new(Page { registry, last: Mutex::default() });
+    OpenApiRouter::with_openapi(Spec::openapi()).route("/metrics", get(move || metrics(page)))
 }
 
 /// All numbers, as OpenMetrics text.
@@ -51,10 +80,9 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         content_type = "application/openmetrics-text"
     )),
 )]
-async fn metrics(registry: Arc<Registry>) -> Response {
-    let mut text = String::new();
-    match encode(&mut text, &registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS), (CACHE_CONTROL, "no-store")], text).into_response(),
+async fn metrics(page: Arc<Page>) -> Response {
+    match page.text().await {
+        Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS), (CACHE_CONTROL, "no-store")], text).into_response(),
         Err(_) => Problem::new(Kind::Internal, "the numbers cannot be written").into_response(),
     }
 }
@@ -257,4 +285,22 @@ impl Families<'_, '_> {
 /// The labels of a series with one.
 fn one<'l>(key: &'static str, value: &'l str) -> Labels<'l> {
     vec![(key, value)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_at_once_shares_one_page() {
+        let asked = prometheus_client::metrics::counter::Counter::<u64>::default();
+        let mut registry = Registry::default();
+        registry.register("asked", "How often", asked.clone());
+        let page = Page { registry, last: Mutex::default() };
+        let first = page.text().await.unwrap();
+        asked.inc();
+        assert_eq!(page.text().await.unwrap(), first);
+        tokio::time::advance(FRESH).await;
+        assert_ne!(page.text().await.unwrap(), first);
+    }
 }

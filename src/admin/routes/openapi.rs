@@ -73,7 +73,8 @@ pub(super) fn description() -> OpenApi {
     let mut info = Info::new("privatelink-dns", env!("CARGO_PKG_VERSION"));
     info.description = Some(
         "Zones, records, forwarding and sync of a DNS server for Azure Private Link. Errors are problem details \
-         (RFC 9457); lists have pages (`limit`, `after`); what can change has an `ETag`."
+         (RFC 9457), but for heads of requests that are no HTTP (400) or too large (431), whose answers have no body, and \
+         for heads that come too slowly, after which the connection ends; lists have pages (`limit`, `after`); what can change has an `ETag`."
             .to_owned(),
     );
     let mut spec = OpenApi::new(info, utoipa::openapi::Paths::new());

@@ -82,7 +82,9 @@ async fn list(
     let after = after.transpose()?;
     let limit = query.limit.unwrap_or_default();
     let filter = Filter { name, rtype, origin: query.origin };
-    let found = tokio::task::spawn_blocking(move || {
+    let reader = ledger.clone();
+    let look = move || {
+        let ledger = reader;
         let is_there = ledger.store().load().zone(apex.borrow()).is_some()
             || ledger.written().read().sets(&apex).len() > 0;
         if !is_there {
@@ -90,8 +92,8 @@ async fn list(
         }
         let (written, store) = (ledger.written(), ledger.store());
         Ok(listing::page(&apex, written, store, &filter, after.as_ref(), limit.with_one_more()))
-    });
-    let found = found.await.expect("listing does not panic")?;
+    };
+    let found = ledger.side().scan(look).await??;
     let page = Page::of(found, limit, filter_id, |(place, _)| place.to_key());
     let items = page.items.into_iter().filter_map(|(_, view)| view).collect();
     Ok(Page { items, next: page.next }.answer(&uri))
@@ -204,8 +206,8 @@ async fn remove(
     let subject = Subject::RecordSet { zone: apex.clone(), name: name.clone(), rtype };
     let edit =
         Edit { change: StoredChange::Remove(subject), place: Place::Path, conditions, need: Need::Required };
+    who.identity.may_change(&apex, &name)?;
     if view_of(&ledger, &apex, &name, rtype).is_none() {
-        who.identity.may_change(&apex, &name)?;
         return Err(not_there(&ledger, &apex, &name, rtype));
     }
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };

@@ -26,7 +26,7 @@ use crate::admin::query::Query;
 use crate::admin::when::{rfc3339, rfc3339_of_secs};
 use crate::admin::written::{role, stored_role};
 use crate::persist::{Entry, StoredChange, StoredToken};
-use crate::telemetry::Quoted;
+use crate::telemetry::{Quoted, is_hidden};
 
 /// Characters of a token's name.
 const NAME_CHARS_MAX: usize = 100;
@@ -210,11 +210,8 @@ async fn create(
 fn check(new: &NewToken) -> Result<Vec<Arc<str>>, Problem> {
     let mut faults = Faults::default();
     let name = new.name.trim();
-    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
-        faults.add(
-            "/name",
-            format!("a name has 1 to {NAME_CHARS_MAX} characters, none of them a control character"),
-        );
+    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(is_hidden) {
+        faults.add("/name", format!("a name has 1 to {NAME_CHARS_MAX} characters, all of them to be seen"));
     }
     if let Some(days) = new.expires_in_days
         && !(1..=EXPIRES_IN_DAYS_MAX).contains(&days)
@@ -273,10 +270,6 @@ async fn revoke(
     if token.revoked_secs.is_some() && dry_run.mode() == Mode::Do {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    if is_last_admin(&ledger, &token) {
-        let detail = "this is the last token of an admin; make another one first";
-        return Err(Problem::new(Kind::Conflict, detail).at("id"));
-    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let edit = Edit {
         change: StoredChange::Put(Entry::Token(StoredToken { revoked_secs: Some(now), ..token })),
@@ -289,16 +282,4 @@ async fn revoke(
         Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
         Outcome::Done(_) | Outcome::Replayed(..) => StatusCode::NO_CONTENT.into_response(),
     })
-}
-
-/// Whether no other token could make a new one.
-fn is_last_admin(ledger: &Ledger, token: &StoredToken) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let is_admin = |token: &StoredToken| {
-        role(token.role) == Role::Admin
-            && token.zones.is_empty()
-            && token.revoked_secs.is_none()
-            && token.expires_secs.is_none_or(|expires| expires > now)
-    };
-    is_admin(token) && !ledger.written().read().tokens().any(|other| other.id != token.id && is_admin(other))
 }

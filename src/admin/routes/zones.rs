@@ -25,6 +25,7 @@ use crate::admin::query::Query;
 use crate::admin::view::{KindWord, MadeBy, OnMissingWord, OriginCounts, ZoneView};
 use crate::dns::Name;
 use crate::persist::{Entry, Made, StoredChange, StoredZone, Subject};
+use crate::privatelink::Template;
 use crate::telemetry::Quoted;
 use crate::zone::{OnMissing, ZoneKind};
 
@@ -145,6 +146,8 @@ async fn create(
     let bytes = body::read(request, &["application/json"]).await?;
     let new: NewZone = body::parse(&bytes)?;
     let apex = crate::admin::edit::zone_name(&new.name).map_err(|why| Problem::invalid("/name", why))?;
+    // Before anything is told of what is there: what is refused is in the audit, and this would not be.
+    who.identity.may_change_zone(&apex)?;
     let is_known = ledger.neighbours().catalogue().is_private_link_zone(apex.borrow()).is_some();
     let kind =
         new.kind.map_or(if is_known { ZoneKind::PrivateLink } else { ZoneKind::Plain }, ZoneKind::from);
@@ -213,13 +216,22 @@ fn check_public_suffix(
     if on_missing.unwrap_or(usual) == OnMissing::AskPublic {
         return Ok(());
     }
-    let Ok(pattern) = crate::privatelink::Template::parse(&apex.to_string()) else { return Ok(()) };
+    let text = apex.to_string();
+    let text = text.trim_end_matches('.');
+    let takes = |suffix: &Template| {
+        let suffix = suffix.to_string();
+        suffix.strip_suffix(text).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+    };
     let catalogue = ledger.neighbours().catalogue();
-    if !catalogue.services().iter().any(|service| service.public_suffixes.contains(&pattern)) {
-        return Ok(());
-    }
+    let mut suffixes = catalogue.services().iter().flat_map(|service| &service.public_suffixes);
+    let Some(suffix) = suffixes.find(|suffix| takes(suffix)) else { return Ok(()) };
+    let is = if suffix.to_string() == text {
+        format!("{apex} is a public suffix of Azure")
+    } else {
+        format!("{apex} lies above {suffix}, a public suffix of Azure")
+    };
     let detail = format!(
-        "{apex} is a public suffix of Azure: everybody else's names below it would not exist; set \
+        "{is}: everybody else's names below it would not exist; set \
          `on_missing` to `ask-public`, or leave the zone out and its names are spliced"
     );
     Err(Problem::invalid("/on_missing", detail))
@@ -256,8 +268,7 @@ async fn read(
     }
     let served = ledger.store().load().zone(apex.borrow()).cloned();
     if let Some(served) = served {
-        let counted = tokio::task::spawn_blocking(move || OriginCounts::of(&served)).await;
-        view.origins = Some(counted.expect("counting does not panic"));
+        view.origins = Some(ledger.side().scan(move || OriginCounts::of(&served)).await?);
     }
     Ok(tagged(StatusCode::OK, view.etag.as_ref(), &view))
 }
@@ -291,6 +302,7 @@ async fn change(
     let conditions = Preconditions::of_headers(&headers)?;
     let bytes = body::read(request, &["application/json", "application/merge-patch+json"]).await?;
     let patch: ZonePatch = body::parse(&bytes)?;
+    who.identity.may_change_zone(&apex)?;
     let view = view_of(&ledger, &apex)?;
     let stored = ledger.written().read().zone(&apex).map(|(stored, _)| stored.clone());
     let is_made = stored.as_ref().is_some_and(|stored| matches!(stored.made, Made::ByRest(_)));
@@ -346,9 +358,9 @@ async fn remove(
     conditions: Preconditions,
 ) -> Result<Response, Problem> {
     let apex = zone_of(&zone)?;
+    who.identity.may_change_zone(&apex)?;
     let view = view_of(&ledger, &apex)?;
     if view.made_by != MadeBy::Rest {
-        who.identity.may_change_zone(&apex)?;
         let detail = "config, the catalogue or sync makes this zone: take it out of config; PATCH with `null` takes \
                       back what was set by this API, DELETE of a record set what was written";
         return Err(Problem::new(Kind::Conflict, detail).at("zone"));

@@ -139,6 +139,11 @@ impl Api {
         Call { api: self, request, has_token: false }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.running.addresses()[0]
+    }
+
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.call(&format!("GET {path}")).send().await;
         assert_eq!(answer.status, 200, "GET {path}: {}", answer.text);
