@@ -36,8 +36,9 @@ pub trait Server: Send + Sync + 'static {
     /// where it may block.
     fn endpoints(&self, wanted: &WantedEndpoints) -> Vec<EndpointReport>;
 
-    /// Begins a pass of one source, or of all; one that is under way is followed by another. Answers the sources.
-    fn nudge(&self, source: Option<&str>) -> Result<Vec<String>, NoSuchSource>;
+    /// Begins a pass of one source, or of all; one that is under way is followed by another. Answers the sources. It may
+    /// block: another instance may be the one that lists.
+    fn nudge(&self, source: Option<&str>) -> Result<Vec<String>, NudgeError>;
 
     /// Lets exactly this plan of a source pass that is held back, and begins the pass. It may block.
     fn confirm(&self, source: &str, plan: Fingerprint) -> Result<(), ConfirmError>;
@@ -65,10 +66,20 @@ pub struct NotReady {
     pub waits_for: String,
 }
 
-/// Why nothing was begun.
+/// A source that config does not name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no source `{0}`")]
 pub struct NoSuchSource(pub String);
+
+/// Why nothing was begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NudgeError {
+    #[error(transparent)]
+    NoSuchSource(#[from] NoSuchSource),
+    /// Another instance lists, and whether it heard is not known.
+    #[error("{0}")]
+    NotTold(String),
+}
 
 /// Why a plan is not let pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +92,9 @@ pub enum ConfirmError {
     OtherPlan { now: Fingerprint },
     #[error("the confirmation cannot be kept: {0}")]
     NotKept(String),
+    /// Another instance lists, and whether it heard is not known.
+    #[error("{0}")]
+    NotTold(String),
 }
 
 /// The steps to an answer, and the answer.
@@ -134,6 +148,12 @@ pub struct SourceReport {
     #[schema(example = "azure")]
     pub name: String,
     pub kind: SourceKind,
+    /// Whether this instance lists it, or follows another that does.
+    pub role: SourceRole,
+    /// The host of the other one, once that was heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "dns-1")]
+    pub listed_by: Option<String>,
     pub state: SourceStateWord,
     /// Since when it is in this state.
     #[schema(example = "2026-07-01T12:01:09Z")]
@@ -170,6 +190,14 @@ pub enum SourceKind {
     PrivateDns,
     /// A folder of exported JSON.
     Directory,
+}
+
+/// Of instances that share a store only one lists Azure; each reads its own folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceRole {
+    Listing,
+    Following,
 }
 
 /// Whether a source's records are as new as they can be.

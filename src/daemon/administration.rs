@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::descriptors;
 use super::in_full;
+use super::instances::{self, Instances};
 use super::parts::{self, LoadError, Parts};
 use super::resolver::Resolver;
 use crate::admin::auth::Minted;
@@ -40,6 +41,8 @@ pub(super) struct Administration {
     ledger: Arc<Ledger>,
     trail: Trail,
     api: Option<admin::Running>,
+    /// Where others may share the store; dropping its tasks gives the lease back.
+    instances: Option<(Arc<Instances>, instances::Tasks)>,
     // Dropping it ends the applier's task.
     _following: Following,
 }
@@ -229,6 +232,14 @@ impl Administration {
     /// Serves what is stored, over what config and sources say, and follows it from now on.
     pub fn begin(opened: Opened, config: &Config, parts: &Parts) -> Administration {
         let Opened { persist, stored, trail } = opened;
+        let sources = parts.sources.shared();
+        let documents = stored.entries.iter().filter_map(|(entry, _)| match entry {
+            Entry::Document(document) => Some(document.clone()),
+            _ => None,
+        });
+        // Before the applier, which tells of documents that change from now on.
+        let instances =
+            persist.has_others().then(|| Instances::begin(&persist, &parts.store, sources, documents));
         let applier = Applier::new(
             Arc::clone(&parts.store),
             Arc::clone(&parts.written),
@@ -237,7 +248,7 @@ impl Administration {
         applier.rebase(bases(config, parts));
         let following = applier.start(persist.changes(stored.revision));
         let ledger = Ledger::new(persist.clone(), Arc::clone(&applier));
-        Administration { persist, applier, ledger, trail, api: None, _following: following }
+        Administration { persist, applier, ledger, trail, api: None, instances, _following: following }
     }
 
     /// Begins to answer requests.
@@ -273,6 +284,9 @@ impl Administration {
         })?;
         // Sources may have made other zones, and linked others, by the new config.
         self.applier.rebase(bases(new, parts));
+        if let Some((instances, _)) = &self.instances {
+            instances.reconfigured();
+        }
         self.reload_api(old, new);
         Ok(())
     }
@@ -296,7 +310,9 @@ impl Administration {
     }
 
     /// Takes no more requests, answers those that are there, and closes the store.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        // Another instance can list while the last requests are answered.
+        self.instances.take();
         if let Some(api) = &self.api {
             api.drain(DRAIN_PATIENCE).await;
         }

@@ -16,6 +16,8 @@ use tracing::{error, info, warn};
 use super::in_full;
 use super::known::Known;
 use super::resolver::Resolver;
+use super::role::{Role, Roles};
+use super::share::Share;
 use super::source::{self, Outcome, Published, Reading, Rules, SourceState, forget_confirmation};
 use super::sources::StateAccess;
 use super::spare;
@@ -38,11 +40,11 @@ pub struct AzureSource {
     access: StateAccess,
     resolver: Option<Arc<dyn Resolve>>,
     interval: Duration,
-    told: Told,
+    pub(super) told: Told,
     nudged: Notify,
     /// Of the pass under way.
     progress: Arc<Progress>,
-    known: ArcSwap<Known>,
+    pub(super) known: ArcSwap<Known>,
     /// Of when what a restart would begin with is.
     kept: Mutex<Option<SystemTime>>,
     /// Whether something was published since that was last kept.
@@ -50,11 +52,15 @@ pub struct AzureSource {
     /// The last pass, if it listed all and was published.
     last: Mutex<Option<Last>>,
     /// Told of each pass that published.
-    passed: Arc<Notify>,
+    pub(super) passed: Arc<Notify>,
     /// Of the last pass and the next.
-    times: Mutex<PassTimes>,
+    pub(super) times: Mutex<PassTimes>,
     /// Held while a pass publishes; `true` when other settings are in force and it must not any more.
-    retired: Mutex<bool>,
+    pub(super) retired: Mutex<bool>,
+    /// Whether this instance lists.
+    pub(super) roles: Roles,
+    /// What instances told each other of it.
+    pub(super) share: Mutex<Share>,
 }
 
 /// When passes are.
@@ -81,6 +87,7 @@ impl AzureSource {
         access: StateAccess,
         told: Told,
         passed: Arc<Notify>,
+        roles: Roles,
     ) -> AzureSource {
         let known = Known {
             state: SourceState::unread(),
@@ -115,6 +122,8 @@ impl AzureSource {
             passed,
             times: Mutex::default(),
             retired: Mutex::new(false),
+            roles,
+            share: Mutex::default(),
         }
     }
 
@@ -124,6 +133,7 @@ impl AzureSource {
         self.is_kept(*before.kept.lock());
         *self.times.lock() = before.times();
         self.unsaved.store(before.unsaved.load(Ordering::Relaxed), Ordering::Relaxed);
+        *self.share.lock() = before.share.lock().clone();
     }
 
     /// Publishes no more; what it publishes at this moment is waited for.
@@ -139,6 +149,12 @@ impl AzureSource {
     /// Whether something was published since this was last asked.
     pub(super) fn take_unsaved(&self) -> bool {
         self.unsaved.swap(false, Ordering::Relaxed)
+    }
+
+    /// What is published is not what is kept and shared.
+    pub(super) fn has_changed(&self) {
+        self.unsaved.store(true, Ordering::Relaxed);
+        self.share.lock().is_unshared = true;
     }
 
     /// When passes are.
@@ -173,6 +189,11 @@ impl AzureSource {
 
     /// Publishes anew what is published, as these settings want it: what they withdraw, an operator withdrew.
     pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
+        self.republish_by(Author::Source(self.settings.name.as_str().into()), store)
+    }
+
+    /// The same on behalf of somebody.
+    pub(super) fn republish_by(&self, author: Author, store: &Store) -> Result<(), CommitError> {
         let mut known = Known::clone(&self.known());
         let allow = &self.rules.publish.allow_subscriptions;
         let desired = Arc::make_mut(&mut known.desired);
@@ -182,7 +203,7 @@ impl AzureSource {
         // What passes kept of subscriptions that they told nothing of is in there.
         desired.extent = Extent::All;
         let source: Arc<str> = self.settings.name.as_str().into();
-        store.commit_with(Author::Source(Arc::clone(&source)), |snapshot| {
+        store.commit_with(author, |snapshot| {
             let plan = self.rules.plan(&known.desired, &source, snapshot);
             (known.not_served, known.remarks) = (plan.not_served, plan.remarks);
             Ok(plan.changes)
@@ -191,15 +212,34 @@ impl AzureSource {
         Ok(())
     }
 
+    /// Has the next pass planned anew, whatever it lists.
+    pub(super) fn forget_last(&self) {
+        *self.last.lock() = None;
+    }
+
     /// What passes have found out so far.
     pub fn known(&self) -> Arc<Known> {
         self.known.load_full()
     }
 
+    /// Passes for as long as this instance lists.
     pub(super) async fn run(self: Arc<Self>, store: Arc<Store>) {
+        let mut role = self.roles.watch();
+        let lists = |role: &Role| *role != Role::Following;
+        // Its sender lives in the source.
+        while role.wait_for(lists).await.is_ok() {
+            tokio::select! {
+                () = self.list(&store) => {}
+                // What publishes at this moment sees by itself that it must not any more.
+                _ = role.wait_for(|role| !lists(role)) => {}
+            }
+        }
+    }
+
+    async fn list(self: &Arc<Self>, store: &Arc<Store>) {
         let mut azure = None;
         loop {
-            let again_in = self.pass(&mut azure, &store).await;
+            let again_in = self.pass(&mut azure, store).await;
             // Servers that were started together must not ask together.
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
             let rest = again_in.map(|rest| rest.mul_f64(rand::rng().random_range(1.0..1.1)));
@@ -274,6 +314,7 @@ impl AzureSource {
             }
         };
         self.times.lock().ended = Some(SystemTime::now());
+        self.pass_ended();
         again_in
     }
 
@@ -301,12 +342,14 @@ impl AzureSource {
         if confirmed.is_none() && self.is_as_before(&pass, store) {
             return;
         }
-        let reading = self.reading(pass, store);
         let retired = self.retired.lock();
-        if *retired {
+        if *retired || !self.roles.is_listing() {
             return;
         }
-        match self.publish(reading, store, consents) {
+        let reading = self.reading(pass, store);
+        let published = self.publish(reading, store, consents);
+        self.pass_published(&published);
+        match published {
             Ok(published) if confirmed.is_some() => {
                 source::tell_unused_confirmation(&self.settings.name, &self.state_folder, published);
             }
@@ -322,7 +365,8 @@ impl AzureSource {
     fn is_as_before(&self, pass: &Pass, store: &Store) -> bool {
         let retired = self.retired.lock();
         let older = self.known();
-        let is_current = !*retired && matches!(older.state, SourceState::Current { .. });
+        let is_current =
+            !*retired && self.roles.is_listing() && matches!(older.state, SourceState::Current { .. });
         let listed = whole(pass).filter(|_| is_current);
         let now = listed.map(|listed| Last { listed, revision: store.load().revision() });
         if now.is_none() || *self.last.lock() != now {
@@ -408,7 +452,7 @@ impl AzureSource {
         }
         let is_same = older.read_at.is_some() && desired.publishes_as(&older.desired);
         if !is_same {
-            self.unsaved.store(true, Ordering::Relaxed);
+            self.has_changed();
         }
         let known = Known {
             state,

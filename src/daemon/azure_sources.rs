@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::azure::AzureSource;
 use super::known::Known;
+use super::role::Roles;
 use super::sources::StateAccess;
 use super::told::Told;
 use crate::config::Config;
@@ -21,22 +22,26 @@ pub struct AzureSources {
     list: Vec<Arc<AzureSource>>,
     running: Vec<JoinHandle<()>>,
     passed: Arc<Notify>,
+    roles: Roles,
 }
 
 impl AzureSources {
     /// Sources that ask nothing yet.
-    pub(super) fn new(config: &Config, access: StateAccess, told: &Told) -> AzureSources {
+    pub(super) fn new(config: &Config, access: StateAccess, told: &Told, roles: &Roles) -> AzureSources {
         let passed = Arc::new(Notify::new());
         let new = |settings: &Settings| {
-            Arc::new(AzureSource::new(settings.clone(), config, access, told.clone(), Arc::clone(&passed)))
+            let (told, passed) = (told.clone(), Arc::clone(&passed));
+            Arc::new(AzureSource::new(settings.clone(), config, access, told, passed, roles.clone()))
         };
-        AzureSources { list: config.sync.azure.iter().map(new).collect(), running: Vec::new(), passed }
+        let list = config.sync.azure.iter().map(new).collect();
+        AzureSources { list, running: Vec::new(), passed, roles: roles.clone() }
     }
 
     /// Other settings, and nothing runs any more; a source that stays, by its name, keeps what it knows.
     pub(super) fn configure(&mut self, config: &Config, access: StateAccess, told: &Told) {
         self.retire();
-        let old = std::mem::replace(self, AzureSources::new(config, access, told));
+        let roles = self.roles.clone();
+        let old = std::mem::replace(self, AzureSources::new(config, access, told, &roles));
         for source in &self.list {
             if let Some(known) = old.named(&source.settings.name) {
                 source.inherit(known);
@@ -50,7 +55,7 @@ impl AzureSources {
         self.list.iter().for_each(|source| source.retire());
     }
 
-    /// Begins passes in the background.
+    /// Begins passes in the background, for as long as this instance lists.
     pub(super) fn start(&mut self, store: &Arc<Store>) {
         let sources = self.list.iter();
         self.running = sources.map(|it| tokio::spawn(Arc::clone(it).run(Arc::clone(store)))).collect();
@@ -61,10 +66,13 @@ impl AzureSources {
         self.list.iter().for_each(|source| source.nudge());
     }
 
-    /// Begins a pass of those sources for which one of these files is a confirmation.
-    pub(super) fn nudge_confirmed(&self, state: &StateFolder, files: &BTreeSet<PathBuf>) {
-        let confirmed = |it: &&Arc<AzureSource>| files.contains(&state.confirmation_file(&it.settings.name));
-        self.list.iter().filter(confirmed).for_each(|source| source.nudge());
+    /// Those sources for which one of these files is a confirmation.
+    pub(super) fn confirmed<'s>(
+        &'s self,
+        state: &'s StateFolder,
+        files: &'s BTreeSet<PathBuf>,
+    ) -> impl Iterator<Item = &'s Arc<AzureSource>> {
+        self.list.iter().filter(|it| files.contains(&state.confirmation_file(&it.settings.name)))
     }
 
     /// The sources in the order of config.

@@ -77,7 +77,7 @@ impl Parts {
         let forwarder = Forwarder::new(forward_over(written.rules(), config), Arc::clone(&cache));
         let serving = serving(config, cache, forwarder);
         let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
-        let surroundings = Surroundings::new(config, &responder, &written);
+        let surroundings = Surroundings::new(config, &responder, &written, sources.shared());
         Ok(Parts { store, responder, sources, written, surroundings, zone_files })
     }
 

@@ -4,6 +4,8 @@ mod endpoints;
 mod numbers;
 mod sync;
 
+pub(super) use sync::obey;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::admin::metrics::Metrics;
 use crate::admin::{
-    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, Server,
+    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NotReady, NudgeError, Server,
     SyncReport, WantedEndpoints, WantedEntries,
 };
 use crate::cache::Listed;
@@ -62,7 +64,7 @@ impl Server for Ports {
     }
 
     fn metrics(&self) -> Metrics {
-        let mut metrics = numbers::metrics(&self.responder, &self.sources.now());
+        let mut metrics = numbers::metrics(&self.responder, &self.sources.now(), self.sources.roles());
         if let Some(more) = &self.more {
             more(&mut metrics);
         }
@@ -85,7 +87,7 @@ impl Server for Ports {
         endpoints::reports(&self.sources.now(), &self.store().snapshot(), wanted)
     }
 
-    fn nudge(&self, source: Option<&str>) -> Result<Vec<String>, NoSuchSource> {
+    fn nudge(&self, source: Option<&str>) -> Result<Vec<String>, NudgeError> {
         sync::nudge(&self.sources, source)
     }
 

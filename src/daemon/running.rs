@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::administration::{self, Administration, AdministrationError};
+use super::instances::Want;
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
-use super::{descriptors, in_full};
+use super::{descriptors, in_full, source};
 use crate::admin::auth::TokenBook;
 use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
@@ -212,7 +213,7 @@ impl Daemon {
                     next_look = Instant::now() + self.config.sync.interval;
                 }
                 () = shared.wanted() => self.sync_logged(),
-                _ = self.signals.nudge.recv() => self.parts.sources.azure().nudge(),
+                _ = self.signals.nudge.recv() => self.nudge(),
                 () = azure_passed.notified() => tokio::task::block_in_place(|| {
                     self.parts.sources.keep();
                     self.parts.sources.tell_drift(&self.parts.store);
@@ -249,7 +250,7 @@ impl Daemon {
         // Its passes are in the background, and take their confirmations away.
         let confirmed = now.azure_confirmations.difference(&self.seen.azure_confirmations);
         let confirmed: BTreeSet<PathBuf> = confirmed.map(|(path, ..)| path.clone()).collect();
-        self.parts.sources.azure().nudge_confirmed(self.parts.sources.state_folder(), &confirmed);
+        self.follow_confirmations(&confirmed);
         self.seen.azure_confirmations = std::mem::take(&mut now.azure_confirmations);
         if now.inventories == self.seen.inventories {
             return Ok(Reload::Unchanged);
@@ -258,6 +259,37 @@ impl Daemon {
         self.parts.sync()?;
         self.seen.forget_followed(&self.config);
         Ok(Reload::Synced)
+    }
+
+    /// Begins a pass of all of Azure's sources, here or where they are listed.
+    fn nudge(&self) {
+        let sources = &self.parts.sources;
+        match sources.shared().instances().filter(|_| !sources.shared().roles().is_listing()) {
+            None => sources.azure().nudge(),
+            Some(instances) => instances.pass_on(Want::Pass { source: None }, || {}),
+        }
+    }
+
+    /// Begins passes of sources of Azure for which these files are confirmations, or has them followed where they are
+    /// listed.
+    fn follow_confirmations(&self, files: &BTreeSet<PathBuf>) {
+        let (sources, state) = (&self.parts.sources, self.parts.sources.state_folder());
+        let listed_elsewhere =
+            sources.shared().instances().filter(|_| !sources.shared().roles().is_listing());
+        for azure in sources.azure().confirmed(state, files) {
+            let name = azure.settings.name.clone();
+            match (&listed_elsewhere, state.confirmed(&name)) {
+                // A file that waits is followed by the first pass after a restart or when this instance lists.
+                (Some(instances), Ok(Some(plan))) => {
+                    let (state, own) = (state.clone(), name.clone());
+                    let forget = move || {
+                        source::forget_confirmation(&state, &own);
+                    };
+                    instances.pass_on(Want::Confirm { source: name, plan }, forget);
+                }
+                _ => azure.nudge(),
+            }
+        }
     }
 
     /// Reads everything anew. On an error the old config stays in force, whole.

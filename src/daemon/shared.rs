@@ -1,11 +1,13 @@
 //! What others see of the sources while the run loop owns them, and what they may ask of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::azure::AzureSource;
+use super::instances::Instances;
+use super::role::Roles;
 use super::source::Source;
 use super::told::Told;
 use crate::sync::StateFolder;
@@ -17,6 +19,9 @@ pub struct Shared(Arc<Inside>);
 struct Inside {
     now: ArcSwap<Now>,
     wanted: Notify,
+    roles: Roles,
+    /// Others that share the store; they hold this window.
+    instances: OnceLock<Weak<Instances>>,
 }
 
 /// The sources at one moment. What live Azure has told is in its own sources, which go on.
@@ -31,10 +36,27 @@ pub(super) struct Now {
 }
 
 impl Shared {
-    pub(super) fn new(state: &StateFolder) -> Shared {
+    pub(super) fn new(state: &StateFolder, roles: Roles) -> Shared {
         let (state, told) = (state.clone(), Told::default());
         let now = Now { directories: Vec::new(), azure: Vec::new(), state, trouble: None, told };
-        Shared(Arc::new(Inside { now: ArcSwap::from_pointee(now), wanted: Notify::new() }))
+        let (now, wanted, instances) = (ArcSwap::from_pointee(now), Notify::new(), OnceLock::new());
+        Shared(Arc::new(Inside { now, wanted, roles, instances }))
+    }
+
+    /// Whether this instance lists Azure.
+    pub(super) fn roles(&self) -> &Roles {
+        &self.0.roles
+    }
+
+    /// From now on there may be other instances.
+    pub(super) fn share_with(&self, instances: &Arc<Instances>) {
+        // There is one store in the life of a server.
+        let _ = self.0.instances.set(Arc::downgrade(instances));
+    }
+
+    /// The other instances, if there may be any and this one is not about to stop.
+    pub(super) fn instances(&self) -> Option<Arc<Instances>> {
+        self.0.instances.get().and_then(Weak::upgrade)
     }
 
     pub(super) fn show(&self, now: Now) {

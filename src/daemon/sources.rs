@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{error, info, warn};
 
 use super::azure_sources::AzureSources;
+use super::role::Roles;
 use super::shared::{Now, Shared};
 use super::source::{self, Published, Reading, Rules, Source, SourceState, forget_confirmation};
 use super::told::Told;
@@ -59,8 +60,9 @@ impl Sources {
         let list = config.sync.sources.iter().map(|settings| Source::new(settings.clone())).collect();
         let state = StateFolder::new(&config.state_dir);
         let (told, rules) = (Told::default(), Rules::new(config));
-        let azure = AzureSources::new(config, access, &told);
-        let shared = Shared::new(&state);
+        let roles = Roles::default();
+        let azure = AzureSources::new(config, access, &told, &roles);
+        let shared = Shared::new(&state, roles);
         let sources =
             Sources { rules, list, azure, told, shared, state, access, saved_at: None, trouble: None };
         sources.share();

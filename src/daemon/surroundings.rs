@@ -6,11 +6,13 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::parts;
+use super::shared::Shared;
 use crate::admin::{Neighbours, Written};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::{self, Forwarder, RuleSettings, UpstreamHealth};
+use crate::persist::StoredDocument;
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
 
@@ -19,17 +21,24 @@ pub(super) struct Surroundings {
     responder: Arc<Responder>,
     written: Arc<Written>,
     config: ArcSwap<Config>,
+    sources: Shared,
     /// A reload and operators' rules exchange what is served with one after the other, each with what holds by then:
     /// else one would take back what the other has just put in force.
     turn: Mutex<()>,
 }
 
 impl Surroundings {
-    pub fn new(config: &Config, responder: &Arc<Responder>, written: &Arc<Written>) -> Arc<Surroundings> {
+    pub fn new(
+        config: &Config,
+        responder: &Arc<Responder>,
+        written: &Arc<Written>,
+        sources: &Shared,
+    ) -> Arc<Surroundings> {
         Arc::new(Surroundings {
             responder: Arc::clone(responder),
             written: Arc::clone(written),
             config: ArcSwap::from_pointee(config.clone()),
+            sources: sources.clone(),
             turn: Mutex::new(()),
         })
     }
@@ -82,6 +91,12 @@ impl Neighbours for Surroundings {
         before.forwarder.retire();
         for domain in &changed {
             cache.purge_domain(domain.borrow());
+        }
+    }
+
+    fn document_changed(&self, document: &StoredDocument) {
+        if let Some(instances) = self.sources.instances() {
+            instances.document_changed(document);
         }
     }
 }

@@ -40,7 +40,7 @@ pub use entry::{
 };
 pub use error::PersistError;
 pub use follow::{Changes, Followed};
-pub use lease::Lease;
+pub use lease::{Asked, Candidate, Lease};
 use prune::Pruning;
 use readers::Readers;
 pub use settings::Settings;
@@ -194,7 +194,17 @@ impl Persist {
 
     /// Waits until no other instance holds the lease of this name, and takes it. With SQLite there is no other.
     pub async fn lease(&self, name: &str) -> Lease {
-        Lease::take(&self.0.shared.target, &name.into()).await
+        Lease::take(&self.0.shared.target, name).await
+    }
+
+    /// Asks for the lease of this name without waiting for it.
+    pub fn candidate(&self, name: &str) -> Candidate {
+        Candidate::new(&self.0.shared.target, name)
+    }
+
+    /// Whether other instances may share the store.
+    pub fn has_others(&self) -> bool {
+        matches!(self.0.shared.target, Target::Postgres(_))
     }
 
     /// Tells all instances something that is not stored (`sync now`); who is not reachable now misses it.

@@ -29,6 +29,8 @@ const BEGIN_WITHIN: Duration = Duration::from_millis(1_600);
 /// What a transaction may take beyond that, and for each of its changes: a slow disk, not a dead one.
 const WRITE_WITHIN: Duration = Duration::from_millis(1_900);
 const WRITE_WITHIN_A_CHANGE: Duration = Duration::from_micros(500);
+/// And for each MiB of documents, over a slow network.
+const WRITE_WITHIN_A_MEBIBYTE: Duration = Duration::from_millis(100);
 /// After a commit whose end is not known the database is asked this often what became of it.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -139,8 +141,10 @@ impl Writer {
         let mut connection = self.begin(begin_by).await.map_err(Failure::Before)?;
         // Dropping the connection takes back what is not committed.
         let changes: usize = group.iter().map(|prepared| prepared.changes.len()).sum();
-        let write_by =
-            begun + WRITE_WITHIN + WRITE_WITHIN_A_CHANGE * u32::try_from(changes).unwrap_or(u32::MAX);
+        let write_by = begun
+            + WRITE_WITHIN
+            + WRITE_WITHIN_A_CHANGE * u32::try_from(changes).unwrap_or(u32::MAX)
+            + WRITE_WITHIN_A_MEBIBYTE * mebibytes(group);
         let written = by(write_by, self.write(&mut connection, group)).await;
         let (results, made) = match written {
             Ok(written) => written,
@@ -299,6 +303,13 @@ async fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> Vec<Wait
         group.push(next);
     }
     group
+}
+
+/// The size of a group's documents.
+fn mebibytes(group: &[Prepared]) -> u32 {
+    let values = group.iter().flat_map(|prepared| &prepared.changes).filter_map(|(_, value)| value.as_ref());
+    let bytes: usize = values.filter_map(|value| value.body.as_ref()).map(|body| body.len()).sum();
+    u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
 }
 
 fn answer_all(answers: Vec<oneshot::Sender<Answer>>, results: Vec<Answer>) {

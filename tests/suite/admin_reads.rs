@@ -10,7 +10,8 @@ use privatelink_dns::admin::auth::{Deed, Minted, Refusal, Refusals, Role, Scope,
 use privatelink_dns::admin::when::rfc3339;
 use privatelink_dns::admin::{
     self, EndpointNameReport, EndpointReport, EventSecret, EventSettings, Extent, HeldBackReport,
-    PassesReport, Reason, Running, Server, Settings, SourceKind, SourceReport, SourceStateWord, WhyNot, bind,
+    PassesReport, Reason, Running, Server, Settings, SourceKind, SourceReport, SourceRole, SourceStateWord,
+    WhyNot, bind,
 };
 use privatelink_dns::cache::{End, UpstreamReply};
 use privatelink_dns::dns::{QueryFlags, Question, Rcode, RecordType};
@@ -172,6 +173,8 @@ fn source(name: &str) -> SourceReport {
     SourceReport {
         name: name.to_owned(),
         kind: SourceKind::Arm,
+        role: SourceRole::Listing,
+        listed_by: None,
         state: SourceStateWord::Current,
         since: "2026-07-01T12:01:09Z".to_owned(),
         why: None,

@@ -31,6 +31,7 @@ mod passes;
 mod persist;
 mod private_dns;
 mod reloads;
+mod shared_sync;
 mod state;
 mod support;
 mod sync_once;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -137,8 +137,18 @@ async fn receive(
     }
     if taken > 0 {
         let server = Arc::clone(&app.server);
-        // All sources are wanted, so none can be missing.
-        app.events.nudge(move || drop(server.nudge(None)));
+        app.events.nudge(move || {
+            let begin = move || {
+                // All sources are wanted, so none can be missing.
+                if let Err(error) = server.nudge(None) {
+                    warn!(
+                        "An event began no pass, the next one by the clock will see what it told of: {error}"
+                    );
+                }
+            };
+            // Whether it ends well is told by itself.
+            drop(tokio::task::spawn_blocking(begin));
+        });
     }
     let ignored = sent.len() - taken;
     debug!(client = %peer.address.ip(), taken, ignored, "Events came");

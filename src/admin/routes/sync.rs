@@ -19,11 +19,13 @@ use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::admin::side::blocking;
-use crate::admin::{App, ConfirmError, DriftReport, RequestId, SourceReport};
+use crate::admin::{App, ConfirmError, DriftReport, NudgeError, RequestId, SourceReport};
 use crate::sync::Fingerprint;
 
 /// When to come again while `state_dir` cannot be written.
 const RETRY_SECS: u64 = 30;
+/// When to come again while no instance that lists is heard: a dead one is replaced within ten seconds.
+const NOT_TOLD_RETRY_SECS: u64 = 5;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(read, begin))
@@ -130,6 +132,10 @@ struct Begun {
             status = 409, description = "Nothing is held back, or another plan by now: `now` tells which", body = Problem,
             content_type = "application/problem+json"
         ),
+        (
+            status = 503, description = "Another instance lists and does not answer, or the confirmation cannot be kept",
+            body = Problem, content_type = "application/problem+json"
+        ),
     ),
 )]
 async fn begin(
@@ -148,8 +154,8 @@ async fn begin(
             ));
         }
         Wanted { source, confirm: None } => {
-            let begun = app.server.nudge(source.as_deref());
-            begun.map_err(|error| Problem::invalid("/source", format!("{error}; GET /sync lists them")))?
+            let server = Arc::clone(&app.server);
+            blocking(move || server.nudge(source.as_deref())).await?.map_err(not_begun)?
         }
         Wanted { source: None, confirm: Some(Confirm { source, plan }) } => {
             who.may_change_server()?;
@@ -177,6 +183,16 @@ async fn read_wanted(request: Request) -> Result<Wanted, Problem> {
     if bytes.is_empty() { Ok(Wanted::default()) } else { body::parse(&bytes) }
 }
 
+fn not_begun(error: NudgeError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        NudgeError::NoSuchSource(_) => Problem::invalid("/source", format!("{detail}; GET /sync lists them")),
+        NudgeError::NotTold(_) => {
+            Problem::new(Kind::Unavailable, detail).retry_after_secs(NOT_TOLD_RETRY_SECS)
+        }
+    }
+}
+
 fn problem(error: ConfirmError) -> Problem {
     let detail = error.to_string();
     match error {
@@ -187,6 +203,9 @@ fn problem(error: ConfirmError) -> Problem {
         ConfirmError::OtherPlan { now } => {
             let detail = format!("{detail}; look at what it does, and confirm that");
             Problem::new(Kind::Conflict, detail).at("/confirm/plan").with("now", now.to_string())
+        }
+        ConfirmError::NotTold(_) => {
+            Problem::new(Kind::Unavailable, detail).retry_after_secs(NOT_TOLD_RETRY_SECS)
         }
         ConfirmError::NotKept(_) => {
             Problem::new(Kind::Unavailable, format!("{detail}; see that state_dir can be written to"))

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::admin::metrics::{
     CacheMetrics, Family, FamilyKind, Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics,
 };
+use crate::daemon::role::Roles;
 use crate::daemon::shared::Now;
 use crate::daemon::source::SourceState;
 use crate::dns::Name;
@@ -15,7 +16,7 @@ use crate::sync::HeldBack;
 use crate::zone::{Snapshot, Zone};
 
 /// What responder, cache, forwarder, zones and sources count.
-pub(super) fn metrics(responder: &Responder, now: &Now) -> Metrics {
+pub(super) fn metrics(responder: &Responder, now: &Now, roles: &Roles) -> Metrics {
     let (serving, snapshot) = (responder.serving(), responder.store().snapshot());
     let (cache, counters) = (&serving.cache, serving.cache.counters());
     let cache = CacheMetrics {
@@ -41,7 +42,7 @@ pub(super) fn metrics(responder: &Responder, now: &Now) -> Metrics {
         sources: sources(now),
         zones: zones(&snapshot),
         revision: snapshot.revision(),
-        others: others(responder, now),
+        others: others(responder, now, roles),
         ..Metrics::default()
     }
 }
@@ -97,7 +98,7 @@ fn zones(snapshot: &Snapshot) -> Vec<ZoneMetrics> {
     zones.into_iter().map(of).collect()
 }
 
-fn others(responder: &Responder, now: &Now) -> Vec<Family> {
+fn others(responder: &Responder, now: &Now, roles: &Roles) -> Vec<Family> {
     let counters = responder.counters();
     let counter = |name, help, value: u64| Family {
         name,
@@ -129,6 +130,11 @@ fn others(responder: &Responder, now: &Now) -> Vec<Family> {
             "sync_drift",
             "Record sets of private DNS zones that contradict the endpoints",
             now.told.drift(0).0,
+        ),
+        gauge(
+            "sync_listing",
+            "1 if this instance lists Azure, 0 if it follows another that does",
+            usize::from(roles.is_listing()),
         ),
     ]
 }

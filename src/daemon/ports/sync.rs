@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use crate::admin::when::rfc3339;
 use crate::admin::{
-    ConfirmError, DriftReport, FailingReport, HeldBackReport, NoSuchSource, NotReady, PassesReport,
-    SourceKind, SourceReport, SourceStateWord, SyncReport,
+    ConfirmError, DriftReport, FailingReport, HeldBackReport, NoSuchSource, NotReady, NudgeError,
+    PassesReport, SourceKind, SourceReport, SourceRole, SourceStateWord, SyncReport,
 };
 use crate::daemon::azure::AzureSource;
+use crate::daemon::instances::{NotTold, Reply, Want};
 use crate::daemon::known::Known;
 use crate::daemon::shared::{Now, Shared};
 use crate::daemon::source::{Source, SourceState};
@@ -60,10 +61,14 @@ fn of_azure(source: &AzureSource) -> SourceReport {
         is_under_way: times.began.is_some_and(|began| times.ended.is_none_or(|ended| began > ended)),
         next: times.next.map(rfc3339),
     };
+    let listed_by = source.listed_by();
     SourceReport {
+        role: if source.is_listed_here() { SourceRole::Listing } else { SourceRole::Following },
         names: known.desired.names(),
         names_not_served: known.not_served.len(),
-        failing_count: known.failing.len(),
+        // Others do not tell of each.
+        failing_count: listed_by.as_ref().map_or(known.failing.len(), |(_, failing)| *failing),
+        listed_by: listed_by.map(|(host, _)| host),
         failing: failing(&known.failing),
         held_back: known.held_back().map(of_held_back),
         ..usual(&source.settings.name, kind, &known.state, known.read_at, passes)
@@ -91,6 +96,8 @@ fn usual(
     SourceReport {
         name: name.to_owned(),
         kind,
+        role: SourceRole::Listing,
+        listed_by: None,
         state: word,
         since: rfc3339(*since),
         why,
@@ -144,23 +151,28 @@ fn is_awaited(known: &Known) -> bool {
     known.read_at.is_none() && !known.asked
 }
 
-/// Begins a pass of one source, or of all.
-pub(super) fn nudge(sources: &Shared, name: Option<&str>) -> Result<Vec<String>, NoSuchSource> {
+/// Begins a pass of one source, or of all; those of Azure where they are listed.
+pub(super) fn nudge(sources: &Shared, name: Option<&str>) -> Result<Vec<String>, NudgeError> {
     let now = sources.now();
     let is_wanted = |own: &str| name.is_none_or(|name| name == own);
-    let mut nudged = Vec::new();
-    for source in now.azure.iter().filter(|it| is_wanted(&it.settings.name)) {
-        source.nudge();
-        nudged.push(source.settings.name.clone());
-    }
-    let before = nudged.len();
     let directories = now.directories.iter().map(|it| &it.settings.name);
-    nudged.extend(directories.filter(|name| is_wanted(name)).cloned());
-    if nudged.len() > before {
+    let mut nudged: Vec<String> = directories.filter(|name| is_wanted(name)).cloned().collect();
+    if !nudged.is_empty() {
         sources.want_folders();
     }
+    let azure: Vec<_> = now.azure.iter().filter(|it| is_wanted(&it.settings.name)).collect();
+    if !azure.is_empty() && !sources.roles().is_listing() {
+        let source = name.map(str::to_owned);
+        match ask(sources, Want::Pass { source })? {
+            Reply::Begun => {}
+            reply => return Err(not_understood(reply).into()),
+        }
+    } else {
+        azure.iter().for_each(|source| source.nudge());
+    }
+    nudged.extend(azure.iter().map(|source| source.settings.name.clone()));
     match (nudged.is_empty(), name) {
-        (true, Some(name)) => Err(NoSuchSource(name.to_owned())),
+        (true, Some(name)) => Err(NoSuchSource(name.to_owned()).into()),
         _ => {
             nudged.sort_unstable();
             Ok(nudged)
@@ -168,8 +180,23 @@ pub(super) fn nudge(sources: &Shared, name: Option<&str>) -> Result<Vec<String>,
     }
 }
 
-/// Lets one plan pass, as `sync --once --confirm` does: word is left in `state_dir`, and the next pass follows it.
+/// Lets one plan pass; the instance that lists the source decides whether it is the one that is held back.
 pub(super) fn confirm(sources: &Shared, name: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
+    let is_azure = sources.now().azure.iter().any(|it| it.settings.name == name);
+    if !is_azure || sources.roles().is_listing() {
+        return confirm_here(sources, name, plan);
+    }
+    match ask(sources, Want::Confirm { source: name.to_owned(), plan })? {
+        Reply::Begun => Ok(()),
+        Reply::NothingHeldBack => Err(ConfirmError::NothingHeldBack),
+        Reply::OtherPlan { now } => Err(ConfirmError::OtherPlan { now }),
+        Reply::NotKept { why } => Err(ConfirmError::NotKept(why)),
+        reply @ Reply::NoSuchSource => Err(not_understood(reply).into()),
+    }
+}
+
+/// Lets one plan pass, as `sync --once --confirm` does: word is left in `state_dir`, and the next pass follows it.
+fn confirm_here(sources: &Shared, name: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
     let now = sources.now();
     let azure = now.azure.iter().find(|it| it.settings.name == name);
     let directory = now.directories.iter().find(|it| it.settings.name == name);
@@ -184,6 +211,48 @@ pub(super) fn confirm(sources: &Shared, name: &str, plan: Fingerprint) -> Result
     }
     let confirmation = Confirmation { source: name.to_owned(), plan };
     now.state.confirm(&confirmation).map_err(|cause| ConfirmError::NotKept(cause.to_string()))?;
-    nudge(sources, Some(name))?;
+    match azure {
+        Some(source) => source.nudge(),
+        None => sources.want_folders(),
+    }
     Ok(())
+}
+
+/// Does what another instance wants of the one that lists.
+pub(in crate::daemon) fn obey(sources: &Shared, want: Want) -> Reply {
+    match want {
+        Want::Pass { source } => {
+            let now = sources.now();
+            let is_wanted = |own: &str| source.as_ref().is_none_or(|source| source == own);
+            let mut wanted = now.azure.iter().filter(|it| is_wanted(&it.settings.name)).peekable();
+            if wanted.peek().is_none() {
+                return Reply::NoSuchSource;
+            }
+            wanted.for_each(|source| source.nudge());
+            Reply::Begun
+        }
+        Want::Confirm { source, plan } => match confirm_here(sources, &source, plan) {
+            Ok(()) => Reply::Begun,
+            Err(ConfirmError::NoSuchSource(_)) => Reply::NoSuchSource,
+            Err(ConfirmError::NothingHeldBack) => Reply::NothingHeldBack,
+            Err(ConfirmError::OtherPlan { now }) => Reply::OtherPlan { now },
+            Err(ConfirmError::NotKept(why) | ConfirmError::NotTold(why)) => Reply::NotKept { why },
+        },
+    }
+}
+
+/// Asks the instance that lists.
+fn ask(sources: &Shared, want: Want) -> Result<Reply, NotTold> {
+    match sources.instances() {
+        Some(instances) => instances.ask_blocking(want),
+        None => Err(NotTold::stopping()),
+    }
+}
+
+/// The sources of all instances should be the same.
+fn not_understood(reply: Reply) -> NotTold {
+    match reply {
+        Reply::NoSuchSource => NotTold::because("it has no such source; all instances must have the same"),
+        reply => NotTold::because(&format!("it answers {reply:?}")),
+    }
 }

@@ -1,6 +1,7 @@
 //! The folder of what must outlast a restart: what each source has published, and what operators confirmed.
 
 mod confirmation;
+mod document;
 mod file;
 
 use std::fs::{self, File};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use confirmation::Confirmation;
+pub use document::{DocumentError, document, read_document};
 pub use file::{LastGood, Saved};
 
 use super::desired::Desired;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use privatelink_dns::admin::metrics::Metrics;
 use privatelink_dns::admin::{
-    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, Server,
-    SourceReport, SyncReport, WantedEndpoints, WantedEntries,
+    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, NudgeError,
+    Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
 };
 use privatelink_dns::cache::{self, Cache, Listed};
 use privatelink_dns::dns::{Name, Rcode, RecordType};
@@ -80,7 +80,7 @@ impl Server for FakeServer {
         all
     }
 
-    fn nudge(&self, source: Option<&str>) -> Result<Vec<String>, NoSuchSource> {
+    fn nudge(&self, source: Option<&str>) -> Result<Vec<String>, NudgeError> {
         let nudged = match source {
             Some(name) => vec![self.source(name)?.name.clone()],
             None => self.sources.iter().map(|source| source.name.clone()).collect(),
