@@ -21,7 +21,7 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) {
     if has_parameter(operation, "query", "dry_run") {
         add_plan(&mut operation["responses"]["200"]["content"]["application/json"]["schema"]);
     }
-    if !path.starts_with("/api/v1") || method == "options" {
+    if !path.starts_with("/api/v1") {
         return;
     }
     let found = statuses(path, method, operation);
@@ -41,10 +41,11 @@ fn operation_id(path: &str, own: &str) -> String {
 
 /// Who may call it.
 fn role(path: &str, method: &str, operation: &Value) -> &'static str {
-    if operation["security"] == json!([{}]) || method == "options" {
+    if operation["security"] == json!([{}]) {
         return "No token is needed.";
     }
     match (path.trim_start_matches("/api/v1"), method) {
+        ("/events", _) => "It needs the secret of events, or the role `operator`.",
         (path, _) if path.starts_with("/tokens") => "It needs the role `admin` for all names.",
         (_, "get") => "It needs the role `reader`.",
         (path, _) if path.starts_with("/zones") || path == "/changes" => {
@@ -68,8 +69,9 @@ fn add_plan(schema: &mut Value) {
 
 fn statuses(path: &str, method: &str, operation: &Value) -> BTreeSet<u16> {
     let is_write = method != "get";
-    // Of everybody: who is not known, who has guessed too often, and a server that cannot for now.
-    let mut found: BTreeSet<u16> = [401, 429, 500, 503].into();
+    // Of everybody: who is not known, who calls the server what it is not, who has guessed too often, and a server that
+    // cannot for now.
+    let mut found: BTreeSet<u16> = [401, 421, 429, 500, 503].into();
     if is_write || path.starts_with("/api/v1/tokens") {
         found.insert(403);
     }
@@ -96,6 +98,7 @@ fn statuses(path: &str, method: &str, operation: &Value) -> BTreeSet<u16> {
         found.insert(409);
     }
     match path {
+        "/api/v1/events" => found.extend([400]),
         "/api/v1/changes" if is_write => found.extend([404, 412]),
         "/api/v1/sync" if is_write => found.extend([404, 409]),
         "/api/v1/zones" if is_write => found.extend([404, 412]),
@@ -136,8 +139,8 @@ mod tests {
         assert_eq!(
             statuses,
             [
-                "200", "400", "401", "403", "404", "408", "409", "412", "413", "415", "422", "428", "429",
-                "500", "503"
+                "200", "400", "401", "403", "404", "408", "409", "412", "413", "415", "421", "422", "428",
+                "429", "500", "503"
             ]
         );
         let plan = &operation["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"];
