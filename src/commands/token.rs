@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, Form, Output, ServerOptions, cell, write_json, write_table};
-use super::{ConfigFile, Outcome};
+use super::{ConfigFile, Outcome, small_runtime};
+use crate::daemon;
 
 /// Make, list and revoke bearer tokens of a running server.
 #[derive(Args)]
@@ -17,7 +18,8 @@ The first start of a server leaves the token of an admin in state_dir/admin.toke
 Examples:
   privatelink-dns token create deploy --role operator --zone corp.internal --expires-in-days 90 > deploy.token
   privatelink-dns token list
-  privatelink-dns token revoke 9f86d081884c7d65")]
+  privatelink-dns token revoke 9f86d081884c7d65
+  privatelink-dns token rescue > admin.token")]
 pub(super) struct Token {
     #[command(subcommand)]
     verb: TokenVerb,
@@ -28,6 +30,7 @@ enum TokenVerb {
     Create(Create),
     List(List),
     Revoke(Revoke),
+    Rescue(Rescue),
 }
 
 /// Make a token and print it: it is shown this once.
@@ -73,6 +76,14 @@ struct Revoke {
     config: ConfigFile,
 }
 
+/// Make an admin's token in the store itself, when nobody has one any more, and print it. Run it as the server's user;
+/// a server over SQLite must be stopped first.
+#[derive(Args)]
+struct Rescue {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
 /// What a token's bearer may do; each may do what those before it may.
 #[derive(Clone, Copy, ValueEnum)]
 enum Role {
@@ -87,6 +98,7 @@ impl Token {
             TokenVerb::Create(verb) => verb.run(out),
             TokenVerb::List(verb) => verb.run(out),
             TokenVerb::Revoke(verb) => verb.run(),
+            TokenVerb::Rescue(verb) => verb.run(out),
         }
     }
 }
@@ -152,6 +164,15 @@ impl Revoke {
         let id = self.id.strip_prefix("pldns_").unwrap_or(&self.id);
         let id = id.split('_').next().unwrap_or(id);
         Client::of(&self.server, &self.config)?.call(Method::DELETE, &["tokens", id]).send()?;
+        Ok(Outcome::Well)
+    }
+}
+
+impl Rescue {
+    fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
+        let config = self.config.load()?;
+        let token = small_runtime()?.block_on(daemon::rescue(&config.admin.store))?;
+        writeln!(out, "{token}")?;
         Ok(Outcome::Well)
     }
 }

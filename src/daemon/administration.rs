@@ -1,32 +1,21 @@
 //! The store of what operators write, its applier and the admin API: opened, served, reloaded, drained.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
+use super::admin_token::{self, TOKEN_FILE};
 use super::descriptors;
 use super::in_full;
 use super::instances::{self, Instances};
 use super::parts::{self, LoadError, Parts};
 use super::resolver::Resolver;
-use crate::admin::auth::Minted;
 use crate::admin::{self, Applier, Attempts, Bases, Following, Ledger, Server, Trail, Written};
 use crate::config::{AdminSettings, Asked, Config};
-use crate::persist::{
-    Audit, Commit, Entry, Persist, PersistError, Precondition, Role, Source, Stored, StoredChange,
-    StoredDocument, StoredToken, Subject,
-};
-
-/// The file that the first start leaves an admin's token in.
-pub const TOKEN_FILE: &str = "admin.token";
-
-/// Tells in the store that there was a first start: of several instances only one makes the first token.
-const FIRST_START: &str = "first-start";
+use crate::persist::{Entry, Persist, PersistError, Stored};
 
 /// How often a store that was away at the start is looked for to make the first token.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -122,8 +111,8 @@ async fn open_store(settings: &AdminSettings, state_dir: &Path) -> Result<Opened
         opened => opened.map_err(failed)?,
     };
     let mut stored = persist.load().await.map_err(failed)?;
-    if !has_token(&stored) && !settings.api.listen.is_empty() {
-        make_first_token(&persist, &state_dir.join(TOKEN_FILE), &url).await?;
+    if !admin_token::is_in(&stored) && !settings.api.listen.is_empty() {
+        admin_token::make_first(&persist, &state_dir.join(TOKEN_FILE), &url).await?;
         stored = persist.load().await.map_err(failed)?;
     }
     Ok(Opened::new(persist, stored))
@@ -143,72 +132,14 @@ fn open_later(settings: &AdminSettings, state_dir: &Path) -> Result<Opened, Admi
                     Err(_) => tokio::time::sleep(LOOK_EVERY).await,
                 }
             };
-            if !has_token(&stored)
-                && let Err(cause) = make_first_token(&persist, &path, &url).await
+            if !admin_token::is_in(&stored)
+                && let Err(cause) = admin_token::make_first(&persist, &path, &url).await
             {
                 error!("{}", in_full(&cause));
             }
         });
     }
     Ok(Opened::new(persist, Stored::default()))
-}
-
-fn has_token(stored: &Stored) -> bool {
-    stored.entries.iter().any(|(entry, _)| matches!(entry, Entry::Token(_)))
-}
-
-/// Without a first token nobody could make others.
-async fn make_first_token(persist: &Persist, path: &Path, url: &str) -> Result<(), AdministrationError> {
-    let minted = Minted::new();
-    write_token(path, &minted.text)
-        .map_err(|source| AdministrationError::TokenFile { path: path.to_owned(), source })?;
-    let token = StoredToken {
-        id: minted.id.as_str().into(),
-        name: "admin".into(),
-        hash: minted.secret_sha256.into(),
-        role: Role::Admin,
-        zones: Vec::new(),
-        created_secs: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-        expires_secs: None,
-        revoked_secs: None,
-    };
-    let mark = StoredDocument { name: FIRST_START.into(), body: Arc::new([]) };
-    let audit = Audit {
-        source: Source::Rest,
-        actor: "first start".into(),
-        remote: None,
-        request_id: None,
-        comment: Some("the token of the first admin".into()),
-    };
-    let changes = vec![StoredChange::Put(Entry::Token(token)), StoredChange::Put(Entry::Document(mark))];
-    let preconditions = vec![Precondition::Absent(Subject::Document(FIRST_START.into()))];
-    match persist.commit(Commit { changes, preconditions, ..Commit::by(audit) }).await {
-        Ok(_) => {
-            info!("The token of the first admin is in {}: keep it, and take the file away", path.display());
-            Ok(())
-        }
-        Err(cause) => {
-            // What it would open is not stored.
-            let _ = fs::remove_file(path);
-            match cause {
-                PersistError::Precondition { .. } => Ok(()),
-                source => Err(AdministrationError::Store { url: url.to_owned(), source }),
-            }
-        }
-    }
-}
-
-/// Writes a token for the eyes of our own user only; whoever looks sees it whole.
-fn write_token(path: &Path, token: &str) -> io::Result<()> {
-    let beside = path.with_extension("token.new");
-    match fs::remove_file(&beside) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-        _ => {}
-    }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(format!("{token}\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }
 
 impl Opened {

@@ -1,5 +1,6 @@
 //! Settings → parts → bound sockets → run → reload → drain. Floor 7; `serve` and the tests use the same.
 
+mod admin_token;
 mod administration;
 mod azure;
 mod azure_sources;
@@ -23,7 +24,8 @@ mod watch;
 
 use std::error::Error;
 
-pub use administration::{AdministrationError, TOKEN_FILE};
+pub use admin_token::{TOKEN_FILE, rescue};
+pub use administration::AdministrationError;
 pub use azure::{AzureSource, PassTimes};
 pub use azure_sources::AzureSources;
 pub use hand::SourceAt;

@@ -270,3 +270,22 @@ fn what_files_and_sync_change_is_in_the_audit() {
     assert_eq!(found["items"].as_array().unwrap().len(), before);
     served.terminate();
 }
+
+#[test]
+fn who_has_no_token_left_makes_one_in_the_store() {
+    let place = Place::new(NOTHING);
+    let rescue = || command(&["token", "rescue", "-c", place.config().to_str().unwrap()]).output().unwrap();
+    let served = place.serve();
+    let refused = rescue();
+    assert_eq!(refused.status.code(), Some(2));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(error.contains("in use by another process"), "{error}");
+    served.terminate();
+    let made = rescue();
+    assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
+    fs::write(place.token_file(), made.stdout).unwrap();
+    let served = place.serve();
+    let (status, audit) = served.call("GET /changes?actor=token+rescue", None);
+    assert_eq!((status, audit["items"].as_array().unwrap().len()), (200, 1), "{audit}");
+    served.terminate();
+}
