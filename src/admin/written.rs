@@ -77,6 +77,15 @@ impl Written {
         state.zones.get(&base.apex).map_or_else(|| base.clone(), |(zone, _)| overlaid(zone, base.clone()))
     }
 
+    /// The same of a zone of sync's, whose own settings are kept for when operators take theirs back.
+    pub fn header_over_learnt(&self, base: &ZoneHeader) -> ZoneHeader {
+        let is_set = self.read().zone(&base.apex).is_some_and(|(zone, _)| zone.made == Made::Elsewhere);
+        if is_set {
+            self.write().learn_base(base.clone());
+        }
+        self.header_over(base)
+    }
+
     /// Whether operators made this zone, so that it stays although config does not know it.
     pub fn makes(&self, apex: &Name) -> bool {
         self.read().zones.get(apex).is_some_and(|(zone, _)| matches!(zone.made, Made::ByRest(_)))

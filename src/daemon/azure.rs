@@ -85,6 +85,7 @@ impl AzureSource {
         settings: Settings,
         config: &Config,
         access: StateAccess,
+        rules: Rules,
         told: Told,
         passed: Arc<Notify>,
         roles: Roles,
@@ -107,7 +108,7 @@ impl AzureSource {
         let interval = settings.interval.unwrap_or(usual);
         AzureSource {
             settings,
-            rules: Rules::new(config),
+            rules,
             state_folder: StateFolder::new(&config.state_dir),
             access,
             resolver: Resolver::of(&config.forward),

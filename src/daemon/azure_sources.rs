@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::azure::AzureSource;
 use super::known::Known;
 use super::role::Roles;
+use super::source::Rules;
 use super::sources::StateAccess;
 use super::told::Told;
 use crate::config::Config;
@@ -27,21 +28,28 @@ pub struct AzureSources {
 
 impl AzureSources {
     /// Sources that ask nothing yet.
-    pub(super) fn new(config: &Config, access: StateAccess, told: &Told, roles: &Roles) -> AzureSources {
+    pub(super) fn new(
+        config: &Config,
+        access: StateAccess,
+        rules: &Rules,
+        told: &Told,
+        roles: &Roles,
+    ) -> AzureSources {
         let passed = Arc::new(Notify::new());
         let new = |settings: &Settings| {
-            let (told, passed) = (told.clone(), Arc::clone(&passed));
-            Arc::new(AzureSource::new(settings.clone(), config, access, told, passed, roles.clone()))
+            let (settings, rules, told) = (settings.clone(), rules.clone(), told.clone());
+            let (passed, roles) = (Arc::clone(&passed), roles.clone());
+            Arc::new(AzureSource::new(settings, config, access, rules, told, passed, roles))
         };
         let list = config.sync.azure.iter().map(new).collect();
         AzureSources { list, running: Vec::new(), passed, roles: roles.clone() }
     }
 
     /// Other settings, and nothing runs any more; a source that stays, by its name, keeps what it knows.
-    pub(super) fn configure(&mut self, config: &Config, access: StateAccess, told: &Told) {
+    pub(super) fn configure(&mut self, config: &Config, access: StateAccess, rules: &Rules, told: &Told) {
         self.retire();
         let roles = self.roles.clone();
-        let old = std::mem::replace(self, AzureSources::new(config, access, told, &roles));
+        let old = std::mem::replace(self, AzureSources::new(config, access, rules, told, &roles));
         for source in &self.list {
             if let Some(known) = old.named(&source.settings.name) {
                 source.inherit(known);

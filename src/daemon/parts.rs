@@ -71,7 +71,7 @@ impl Parts {
         let files = read_zone_files(config)?;
         commit_zones(config, &files, &store, &written)?;
         let zone_files = paths(&files);
-        let mut sources = Sources::new(config, access);
+        let mut sources = Sources::new(config, access, &written);
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
         let forwarder = Forwarder::new(forward_over(written.rules(), config), Arc::clone(&cache));

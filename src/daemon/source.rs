@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use super::in_full;
 use super::told::tell_first;
+use crate::admin::Written;
 use crate::config::Config;
 use crate::privatelink::Catalogue;
 use crate::sync::private_dns::Remark;
@@ -17,7 +18,7 @@ use crate::sync::{
     StateFolder, directory,
 };
 use crate::telemetry::Age;
-use crate::zone::{Author, ChangeSet, CommitError, Snapshot, Store, ZoneKind};
+use crate::zone::{Author, Change, ChangeSet, CommitError, Snapshot, Store, ZoneKind};
 
 /// One folder.
 #[derive(Clone)]
@@ -77,9 +78,12 @@ pub enum Published {
 }
 
 /// How what is listed becomes what is published.
+#[derive(Clone)]
 pub(super) struct Rules {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) publish: PublishSettings,
+    /// What operators wrote.
+    pub(super) written: Arc<Written>,
 }
 
 /// What a commit came to.
@@ -289,12 +293,22 @@ pub(super) fn forget_confirmation(state: &StateFolder, source: &str) -> bool {
 }
 
 impl Rules {
-    pub(super) fn new(config: &Config) -> Rules {
-        Rules { catalogue: Arc::clone(&config.private_link.catalogue), publish: publish_settings(config) }
+    pub(super) fn new(config: &Config, written: &Arc<Written>) -> Rules {
+        let (catalogue, written) = (Arc::clone(&config.private_link.catalogue), Arc::clone(written));
+        Rules { catalogue, publish: publish_settings(config), written }
     }
 
     pub(super) fn plan(&self, desired: &Desired, source: &Arc<str>, snapshot: &Snapshot) -> Plan {
-        sync::plan(desired, source, &self.publish, &self.catalogue, snapshot)
+        let mut plan = sync::plan(desired, source, &self.publish, &self.catalogue, snapshot);
+        // What operators set of a zone goes before what sync makes of it, without a moment between.
+        plan.changes.changes.retain_mut(|change| match change {
+            Change::SetZone(header) => {
+                *header = self.written.header_over_learnt(header);
+                snapshot.zone(header.apex.borrow()).is_none_or(|zone| zone.header() != header)
+            }
+            _ => true,
+        });
+        plan
     }
 
     /// What publishing would do.

@@ -11,6 +11,7 @@ use super::role::Roles;
 use super::shared::{Now, Shared};
 use super::source::{self, Published, Reading, Rules, Source, SourceState, forget_confirmation};
 use super::told::Told;
+use crate::admin::Written;
 use crate::config::Config;
 use crate::sync::azure::Subject;
 use crate::sync::{self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateFolder};
@@ -56,12 +57,12 @@ impl StateAccess {
 
 impl Sources {
     /// Sources that have not been read yet.
-    pub fn new(config: &Config, access: StateAccess) -> Sources {
+    pub fn new(config: &Config, access: StateAccess, written: &Arc<Written>) -> Sources {
         let list = config.sync.sources.iter().map(|settings| Source::new(settings.clone())).collect();
         let state = StateFolder::new(&config.state_dir);
-        let (told, rules) = (Told::default(), Rules::new(config));
+        let (told, rules) = (Told::default(), Rules::new(config, written));
         let roles = Roles::default();
-        let azure = AzureSources::new(config, access, &told, &roles);
+        let azure = AzureSources::new(config, access, &rules, &told, &roles);
         let shared = Shared::new(&state, roles);
         let sources =
             Sources { rules, list, azure, told, shared, state, access, saved_at: None, trouble: None };
@@ -96,8 +97,8 @@ impl Sources {
                 None => Source::new(settings.clone()),
             });
         }
-        self.rules = Rules::new(config);
-        self.azure.configure(config, self.access, &self.told);
+        self.rules = Rules::new(config, &self.rules.written);
+        self.azure.configure(config, self.access, &self.rules, &self.told);
         let state = StateFolder::new(&config.state_dir);
         if state != self.state {
             (self.state, self.saved_at) = (state, None);

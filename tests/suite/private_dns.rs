@@ -3,13 +3,16 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use privatelink_dns::admin::Written;
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::Parts;
+use privatelink_dns::daemon::{Parts, StateAccess};
 use privatelink_dns::dns::{Flags, Name, Rcode};
+use privatelink_dns::persist::{Entry, Made, Stored, StoredZone};
 use privatelink_dns::sync::azure::Subject;
-use privatelink_dns::zone::Snapshot;
+use privatelink_dns::zone::{OnMissing, Snapshot, Unjournaled};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -395,6 +398,29 @@ name = 'two'
 clients = ['127.0.2.0/24']
 virtual_networks = ['/subscriptions/00000000-0000-4000-8000-0000000000a1/resourceGroups/rg-net/providers/Microsoft.Network/virtualNetworks/two']
 ";
+
+#[test]
+fn what_operators_set_of_a_zone_goes_before_its_links_and_no_pass_takes_it_back() {
+    let azure =
+        Azure::with(&[Zone::new("rg-dns", BLOB).with_address("x", "10.1.0.1").linked("hub", "Default")]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = read(&azure.config(""), folder.path());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let on_missing = Some(OnMissing::AskPublic);
+    let zone = StoredZone { apex: BLOB.parse().unwrap(), made: Made::Elsewhere, on_missing, networks: None };
+    let stored = Stored { revision: 1, entries: vec![(Entry::Zone(zone), 1)], serials: Vec::new() };
+    let written = Arc::new(Written::of(&stored));
+    let parts = runtime.block_on(async {
+        Parts::restore_under(&config, StateAccess::Look, written, Box::new(Unjournaled)).unwrap()
+    });
+    let world = World { folder, azure, config, parts, runtime };
+    world.pass();
+    let state = || (world.header(BLOB).unwrap(), world.parts.store.load().revision());
+    let before = state();
+    assert_eq!(before.0, "PrivateLink AskPublic []");
+    world.pass();
+    assert_eq!(state(), before);
+}
 
 #[test]
 fn each_network_is_served_the_zone_that_is_linked_to_it() {
