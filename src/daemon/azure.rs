@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 use reqwest::dns::Resolve;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
@@ -31,6 +32,9 @@ use crate::zone::{Author, CommitError, Store};
 
 /// Private DNS zones are listed at most this often, unless config says otherwise.
 const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
+/// Nudged passes begin this far apart at least: a storm of events must not use up the reads that ARM allows, 250 and 25
+/// more a second of which a pass takes four.
+const NUDGED_APART: Duration = Duration::from_millis(500);
 
 /// What one identity sees of Azure.
 pub struct AzureSource {
@@ -240,6 +244,7 @@ impl AzureSource {
     async fn list(self: &Arc<Self>, store: &Arc<Store>) {
         let mut azure = None;
         loop {
+            let not_before = Instant::now() + NUDGED_APART;
             let again_in = self.pass(&mut azure, store).await;
             // Servers that were started together must not ask together.
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
@@ -248,7 +253,7 @@ impl AzureSource {
             self.times.lock().next = SystemTime::now().checked_add(wait);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.nudged.notified() => {}
+                () = async { self.nudged.notified().await; sleep_until(not_before).await } => {}
             }
         }
     }
