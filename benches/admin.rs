@@ -284,9 +284,20 @@ async fn main() {
     // On the disk, where the state folder would be: /tmp is memory on some machines.
     let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
     let served = Arc::new(Served::start(folder.path()));
-    write_to_visible(&served).await;
-    queries_beside_writes(&served).await;
-    many_writers(&served, folder.path()).await;
-    many_at_once(&served).await;
-    listing(&served).await;
+    // `cargo bench --bench admin -- many` is for a profiler.
+    let parts: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+    if is_wanted("visible") {
+        write_to_visible(&served).await;
+    }
+    if is_wanted("beside") {
+        queries_beside_writes(&served).await;
+    }
+    if is_wanted("writers") {
+        many_writers(&served, folder.path()).await;
+    }
+    if is_wanted("many") {
+        many_at_once(&served).await;
+        listing(&served).await;
+    }
 }
