@@ -158,6 +158,7 @@ async fn client_certificates_of_our_authority_have_the_role_of_their_name() {
 
     let unmapped = client(&clients, "other").get(&url).send().await.unwrap();
     assert_eq!(problem_of(unmapped).await.0, 403);
+    assert_eq!(api.book.refused.lock().last().unwrap().who.name, "other");
     let stranger = client(&Authority::new(), "deploy").get(&url).send().await;
     assert!(stranger.is_err(), "signed by another authority");
     let server_only = {

@@ -203,6 +203,11 @@ async fn tokens_of_entra_id_are_taken_by_app_role() {
     assert_eq!(who, expected);
     let without = key.token(|claims| claims["roles"] = json!(["Other.Admin"]));
     assert_eq!(problem(api.get(WHOAMI).bearer_auth(without)).await.0, 403);
+    let refused = api.book.refused.lock().clone();
+    assert_eq!(
+        refused.iter().map(|it| it.who.name.as_str()).collect::<Vec<_>>(),
+        ["ada@example.com (ada-object)"]
+    );
     let token = api.book.token(Role::Reader);
     assert_eq!(api.get(WHOAMI).bearer_auth(token).send().await.unwrap().status(), 200, "own tokens go on");
     assert_eq!(keys.asked(), 1, "keys are kept");

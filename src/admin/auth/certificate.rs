@@ -6,7 +6,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::identity::{How, Identity, Role};
+use super::identity::{How, Identity, Role, shown};
 use super::scope::Scope;
 
 /// The most names that are read from one certificate.
@@ -56,8 +56,18 @@ impl ClientCertificate {
             name: entry.subject.clone(),
             role: entry.role,
             scope: entry.scope.clone(),
-            how: How::Certificate { sha256: self.sha256.clone() },
+            how: self.how(),
         })
+    }
+
+    /// Who it is without an entry that fits.
+    pub(super) fn stranger(&self) -> Identity {
+        let name = self.names.first().map_or("a certificate without a name", String::as_str);
+        Identity::without_rights(shown(name), self.how())
+    }
+
+    fn how(&self) -> How {
+        How::Certificate { sha256: self.sha256.clone() }
     }
 }
 

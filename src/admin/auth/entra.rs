@@ -11,19 +11,15 @@ use reqwest::dns::Resolve;
 use serde::Deserialize;
 use tracing::debug;
 
-use super::identity::{How, Identity, Role};
+use super::identity::{How, Identity, Role, shown};
 use super::jwks::{Jwks, NoKey};
 use super::scope::Scope;
-use crate::telemetry::is_hidden;
 
 /// The longest token that is looked at; those with many groups have some 8 KiB.
 const TOKEN_BYTES_MAX: usize = 24 << 10;
 
 /// The longest key id; Entra ID's have 27 characters.
 const KEY_ID_BYTES_MAX: usize = 200;
-
-/// The longest name that is shown and kept; a user may have a say in hers.
-const NAME_CHARS_MAX: usize = 200;
 
 /// How far clocks may differ (five minutes are Microsoft's own default, a minute is what NTP leaves with room).
 const LEEWAY_SECS: u64 = 60;
@@ -54,14 +50,14 @@ pub enum EntraError {
 }
 
 /// Why a token is not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum EntraRefusal {
     /// It is not Entra ID's, or broken.
     Wrong,
     /// It is, but not for us or not now.
     NotForUs(&'static str),
-    /// Its roles are none of ours.
-    NoRole,
+    /// Its roles are none of ours; who it is, with no right at all.
+    NoRole(Box<Identity>),
     NoKeys,
 }
 
@@ -193,15 +189,17 @@ impl Entra {
             return Err(EntraRefusal::NotForUs("the token is of another tenant or authority; see its `tid`"));
         }
         let object_id = claims.oid.or(claims.sub).ok_or(EntraRefusal::Wrong)?;
-        let role = claims.roles.iter().filter_map(|role| role_of(role)).max().ok_or(EntraRefusal::NoRole)?;
-        let shown =
-            |text: String| text.chars().filter(|char| !is_hidden(*char)).take(NAME_CHARS_MAX).collect();
-        let object_id: String = shown(object_id);
+        let role = claims.roles.iter().filter_map(|role| role_of(role)).max();
+        let object_id = shown(&object_id);
         let name: Option<String> =
-            claims.preferred_username.or(claims.upn).or(claims.azp).or(claims.appid).map(shown);
+            claims.preferred_username.or(claims.upn).or(claims.azp).or(claims.appid).map(|name| shown(&name));
         // Names can be given to another one later; the object id is forever.
         let name = name.map_or_else(|| object_id.clone(), |name| format!("{name} ({object_id})"));
-        Ok(Identity { name, role, scope: Scope::All, how: How::Entra { object_id } })
+        let how = How::Entra { object_id };
+        match role {
+            Some(role) => Ok(Identity { name, role, scope: Scope::All, how }),
+            None => Err(EntraRefusal::NoRole(Box::new(Identity::without_rights(name, how)))),
+        }
     }
 }
 
@@ -285,7 +283,10 @@ mod tests {
         };
         let both = entra.identity(claims(&["PrivateLinkDns.Admin", "PrivateLinkDns.Reader"], "T-1")).unwrap();
         assert_eq!((both.role, both.name.as_str()), (Role::Admin, "ada@example.com (oid)"));
-        assert_eq!(entra.identity(claims(&["Admin"], "t-1")), Err(EntraRefusal::NoRole));
+        assert!(matches!(
+            entra.identity(claims(&["Admin"], "t-1")),
+            Err(EntraRefusal::NoRole(who)) if who.name == both.name
+        ));
         assert!(matches!(
             entra.identity(claims(&["PrivateLinkDns.Admin"], "t-2")),
             Err(EntraRefusal::NotForUs(_))
@@ -294,6 +295,8 @@ mod tests {
 
     #[test]
     fn names_are_shown_without_what_is_hidden() {
+        use crate::admin::auth::identity::NAME_CHARS_MAX;
+
         let entra = Entra::new(&settings(), None).unwrap();
         let claims = Claims {
             iss: "https://sts.windows.net/t-1/".into(),

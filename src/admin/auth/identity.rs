@@ -11,6 +11,10 @@ use utoipa::ToSchema;
 use super::scope::Scope;
 use crate::admin::problem::{Kind, Problem};
 use crate::dns::Name;
+use crate::telemetry::is_hidden;
+
+/// The longest name that is shown and kept; a user may have a say in hers.
+pub(super) const NAME_CHARS_MAX: usize = 200;
 
 /// Who asks, and what they may do.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -62,7 +66,17 @@ impl fmt::Display for Role {
     }
 }
 
+/// A name as somebody else gives it, fit for log and audit.
+pub(super) fn shown(name: &str) -> String {
+    name.chars().filter(|char| !is_hidden(*char)).take(NAME_CHARS_MAX).collect()
+}
+
 impl Identity {
+    /// Somebody who is known, and may do nothing.
+    pub(super) fn without_rights(name: String, how: How) -> Identity {
+        Identity { name, role: Role::Reader, scope: Scope::Only(Vec::new()), how }
+    }
+
     /// Whether it has this role, or one above it.
     pub fn needs(&self, role: Role) -> Result<(), Problem> {
         if self.role >= role { Ok(()) } else { Err(self.lacks(role)) }

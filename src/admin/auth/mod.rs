@@ -109,7 +109,7 @@ enum Unknown {
     /// Too many failed attempts.
     Throttled { secs: u64 },
     /// Right, but without a role here.
-    NoRole(&'static str),
+    NoRole { who: Box<Identity>, why: &'static str },
     /// Entra ID's keys cannot be fetched.
     NoKeys,
     /// The store of tokens was not reached yet.
@@ -189,9 +189,10 @@ impl Authenticator {
                     Ok(identity) => Ok(identity),
                     Err(EntraRefusal::Wrong) => Err(Unknown::Wrong),
                     Err(EntraRefusal::NotForUs(why)) => Err(Unknown::NotForUs(why)),
-                    Err(EntraRefusal::NoRole) => Err(Unknown::NoRole(
-                        "the token has none of the app roles PrivateLinkDns.Reader, .Operator, .Admin",
-                    )),
+                    Err(EntraRefusal::NoRole(who)) => Err(Unknown::NoRole {
+                        who,
+                        why: "the token has none of the app roles PrivateLinkDns.Reader, .Operator, .Admin",
+                    }),
                     Err(EntraRefusal::NoKeys) => Err(Unknown::NoKeys),
                 }
             }
@@ -229,9 +230,10 @@ impl Authenticator {
     fn by_certificate(&self, peer: &Peer) -> Result<Identity, Unknown> {
         let Some(certificate) = &peer.certificate else { return Err(Unknown::Nobody) };
         let rules = self.rules.load();
-        certificate
-            .identity(&rules.certificates)
-            .ok_or(Unknown::NoRole("no entry of `client_certificates` has this certificate's subject"))
+        certificate.identity(&rules.certificates).ok_or_else(|| Unknown::NoRole {
+            who: Box::new(certificate.stranger()),
+            why: "no entry of `[[admin.client]]` has this certificate's subject",
+        })
     }
 }
 
@@ -262,7 +264,7 @@ impl Unknown {
                 Problem::new(Kind::Throttled, "too many failed attempts from this address; wait")
                     .retry_after_secs(secs)
             }
-            Unknown::NoRole(why) => Problem::new(Kind::Forbidden, why),
+            Unknown::NoRole { why, .. } => Problem::new(Kind::Forbidden, why),
             Unknown::NoTokens => {
                 Problem::new(Kind::Unavailable, "the store cannot be reached; the log says why")
                     .retry_after_secs(STORE_RETRY_SECS)
@@ -283,16 +285,28 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
     // Behind the door the URI lacks the prefix of the API.
     let path =
         request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0).path().to_owned();
-    let identity = match app.auth.identify(request.headers(), &peer).await {
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.to_string()).unwrap_or_default();
+    let (method, client) = (request.method().clone(), peer.address.ip());
+    let identity = match app.auth.known(request.headers(), &peer).await {
         Ok(identity) => identity,
-        Err(problem) => {
+        Err(unknown) => {
+            if let Unknown::NoRole { who, why } = &unknown {
+                let (who, why) = (Identity::clone(who), (*why).to_owned());
+                app.auth.refusals.refused(Refusal {
+                    who,
+                    client,
+                    request_id,
+                    method,
+                    path: path.clone(),
+                    why,
+                });
+            }
+            let problem = unknown.problem();
             Counters::count_unknown(&app.counters, problem.kind);
             tell(&problem, request.headers(), &peer, &path);
             return problem.into_response();
         }
     };
-    let request_id = request.extensions().get::<RequestId>().map(|id| id.to_string()).unwrap_or_default();
-    let method = request.method().clone();
     let needed = Role::needed_for(&method);
     let response = if identity.role < needed {
         identity.lacks(needed).into_response()
@@ -305,8 +319,7 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
         && matches!(problem.kind, Kind::Forbidden | Kind::OutOfScope)
     {
         let why = problem.detail.to_string();
-        warn!(who = %identity.name, client = %peer.address.ip(), %method, path, why, "Refused");
-        let client = peer.address.ip();
+        warn!(who = %identity.name, %client, %method, path, why, "Refused");
         app.auth.refusals.refused(Refusal { who: identity, client, request_id, method, path, why });
     }
     app.side.bounded(response)
