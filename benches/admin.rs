@@ -30,7 +30,8 @@ const ANY: Option<&str> = Some("*");
 struct Served {
     child: Child,
     dns: SocketAddr,
-    /// Of `/zones/corp.internal`.
+    zones: String,
+    /// Of the zone of a million.
     zone: String,
     changes: String,
     token: String,
@@ -68,6 +69,7 @@ impl Served {
         Served {
             child,
             dns: dns.expect("a socket"),
+            zones: format!("{api}/zones"),
             zone: format!("{api}/zones/corp.internal"),
             changes: format!("{api}/changes"),
             token: token.trim().to_owned(),
@@ -241,9 +243,10 @@ async fn many_writers(served: &Arc<Served>, folder: &Path) {
     );
 }
 
-async fn many_at_once(served: &Served) {
+/// Many records in one request, into a new zone or into that of a million.
+async fn many_at_once(served: &Served, zone: &str) {
     let change = |number: u32| {
-        json!({ "action": "put", "zone": "corp.internal", "name": format!("m{number}"), "type": "A", "ttl": 300,
+        json!({ "action": "put", "zone": zone, "name": format!("m{number}"), "type": "A", "ttl": 300,
                 "records": [address(number)] })
     };
     let body = json!({ "changes": (0..AT_ONCE).map(change).collect::<Vec<_>>() }).to_string();
@@ -252,7 +255,7 @@ async fn many_at_once(served: &Served) {
     let request = request.header("content-type", "application/json").body(body);
     well(request.send().await.expect("an answer")).await;
     println!(
-        "POST /changes     {AT_ONCE} records ({} MB) in {:?}, {:?} of CPU",
+        "POST /changes     {AT_ONCE} records ({} MB) into {zone} in {:?}, {:?} of CPU",
         size / 1_000_000,
         begun.elapsed(),
         served.cpu() - cpu
@@ -297,7 +300,11 @@ async fn main() {
         many_writers(&served, folder.path()).await;
     }
     if is_wanted("many") {
-        many_at_once(&served).await;
+        let made = served.http.post(&served.zones).bearer_auth(&served.token);
+        let made = made.header("content-type", "application/json").body(r#"{"name": "new.internal"}"#);
+        well(made.send().await.expect("an answer")).await;
+        many_at_once(&served, "new.internal").await;
+        many_at_once(&served, "corp.internal").await;
         listing(&served).await;
     }
 }
