@@ -74,6 +74,21 @@ macro_rules! query {
     }};
 }
 
+/// A statement with its values.
+pub(super) enum Bound {
+    Sqlite(sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>),
+    Postgres(sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>),
+}
+
+impl Bound {
+    pub fn new(dialect: Dialect, sql: impl Into<Cow<'static, str>>, values: Vec<Value>) -> Bound {
+        match dialect {
+            Dialect::Sqlite => Bound::Sqlite(query!(sql, values)),
+            Dialect::Postgres => Bound::Postgres(query!(sql, values)),
+        }
+    }
+}
+
 impl Connection {
     pub fn dialect(&self) -> Dialect {
         match self {
@@ -88,13 +103,20 @@ impl Connection {
         sql: impl Into<Cow<'static, str>>,
         values: Vec<Value>,
     ) -> Result<u64, PersistError> {
-        Ok(match self {
-            Connection::Sqlite(connection) => {
-                query!(sql, values).execute(&mut **connection).await?.rows_affected()
+        let bound = Bound::new(self.dialect(), sql, values);
+        self.run(bound).await
+    }
+
+    /// Runs one statement whose values are bound already.
+    pub async fn run(&mut self, bound: Bound) -> Result<u64, PersistError> {
+        Ok(match (self, bound) {
+            (Connection::Sqlite(connection), Bound::Sqlite(query)) => {
+                query.execute(&mut **connection).await?.rows_affected()
             }
-            Connection::Postgres(connection) => {
-                query!(sql, values).execute(&mut **connection).await?.rows_affected()
+            (Connection::Postgres(connection), Bound::Postgres(query)) => {
+                query.execute(&mut **connection).await?.rows_affected()
             }
+            _ => unreachable!("a statement is bound for the database that it is run on"),
         })
     }
 

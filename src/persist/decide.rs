@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::coding::{self, Coded, Key, Kind};
-use super::entry::{Change, Commit, Committed, Precondition, Subject};
+use super::entry::{Change, Commit, Committed, Precondition, StoredChange, Subject};
 use super::error::PersistError;
 use super::writer::unix_ms;
 use crate::dns::Name;
 use crate::zone::is_newer;
+
+/// Beyond these, a thread costs less than it saves.
+const CHANGES_SHARED_OUT: usize = 10_000;
 
 /// A commit as rows: made by whoever commits, so that the writer only has to compare.
 pub(super) struct Prepared {
@@ -79,9 +82,24 @@ pub(super) struct Judgement {
     pub made: Option<(Change, Vec<Item>)>,
 }
 
+/// Changes as rows; many of them by two threads.
+fn coded(changes: &[StoredChange]) -> Vec<(Key, Option<Coded>)> {
+    let code = |changes: &[StoredChange]| changes.iter().map(coding::code).collect::<Vec<_>>();
+    if changes.len() < CHANGES_SHARED_OUT {
+        return code(changes);
+    }
+    let (first, rest) = changes.split_at(changes.len() / 2);
+    std::thread::scope(|scope| {
+        let rest = scope.spawn(|| code(rest));
+        let mut all = code(first);
+        all.extend(rest.join().expect("making rows of changes does not panic"));
+        all
+    })
+}
+
 impl Prepared {
     pub fn new(commit: Commit) -> Prepared {
-        let changes = commit.changes.iter().map(coding::code).collect();
+        let changes = coded(&commit.changes);
         let serials = commit.serials.iter().map(|(zone, serial)| (Key::of_serial(zone), *serial)).collect();
         let preconditions = commit.preconditions.iter().map(Expected::new).collect();
         Prepared { commit, changes, preconditions, serials }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::coding::{self, Coded, Key, Kind};
-use super::database::{Connection, Dialect, Row, Value};
+use super::database::{Bound, Connection, Dialect, Row, Value};
 use super::decide::{Held, Item, Known, OwnerKey, Prepared, Request, RequestKey};
 use super::entry::{Audit, Change, Committed, Source, Stored};
 use super::error::PersistError;
@@ -310,14 +310,20 @@ async fn in_chunks<T>(
     sql: impl Fn(usize) -> Cow<'static, str>,
     values_of: impl Fn(T, &mut Vec<Value>),
 ) -> Result<(), PersistError> {
-    let mut left = rows.len();
-    let mut rows = rows.into_iter();
-    while left > 0 {
-        let count = at_once(left);
+    let (dialect, mut left, mut rows) = (connection.dialect(), rows.len(), rows.into_iter());
+    let mut bind = || {
+        let count = (left > 0).then(|| at_once(left))?;
+        left -= count;
         let mut values = Vec::with_capacity(count * 9);
         rows.by_ref().take(count).for_each(|row| values_of(row, &mut values));
-        connection.execute(sql(count), values).await?;
-        left -= count;
+        Some(Bound::new(dialect, sql(count), values))
+    };
+    let mut next = bind();
+    while let Some(bound) = next {
+        // The next is made ready while the database is at this one.
+        let (done, bound) = tokio::join!(biased; connection.run(bound), async { bind() });
+        done?;
+        next = bound;
     }
     Ok(())
 }
