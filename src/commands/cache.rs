@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
+use super::Outcome;
 use super::client::{Client, Form, Output, ServerOptions, cell, write_json};
-use super::{ConfigFile, Outcome};
 
 /// Make a running server forget what upstreams answered.
 #[derive(Args)]
@@ -36,14 +36,12 @@ struct Flush {
     output: Output,
     #[command(flatten)]
     server: ServerOptions,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 impl Cache {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
         let CacheVerb::Flush(verb) = self.verb;
-        let client = Client::of(&verb.server, &verb.config)?;
+        let client = Client::of(&verb.server)?;
         let done =
             client.call(Method::DELETE, &["cache"]).maybe_query("name", verb.name.as_deref()).send()?;
         match verb.output.form {

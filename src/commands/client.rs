@@ -42,6 +42,8 @@ pub(super) struct ServerOptions {
     /// An authority (PEM) that signs the server's certificate, besides those that the system knows.
     #[arg(long, value_name = "FILE", env = "PRIVATELINK_DNS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 /// A running server for verbs that do without one.
@@ -70,8 +72,8 @@ impl OtherServer {
     pub(super) fn client(self, config: &ConfigFile) -> anyhow::Result<Option<Client>> {
         let OtherServer { server, token_file, ca_file } = self;
         let is_named = server.is_some();
-        let options = ServerOptions { server, token_file, ca_file };
-        is_named.then(|| Client::of(&options, config)).transpose()
+        let options = ServerOptions { server, token_file, ca_file, config: config.clone() };
+        is_named.then(|| Client::of(&options)).transpose()
     }
 }
 
@@ -117,13 +119,13 @@ pub(super) struct Refused {
 
 impl Client {
     /// The client of the server that options or config name.
-    pub(super) fn of(options: &ServerOptions, config: &ConfigFile) -> anyhow::Result<Client> {
+    pub(super) fn of(options: &ServerOptions) -> anyhow::Result<Client> {
         // With both options given the config is not needed: it may be on another machine.
         let mut loaded = None;
         let mut config = || -> anyhow::Result<Config> {
             match &loaded {
                 Some(config) => Ok(Config::clone(config)),
-                None => Ok(loaded.insert(config.load()?).clone()),
+                None => Ok(loaded.insert(options.config.load()?).clone()),
             }
         };
         let base = match &options.server {

@@ -58,7 +58,7 @@ enum Verb {
 }
 
 /// Which config.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ConfigFile {
     /// The config file.
     #[arg(short, long = "config", value_name = "FILE", default_value = DEFAULT_FILE, env = "PRIVATELINK_DNS_CONFIG")]

@@ -6,10 +6,10 @@ use clap::{Args, Subcommand};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::client::{
     Call, Client, Form, Output, Refused, ServerOptions, cell, write_json, write_plan, write_table,
 };
-use super::{ConfigFile, Outcome};
 
 /// List, read, write and take back record sets of a running server.
 #[derive(Args)]
@@ -54,8 +54,6 @@ struct List {
     output: Output,
     #[command(flatten)]
     server: ServerOptions,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 /// One record set.
@@ -79,8 +77,6 @@ struct Get {
     output: Output,
     #[command(flatten)]
     server: ServerOptions,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 /// Write a record set, in the place of one that is there.
@@ -104,8 +100,6 @@ struct Put {
     output: Output,
     #[command(flatten)]
     server: ServerOptions,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 /// Take back a record set that operators wrote; what an endpoint or a file says there is served again.
@@ -120,8 +114,6 @@ struct Delete {
     output: Output,
     #[command(flatten)]
     server: ServerOptions,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 impl Records {
@@ -148,7 +140,7 @@ impl List {
         let filters = [("name", &self.name), ("type", &self.rtype), ("origin", &self.origin)];
         let filters: Vec<(&str, &str)> =
             filters.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))).collect();
-        let client = Client::of(&self.server, &self.config)?;
+        let client = Client::of(&self.server)?;
         let mut sets: Vec<Value> = Vec::new();
         client.each(&["zones", &self.zone, "record-sets"], &filters, |items| {
             sets.extend(items);
@@ -170,7 +162,7 @@ impl Place {
 
 impl Get {
     fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        let client = Client::of(&self.server, &self.config)?;
+        let client = Client::of(&self.server)?;
         let set = self.place.call(&client, Method::GET).send()?;
         match self.output.form {
             Form::Json => write_json(&set, out)?,
@@ -188,7 +180,7 @@ impl Get {
 
 impl Put {
     fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        let client = Client::of(&self.server, &self.config)?;
+        let client = Client::of(&self.server)?;
         let call = || {
             let call = self.place.call(&client, Method::PUT);
             let call = if self.dry_run { call.query("dry_run", "true") } else { call };
@@ -211,7 +203,7 @@ impl Put {
 
 impl Delete {
     fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        let client = Client::of(&self.server, &self.config)?;
+        let client = Client::of(&self.server)?;
         let call = self.place.call(&client, Method::DELETE).header("if-match", "*");
         let call = if self.dry_run { call.query("dry_run", "true") } else { call };
         let set = call.send()?;

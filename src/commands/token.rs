@@ -50,8 +50,6 @@ struct Create {
     output: Output,
     #[command(flatten)]
     server: ServerOptions,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 /// List all tokens, revoked ones included, without their secrets.
@@ -61,8 +59,6 @@ struct List {
     output: Output,
     #[command(flatten)]
     server: ServerOptions,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 /// Revoke a token: it opens nothing any more.
@@ -72,8 +68,6 @@ struct Revoke {
     id: String,
     #[command(flatten)]
     server: ServerOptions,
-    #[command(flatten)]
-    config: ConfigFile,
 }
 
 /// Make an admin's token in the store itself, when nobody has one any more, and print it. Run it as the server's user;
@@ -117,8 +111,7 @@ impl Create {
         if let Some(days) = self.expires_in_days {
             body["expires_in_days"] = json!(days);
         }
-        let made =
-            Client::of(&self.server, &self.config)?.call(Method::POST, &["tokens"]).json(body).send()?;
+        let made = Client::of(&self.server)?.call(Method::POST, &["tokens"]).json(body).send()?;
         match self.output.form {
             Form::Json => write_json(&made, out)?,
             Form::Table => {
@@ -140,7 +133,7 @@ impl Create {
 impl List {
     fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
         let mut tokens: Vec<Value> = Vec::new();
-        Client::of(&self.server, &self.config)?.each(&["tokens"], &[], |items| {
+        Client::of(&self.server)?.each(&["tokens"], &[], |items| {
             tokens.extend(items);
             Ok(())
         })?;
@@ -163,7 +156,7 @@ impl Revoke {
         // `pldns_<id>_…` is what people have at hand.
         let id = self.id.strip_prefix("pldns_").unwrap_or(&self.id);
         let id = id.split('_').next().unwrap_or(id);
-        Client::of(&self.server, &self.config)?.call(Method::DELETE, &["tokens", id]).send()?;
+        Client::of(&self.server)?.call(Method::DELETE, &["tokens", id]).send()?;
         Ok(Outcome::Well)
     }
 }
