@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{OriginalUri, Path, Request, State};
-use axum::http::Method;
+use axum::extract::{OriginalUri, Path, State};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,12 +10,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::owned::{DryRun, once, type_of, zone_of};
+use super::owned::{type_of, zone_of};
+use super::posted::Posted;
 use crate::admin::body;
 use crate::admin::edit::{self, Edit, Faults, Part, Place, RecordSetBody};
 use crate::admin::etag::{Need, Preconditions};
-use crate::admin::idempotency::MaybeKey;
-use crate::admin::ledger::{Ledger, Outcome, Receipt, Who, Write, problem_of};
+use crate::admin::ledger::{Ledger, Outcome, Receipt, problem_of};
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
@@ -131,25 +130,15 @@ impl Changed {
     })),
     responses((status = 200, description = "All is stored and served; for `dry_run` the plan", body = Changed)),
 )]
-async fn write(
-    State(ledger): State<Arc<Ledger>>,
-    who: Who,
-    Query(dry_run): Query<DryRun>,
-    MaybeKey(key): MaybeKey,
-    OriginalUri(uri): OriginalUri,
-    method: Method,
-    request: Request,
-) -> Result<Response, Problem> {
-    let bytes = body::read(request, &["application/json"]).await?;
-    let once = once(key, &who, &method, &uri, &bytes, &json!({}));
+async fn write(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Response, Problem> {
+    let bytes = posted.bytes.clone();
     let is_large = bytes.len() > READ_HERE_BYTES_MAX;
     let read = move || {
         let Changes { comment, changes } = body::parse(&bytes)?;
         Ok::<_, Problem>((edit::comment(comment.as_deref())?, edits(changes)?))
     };
     let (comment, edits) = if is_large { ledger.side().prepare(read).await?? } else { read()? };
-    let write = Write { who, edits, comment, mode: dry_run.mode(), once };
-    Ok(match ledger.write(write).await? {
+    Ok(match ledger.write(posted.write(edits, comment, &json!({}))).await? {
         Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
         Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => {
             axum::Json(Changed::of(receipt)).into_response()

@@ -18,6 +18,7 @@ mod named;
 mod networks;
 mod openapi;
 mod owned;
+mod posted;
 mod record_sets;
 mod statuses;
 mod sync;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::extract::{OriginalUri, Path, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::extract::{OriginalUri, Path, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -12,12 +12,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::owned::{DryRun, located, once};
+use super::owned::{DryRun, located};
+use super::posted::Posted;
 use crate::admin::auth::{Admin, Minted, Role, Scope};
 use crate::admin::body;
 use crate::admin::edit::{Edit, Faults, Place};
 use crate::admin::etag::{Need, Preconditions};
-use crate::admin::idempotency::MaybeKey;
 use crate::admin::ledger::{Ledger, Mode, Outcome, Who, Write};
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::plan::Plan;
@@ -159,19 +159,12 @@ async fn list(
         (status = 200, description = "The plan, for `dry_run`", body = Plan),
     ),
 )]
-#[expect(clippy::too_many_arguments, reason = "each is an extractor")]
 async fn create(
     State(ledger): State<Arc<Ledger>>,
     _admin: Admin,
-    who: Who,
-    Query(dry_run): Query<DryRun>,
-    MaybeKey(key): MaybeKey,
-    OriginalUri(uri): OriginalUri,
-    method: Method,
-    request: Request,
+    posted: Posted,
 ) -> Result<Response, Problem> {
-    let bytes = body::read(request, &["application/json"]).await?;
-    let new: NewToken = body::parse(&bytes)?;
+    let new: NewToken = body::parse(&posted.bytes)?;
     let zones = check(&new)?;
     if ledger.written().read().tokens().count() >= TOKENS_MAX {
         return Err(Problem::new(Kind::Conflict, format!("there are {TOKENS_MAX} tokens already")));
@@ -189,16 +182,14 @@ async fn create(
         revoked_secs: None,
     };
     let about = TokenView::of(&stored, None);
-    let once = once(key, &who, &method, &uri, &bytes, &about);
     let edit = Edit {
         change: StoredChange::Put(Entry::Token(stored)),
         place: Place::Path,
         conditions: Preconditions::default(),
         need: Need::Required,
     };
-    let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once };
     let path = format!("/api/v1/tokens/{}", minted.id);
-    Ok(match ledger.write(write).await? {
+    Ok(match ledger.write(posted.write(vec![edit], None, &about)).await? {
         Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
         Outcome::Done(_) => {
             let made = Made { token: Some(minted.text), about };

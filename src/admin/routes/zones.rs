@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{OriginalUri, Path, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
@@ -11,11 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::owned::{self, DryRun, given, located, once, tagged, zone_of};
+use super::owned::{self, DryRun, given, located, tagged, zone_of};
+use super::posted::Posted;
 use crate::admin::body;
 use crate::admin::edit::{Edit, Place};
 use crate::admin::etag::{Need, Preconditions, Tags};
-use crate::admin::idempotency::{Key, MaybeKey};
+use crate::admin::idempotency::Key;
 use crate::admin::ledger::{Ledger, Outcome, Who, Write};
 use crate::admin::listing::is_like;
 use crate::admin::page::{After, Limit, Page, filter_id};
@@ -140,20 +141,11 @@ fn after_name(after: &After, filter: u64) -> Result<Name, Problem> {
         (status = 200, description = "The plan, for `dry_run`", body = Plan),
     ),
 )]
-async fn create(
-    State(ledger): State<Arc<Ledger>>,
-    who: Who,
-    Query(dry_run): Query<DryRun>,
-    MaybeKey(key): MaybeKey,
-    OriginalUri(uri): OriginalUri,
-    method: Method,
-    request: Request,
-) -> Result<Response, Problem> {
-    let bytes = body::read(request, &["application/json"]).await?;
-    let new: NewZone = body::parse(&bytes)?;
+async fn create(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Response, Problem> {
+    let new: NewZone = body::parse(&posted.bytes)?;
     let apex = crate::admin::edit::zone_name(&new.name).map_err(|why| Problem::invalid("/name", why))?;
     // Before anything is told of what is there: what is refused is in the audit, and this would not be.
-    who.identity.may_change_zone(&apex)?;
+    posted.who.identity.may_change_zone(&apex)?;
     let is_known = ledger.neighbours().catalogue().is_private_link_zone(apex.borrow()).is_some();
     let kind =
         new.kind.map_or(if is_known { ZoneKind::PrivateLink } else { ZoneKind::Plain }, ZoneKind::from);
@@ -162,7 +154,7 @@ async fn create(
     let networks = networks(&new.networks)?;
     let networks = (!networks.is_empty()).then_some(networks);
     let zone = StoredZone { apex: apex.clone(), made: Made::ByRest(kind), on_missing, networks };
-    let is_replay = is_key_used(&ledger, &who, key.as_ref()).await?;
+    let is_replay = is_key_used(&ledger, &posted.who, posted.key.as_ref()).await?;
     if !is_replay {
         let is_there = ledger.written().read().zone(&apex).is_some()
             || ledger.store().load().zone(apex.borrow()).is_some();
@@ -170,14 +162,13 @@ async fn create(
             return Err(is_there_already(&apex));
         }
     }
-    let once = once(key, &who, &method, &uri, &bytes, &json!({ "zone": apex.to_string() }));
     let edit = Edit {
         change: StoredChange::Put(Entry::Zone(zone)),
         place: Place::Path,
         conditions: Preconditions { if_match: None, if_none_match: Some(Tags::Any) },
         need: Need::Optional,
     };
-    let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once };
+    let write = posted.write(vec![edit], None, &json!({ "zone": apex.to_string() }));
     let outcome = ledger.write(write).await.map_err(|problem| match problem.kind {
         // Another made it a moment ago.
         Kind::PreconditionFailed => is_there_already(&apex),
