@@ -153,13 +153,13 @@ fn notes_of(old: &Snapshot, changes: &ChangeSet) -> Vec<Note> {
     for change in &changes.changes {
         match change {
             Change::Put { zone, name, offer } => {
-                let held = held(old, zone, name, offer.set.rtype, &offer.origin);
+                let held = old.offer_of(zone, name, offer.set.rtype, &offer.origin);
                 if !held.is_some_and(|held| says_the_same(held, offer)) {
                     notes.extend(of_offer(zone, name, held, Some(offer)));
                 }
             }
             Change::Remove { zone, name, rtype, origin } => {
-                let held = held(old, zone, name, *rtype, origin);
+                let held = old.offer_of(zone, name, *rtype, origin);
                 notes.extend(held.and_then(|held| of_offer(zone, name, Some(held), None)));
             }
             Change::SetZone(header) => {
@@ -185,17 +185,6 @@ fn notes_of(old: &Snapshot, changes: &ChangeSet) -> Vec<Note> {
         }
     }
     notes
-}
-
-fn held<'s>(
-    old: &'s Snapshot,
-    zone: &Name,
-    name: &Name,
-    rtype: RecordType,
-    origin: &Origin,
-) -> Option<&'s Offer> {
-    let node = old.zone(zone.borrow())?.node(name.borrow())?;
-    node.slot(rtype)?.offers().iter().find(|offer| offer.origin.replaces(origin))
 }
 
 /// Whether it is the same record set from the same place, whenever that was first seen.

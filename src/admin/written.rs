@@ -107,11 +107,6 @@ impl Written {
         state.forwarders.values().filter_map(|(stored, _)| rule(stored)).collect()
     }
 
-    /// Whether a token was ever made: without one a first start makes an admin's.
-    pub fn has_tokens(&self) -> bool {
-        !self.read().tokens.is_empty()
-    }
-
     /// How many zones and record sets are stored but not served.
     pub fn refused_count(&self) -> usize {
         let state = self.read();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::desired::{Desired, Publication, Withheld};
-use super::reconcile::{claims, held_of};
+use super::reconcile::claims;
 use crate::dns::{Name, RecordSet, RecordType, rdata};
 use crate::zone::{AzureZone, Change, ChangeSet, Claim, Origin, Snapshot};
 
@@ -40,7 +40,7 @@ impl Difference {
                 Change::Remove { zone, name, rtype, origin } => (zone, name, *rtype, origin, None),
                 _ => continue,
             };
-            let held = held_of(snapshot, zone, name, origin, rtype);
+            let held = snapshot.offer_of(zone, name, rtype, origin);
             let (endpoint, reason) = match origin {
                 Origin::Endpoint(claim) => {
                     let is_known = known.contains(&(&claim.source, &claim.endpoint));

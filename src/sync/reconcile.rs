@@ -179,19 +179,7 @@ fn record_sets(publication: &Publication, ttl: Ttl) -> impl Iterator<Item = Reco
 
 fn held<'s>(snapshot: &'s Snapshot, publication: &Publication, rtype: RecordType) -> Option<&'s Offer> {
     let origin = Origin::Endpoint(Arc::clone(&publication.claim));
-    held_of(snapshot, &publication.zone, &publication.name, &origin, rtype)
-}
-
-/// What an origin has put at a name.
-pub(super) fn held_of<'s>(
-    snapshot: &'s Snapshot,
-    zone: &Name,
-    name: &Name,
-    origin: &Origin,
-    rtype: RecordType,
-) -> Option<&'s Offer> {
-    let node = snapshot.zone(zone.borrow())?.node(name.borrow())?;
-    node.slot(rtype)?.offers().iter().find(|offer| offer.origin.replaces(origin))
+    snapshot.offer_of(&publication.zone, &publication.name, rtype, &origin)
 }
 
 /// Whether an offer is as wanted; the time when its claim was first seen stays what it was.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::network::{Networks, ViewId};
+use super::origin::Origin;
 use super::served::Zone;
+use super::slot::Offer;
 use super::withheld::Withheld;
-use crate::dns::{Name, NameRef, SuffixMap};
+use crate::dns::{Name, NameRef, RecordType, SuffixMap};
 
 /// What is served, at one revision.
 #[derive(Clone, Default)]
@@ -44,6 +46,12 @@ impl Snapshot {
     /// The zone of exactly this name, served or not.
     pub fn zone(&self, apex: NameRef<'_>) -> Option<&Arc<Zone>> {
         self.zones.exact(apex)
+    }
+
+    /// What an origin has put at a name of a zone.
+    pub fn offer_of(&self, zone: &Name, name: &Name, rtype: RecordType, origin: &Origin) -> Option<&Offer> {
+        let node = self.zone(zone.borrow())?.node(name.borrow())?;
+        node.slot(rtype)?.offers().iter().find(|offer| offer.origin.replaces(origin))
     }
 
     /// All zones in no order.

@@ -188,11 +188,6 @@ impl Running {
         &self.addresses
     }
 
-    /// Who asks: for routes of the daemon's that ask themselves.
-    pub fn authenticator(&self) -> &Arc<Authenticator> {
-        &self.auth
-    }
-
     /// Goes on with other settings, or, if they are wrong, with those it has.
     // Addresses, and whether they speak TLS, are decided once: sockets are bound before privileges are dropped.
     pub fn reload(&self, new: Settings) -> Result<(), StartError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::super::desired::Desired;
-use super::super::reconcile::{Plan, PublishSettings, held_of};
+use super::super::reconcile::{Plan, PublishSettings};
 use super::PrivateZone;
 use super::header::{Remark, imported_header, is_ours};
 use crate::dns::{Name, RecordSet, RecordType};
@@ -197,7 +197,7 @@ fn held<'s>(
     rtype: RecordType,
 ) -> Option<(&'s RecordSet, &'s Arc<AzureZone>)> {
     let origin = Origin::AzureZone(Arc::clone(&zone.azure));
-    match held_of(snapshot, &zone.apex, name, &origin, rtype)? {
+    match snapshot.offer_of(&zone.apex, name, rtype, &origin)? {
         Offer { set, origin: Origin::AzureZone(azure) } => Some((set, azure)),
         _ => None,
     }
