@@ -264,7 +264,7 @@ impl Daemon {
     /// Begins a pass of all of Azure's sources, here or where they are listed.
     fn nudge(&self) {
         let sources = &self.parts.sources;
-        match sources.shared().instances().filter(|_| !sources.shared().roles().is_listing()) {
+        match sources.shared().listed_elsewhere() {
             None => sources.azure().nudge(),
             Some(instances) => instances.pass_on(Want::Pass { source: None }, || {}),
         }
@@ -274,8 +274,7 @@ impl Daemon {
     /// listed.
     fn follow_confirmations(&self, files: &BTreeSet<PathBuf>) {
         let (sources, state) = (&self.parts.sources, self.parts.sources.state_folder());
-        let listed_elsewhere =
-            sources.shared().instances().filter(|_| !sources.shared().roles().is_listing());
+        let listed_elsewhere = sources.shared().listed_elsewhere();
         for azure in sources.azure().confirmed(state, files) {
             let name = azure.settings.name.clone();
             match (&listed_elsewhere, state.confirmed(&name)) {

@@ -59,6 +59,11 @@ impl Shared {
         self.0.instances.get().and_then(Weak::upgrade)
     }
 
+    /// The same where another one lists Azure.
+    pub(super) fn listed_elsewhere(&self) -> Option<Arc<Instances>> {
+        self.instances().filter(|_| !self.roles().is_listing())
+    }
+
     pub(super) fn show(&self, now: Now) {
         self.0.now.store(Arc::new(now));
     }
