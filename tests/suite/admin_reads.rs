@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use privatelink_dns::admin::auth::{Deed, Minted, Refusal, Refusals, Role, Scope, StoredToken, TokenBook};
+use privatelink_dns::admin::auth::{Role, Scope};
 use privatelink_dns::admin::when::rfc3339;
 use privatelink_dns::admin::{
     self, EndpointNameReport, EndpointReport, EventSecret, EventSettings, Extent, HeldBackReport,
@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::azure::{accounts, empty};
+use crate::support::admin_api::Book;
 use crate::support::api::Api;
 use crate::support::client::{PATIENCE, answers, ask, record};
 use crate::support::fake_arm::{FIRST, FakeArm};
@@ -37,13 +38,8 @@ struct Reads {
     running: Running,
     client: reqwest::Client,
     book: Arc<Book>,
-}
-
-/// Tokens by role, and what was noted.
-#[derive(Default)]
-struct Book {
-    tokens: Vec<(StoredToken, String)>,
-    deeds: Mutex<Vec<String>>,
+    /// Each with the name of its bearer.
+    tokens: Vec<(&'static str, String)>,
 }
 
 struct Answer {
@@ -52,44 +48,19 @@ struct Answer {
     body: Value,
 }
 
-impl TokenBook for Book {
-    fn find(&self, id: &str) -> Option<StoredToken> {
-        self.tokens.iter().find(|(token, _)| token.id == id).map(|(token, _)| token.clone())
-    }
-
-    fn used(&self, _: &str) {}
-}
-
-impl Refusals for Book {
-    fn refused(&self, _: Refusal) {}
-
-    fn done(&self, deed: Deed) {
-        self.deeds.lock().unwrap().push(format!("{} {}", deed.who.name, deed.what));
-    }
-}
-
 impl Reads {
     fn of(server: Arc<dyn Server>) -> Reads {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let mut book = Book::default();
+        let book = Arc::<Book>::default();
         let zone = Scope::Only(vec!["privatelink.blob.core.windows.net".parse().unwrap()]);
-        let kinds = [("reader", Role::Reader, Scope::All), ("operator", Role::Operator, Scope::All)];
-        for (name, role, scope) in kinds.into_iter().chain([("scoped", Role::Operator, zone)]) {
-            let minted = Minted::new();
-            let token = StoredToken {
-                id: minted.id.clone(),
-                name: name.to_owned(),
-                secret_sha256: minted.secret_sha256,
-                role,
-                scope,
-                created: SystemTime::now(),
-                expires: None,
-                revoked: None,
-            };
-            book.tokens.push((token, minted.text.clone()));
-        }
-        let book = Arc::new(book);
+        let kinds = [
+            ("reader", Role::Reader, Scope::All),
+            ("operator", Role::Operator, Scope::All),
+            ("scoped", Role::Operator, zone),
+        ];
+        let tokens = kinds
+            .map(|(name, role, scope)| (name, book.put(role, scope, |token| token.name = name.to_owned())));
         let settings = Settings {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             events: EventSettings {
@@ -109,7 +80,7 @@ impl Reads {
         let running = bind(settings).unwrap().serve(parts).unwrap();
         drop(entered);
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Reads { runtime, running, client, book }
+        Reads { runtime, running, client, book, tokens: tokens.to_vec() }
     }
 
     fn request(&self, what: &str) -> reqwest::RequestBuilder {
@@ -124,7 +95,7 @@ impl Reads {
     }
 
     fn call_as(&self, who: &str, what: &str, body: Option<Value>) -> Answer {
-        let (_, token) = self.book.tokens.iter().find(|(token, _)| token.name == who).unwrap();
+        let (_, token) = self.tokens.iter().find(|(name, _)| *name == who).unwrap();
         let request = self.request(what).bearer_auth(token);
         self.send(match body {
             Some(body) => with_json(request, &body),
@@ -279,7 +250,7 @@ fn every_example_of_the_description_works() {
             for _ in 0..2 {
                 // First what must be sent, then all that may be.
                 let url = format!("{} {path}?{}", method.to_uppercase(), query.join("&"));
-                let (_, token) = &reads.book.tokens[1];
+                let (_, token) = &reads.tokens[1];
                 let mut call = reads.request(&url).bearer_auth(token);
                 for parameter in operation["parameters"].as_array().into_iter().flatten() {
                     let (name, example) = (parameter["name"].as_str().unwrap(), &parameter["example"]);
@@ -380,7 +351,7 @@ fn sync_is_begun_and_a_plan_confirmed_by_those_who_may() {
     assert_eq!(post("operator", confirm("held", PLAN)), (202, json!({"sources": ["held"]})));
     let asked = fake.asked.lock().unwrap().clone();
     assert_eq!(asked, ["nudge all", "nudge azure", &format!("confirm held {PLAN}")]);
-    let deeds = reads.book.deeds.lock().unwrap().clone();
+    let deeds = reads.book.deeds.lock().clone();
     assert_eq!(deeds, [format!("operator confirmed plan {PLAN} of source held")]);
 }
 
@@ -403,7 +374,7 @@ fn the_cache_is_shown_in_order_and_forgotten_below_a_name() {
     assert_eq!(fake.cache.len(), 4);
     assert_eq!(delete("scoped", "?name=a.test").body, json!({"entries": 2}));
     assert_eq!(delete("operator", "").body, json!({"entries": 2}));
-    assert_eq!(reads.book.deeds.lock().unwrap().len(), 2);
+    assert_eq!(reads.book.deeds.lock().len(), 2);
 }
 
 #[test]
@@ -427,7 +398,7 @@ fn networks_names_and_explanations_are_told() {
         assert_eq!(reads.call_as("reader", &format!("GET {wrong}"), None).status, 422, "{wrong}");
     }
     // As many as there are places wait; one more is sent away, and the others are answered.
-    let (_, token) = &reads.book.tokens[0];
+    let (_, token) = &reads.tokens[0];
     let explain =
         || answer_of(reads.request("GET /explain?name=a.test&type=TXT&client=10.1.0.1").bearer_auth(token));
     let waiting: Vec<_> = (0..9).map(|_| reads.runtime.spawn(explain())).collect();

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use crate::support::client::{PATIENCE, answers, ask};
 use crate::support::fake_arm::{FIRST, FakeArm, endpoint};
 use crate::support::postgres::{Cluster, Disk};
+use crate::support::served::{addresses, command};
 use crate::support::test_daemon::write;
 
 /// What is promised of a holder that dies.
@@ -87,11 +88,7 @@ impl World {
     }
 
     fn start_in(&self, folder: TempDir) -> Instance {
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_privatelink-dns"));
-        serve.args(["serve", "-c"]).arg(folder.path().join("config.toml"));
-        for variable in ["PRIVATELINK_DNS_CONFIG", "RUST_LOG"] {
-            serve.env_remove(variable);
-        }
+        let mut serve = command(&["serve", "-c", folder.path().join("config.toml").to_str().unwrap()]);
         let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stderr, log) = (child.stderr.take().unwrap(), Arc::<Mutex<String>>::default());
         let lines = Arc::clone(&log);
@@ -102,19 +99,7 @@ impl World {
                 log.push('\n');
             }
         });
-        let (mut dns, mut api) = (None, None);
-        for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            match words[..] {
-                ["listening", address, ..] => dns = Some(address.parse().unwrap()),
-                ["admin", "API", url] => api = Some(url.to_owned()),
-                _ => {}
-            }
-            if dns.is_some() && api.is_some() {
-                break;
-            }
-        }
-        let (Some(dns), Some(api)) = (dns, api) else { panic!("it did not start: {}", log.lock()) };
+        let Some((dns, api)) = addresses(&mut child) else { panic!("it did not start: {}", log.lock()) };
         if let Ok(token) = std::fs::read_to_string(folder.path().join("state/admin.token")) {
             *self.token.lock() = token.trim().to_owned();
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use axum::routing::{get, post, put};
 use parking_lot::Mutex;
 use privatelink_dns::admin::auth::{
-    Identity, Minted, Refusal, Refusals, Role, Scope, StoredToken, TokenBook,
+    Deed, Identity, Minted, Refusal, Refusals, Role, Scope, StoredToken, TokenBook,
 };
 use privatelink_dns::admin::metrics::{Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics};
 use privatelink_dns::admin::{App, Json, Parts, Problem, Running, Settings, bind};
@@ -30,12 +30,14 @@ pub struct TestApi {
     pub client: Client,
 }
 
-/// Tokens in memory, and what was refused.
+/// Tokens in memory, what was refused, and what was done besides records.
 #[derive(Default)]
 pub struct Book {
     tokens: Mutex<HashMap<String, StoredToken>>,
     pub used: Mutex<Vec<String>>,
     pub refused: Mutex<Vec<Refusal>>,
+    /// `who what`.
+    pub deeds: Mutex<Vec<String>>,
 }
 
 impl Book {
@@ -76,6 +78,10 @@ impl TokenBook for Book {
 impl Refusals for Book {
     fn refused(&self, refusal: Refusal) {
         self.refused.lock().push(refusal);
+    }
+
+    fn done(&self, deed: Deed) {
+        self.deeds.lock().push(format!("{} {}", deed.who.name, deed.what));
     }
 }
 

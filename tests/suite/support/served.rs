@@ -70,6 +70,23 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Where a process that has just been started serves the DNS and the API; `None` when it ends instead.
+pub fn addresses(child: &mut Child) -> Option<(SocketAddr, String)> {
+    let (mut dns, mut api) = (None, None);
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["listening", address, ..] => dns = Some(address.parse().unwrap()),
+            ["admin", "API", url] => api = Some(url.to_owned()),
+            _ => {}
+        }
+        if dns.is_some() && api.is_some() {
+            break;
+        }
+    }
+    dns.zip(api)
+}
+
 impl Place {
     pub fn new(more: &str) -> Place {
         let folder = tempfile::tempdir().unwrap();
@@ -91,20 +108,9 @@ impl Place {
         let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let log = std::thread::spawn(move || std::io::read_to_string(stderr).unwrap());
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let (mut dns, mut api) = (None, None);
-        for line in lines {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            match words[..] {
-                ["listening", address, ..] => dns = Some(address.parse().unwrap()),
-                ["admin", "API", url] => api = Some(url.to_owned()),
-                _ => {}
-            }
-            if dns.is_some() && api.is_some() {
-                break;
-            }
-        }
-        let (Some(dns), Some(api)) = (dns, api) else { panic!("it did not start: {}", log.join().unwrap()) };
+        let Some((dns, api)) = addresses(&mut child) else {
+            panic!("it did not start: {}", log.join().unwrap())
+        };
         // Of several instances only the first one makes a token.
         let token = fs::read_to_string(self.token_file()).unwrap_or_default().trim().to_owned();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
