@@ -2,17 +2,22 @@
 
 #[path = "support/bare_sqlite.rs"]
 mod bare_sqlite;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/suite/support/client.rs"]
+mod client;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/suite/support/served.rs"]
+mod served;
 
 use std::fmt::Write;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use served::{NOTHING, Place, Served, config};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 const RECORDS: u32 = 1_000_000;
@@ -26,9 +31,10 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 /// Whatever is there.
 const ANY: Option<&str> = Some("*");
 
-/// The program while it serves; dropping it ends it.
-struct Served {
-    child: Child,
+/// The program while it serves.
+struct Api {
+    served: Served,
+    place: Place,
     dns: SocketAddr,
     zones: String,
     /// Of the zone of a million.
@@ -38,42 +44,28 @@ struct Served {
     http: reqwest::Client,
 }
 
-impl Served {
-    fn start(folder: &Path) -> Served {
+impl Api {
+    fn start(folder: TempDir) -> Api {
         let mut zone = String::from("@ 300 SOA ns hostmaster 1 2 3 4 5\n@ 300 NS ns\nns 300 A 10.0.0.1\n");
         for number in 0..RECORDS {
             writeln!(zone, "n{number} 10 A {}", address(number)).expect("a line");
         }
-        std::fs::write(folder.join("corp.zone"), zone).expect("a zone file");
-        let config = "state_dir = 'state'\n[listen]\ndns = ['127.0.0.1:0']\nworkers = 1\n\
-                      [admin]\nlisten = ['127.0.0.1:0']\n[forward]\nupstreams = []\n\
-                      [[zone]]\nname = 'corp.internal'\nfile = 'corp.zone'\n";
-        std::fs::write(folder.join("config.toml"), config).expect("a config");
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_privatelink-dns"));
-        serve.args(["serve", "-c"]).arg(folder.join("config.toml"));
-        let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program");
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let (mut dns, mut api) = (None, None);
-        for line in lines.map(|line| line.expect("a line")) {
-            match line.split_whitespace().collect::<Vec<_>>()[..] {
-                ["listening", address, ..] => dns = address.parse().ok(),
-                ["admin", "API", url] => api = Some(url.to_owned()),
-                _ => {}
-            }
-            if dns.is_some() && api.is_some() {
-                break;
-            }
-        }
-        let api = format!("{}/api/v1", api.expect("an admin API"));
-        let token = std::fs::read_to_string(folder.join("state/admin.token")).expect("the first token");
-        Served {
-            child,
-            dns: dns.expect("a socket"),
+        std::fs::write(folder.path().join("corp.zone"), zone).expect("a zone file");
+        let zone = "[[zone]]\nname = \"corp.internal\"\nfile = \"corp.zone\"\n";
+        let config = config(&format!("{NOTHING}{zone}"));
+        std::fs::write(folder.path().join("config.toml"), config).expect("a config");
+        let place = Place { folder };
+        let served = place.serve();
+        let api = format!("{}/api/v1", served.client.api);
+        Api {
+            dns: served.dns,
             zones: format!("{api}/zones"),
             zone: format!("{api}/zones/corp.internal"),
             changes: format!("{api}/changes"),
-            token: token.trim().to_owned(),
+            token: served.client.token.clone(),
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            served,
+            place,
         }
     }
 
@@ -90,7 +82,7 @@ impl Served {
 
     /// User and system time of the program.
     fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("its numbers");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.served.id())).expect("its numbers");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |at: usize| fields[at].parse::<u64>().expect("ticks");
         // proc(5): utime and stime, 100 ticks a second.
@@ -100,17 +92,9 @@ impl Served {
     /// What it holds in memory, in MiB.
     fn memory(&self) -> u64 {
         let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its numbers");
+            std::fs::read_to_string(format!("/proc/{}/status", self.served.id())).expect("its numbers");
         let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -144,7 +128,7 @@ fn ask(socket: &UdpSocket, name: &str, id: u16) -> Option<[u8; 4]> {
     }
 }
 
-fn client(dns: SocketAddr) -> UdpSocket {
+fn socket_to(dns: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.connect(dns).expect("a peer");
     socket.set_read_timeout(Some(LOST_AFTER)).expect("a timeout");
@@ -153,7 +137,7 @@ fn client(dns: SocketAddr) -> UdpSocket {
 
 /// Asks one question after the other; answers how long each took, sorted, and how many were lost.
 fn ask_for_a_while(dns: SocketAddr) -> (Vec<Duration>, u32) {
-    let (socket, begun) = (client(dns), Instant::now());
+    let (socket, begun) = (socket_to(dns), Instant::now());
     let (mut took, mut lost, mut number) = (Vec::new(), 0, 0u32);
     while begun.elapsed() < FOR {
         number = number.wrapping_add(7919);
@@ -173,8 +157,8 @@ fn told((took, lost): &(Vec<Duration>, u32)) -> String {
 }
 
 /// From sending a write to the answer of a query that was asked after it.
-async fn write_to_visible(served: &Served) {
-    let socket = client(served.dns);
+async fn write_to_visible(served: &Api) {
+    let socket = socket_to(served.dns);
     let mut times = Vec::new();
     for number in 0..SINGLE_WRITES {
         let (name, new) = (format!("n{}", number * 3_331), number + 5_000_000);
@@ -193,7 +177,7 @@ async fn write_to_visible(served: &Served) {
 }
 
 /// Queries beside a write each millisecond, and without.
-async fn queries_beside_writes(served: &Arc<Served>) {
+async fn queries_beside_writes(served: &Arc<Api>) {
     let dns = served.dns;
     let idle = tokio::task::spawn_blocking(move || ask_for_a_while(dns)).await.expect("it asks");
     let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
@@ -216,7 +200,8 @@ async fn queries_beside_writes(served: &Arc<Served>) {
 }
 
 /// Many clients that write one record at a time, beside what SQLite alone gives before and after.
-async fn many_writers(served: &Arc<Served>, folder: &Path) {
+async fn many_writers(served: &Arc<Api>) {
+    let folder = served.place.folder.path();
     let before = bare_sqlite::commits_a_second(folder, FOR).await;
     let (begun, cpu) = (Instant::now(), served.cpu());
     let mut writers = JoinSet::new();
@@ -244,7 +229,7 @@ async fn many_writers(served: &Arc<Served>, folder: &Path) {
 }
 
 /// Many records in one request, into a new zone or into that of a million.
-async fn many_at_once(served: &Served, zone: &str) {
+async fn many_at_once(served: &Api, zone: &str) {
     let change = |number: u32| {
         json!({ "action": "put", "zone": zone, "name": format!("m{number}"), "type": "A", "ttl": 300,
                 "records": [address(number)] })
@@ -262,7 +247,7 @@ async fn many_at_once(served: &Served, zone: &str) {
     );
 }
 
-async fn listing(served: &Served) {
+async fn listing(served: &Api) {
     let (begun, memory) = (Instant::now(), served.memory());
     let (mut count, mut after, mut most) = (0, String::new(), memory);
     while count < AT_ONCE as usize {
@@ -286,7 +271,7 @@ async fn listing(served: &Served) {
 async fn main() {
     // On the disk, where the state folder would be: /tmp is memory on some machines.
     let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
-    let served = Arc::new(Served::start(folder.path()));
+    let served = Arc::new(Api::start(folder));
     // `cargo bench --bench admin -- many` is for a profiler.
     let parts: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
@@ -297,7 +282,7 @@ async fn main() {
         queries_beside_writes(&served).await;
     }
     if is_wanted("writers") {
-        many_writers(&served, folder.path()).await;
+        many_writers(&served).await;
     }
     if is_wanted("many") {
         let made = served.http.post(&served.zones).bearer_auth(&served.token);
