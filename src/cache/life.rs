@@ -46,11 +46,15 @@ impl Life {
     /// Seconds since upstream said it, for an answer that was made of the entry before; `None` when the cache must be
     /// asked, because the entry has ended, may want a refresh, or is no longer what upstream says.
     pub fn age_if_usual(&self, now: Instant) -> Option<u32> {
-        if now >= self.prefetch_from || self.replaced.load(Ordering::Acquire) {
-            return None;
-        }
-        self.count_ask();
-        Some(self.age_secs(now))
+        self.is_usual(now).then(|| {
+            self.count_ask();
+            self.age_secs(now)
+        })
+    }
+
+    /// Whether the entry is good, and nothing is to be done about it.
+    pub fn is_usual(&self, now: Instant) -> bool {
+        now < self.prefetch_from && !self.replaced.load(Ordering::Acquire)
     }
 
     pub(super) fn age_secs(&self, now: Instant) -> u32 {
