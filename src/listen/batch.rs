@@ -67,7 +67,7 @@ pub struct ReturnPath {
     pub source: Option<Source>,
 }
 
-/// The address of ours that a datagram was sent to.
+/// The address of ours that a datagram was sent to, of a socket that has no address of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     pub address: IpAddr,
@@ -270,9 +270,11 @@ pub fn send_one(socket: &Socket, message: &[u8], path: &ReturnPath) -> io::Resul
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Has the kernel tell the address each datagram was sent to, and how many it dropped.
+/// Has the kernel tell the address each datagram was sent to, where that is not the socket's own, and how many it
+/// dropped.
 pub fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match address {
+        _ if !address.ip().is_unspecified() => {}
         SocketAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
         SocketAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
     }
@@ -434,9 +436,15 @@ mod tests {
         (socket, address)
     }
 
+    /// A socket that is told where each datagram was sent to, and where to send them.
+    fn any_address() -> (Socket, SocketAddr) {
+        let (server, address) = socket("0.0.0.0:0");
+        (server, ([127, 0, 0, 1], address.port()).into())
+    }
+
     #[test]
     fn a_reply_that_cannot_be_sent_does_not_stop_the_others() {
-        let (server, address) = socket("127.0.0.1:0");
+        let (server, address) = any_address();
         let clients: Vec<_> = (0..3).map(|_| socket("127.0.0.1:0").0).collect();
         for client in &clients {
             client.send_to(b"question", &address.into()).unwrap();
@@ -464,7 +472,7 @@ mod tests {
 
     #[test]
     fn buffers_are_as_new_for_each_batch() {
-        let (server, address) = socket("127.0.0.1:0");
+        let (server, address) = any_address();
         let (client, client_address) = socket("127.0.0.1:0");
         let mut batch = Batch::new();
         for round in 1..=3 {

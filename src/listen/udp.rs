@@ -65,6 +65,11 @@ impl UdpSocket {
         self.socket.connect(&SockAddr::from(peer))
     }
 
+    /// The address that every datagram is sent to, if the socket takes those of one only.
+    fn own_address(&self) -> Option<IpAddr> {
+        Some(self.address.ip()).filter(|address| !address.is_unspecified())
+    }
+
     fn count_drops(&self, total: u32, counters: &UdpCounters) {
         let counted = self.drops_counted.load(Ordering::Relaxed);
         let new = total.wrapping_sub(counted);
@@ -171,7 +176,7 @@ impl<S: Service> UdpWorker<S> {
         }
         let client = Client {
             address: path.peer,
-            local: path.source.map(|source| source.address),
+            local: path.source.map(|source| source.address).or(self.socket.own_address()),
             transport: Transport::Udp,
         };
         match self.service.try_answer(view, datagram.message, client, datagram.reply) {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::complete::{Asked, is_shown};
 use crate::answer::{Authority, Chase, Freshness, Part, Relayed};
-use crate::cache::{Cache, Life};
+use crate::cache::Life;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::request::RawRecord;
 use crate::dns::{Flags, NameRef, Rcode, Record, RecordType, ReplyWriter};
@@ -113,16 +113,16 @@ impl<'n> Key<'n> {
     }
 }
 
-/// The reply to a question whose answer this thread has kept; its length.
+/// The reply to a question whose answer this thread has kept: its length, and how many of the cache's entries it is
+/// made of.
 pub(super) fn answer(
     key: &Key<'_>,
     epoch: Epoch,
     asked: &Asked<'_>,
     client: Client,
-    cache: &Cache,
     now: Instant,
     buffer: &mut [u8],
-) -> Option<usize> {
+) -> Option<(usize, usize)> {
     ANSWERS.with_borrow(|answers| {
         let answer = answers.find(key, epoch)?;
         let mut ages = [0; LIVES_MAX];
@@ -139,8 +139,7 @@ pub(super) fn answer(
             let left = ageing.ttl_secs.saturating_sub(ages[usize::from(ageing.life)]);
             records[usize::from(ageing.at)..][..4].copy_from_slice(&left.to_be_bytes());
         }
-        cache.count_hits(hits);
-        Some(writer.finish(asked.id, answer.reply_flags, answer.rcode, edns.as_ref()))
+        Some((writer.finish(asked.id, answer.reply_flags, answer.rcode, edns.as_ref()), hits))
     })
 }
 

@@ -1,6 +1,7 @@
 //! The responder: takes a message, finds its answer, writes the reply.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -61,6 +62,17 @@ pub struct View {
     serving: Guard<Arc<Serving>>,
     /// When it was loaded: lifetimes count in seconds, and a batch takes less than one of a thousand parts of it.
     now: Instant,
+    /// Hits of the cache by answers that were kept finished; the cache counts them when the batch is answered.
+    kept_hits: Cell<usize>,
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        match self.kept_hits.get() {
+            0 => {}
+            hits => self.serving.cache.count_hits(hits),
+        }
+    }
 }
 
 /// What came of a message without waiting.
@@ -108,7 +120,12 @@ impl Responder {
 
     /// What the next batch is answered from.
     pub fn view(&self) -> View {
-        View { snapshot: self.store.load(), serving: self.serving.load(), now: Instant::now() }
+        View {
+            snapshot: self.store.load(),
+            serving: self.serving.load(),
+            now: Instant::now(),
+            kept_hits: Cell::new(0),
+        }
     }
 
     /// Answers without waiting, if zones and cache suffice.
@@ -120,7 +137,7 @@ impl Responder {
         if view.serving.is_probe(&query) {
             return Attempt::Wait;
         }
-        let View { snapshot, serving, now } = view;
+        let View { snapshot, serving, now, kept_hits } = view;
         let client_view = snapshot.networks().view_of(client.address.ip());
         let (asked, name) = (&query.asked, query.name.borrow());
         if let Some(length) = quick::answer(asked, name, snapshot, client_view, client, buffer) {
@@ -129,7 +146,8 @@ impl Responder {
         // Before the cache is asked: what is purged from it later is not good.
         let epoch = serving.epoch(snapshot);
         let key = finished::Key::new(asked, name, client_view);
-        if let Some(length) = finished::answer(&key, epoch, asked, client, &serving.cache, *now, buffer) {
+        if let Some((length, hits)) = finished::answer(&key, epoch, asked, client, *now, buffer) {
+            kept_hits.update(|others| others + hits);
             return Attempt::Reply(length);
         }
         let mut chase = query.chase(snapshot, &serving.rules, client_view);
