@@ -564,10 +564,11 @@ fn refuse(state: &mut State, change: &StoredChange, why: &str, is_told: bool) {
 fn without_strays(state: &State, snapshot: &Snapshot) -> ChangeSet {
     let mut changes = Vec::new();
     for (apex, zone) in snapshot.zones() {
-        for (name, node) in zone.nodes() {
+        for (owner, node) in zone.nodes() {
+            let name = owner.to_name();
             for slot in node.slots() {
                 let is_rest = slot.offers().iter().any(|offer| offer.origin == Origin::Rest);
-                if is_rest && state.set(apex, name, slot.rtype()).is_none() {
+                if is_rest && state.set(apex, &name, slot.rtype()).is_none() {
                     changes.push(crate::zone::Change::Remove {
                         zone: apex.clone(),
                         name: name.clone(),

@@ -136,10 +136,11 @@ impl Page<'_> {
     }
 
     fn take_by_name(&mut self, zone: &Zone, after: Option<&Place>) {
-        let mut nodes: Vec<(&Name, &Node)> =
-            zone.nodes().filter(|(name, _)| after.is_none_or(|after| **name >= after.name)).collect();
-        nodes.sort_unstable_by_key(|(name, _)| *name);
-        for (name, node) in nodes {
+        let nodes = zone.nodes().map(|(owner, node)| (owner.to_name(), node));
+        let mut nodes: Vec<(Name, &Node)> =
+            nodes.filter(|(name, _)| after.is_none_or(|after| *name >= after.name)).collect();
+        nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, node) in &nodes {
             if self.is_full() {
                 return;
             }
@@ -154,11 +155,11 @@ impl Page<'_> {
         {
             self.take_node(Order::ByPlace, &after.name, node, Some(after.rtype));
         }
-        for (name, node) in zone.nodes_behind(after.map(|after| after.name.borrow())) {
+        for (owner, node) in zone.nodes_behind(after.map(|after| after.name.borrow())) {
             if self.is_full() {
                 return;
             }
-            self.take_node(Order::ByPlace, name, node, None);
+            self.take_node(Order::ByPlace, &owner.to_name(), node, None);
         }
     }
 

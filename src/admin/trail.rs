@@ -171,9 +171,10 @@ fn notes_of(old: &Snapshot, changes: &ChangeSet) -> Vec<Note> {
             Change::DropZone(apex) => {
                 let Some(zone) = old.zone(apex.borrow()) else { continue };
                 notes.push(of_zone(apex, Some(zone.header()), None));
-                for (name, node) in zone.nodes() {
+                for (owner, node) in zone.nodes() {
+                    let name = owner.to_name();
                     let offers = node.slots().iter().flat_map(|slot| slot.offers());
-                    notes.extend(offers.filter_map(|offer| of_offer(apex, name, Some(offer), None)));
+                    notes.extend(offers.filter_map(|offer| of_offer(apex, &name, Some(offer), None)));
                 }
             }
             Change::SetNetworks(networks) => {

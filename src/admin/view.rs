@@ -359,7 +359,7 @@ impl<'s> Shown<'s> {
                 self.name.borrow().relative_to(self.apex.borrow())
             )),
             Outcome::Dname { owner, .. } => Some(format!("it lies below the DNAME of {owner}")),
-            Outcome::Referral { cut, .. } if *cut != *self.name || self.rtype != RecordType::NS => {
+            Outcome::Referral { cut, .. } if cut != *self.name || self.rtype != RecordType::NS => {
                 Some(format!("it lies below the delegation of {cut}, and is told as glue only"))
             }
             Outcome::Hit(_) | Outcome::Referral { .. } | Outcome::NoSuchName => None,

@@ -235,7 +235,7 @@ impl<'s> Chase<'s> {
             }
             Outcome::Dname { owner, offer } => {
                 self.authenticated = false;
-                let front = name.borrow().strip_suffix(owner.borrow()).unwrap_or_default();
+                let front = name.borrow().strip_suffix(owner.to_buf().borrow()).unwrap_or_default();
                 let target = offer.set.target().map(|target| NameBuf::join(front, target.borrow()));
                 self.parts.push(Part::Dname { owner, offer, zone });
                 match target {

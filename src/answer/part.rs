@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cache::{Life, UpstreamReply};
 use crate::dns::NameBuf;
-use crate::zone::{Offer, Zone};
+use crate::zone::{Offer, Owner, Zone};
 
 /// One step of an answer, in the order of the chain.
 #[derive(Clone)]
@@ -13,7 +13,7 @@ pub enum Part<'s> {
     /// A record set of a zone. The owner is the name of this number along the chain.
     Local { owner: usize, offer: &'s Offer, zone: &'s Zone },
     /// A DNAME of a zone, whose owner is not a name of the chain.
-    Dname { owner: &'s crate::dns::Name, offer: &'s Offer, zone: &'s Zone },
+    Dname { owner: Owner<'s>, offer: &'s Offer, zone: &'s Zone },
     /// An alias that no zone holds: it follows from a DNAME, or from the catalogue.
     Alias { owner: usize, ttl_secs: u32 },
     /// Records that upstream gave.
@@ -61,7 +61,7 @@ pub enum Authority<'s> {
     /// What upstream said of its negative answer.
     Upstream(Relayed),
     /// A delegation, whose glue goes into the additional section.
-    Delegation { cut: &'s crate::dns::Name, servers: &'s Offer, zone: &'s Zone },
+    Delegation { cut: Owner<'s>, servers: &'s Offer, zone: &'s Zone },
 }
 
 /// The names that a chain passed, the question first.

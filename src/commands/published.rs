@@ -35,7 +35,8 @@ impl Published {
             zones.filter(|zone| zone.header().kind == ZoneKind::PrivateLink && zone.is_served_to(view));
         let mut all = Vec::new();
         for zone in zones {
-            for (name, node) in zone.nodes() {
+            for (owner, node) in zone.nodes() {
+                let name = &owner.to_name();
                 let addresses = addresses(&snapshot, name, view);
                 if addresses.is_empty() || node.slots().is_empty() {
                     continue;

@@ -271,8 +271,8 @@ impl Export {
         let Some(zone) = snapshot.zone(self.zone.borrow()) else {
             bail!("there is no zone {}; `privatelink-dns zones list --all` shows those there are", self.zone);
         };
-        let sets = zone.nodes().flat_map(|(name, node)| {
-            node.slots().iter().map(move |slot| (name.clone(), slot.served(view).set.clone()))
+        let sets = zone.nodes().flat_map(|(owner, node)| {
+            node.slots().iter().map(move |slot| (owner.to_name(), slot.served(view).set.clone()))
         });
         let mut text = String::new();
         write_master_file(&self.zone, sets, &mut text).expect("a String takes all text");

@@ -1,6 +1,7 @@
 //! Records: their types, classes, lifetimes, and the sets they come in.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -121,8 +122,18 @@ pub struct RecordSet {
     pub rtype: RecordType,
     pub ttl: Ttl,
     count: u16,
-    /// Each record's data behind its length in 16 bits; names in it are not compressed.
-    data: Arc<[u8]>,
+    data: SetData,
+}
+
+/// Two addresses with their lengths take twelve bytes; so large, a set is 24 bytes.
+const SHORT_DATA_BYTES_MAX: usize = 14;
+
+/// Each record's data behind its length in 16 bits; names in it are not compressed. What is short lies in place.
+#[derive(Clone, PartialEq, Eq)]
+enum SetData {
+    Short { length: u8, bytes: [u8; SHORT_DATA_BYTES_MAX] },
+    // One word here, where `Arc<[u8]>` would make every set larger.
+    Long(Arc<Vec<u8>>),
 }
 
 /// More records than a set may have.
@@ -140,21 +151,29 @@ impl RecordSet {
         ttl: Ttl,
         records: impl IntoIterator<Item = D>,
     ) -> Result<RecordSet, RecordSetTooLarge> {
-        let mut records: Vec<D> = records.into_iter().collect();
+        let mut records = records.into_iter();
+        let first = records.next();
+        // Most sets are one record: it is not sorted, nor put into a list for that.
+        let Some(second) = records.next() else {
+            return RecordSet::of_sorted(rtype, ttl, first.as_slice());
+        };
+        let mut records: Vec<D> = first.into_iter().chain([second]).chain(records).collect();
         records.sort_by(|one, other| one.as_ref().cmp(other.as_ref()));
         records.dedup_by(|one, other| one.as_ref() == other.as_ref());
-        let mut data = Vec::with_capacity(records.iter().map(|record| record.as_ref().len() + 2).sum());
-        for record in &records {
-            let record = record.as_ref();
-            let length = u16::try_from(record.len()).map_err(|_| RecordSetTooLarge)?;
-            data.extend_from_slice(&length.to_be_bytes());
-            data.extend_from_slice(record);
-        }
+        RecordSet::of_sorted(rtype, ttl, &records)
+    }
+
+    fn of_sorted<D: AsRef<[u8]>>(
+        rtype: RecordType,
+        ttl: Ttl,
+        records: &[D],
+    ) -> Result<RecordSet, RecordSetTooLarge> {
+        let data = SetData::of(records)?;
         // Each record costs ten bytes and a pointer more in a message than here.
         if data.len() + records.len() * 10 > RecordSet::MAX_BYTES {
             return Err(RecordSetTooLarge);
         }
-        Ok(RecordSet { rtype, ttl, count: records.len() as u16, data: data.into() })
+        Ok(RecordSet { rtype, ttl, count: records.len() as u16, data })
     }
 
     /// The data of each record.
@@ -182,6 +201,42 @@ impl RecordSet {
     pub fn target(&self) -> Option<NameBuf> {
         let first = self.records().next()?;
         NameBuf::read_plain(first, 0).ok().map(|(name, _)| name)
+    }
+}
+
+impl SetData {
+    fn of<D: AsRef<[u8]>>(records: &[D]) -> Result<SetData, RecordSetTooLarge> {
+        let length = records.iter().map(|record| record.as_ref().len() + 2).sum();
+        let mut short = [0; SHORT_DATA_BYTES_MAX];
+        let mut long = Vec::new();
+        let is_short = length <= SHORT_DATA_BYTES_MAX;
+        if !is_short {
+            long.resize(length, 0);
+        }
+        let mut rest = if is_short { &mut short[..] } else { &mut long[..] };
+        for record in records {
+            let record = record.as_ref();
+            let prefix = u16::try_from(record.len()).map_err(|_| RecordSetTooLarge)?;
+            let (place, behind) = rest.split_at_mut(2 + record.len());
+            place[..2].copy_from_slice(&prefix.to_be_bytes());
+            place[2..].copy_from_slice(record);
+            rest = behind;
+        }
+        Ok(match is_short {
+            true => SetData::Short { length: length as u8, bytes: short },
+            false => SetData::Long(Arc::new(long)),
+        })
+    }
+}
+
+impl Deref for SetData {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            SetData::Short { length, bytes } => &bytes[..usize::from(*length)],
+            SetData::Long(bytes) => bytes,
+        }
     }
 }
 

@@ -8,27 +8,27 @@ use super::{Name, NameRef};
 #[derive(Clone, Debug)]
 pub struct SuffixMap<T> {
     entries: HashMap<Name, T, foldhash::fast::RandomState>,
-    /// Labels of the longest key: a longer suffix need not be looked for.
-    most_labels: usize,
+    /// A bit for each number of labels that a key has: other suffixes need not be looked for.
+    label_counts: u128,
 }
 
 impl<T> Default for SuffixMap<T> {
     fn default() -> SuffixMap<T> {
-        SuffixMap { entries: HashMap::default(), most_labels: 0 }
+        SuffixMap { entries: HashMap::default(), label_counts: 0 }
     }
 }
 
 impl<T> SuffixMap<T> {
     /// Adds or replaces.
     pub fn insert(&mut self, name: Name, value: T) -> Option<T> {
-        self.most_labels = self.most_labels.max(name.borrow().label_count());
+        self.label_counts |= label_count_bit(&name);
         self.entries.insert(name, value)
     }
 
     /// Takes out.
     pub fn remove(&mut self, name: &Name) -> Option<T> {
         let value = self.entries.remove(name)?;
-        self.most_labels = self.entries.keys().map(|name| name.borrow().label_count()).max().unwrap_or(0);
+        self.label_counts = self.entries.keys().fold(0, |bits, name| bits | label_count_bit(name));
         Some(value)
     }
 
@@ -39,8 +39,9 @@ impl<T> SuffixMap<T> {
 
     /// The values of all names that enclose `name`, the longest first.
     pub fn enclosing<'m, 'n>(&'m self, name: NameRef<'n>) -> impl Iterator<Item = (NameRef<'n>, &'m T)> {
-        let skip = name.label_count().saturating_sub(self.most_labels);
-        name.ancestors().skip(skip).filter_map(|suffix| Some((suffix, self.exact(suffix)?)))
+        let labels_and_suffixes = (0..=name.label_count()).rev().zip(name.ancestors());
+        let suffixes = labels_and_suffixes.filter(|(labels, _)| self.label_counts >> labels & 1 == 1);
+        suffixes.filter_map(|(_, suffix)| Some((suffix, self.exact(suffix)?)))
     }
 
     /// All entries in no order.
@@ -57,6 +58,11 @@ impl<T> SuffixMap<T> {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
+
+/// A name has at most 127 labels.
+fn label_count_bit(name: &Name) -> u128 {
+    1 << name.borrow().label_count()
 }
 
 impl<T> FromIterator<(Name, T)> for SuffixMap<T> {

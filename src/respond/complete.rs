@@ -132,7 +132,9 @@ impl Sections<'_, '_, '_, '_> {
                 Part::Local { owner, offer, .. } => {
                     self.set(Section::Answer, chase.name(*owner), &offer.set)?
                 }
-                Part::Dname { owner, offer, .. } => self.set(Section::Answer, owner.borrow(), &offer.set)?,
+                Part::Dname { owner, offer, .. } => {
+                    self.set(Section::Answer, owner.to_buf().borrow(), &offer.set)?
+                }
                 Part::Alias { owner, ttl_secs } => {
                     let target = chase.name(owner + 1).as_wire();
                     self.writer.record(
@@ -159,7 +161,7 @@ impl Sections<'_, '_, '_, '_> {
                 .iter()
                 .try_for_each(|record| self.relayed(Section::Authority, relayed, record)),
             Authority::Delegation { cut, servers, zone } => {
-                self.set(Section::Authority, cut.borrow(), &servers.set)?;
+                self.set(Section::Authority, cut.to_buf().borrow(), &servers.set)?;
                 self.glue(servers, zone, chase.view())
             }
         }

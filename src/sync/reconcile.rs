@@ -11,7 +11,7 @@ use super::desired::{Desired, Publication};
 use super::private_dns::{Remark, plan_zones};
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
 use crate::privatelink::Catalogue;
-use crate::zone::{self, Change, ChangeSet, Claim, Offer, OnMissing, Origin, Snapshot, ZoneHeader};
+use crate::zone::{self, Change, ChangeSet, Claim, Offer, OnMissing, Origin, Owner, Snapshot, ZoneHeader};
 
 /// How endpoints' records are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub fn plan(
     let changes = &mut plan.changes.changes;
     changes.extend(new_zones.into_values().map(Change::SetZone));
     let own = claims(snapshot).filter(|(_, _, _, claim)| claim.source == *source);
-    for (zone, name, offer, claim) in own {
+    for (zone, owner, offer, claim) in own {
         plan.published += 1;
         let rtype = offer.set.rtype;
         // An endpoint whose names are not told for now keeps what it had, and so does a subscription.
@@ -113,7 +113,7 @@ pub fn plan(
         if !stays {
             plan.withdrawn += 1;
             let origin = offer.origin.clone();
-            changes.push(Change::Remove { zone: zone.clone(), name: name.clone(), rtype, origin });
+            changes.push(Change::Remove { zone: zone.clone(), name: owner.to_name(), rtype, origin });
         }
     }
     changes.extend(puts);
@@ -155,7 +155,7 @@ impl<'p> Served<'p> {
 }
 
 /// All claims of endpoints in the zones.
-pub(super) fn claims(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, &Name, &Offer, &Arc<Claim>)> {
+pub(super) fn claims(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, Owner<'_>, &Offer, &Arc<Claim>)> {
     snapshot.zones().flat_map(|(apex, zone)| {
         zone.nodes().flat_map(move |(name, node)| {
             let offers = node.slots().iter().flat_map(|slot| slot.offers());
@@ -244,7 +244,7 @@ pub fn subscriptions_of(snapshot: &Snapshot, source: &str) -> BTreeSet<Arc<str>>
 pub fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
     let mut all = Vec::new();
     for (_, zone) in snapshot.zones() {
-        for (name, node) in zone.nodes() {
+        for (owner, node) in zone.nodes() {
             for slot in node.slots().iter().filter(|slot| slot.is_conflict()) {
                 let served = slot.served(zone::ViewId::NONE);
                 let mut offers: Vec<&Offer> = slot.offers().iter().collect();
@@ -255,7 +255,7 @@ pub fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
                     }
                     _ => None,
                 });
-                all.push(Conflict { name: name.clone(), rtype: slot.rtype(), claims: claims.collect() });
+                all.push(Conflict { name: owner.to_name(), rtype: slot.rtype(), claims: claims.collect() });
             }
         }
     }
@@ -456,9 +456,9 @@ mod tests {
                 // Somebody takes one away meanwhile.
                 let taken = claims(&snapshot).filter(|(_, _, _, claim)| &*claim.source == "dir")
                     .nth(drift.into())
-                    .map(|(zone, name, offer, _)| Change::Remove {
+                    .map(|(zone, owner, offer, _)| Change::Remove {
                         zone: zone.clone(),
-                        name: name.clone(),
+                        name: owner.to_name(),
                         rtype: offer.set.rtype,
                         origin: offer.origin.clone(),
                     });

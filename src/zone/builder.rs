@@ -1,10 +1,10 @@
 //! The only way to a zone: offers go in, and what no zone may be is refused.
 
-use std::sync::Arc;
-
 use super::error::ZoneError;
+use super::front;
 use super::name_trie::NameTrie;
 use super::network::Networks;
+use super::node::Node;
 use super::origin::Origin;
 use super::served::{Zone, ZoneHeader, ZoneKind};
 use super::slot::{Offer, Slot};
@@ -20,6 +20,8 @@ pub struct ZoneBuilder<'n> {
     networks: &'n Networks,
     /// Names whose rules are checked at the end: in between, a change may break them.
     touched: Vec<Name>,
+    /// Whether a name with data of several types, or a DNAME, is among them: only these and names below break rules.
+    has_aliases: bool,
     serial: Serial,
 }
 
@@ -44,10 +46,12 @@ impl<'n> ZoneBuilder<'n> {
             serial: 0,
             content: 0,
             detours: 0,
+            wildcards: 0,
             negative: None,
         };
-        let mut builder = ZoneBuilder { zone, networks, touched: Vec::new(), serial: Serial::Kept };
-        builder.zone.nodes.entry(builder.zone.header.apex.clone().borrow(), Arc::default);
+        let mut builder =
+            ZoneBuilder { zone, networks, touched: Vec::new(), has_aliases: false, serial: Serial::Kept };
+        builder.zone.nodes.entry(&[], Node::default);
         if is_private_link {
             let apex = builder.zone.header.apex.clone();
             let offer = Offer { set: azure_soa(), origin: Origin::BuiltIn };
@@ -58,7 +62,13 @@ impl<'n> ZoneBuilder<'n> {
 
     /// Goes on from a served zone, whose unchanged parts are shared.
     pub fn from_zone(zone: &Zone, networks: &'n Networks) -> ZoneBuilder<'n> {
-        ZoneBuilder { zone: zone.clone(), networks, touched: Vec::new(), serial: Serial::Kept }
+        ZoneBuilder {
+            zone: zone.clone(),
+            networks,
+            touched: Vec::new(),
+            has_aliases: false,
+            serial: Serial::Kept,
+        }
     }
 
     /// Other settings for the same apex.
@@ -69,7 +79,7 @@ impl<'n> ZoneBuilder<'n> {
 
     /// Adds an offer, or replaces that of the same origin.
     pub fn put(&mut self, name: &Name, offer: Offer) -> Result<(), ZoneError> {
-        self.check_offer(name, &offer)?;
+        let front = self.check_offer(name, &offer)?;
         let rtype = offer.set.rtype;
         let given = soa_serial(&offer.set).filter(|_| rtype == RecordType::SOA);
         let is_newer = given.is_some_and(|given| self.zone.serial == 0 || is_newer(given, self.zone.serial));
@@ -78,17 +88,22 @@ impl<'n> ZoneBuilder<'n> {
             // An older serial is no news; the zone goes on counting from its own.
             offer.set = with_serial(&offer.set, self.zone.serial);
         }
-        self.make_path(name);
         let networks = self.networks;
-        let node = Arc::make_mut(self.zone.nodes.entry(name.borrow(), Arc::default));
-        let changed = match node.slots.iter_mut().find(|slot| slot.rtype() == rtype) {
-            Some(slot) => slot.put(offer, networks),
+        let (node, is_new_name) = self.zone.nodes.entry(front, Node::default);
+        let (changed, is_new_slot) = match node.slot_mut(rtype) {
+            Some(slot) => (slot.put(offer, networks), false),
             None => {
-                node.slots.push(Slot::new(offer, networks));
-                self.count(name, rtype, 1);
-                true
+                node.push(Slot::new(offer, networks));
+                (true, true)
             }
         };
+        self.has_aliases |= node.slots().len() > 1 || rtype == RecordType::DNAME;
+        if is_new_name {
+            self.make_path(front);
+        }
+        if is_new_slot {
+            self.count(front, rtype, 1);
+        }
         if changed {
             self.touch(name);
             if let Some(given) = given.filter(|_| is_newer) {
@@ -100,20 +115,18 @@ impl<'n> ZoneBuilder<'n> {
 
     /// Takes an origin's offer back; answers whether there was one.
     pub fn remove(&mut self, name: &Name, rtype: RecordType, origin: &Origin) -> bool {
-        let Some(node) = self.zone.nodes.get(name.borrow()) else { return false };
+        let Some(front) = name.borrow().strip_suffix(self.zone.apex().borrow()) else { return false };
+        let Some(node) = self.zone.node_at(front) else { return false };
         let offers = node.slot(rtype).map_or(&[][..], Slot::offers);
         if !offers.iter().any(|offer| offer.origin.replaces(origin)) {
             return false;
         }
         let networks = self.networks;
-        let node = Arc::make_mut(self.zone.nodes.entry(name.borrow(), Arc::default));
-        let index = node.slots.iter().position(|slot| slot.rtype() == rtype).expect("the slot was just seen");
-        match node.slots.remove(index).without(origin, networks) {
-            Some(slot) => node.slots.insert(index, slot),
-            None => {
-                self.count(name, rtype, -1);
-                self.prune(name);
-            }
+        let (node, _) = self.zone.nodes.entry(front, Node::default);
+        node.replace(rtype, |slot| slot.without(origin, networks));
+        if node.slot(rtype).is_none() {
+            self.count(front, rtype, -1);
+            self.prune(front);
         }
         self.touch(name);
         true
@@ -121,15 +134,12 @@ impl<'n> ZoneBuilder<'n> {
 
     /// Decides all contests anew, after the networks changed.
     pub fn choose_all(&mut self) {
-        let contested: Vec<Name> = self
-            .zone
-            .nodes()
-            .filter(|(_, node)| node.slots.iter().any(Slot::depends_on_networks))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in contested {
-            let node = Arc::make_mut(self.zone.nodes.entry(name.borrow(), Arc::default));
-            node.slots.iter_mut().for_each(|slot| slot.choose(self.networks));
+        let is_contested = |node: &Node| node.slots().iter().any(Slot::depends_on_networks);
+        let contested = self.zone.nodes().filter(|(_, node)| is_contested(node));
+        let contested: Vec<Box<[u8]>> = contested.map(|(owner, _)| owner.front().into()).collect();
+        for front in contested {
+            let (node, _) = self.zone.nodes.entry(&front, Node::default);
+            node.slots_mut().iter_mut().for_each(|slot| slot.choose(self.networks));
         }
     }
 
@@ -142,8 +152,8 @@ impl<'n> ZoneBuilder<'n> {
             views.push(view.ok_or_else(unknown)?);
         }
         self.zone.visible_in = (!views.is_empty()).then(|| views.into());
-        for name in &self.touched {
-            self.check_name(name)?;
+        if self.has_aliases || self.zone.detours > 0 {
+            self.touched.iter().try_for_each(|name| self.check_name(name))?;
         }
         let apex = self.zone.header.apex.clone();
         let Some(soa) = self.zone.node(apex.borrow()).and_then(|node| node.slot(RecordType::SOA)) else {
@@ -158,9 +168,8 @@ impl<'n> ZoneBuilder<'n> {
         if new != old {
             let offers: Vec<Offer> = soa.offers().to_vec();
             self.zone.serial = new;
-            let node = Arc::make_mut(self.zone.nodes.entry(apex.borrow(), Arc::default));
-            let slot = node.slots.iter_mut().find(|slot| slot.rtype() == RecordType::SOA);
-            let slot = slot.expect("the slot was just seen");
+            let (node, _) = self.zone.nodes.entry(&[], Node::default);
+            let slot = node.slot_mut(RecordType::SOA).expect("the slot was just seen");
             for offer in offers {
                 let set = with_serial(&offer.set, new);
                 slot.put(Offer { set, origin: offer.origin }, self.networks);
@@ -180,12 +189,12 @@ impl<'n> ZoneBuilder<'n> {
         }
     }
 
-    /// What can be told from one offer alone.
-    fn check_offer(&self, name: &Name, offer: &Offer) -> Result<(), ZoneError> {
+    /// What can be told from one offer alone. Answers the name's labels in front of the apex.
+    fn check_offer<'a>(&self, name: &'a Name, offer: &Offer) -> Result<&'a [u8], ZoneError> {
         let (apex, rtype) = (&self.zone.header.apex, offer.set.rtype);
-        if !name.is_within(apex) {
+        let Some(front) = name.borrow().strip_suffix(apex.borrow()) else {
             return Err(ZoneError::OutOfZone { apex: apex.clone(), name: name.clone() });
-        }
+        };
         if offer.set.is_empty() {
             return Err(ZoneError::EmptySet(name.clone()));
         }
@@ -204,7 +213,7 @@ impl<'n> ZoneBuilder<'n> {
         if name.borrow().is_wildcard() && is_delegation {
             return Err(ZoneError::WildcardDelegation(name.clone()));
         }
-        Ok(())
+        Ok(front)
     }
 
     /// What can only be told when all changes are in.
@@ -215,19 +224,19 @@ impl<'n> ZoneBuilder<'n> {
         let is_operators = |slot: &Slot| slot.offers().iter().any(|offer| offer.origin.is_operators());
         // A CNAME of one of Azure's zones stays unserved beside other data in the same way.
         if node.slot(RecordType::CNAME).is_some_and(is_operators)
-            && node.slots.iter().any(|slot| !slot.rtype().is_beside_cname() && is_operators(slot))
+            && node.slots().iter().any(|slot| !slot.rtype().is_beside_cname() && is_operators(slot))
         {
             return Err(ZoneError::CnameBesideData(name.clone()));
         }
         if node.slot(RecordType::DNAME).is_some() && node.children > 0 {
             let below = self.zone.nodes().find(|(other, node)| {
-                *other != name && other.is_within(name) && node.slots.iter().any(is_operators)
+                node.slots().iter().any(is_operators) && *other != *name && other.to_name().is_within(name)
             });
             if let Some((below, _)) = below {
-                return Err(ZoneError::BelowDname { dname: name.clone(), name: below.clone() });
+                return Err(ZoneError::BelowDname { dname: name.clone(), name: below.to_name() });
             }
         }
-        if self.zone.detours > 0 && node.slots.iter().any(is_operators) {
+        if self.zone.detours > 0 && node.slots().iter().any(is_operators) {
             for above in name.borrow().ancestors().skip(1) {
                 if !above.is_within(self.zone.header.apex.borrow()) {
                     break;
@@ -240,33 +249,34 @@ impl<'n> ZoneBuilder<'n> {
         Ok(())
     }
 
-    /// Makes a name's node and the empty non-terminals between it and the zone's tree.
-    fn make_path(&mut self, name: &Name) {
-        let mut at = name.borrow();
-        let mut exists = self.zone.nodes.get(at).is_some();
-        while !exists {
-            self.zone.nodes.entry(at, Arc::default);
-            at = at.parent().expect("the apex is always there");
-            exists = self.zone.nodes.get(at).is_some();
-            Arc::make_mut(self.zone.nodes.entry(at, Arc::default)).children += 1;
+    /// Makes the empty non-terminals between a new name and the zone's tree.
+    fn make_path(&mut self, front: &[u8]) {
+        let (mut at, mut is_new) = (front, true);
+        while is_new && let Some(parent) = front::parent(at) {
+            self.zone.wildcards += usize::from(is_wildcard(at));
+            let node;
+            (node, is_new) = self.zone.nodes.entry(parent, Node::default);
+            node.children += 1;
+            at = parent;
         }
     }
 
     /// Takes away a name without data or children, and the empty non-terminals that only it needed.
-    fn prune(&mut self, name: &Name) {
-        let apex = self.zone.header.apex.clone();
-        let mut at = name.borrow();
-        while at != apex.borrow()
-            && self.zone.nodes.get(at).is_some_and(|node| node.slots.is_empty() && node.children == 0)
+    fn prune(&mut self, front: &[u8]) {
+        let mut at = front;
+        let is_unused = |node: &Node| node.slots().is_empty() && node.children == 0;
+        while let Some(parent) = front::parent(at)
+            && self.zone.node_at(at).is_some_and(is_unused)
         {
             self.zone.nodes.remove(at);
-            at = at.parent().expect("the apex is always there");
-            Arc::make_mut(self.zone.nodes.entry(at, Arc::default)).children -= 1;
+            self.zone.wildcards -= usize::from(is_wildcard(at));
+            self.zone.nodes.entry(parent, Node::default).0.children -= 1;
+            at = parent;
         }
     }
 
-    fn count(&mut self, name: &Name, rtype: RecordType, change: isize) {
-        let is_apex = *name == self.zone.header.apex;
+    fn count(&mut self, front: &[u8], rtype: RecordType, change: isize) {
+        let is_apex = front.is_empty();
         let is_frame = is_apex && matches!(rtype, RecordType::SOA | RecordType::NS);
         if !is_frame {
             self.zone.content = self.zone.content.wrapping_add_signed(change);
@@ -275,6 +285,10 @@ impl<'n> ZoneBuilder<'n> {
             self.zone.detours = self.zone.detours.wrapping_add_signed(change);
         }
     }
+}
+
+fn is_wildcard(front: &[u8]) -> bool {
+    front.starts_with(b"\x01*")
 }
 
 /// The SOA that Azure gives to private zones, as we write it: whole names, and a serial that we count.

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::builder::{ZoneBuilder, is_newer, soa_serial, with_serial};
 use super::error::ZoneError;
+use super::front::Owner;
 use super::network::Networks;
 use super::origin::Origin;
 use super::served::{Zone, ZoneHeader};
@@ -133,9 +134,9 @@ impl ChangeSet {
                 Some(old) => diff_zone(old, zone, &mut changes),
                 None => {
                     changes.push(Change::SetZone(zone.header().clone()));
-                    changes.extend(offers(zone).map(|(name, offer)| Change::Put {
+                    changes.extend(offers(zone).map(|(owner, offer)| Change::Put {
                         zone: apex.clone(),
-                        name: name.clone(),
+                        name: owner.to_name(),
                         offer: offer.clone(),
                     }));
                 }
@@ -171,9 +172,9 @@ fn builder<'b, 'n>(
     Ok(builders.get_mut(apex).expect("the builder was just made"))
 }
 
-fn offers(zone: &Zone) -> impl Iterator<Item = (&Name, &Offer)> {
-    zone.nodes().flat_map(|(name, node)| {
-        node.slots().iter().flat_map(move |slot| slot.offers().iter().map(move |offer| (name, offer)))
+fn offers(zone: &Zone) -> impl Iterator<Item = (Owner<'_>, &Offer)> {
+    zone.nodes().flat_map(|(owner, node)| {
+        node.slots().iter().flat_map(move |slot| slot.offers().iter().map(move |offer| (owner, offer)))
     })
 }
 
@@ -182,21 +183,21 @@ fn diff_zone(old: &Zone, new: &Zone, changes: &mut Vec<Change>) {
         changes.push(Change::SetZone(new.header().clone()));
     }
     let apex = new.apex();
-    for (name, offer) in offers(old) {
+    for (owner, offer) in offers(old) {
         let rtype = offer.set.rtype;
-        let slot = new.node(name.borrow()).and_then(|node| node.slot(rtype));
+        let slot = new.node_at(owner.front()).and_then(|node| node.slot(rtype));
         let goes_on =
             |other: &Offer| other.origin.replaces(&offer.origin) && !is_younger(&other.origin, &offer.origin);
         if !slot.is_some_and(|slot| slot.offers().iter().any(goes_on)) {
-            let (zone, name, origin) = (apex.clone(), name.clone(), offer.origin.clone());
+            let (zone, name, origin) = (apex.clone(), owner.to_name(), offer.origin.clone());
             changes.push(Change::Remove { zone, name, rtype, origin });
         }
     }
-    for (name, offer) in offers(new) {
-        let slot = old.node(name.borrow()).and_then(|node| node.slot(offer.set.rtype));
+    for (owner, offer) in offers(new) {
+        let slot = old.node_at(owner.front()).and_then(|node| node.slot(offer.set.rtype));
         let is_same = |other: &Offer| other == offer || is_older_soa(other, offer);
         if !slot.is_some_and(|slot| slot.offers().iter().any(is_same)) {
-            changes.push(Change::Put { zone: apex.clone(), name: name.clone(), offer: offer.clone() });
+            changes.push(Change::Put { zone: apex.clone(), name: owner.to_name(), offer: offer.clone() });
         }
     }
 }

@@ -30,11 +30,12 @@ pub fn changes_of_file(
     let zone = header.apex.clone();
     let mut changes = Vec::with_capacity(sets.len() + 1);
     if let Some(old) = snapshot.zone(zone.borrow()) {
-        for (name, node) in old.nodes() {
+        for (owner, node) in old.nodes() {
+            let name = owner.to_name();
             for slot in node.slots() {
                 let rtype = slot.rtype();
                 let from_file = slot.offers().iter().any(|offer| offer.origin == Origin::File);
-                if from_file && !sets.contains_key(&(name, rtype)) {
+                if from_file && !sets.contains_key(&(&name, rtype)) {
                     let (zone, name, origin) = (zone.clone(), name.clone(), Origin::File);
                     changes.push(Change::Remove { zone, name, rtype, origin });
                 }
@@ -73,7 +74,8 @@ pub fn changes_that_make_room(file: &MasterFile, snapshot: &Snapshot) -> Vec<Cha
         owners.any(|owner| owner != name && owner.is_within(name))
     };
     let mut changes = Vec::new();
-    for (name, node) in zone.nodes() {
+    for (owner, node) in zone.nodes() {
+        let name = &owner.to_name();
         for slot in node.slots() {
             let rtype = slot.rtype();
             if !slot.offers().iter().any(|offer| offer.origin == Origin::Rest) {

@@ -1,42 +1,74 @@
-//! A persistent map from names: a change copies a few short arrays, never the whole.
+//! A persistent map from names of one zone: a change copies a few short arrays, never the whole.
 //!
-//! A hash trie of 64 branches a level whose leaves are small hash tables. At a million names a look-up passes three
-//! branches, and a change copies three of them and one leaf: some microseconds.
+//! A hash trie of 64 branches a level whose leaves are short arrays. Some neighbouring branches share a leaf until it
+//! is full, so that leaves are more than half full however many names there are. At a million names a look-up passes
+//! three branches, then touches the leaf's tags and one entry; a change copies the branches and the leaf: some
+//! microseconds.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
-use crate::dns::{Name, NameRef};
+use super::front::Front;
+use super::prefetch::prefetch;
 
 const FAN_OUT_BITS: u32 = 6;
-/// A leaf with more entries is split; copying one stays short.
+const FAN_OUT: usize = 1 << FAN_OUT_BITS;
+/// A leaf with as many entries is split; copying one stays short, and a word has a bit for each entry.
 const LEAF_ENTRIES_MAX: usize = 64;
-/// The hash table inside a leaf uses the lowest and the highest bits, branches those between.
+/// Leaves grow by so many entries at once: at a million names a byte reserved for nothing counts.
+const LEAF_GROWTH: usize = 4;
+/// Tags use the lowest and the highest bits, branches those between.
 const FIRST_BIT: u32 = 12;
 const LEVELS_MAX: u32 = 7;
 
-/// A map from names that shares what did not change with its older versions.
+/// A map from names, by their labels in front of the apex, that shares what did not change with its older versions.
 #[derive(Clone)]
 pub struct NameTrie<V> {
-    root: Arc<Branching<V>>,
+    root: Arc<Part<V>>,
     length: usize,
 }
 
 #[derive(Clone)]
-enum Branching<V> {
-    Leaf(HashTable<(Name, V)>),
-    Branch(Vec<Arc<Branching<V>>>),
+enum Part<V> {
+    Leaf(Leaf<V>),
+    Branch(Branch<V>),
 }
 
-fn hash(wire: &[u8]) -> u64 {
-    FixedState::with_seed(0x7072_6976_6174_656c).hash_one(wire)
+/// Entries in no order. With more than `LEAF_ENTRIES_MAX`, whose hashes are alike then, the others have no tags.
+#[derive(Clone)]
+struct Leaf<V> {
+    tags: [u16; LEAF_ENTRIES_MAX],
+    entries: Vec<(Front, V)>,
+}
+
+/// Parts of which each stands for a run of a power of two of slots.
+#[derive(Clone)]
+struct Branch<V> {
+    /// The part of each slot.
+    index: [u8; FAN_OUT],
+    parts: Vec<Arc<Part<V>>>,
+}
+
+/// Where a name is if it is there: the first of two steps, so that many names can be on their way at once.
+pub struct Spot<'t, 'n, V> {
+    leaf: &'t Leaf<V>,
+    front: &'n [u8],
+    hash: u64,
+}
+
+fn hash(front: &[u8]) -> u64 {
+    FixedState::with_seed(0x7072_6976_6174_656c).hash_one(front)
 }
 
 fn slot(hash: u64, level: u32) -> usize {
-    (hash >> (FIRST_BIT + level * FAN_OUT_BITS)) as usize & ((1 << FAN_OUT_BITS) - 1)
+    (hash >> (FIRST_BIT + level * FAN_OUT_BITS)) as usize & (FAN_OUT - 1)
+}
+
+/// What is compared before a name is.
+fn tag(hash: u64) -> u16 {
+    (hash & 0xFFF | hash >> 60 << 12) as u16
 }
 
 /// Where a name stands among all others: by the branches that lead to it, so that splitting a leaf moves nobody.
@@ -46,7 +78,7 @@ fn place(hash: u64) -> u64 {
 
 impl<V> Default for NameTrie<V> {
     fn default() -> NameTrie<V> {
-        NameTrie { root: Arc::new(Branching::Leaf(HashTable::new())), length: 0 }
+        NameTrie { root: Arc::new(Part::Leaf(Leaf::default())), length: 0 }
     }
 }
 
@@ -57,77 +89,75 @@ impl<V> NameTrie<V> {
     }
 
     /// The value of a name.
-    pub fn get(&self, name: NameRef<'_>) -> Option<&V> {
-        self.get_entry(name).map(|(_, value)| value)
+    pub fn get(&self, front: &[u8]) -> Option<&V> {
+        self.find(front).get()
     }
 
-    /// The value of a name, and the name as it is kept.
-    pub fn get_entry(&self, name: NameRef<'_>) -> Option<(&Name, &V)> {
-        let hash = hash(name.as_wire());
+    /// Finds the leaf of a name.
+    pub fn find<'t, 'n>(&'t self, front: &'n [u8]) -> Spot<'t, 'n, V> {
+        let hash = hash(front);
         let mut at = &*self.root;
-        for level in 0.. {
+        let mut level = 0;
+        loop {
             match at {
-                Branching::Branch(branches) => at = &branches[slot(hash, level)],
-                Branching::Leaf(leaf) => {
-                    return leaf
-                        .find(hash, |(key, _)| key.as_wire() == name.as_wire())
-                        .map(|(name, value)| (name, value));
-                }
+                Part::Branch(branch) => at = branch.part(slot(hash, level)),
+                Part::Leaf(leaf) => return Spot { leaf, front, hash },
             }
+            level += 1;
         }
-        None
     }
 
     /// All entries in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
         let mut stack = vec![&*self.root];
-        let mut leaf: Option<hashbrown::hash_table::Iter<'_, (Name, V)>> = None;
+        let mut leaf: std::slice::Iter<'_, (Front, V)> = [].iter();
         std::iter::from_fn(move || {
             loop {
-                if let Some((name, value)) = leaf.as_mut().and_then(Iterator::next) {
-                    return Some((name, value));
+                if let Some((front, value)) = leaf.next() {
+                    return Some((&**front, value));
                 }
                 match stack.pop()? {
-                    Branching::Leaf(table) => leaf = Some(table.iter()),
-                    Branching::Branch(branches) => stack.extend(branches.iter().map(|branch| &**branch)),
+                    Part::Leaf(next) => leaf = next.entries.iter(),
+                    Part::Branch(branch) => stack.extend(branch.parts.iter().map(|part| &**part)),
                 }
             }
         })
     }
-}
 
-impl<V> NameTrie<V> {
     /// The entries behind a name in an order of the map's own, which stays as others come and go; the name need not be
     /// there. Takes as long as it is asked on, however many entries there are.
-    pub fn iter_behind(&self, name: Option<NameRef<'_>>) -> impl Iterator<Item = (&Name, &V)> {
-        let behind = name.map(|name| (place(hash(name.as_wire())), name.to_name()));
+    pub fn iter_behind(&self, front: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &V)> {
+        let behind = front.map(|front| (hash(front), Front::from(front)));
         // Of what lies on the way to the name, the part before it is left out.
         let mut stack = vec![(&*self.root, 0, behind.is_some())];
         let mut leaf = Vec::new().into_iter();
         std::iter::from_fn(move || {
             loop {
-                if let Some((_, name, value)) = leaf.next() {
-                    return Some((name, value));
+                if let Some((_, front, value)) = leaf.next() {
+                    return Some((front, value));
                 }
                 let (at, level, is_on_the_way) = stack.pop()?;
                 let start = behind.as_ref().filter(|_| is_on_the_way);
                 match at {
-                    Branching::Leaf(table) => {
-                        let entries =
-                            table.iter().map(|(name, value)| (place(hash(name.as_wire())), name, value));
-                        let is_behind = |place: u64, name: &Name| {
-                            start.is_none_or(|(at, before)| (place, name.as_wire()) > (*at, before.as_wire()))
+                    Part::Leaf(next) => {
+                        let is_behind = |at: u64, front: &[u8]| {
+                            start.is_none_or(|(hash, before)| (at, front) > (place(*hash), before))
                         };
-                        let mut entries: Vec<_> =
-                            entries.filter(|(place, name, _)| is_behind(*place, name)).collect();
-                        entries.sort_unstable_by_key(|(place, name, _)| (*place, name.as_wire()));
+                        let entries = next.entries.iter();
+                        let mut entries: Vec<(u64, &[u8], &V)> = entries
+                            .map(|(front, value)| (place(hash(front)), &**front, value))
+                            .filter(|(place, front, _)| is_behind(*place, front))
+                            .collect();
+                        entries.sort_unstable_by_key(|(place, front, _)| (*place, *front));
                         leaf = entries.into_iter();
                     }
-                    Branching::Branch(branches) => {
-                        let first = start.map_or(0, |(_, name)| slot(hash(name.as_wire()), level));
-                        let branches = branches.iter().enumerate().skip(first).rev();
-                        stack.extend(branches.map(|(index, branch)| {
-                            (&**branch, level + 1, start.is_some() && index == first)
+                    Part::Branch(branch) => {
+                        let first = start.map_or(0, |(hash, _)| slot(*hash, level));
+                        let on_the_way = start.map(|_| branch.index[first]);
+                        let mut parts = branch.index[first..].to_vec();
+                        parts.dedup();
+                        stack.extend(parts.into_iter().rev().map(|part| {
+                            (&*branch.parts[usize::from(part)], level + 1, on_the_way == Some(part))
                         }));
                     }
                 }
@@ -137,26 +167,20 @@ impl<V> NameTrie<V> {
 }
 
 impl<V: Clone> NameTrie<V> {
-    /// The value of a name, to be changed; made by `default` if there was none.
-    pub fn entry(&mut self, name: NameRef<'_>, default: impl FnOnce() -> V) -> &mut V {
-        let hash = hash(name.as_wire());
+    /// The value of a name, to be changed, and whether it was made for that by `default`.
+    pub fn entry(&mut self, front: &[u8], default: impl FnOnce() -> V) -> (&mut V, bool) {
+        let hash = hash(front);
+        if matches!(&*self.root, Part::Leaf(leaf) if leaf.is_full()) {
+            self.root = Branch::over(Arc::clone(&self.root));
+        }
         let (mut at, mut level) = (Arc::make_mut(&mut self.root), 0);
         loop {
-            if let Branching::Leaf(leaf) = at
-                && leaf.len() >= LEAF_ENTRIES_MAX
-                && level < LEVELS_MAX
-            {
-                *at = split(std::mem::take(leaf), level);
-            }
             match at {
-                Branching::Branch(branches) => at = Arc::make_mut(&mut branches[slot(hash, level)]),
-                Branching::Leaf(leaf) => {
-                    let same = |(key, _): &(Name, V)| key.as_wire() == name.as_wire();
-                    let entry = leaf.entry(hash, same, |(key, _)| self::hash(key.as_wire()));
-                    if matches!(entry, hashbrown::hash_table::Entry::Vacant(_)) {
-                        self.length += 1;
-                    }
-                    return &mut entry.or_insert_with(|| (name.to_name(), default())).into_mut().1;
+                Part::Branch(branch) => at = branch.with_room(slot(hash, level), level),
+                Part::Leaf(leaf) => {
+                    let (value, is_new) = leaf.entry(hash, front, default);
+                    self.length += usize::from(is_new);
+                    return (value, is_new);
                 }
             }
             level += 1;
@@ -164,77 +188,217 @@ impl<V: Clone> NameTrie<V> {
     }
 
     /// Takes a name out.
-    pub fn remove(&mut self, name: NameRef<'_>) -> Option<V> {
-        self.get(name)?;
-        let hash = hash(name.as_wire());
-        let mut at = Arc::make_mut(&mut self.root);
-        for level in 0.. {
+    pub fn remove(&mut self, front: &[u8]) -> Option<V> {
+        self.get(front)?;
+        let hash = hash(front);
+        let (mut at, mut level) = (Arc::make_mut(&mut self.root), 0);
+        loop {
             match at {
-                Branching::Branch(branches) => at = Arc::make_mut(&mut branches[slot(hash, level)]),
-                Branching::Leaf(leaf) => {
-                    let entry = leaf.find_entry(hash, |(key, _)| key.as_wire() == name.as_wire()).ok()?;
+                Part::Branch(branch) => {
+                    let part = usize::from(branch.index[slot(hash, level)]);
+                    at = Arc::make_mut(&mut branch.parts[part]);
+                }
+                Part::Leaf(leaf) => {
                     self.length -= 1;
-                    return Some(entry.remove().0.1);
+                    return leaf.remove(hash, front);
                 }
             }
+            level += 1;
         }
-        None
     }
 }
 
-fn split<V>(leaf: HashTable<(Name, V)>, level: u32) -> Branching<V> {
-    let mut tables: Vec<HashTable<(Name, V)>> = (0..1 << FAN_OUT_BITS).map(|_| HashTable::new()).collect();
-    for (name, value) in leaf {
-        let hash = hash(name.as_wire());
-        tables[slot(hash, level)].insert_unique(hash, (name, value), |(key, _)| self::hash(key.as_wire()));
+impl<'t, V> Spot<'t, '_, V> {
+    /// Asks for the memory that `get` begins with.
+    pub fn prefetch(&self) {
+        prefetch(self.leaf);
     }
-    Branching::Branch(tables.into_iter().map(|table| Arc::new(Branching::Leaf(table))).collect())
+
+    /// Asks for the memory that `get` ends with; reads that which it begins with.
+    pub fn prefetch_entry(&self) {
+        let hits = self.leaf.tagged(tag(self.hash));
+        if let Some(entry) = self.leaf.entries.get(hits.trailing_zeros() as usize) {
+            prefetch(entry);
+        }
+    }
+
+    /// The value of the name.
+    pub fn get(&self) -> Option<&'t V> {
+        let at = self.leaf.position(self.hash, self.front)?;
+        Some(&self.leaf.entries[at].1)
+    }
+
+    /// The value of the name, and the name as it is kept.
+    pub fn get_entry(&self) -> Option<(&'t [u8], &'t V)> {
+        let at = self.leaf.position(self.hash, self.front)?;
+        let (front, value) = &self.leaf.entries[at];
+        Some((front, value))
+    }
+}
+
+impl<V> Default for Leaf<V> {
+    fn default() -> Leaf<V> {
+        Leaf { tags: [0; LEAF_ENTRIES_MAX], entries: Vec::new() }
+    }
+}
+
+impl<V> Leaf<V> {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= LEAF_ENTRIES_MAX
+    }
+
+    /// A bit for each entry that has this tag.
+    fn tagged(&self, tag: u16) -> u64 {
+        let mut bits = 0;
+        for (at, other) in self.tags.iter().enumerate() {
+            bits |= u64::from(*other == tag) << at;
+        }
+        let unused = LEAF_ENTRIES_MAX.saturating_sub(self.entries.len()) as u32;
+        bits & u64::MAX.checked_shr(unused).unwrap_or(0)
+    }
+
+    fn position(&self, hash: u64, front: &[u8]) -> Option<usize> {
+        let mut bits = self.tagged(tag(hash));
+        while bits != 0 {
+            let at = bits.trailing_zeros() as usize;
+            if *self.entries[at].0 == *front {
+                return Some(at);
+            }
+            bits &= bits - 1;
+        }
+        let untagged = self.entries.get(LEAF_ENTRIES_MAX..)?;
+        untagged.iter().position(|(other, _)| **other == *front).map(|at| LEAF_ENTRIES_MAX + at)
+    }
+
+    fn push(&mut self, hash: u64, entry: (Front, V)) {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(LEAF_GROWTH);
+        }
+        if let Some(free) = self.tags.get_mut(self.entries.len()) {
+            *free = tag(hash);
+        }
+        self.entries.push(entry);
+    }
+
+    fn entry(&mut self, hash: u64, front: &[u8], default: impl FnOnce() -> V) -> (&mut V, bool) {
+        let found = self.position(hash, front);
+        let at = found.unwrap_or(self.entries.len());
+        if found.is_none() {
+            self.push(hash, (front.into(), default()));
+        }
+        (&mut self.entries[at].1, found.is_none())
+    }
+
+    fn remove(&mut self, hash: u64, front: &[u8]) -> Option<V> {
+        let at = self.position(hash, front)?;
+        let (_, value) = self.entries.swap_remove(at);
+        if let (Some((moved, _)), Some(free)) = (self.entries.get(at), self.tags.get_mut(at)) {
+            *free = tag(self::hash(moved));
+        }
+        Some(value)
+    }
+}
+
+impl<V> Branch<V> {
+    fn over(part: Arc<Part<V>>) -> Arc<Part<V>> {
+        Arc::new(Part::Branch(Branch { index: [0; FAN_OUT], parts: vec![part] }))
+    }
+
+    fn part(&self, slot: usize) -> &Part<V> {
+        &self.parts[usize::from(self.index[slot])]
+    }
+}
+
+impl<V: Clone> Branch<V> {
+    /// The part of a slot, to be changed: if it is a leaf, it takes one more entry.
+    fn with_room(&mut self, slot: usize, level: u32) -> &mut Part<V> {
+        loop {
+            let part = usize::from(self.index[slot]);
+            if !matches!(&*self.parts[part], Part::Leaf(leaf) if leaf.is_full()) {
+                break;
+            }
+            let slots = self.index.iter().filter(|other| usize::from(**other) == part).count();
+            if slots > 1 {
+                self.split(part, slots, level);
+                continue;
+            }
+            if level + 1 < LEVELS_MAX {
+                self.parts[part] = Branch::over(Arc::clone(&self.parts[part]));
+            }
+            break;
+        }
+        let part = usize::from(self.index[slot]);
+        Arc::make_mut(&mut self.parts[part])
+    }
+
+    /// Gives the second half of a leaf's slots a leaf of their own.
+    fn split(&mut self, part: usize, slots: usize, level: u32) {
+        let new = self.parts.len() as u8;
+        let moved = self.index.iter_mut().filter(|other| usize::from(**other) == part).skip(slots / 2);
+        moved.for_each(|index| *index = new);
+        self.parts.push(Arc::new(Part::Leaf(Leaf::default())));
+        let Part::Leaf(full) = Arc::unwrap_or_clone(std::mem::replace(
+            &mut self.parts[part],
+            Arc::new(Part::Leaf(Leaf::default())),
+        )) else {
+            unreachable!("only leaves are split")
+        };
+        for (front, value) in full.entries {
+            let hash = hash(&front);
+            let to = &mut self.parts[usize::from(self.index[slot(hash, level)])];
+            if let Some(Part::Leaf(leaf)) = Arc::get_mut(to) {
+                leaf.push(hash, (front, value));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn name(number: usize) -> Name {
-        format!("n{number}.example.").parse().unwrap()
+    /// Every other one is too long to lie in place.
+    fn front(number: usize) -> Vec<u8> {
+        let text = format!("{number}{}", ["", "-a-name-of-many-letters"][number % 2]);
+        [&[text.len() as u8], text.as_bytes()].concat()
     }
 
     #[test]
     fn entries_are_found_after_splits_and_removals() {
         let mut trie = NameTrie::default();
         for number in 0..20_000 {
-            *trie.entry(name(number).borrow(), || 0) = number;
+            *trie.entry(&front(number), || 0).0 = number;
         }
         assert_eq!(trie.len(), 20_000);
         assert_eq!(trie.iter().count(), 20_000);
-        assert!((0..20_000).all(|number| trie.get(name(number).borrow()) == Some(&number)));
+        assert!((0..20_000).all(|number| trie.get(&front(number)) == Some(&number)));
         for number in (0..20_000).step_by(2) {
-            assert_eq!(trie.remove(name(number).borrow()), Some(number));
+            assert_eq!(trie.remove(&front(number)), Some(number));
         }
-        assert_eq!(trie.remove(name(0).borrow()), None);
-        assert_eq!((trie.len(), trie.get(name(1).borrow())), (10_000, Some(&1)));
+        assert_eq!(trie.remove(&front(0)), None);
+        assert_eq!((trie.len(), trie.get(&front(1))), (10_000, Some(&1)));
     }
 
     #[test]
     fn pages_meet_every_entry_once_while_others_come_and_go() {
         let mut trie = NameTrie::default();
-        (0..5_000).for_each(|number| *trie.entry(name(number).borrow(), || 0) = number);
-        let (mut met, mut last, mut extra) = (Vec::new(), None::<Name>, 5_000);
+        (0..5_000).for_each(|number| *trie.entry(&front(number), || 0).0 = number);
+        let (mut met, mut last, mut extra) = (Vec::new(), None::<Vec<u8>>, 5_000);
         loop {
-            let page: Vec<(Name, usize)> = trie
-                .iter_behind(last.as_ref().map(Name::borrow))
+            let page: Vec<(Vec<u8>, usize)> = trie
+                .iter_behind(last.as_deref())
                 .take(37)
-                .map(|(name, number)| (name.clone(), *number))
+                .map(|(name, number)| (name.to_vec(), *number))
                 .collect();
             let Some((name_of_last, _)) = page.last() else { break };
             last = Some(name_of_last.clone());
             met.extend(page.into_iter().map(|(_, number)| number).filter(|number| *number < 5_000));
             // Leaves split, and the name that a page ends with goes.
             for _ in 0..if extra < 15_000 { 500 } else { 0 } {
-                *trie.entry(name(extra).borrow(), || 0) = extra;
+                *trie.entry(&front(extra), || 0).0 = extra;
                 extra += 1;
             }
-            trie.remove(last.as_ref().unwrap().borrow());
+            trie.remove(last.as_ref().unwrap());
         }
         met.sort_unstable();
         assert_eq!(met, (0..5_000).collect::<Vec<_>>());
@@ -244,18 +408,41 @@ mod tests {
     fn a_change_leaves_the_older_version_and_shares_the_rest() {
         let mut old = NameTrie::default();
         for number in 0..50_000 {
-            old.entry(name(number).borrow(), || Arc::new(number));
+            old.entry(&front(number), || Arc::new(number));
         }
         let mut new = old.clone();
-        *new.entry(name(7).borrow(), || unreachable!()) = Arc::new(8);
-        assert_eq!((**old.get(name(7).borrow()).unwrap(), **new.get(name(7).borrow()).unwrap()), (7, 8));
-        let shared_parts =
-            |one: &NameTrie<Arc<usize>>, other: &NameTrie<Arc<usize>>| match (&*one.root, &*other.root) {
-                (Branching::Branch(one), Branching::Branch(other)) => {
-                    one.iter().zip(other).filter(|(one, other)| Arc::ptr_eq(one, other)).count()
-                }
-                _ => panic!("50,000 names are more than a leaf"),
-            };
-        assert_eq!(shared_parts(&old, &new), 63);
+        *new.entry(&front(7), || unreachable!()).0 = Arc::new(8);
+        assert_eq!((**old.get(&front(7)).unwrap(), **new.get(&front(7)).unwrap()), (7, 8));
+        let (Part::Branch(old), Part::Branch(new)) = (&*old.root, &*new.root) else {
+            panic!("50,000 names are more than a leaf")
+        };
+        let shared = old.parts.iter().zip(&new.parts).filter(|(old, new)| Arc::ptr_eq(old, new));
+        assert_eq!((old.parts.len(), shared.count()), (64, 63));
+    }
+
+    #[test]
+    fn leaves_are_more_than_half_full() {
+        let mut trie = NameTrie::default();
+        (0..100_000).for_each(|number| *trie.entry(&front(number), || 0).0 = number);
+        let (mut stack, mut leaves) = (vec![&*trie.root], 0);
+        while let Some(part) = stack.pop() {
+            match part {
+                Part::Leaf(_) => leaves += 1,
+                Part::Branch(branch) => stack.extend(branch.parts.iter().map(|part| &**part)),
+            }
+        }
+        assert!(leaves < 100_000 / 32, "{leaves} leaves");
+    }
+
+    #[test]
+    fn names_of_one_hash_are_all_found() {
+        // As many as no leaf has tags for, under a hash of our own.
+        let mut leaf = Leaf::default();
+        (0..100).for_each(|number| *leaf.entry(7, &front(number), || 0).0 = number);
+        assert!((0..100).all(|number| !leaf.entry(7, &front(number), || 0).1));
+        let found =
+            |leaf: &Leaf<usize>, number| leaf.position(7, &front(number)).map(|at| leaf.entries[at].1);
+        assert!((0..100).all(|number| found(&leaf, number) == Some(number)));
+        assert_eq!((leaf.remove(7, &front(99)), found(&leaf, 99)), (Some(99), None));
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use super::name_trie::NameTrie;
+use super::front::{self, Owner};
+use super::name_trie::{NameTrie, Spot};
 use super::network::ViewId;
+use super::node::Node;
 use super::origin::{AzureZone, Origin};
 use super::slot::{Offer, Slot};
 use crate::dns::{Name, NameRef, NegativeAuthority, RecordType};
@@ -55,76 +55,20 @@ impl ZoneHeader {
     }
 }
 
-/// A name of a zone. A node without slots is an empty non-terminal.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Node {
-    pub(super) slots: SmallVec<[Slot; 1]>,
-    /// Nodes one label below.
-    pub(super) children: u32,
-}
-
-impl Node {
-    /// The slot of a type.
-    pub fn slot(&self, rtype: RecordType) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.rtype() == rtype)
-    }
-
-    /// All slots.
-    pub fn slots(&self) -> &[Slot] {
-        &self.slots
-    }
-
-    /// What a view is served of a type. An operator's CNAME hides what endpoints claim.
-    fn served(&self, rtype: RecordType, view: ViewId) -> Option<&Offer> {
-        match rtype {
-            RecordType::CNAME => self.alias(view),
-            _ => self.slot(rtype).map(|slot| slot.served(view)),
-        }
-    }
-
-    /// The CNAME that a view is served. One of Azure's zones gives way to what endpoints and operators say, and to
-    /// another such zone's data unless it is the one that the view's network is linked to.
-    fn alias(&self, view: ViewId) -> Option<&Offer> {
-        let slot = self.slot(RecordType::CNAME)?;
-        let alias = slot.served(view);
-        if self.slots.len() == 1 || !matches!(alias.origin, Origin::AzureZone(_)) {
-            return Some(alias);
-        }
-        let is_own = slot.is_chosen_for(view);
-        let mut others = self.slots.iter().filter(|slot| !slot.rtype().is_beside_cname());
-        let is_hidden = others.any(|other| {
-            let is_of_azure = matches!(other.served(view).origin, Origin::AzureZone(_));
-            !is_of_azure || !is_own
-        });
-        (!is_hidden).then_some(alias)
-    }
-
-    /// One set for a question of type ANY (RFC 8482 §4.1).
-    fn any(&self, view: ViewId) -> Option<&Offer> {
-        let rank = |slot: &Slot| match slot.rtype() {
-            RecordType::CNAME => 0,
-            RecordType::A => 1,
-            RecordType::AAAA => 2,
-            RecordType::SOA => 9,
-            _ => 3,
-        };
-        let shown = self.slots.iter().filter_map(|slot| Some((slot, self.served(slot.rtype(), view)?)));
-        shown.min_by_key(|(slot, _)| rank(slot)).map(|(_, offer)| offer)
-    }
-}
-
 /// A zone.
 #[derive(Clone)]
 pub struct Zone {
     pub(super) header: ZoneHeader,
     /// The views that see the zone; `None` = all.
     pub(super) visible_in: Option<Box<[ViewId]>>,
-    pub(super) nodes: NameTrie<Arc<Node>>,
+    pub(super) nodes: NameTrie<Node>,
     pub(super) serial: u32,
     /// Record sets but for SOA and NS of the apex: what makes a private-link zone worth serving.
     pub(super) content: usize,
     /// Delegations and DNAMEs: only with them must a look-up go down from the apex.
     pub(super) detours: usize,
+    /// Names that begin with `*`: only with them may one that is not there exist.
+    pub(super) wildcards: usize,
     /// The SOA record of negative answers, where it can be made once.
     pub(super) negative: Option<NegativeAuthority>,
 }
@@ -137,13 +81,13 @@ pub enum Outcome<'z> {
     /// The name is an alias.
     Alias(&'z Offer),
     /// The name lies below a DNAME.
-    Dname { owner: &'z Name, offer: &'z Offer },
+    Dname { owner: Owner<'z>, offer: &'z Offer },
     /// The name exists, the type does not.
     NoData,
     /// The name does not exist.
     NoSuchName,
     /// The name is delegated to other servers.
-    Referral { cut: &'z Name, offer: &'z Offer },
+    Referral { cut: Owner<'z>, offer: &'z Offer },
 }
 
 impl Zone {
@@ -185,7 +129,7 @@ impl Zone {
 
     /// The zones of Azure that are imported into this one: each has a SOA here.
     pub fn azure_zones(&self) -> impl Iterator<Item = &Arc<AzureZone>> {
-        let apex = self.nodes.get(self.header.apex.borrow());
+        let apex = self.nodes.get(&[]);
         let soa = apex.and_then(|node| node.slot(RecordType::SOA));
         soa.into_iter().flat_map(Slot::offers).filter_map(|offer| match &offer.origin {
             Origin::AzureZone(zone) => Some(zone),
@@ -195,7 +139,7 @@ impl Zone {
 
     /// The SOA record set.
     pub fn soa(&self) -> &Offer {
-        let apex = self.nodes.get(self.header.apex.borrow());
+        let apex = self.nodes.get(&[]);
         let soa = apex.and_then(|node| node.served(RecordType::SOA, ViewId::NONE));
         soa.expect("the builder refuses a zone without SOA")
     }
@@ -206,42 +150,55 @@ impl Zone {
     }
 
     /// All names and what is at them, in no order.
-    pub fn nodes(&self) -> impl Iterator<Item = (&Name, &Node)> {
-        self.nodes.iter().map(|(name, node)| (name, &**node))
+    pub fn nodes(&self) -> impl Iterator<Item = (Owner<'_>, &Node)> {
+        self.nodes.iter().map(|(front, node)| (Owner::new(front, self.apex()), node))
     }
 
     /// The names behind one, in an order that stays as others come and go; for lists that are read page by page.
-    pub fn nodes_behind(&self, name: Option<NameRef<'_>>) -> impl Iterator<Item = (&Name, &Node)> {
-        self.nodes.iter_behind(name).map(|(name, node)| (name, &**node))
+    pub fn nodes_behind(&self, name: Option<NameRef<'_>>) -> impl Iterator<Item = (Owner<'_>, &Node)> {
+        let front = name.and_then(|name| name.strip_suffix(self.apex().borrow()));
+        self.nodes.iter_behind(front).map(|(front, node)| (Owner::new(front, self.apex()), node))
     }
 
     /// What is at a name.
     pub fn node(&self, name: NameRef<'_>) -> Option<&Node> {
-        self.nodes.get(name).map(|node| &**node)
+        self.node_at(name.strip_suffix(self.apex().borrow())?)
+    }
+
+    /// What is at a name, given by its labels in front of the apex: lower-cased, in wire form, without a root label.
+    pub fn node_at(&self, front: &[u8]) -> Option<&Node> {
+        self.nodes.get(front)
+    }
+
+    /// The same in steps, so that the memory of many names is waited for at once.
+    pub fn find<'n>(&self, front: &'n [u8]) -> NodeSpot<'_, 'n> {
+        NodeSpot(self.nodes.find(front))
     }
 
     /// What this zone says (RFC 1034 §4.3.2, RFC 4592). `name` must lie within the zone.
     pub fn lookup(&self, name: NameRef<'_>, rtype: RecordType, view: ViewId) -> Outcome<'_> {
+        let Some(front) = name.strip_suffix(self.apex().borrow()) else { return Outcome::NoSuchName };
         if self.detours > 0
             && let Some(detour) = self.detour(name, rtype, view)
         {
             return detour;
         }
-        if let Some(node) = self.node(name) {
-            return answer(node, rtype, view);
+        match self.node_at(front) {
+            Some(node) => node.answer(rtype, view),
+            None => self.wildcard(front).map_or(Outcome::NoSuchName, |node| node.answer(rtype, view)),
         }
-        // RFC 4592 §3.3.1: the wildcard at the closest encloser, and no other.
-        for encloser in name.ancestors().skip(1) {
-            if !encloser.is_within(self.header.apex.borrow()) {
-                break;
-            }
-            if self.node(encloser).is_some() {
-                let wildcard = encloser.child(b"*").ok();
-                let node = wildcard.and_then(|wildcard| self.node(wildcard.borrow()));
-                return node.map_or(Outcome::NoSuchName, |node| answer(node, rtype, view));
-            }
+    }
+
+    /// What stands in for a name that is not there.
+    // RFC 4592 §3.3.1: the wildcard at the closest encloser, and no other.
+    fn wildcard(&self, front: &[u8]) -> Option<&Node> {
+        if self.wildcards == 0 {
+            return None;
         }
-        Outcome::NoSuchName
+        let enclosers = std::iter::successors(front::parent(front), |front| front::parent(front));
+        let mut enclosers = enclosers.filter(|front| self.node_at(front).is_some());
+        let encloser = Owner::new(enclosers.next()?, self.apex()).to_buf();
+        self.node(encloser.borrow().child(b"*").ok()?.borrow())
     }
 
     /// Whether a name exists, by itself or by a wildcard, for whatever type.
@@ -252,10 +209,10 @@ impl Zone {
     /// The delegation or DNAME nearest to the apex that `name` lies at or below.
     fn detour(&self, name: NameRef<'_>, rtype: RecordType, view: ViewId) -> Option<Outcome<'_>> {
         let depth = name.label_count();
-        for labels in self.header.apex.borrow().label_count()..=depth {
-            let at = name.trim_to(labels)?;
-            let Some((owner, node)) = self.nodes.get_entry(at) else { continue };
-            let is_apex = at == self.header.apex.borrow();
+        for labels in self.apex().borrow().label_count()..=depth {
+            let front = name.trim_to(labels)?.strip_suffix(self.apex().borrow())?;
+            let Some((front, node)) = self.nodes.find(front).get_entry() else { continue };
+            let owner = Owner::new(front, self.apex());
             if labels < depth
                 && let Some(offer) = node.served(RecordType::DNAME, view)
             {
@@ -263,7 +220,7 @@ impl Zone {
             }
             // RFC 4035 §3.1.4.1: the parent answers for DS.
             let own_ds = labels == depth && rtype == RecordType::DS;
-            if !is_apex
+            if !front.is_empty()
                 && !own_ds
                 && let Some(offer) = node.served(RecordType::NS, view)
             {
@@ -274,14 +231,22 @@ impl Zone {
     }
 }
 
-fn answer(node: &Node, rtype: RecordType, view: ViewId) -> Outcome<'_> {
-    if rtype == RecordType::ANY {
-        return node.any(view).map_or(Outcome::NoData, Outcome::Hit);
+/// Where the node of a name is, if it is there.
+pub struct NodeSpot<'z, 'n>(Spot<'z, 'n, Node>);
+
+impl<'z> NodeSpot<'z, '_> {
+    /// Asks for the memory that finding the node begins with.
+    pub fn prefetch(&self) {
+        self.0.prefetch();
     }
-    if rtype != RecordType::CNAME
-        && let Some(alias) = node.served(RecordType::CNAME, view)
-    {
-        return if rtype.is_beside_cname() { Outcome::NoData } else { Outcome::Alias(alias) };
+
+    /// Asks for the node's memory; a moment after `prefetch`.
+    pub fn prefetch_node(&self) {
+        self.0.prefetch_entry();
     }
-    node.served(rtype, view).map_or(Outcome::NoData, Outcome::Hit)
+
+    /// What is at the name.
+    pub fn node(&self) -> Option<&'z Node> {
+        self.0.get()
+    }
 }

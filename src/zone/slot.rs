@@ -1,7 +1,5 @@
 //! One name and type: every record set that was offered for it, and which is served to whom.
 
-use smallvec::SmallVec;
-
 use super::network::{Networks, ViewId};
 use super::origin::{Claim, Origin};
 use crate::dns::{RecordSet, RecordType};
@@ -16,58 +14,86 @@ pub struct Offer {
 /// All offers for one name and type. There is at least one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
-    offers: SmallVec<[Offer; 1]>,
+    content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Content {
+    /// One offer, which is served to everyone: nearly all slots.
+    Sole(Offer),
+    Contest(Box<Contest>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Contest {
+    offers: Vec<Offer>,
     /// The offer that is served where the view does not say otherwise.
     served: u16,
     /// Views that are served another offer; of an alias in one of Azure's zones, also those that the zone is linked to.
-    by_view: SmallVec<[(ViewId, u16); 0]>,
+    by_view: Vec<(ViewId, u16)>,
 }
 
 impl Slot {
     pub(super) fn new(offer: Offer, networks: &Networks) -> Slot {
-        let mut slot = Slot { offers: SmallVec::from_iter([offer]), served: 0, by_view: SmallVec::new() };
-        if slot.depends_on_networks() {
-            slot.choose(networks);
-        }
+        let mut slot = Slot { content: Content::Sole(offer) };
+        slot.choose(networks);
         slot
     }
 
     /// The type of all offers.
     pub fn rtype(&self) -> RecordType {
-        self.offers[0].set.rtype
+        self.offers()[0].set.rtype
     }
 
     /// The offer that a view is served.
     pub fn served(&self, view: ViewId) -> &Offer {
-        let of_view = self.by_view.iter().find(|(other, _)| *other == view);
-        &self.offers[usize::from(of_view.map_or(self.served, |(_, index)| *index))]
+        match &self.content {
+            Content::Sole(offer) => offer,
+            Content::Contest(contest) => {
+                let of_view = contest.by_view.iter().find(|(other, _)| *other == view);
+                &contest.offers[usize::from(of_view.map_or(contest.served, |(_, index)| *index))]
+            }
+        }
     }
 
     /// Whether a view is served an offer of its own, where the others are served the same.
     pub(super) fn is_chosen_for(&self, view: ViewId) -> bool {
-        self.by_view.iter().any(|(other, _)| *other == view)
+        match &self.content {
+            Content::Sole(_) => false,
+            Content::Contest(contest) => contest.by_view.iter().any(|(other, _)| *other == view),
+        }
     }
 
     /// All offers, in the order in which they came.
     pub fn offers(&self) -> &[Offer] {
-        &self.offers
+        match &self.content {
+            Content::Sole(offer) => std::slice::from_ref(offer),
+            Content::Contest(contest) => &contest.offers,
+        }
+    }
+
+    fn offers_mut(&mut self) -> &mut [Offer] {
+        match &mut self.content {
+            Content::Sole(offer) => std::slice::from_mut(offer),
+            Content::Contest(contest) => &mut contest.offers,
+        }
     }
 
     /// Whether endpoints disagree: more than one claim, with different data.
     pub fn is_conflict(&self) -> bool {
-        let mut claims = self.offers.iter().filter(|offer| matches!(offer.origin, Origin::Endpoint(_)));
+        let mut claims = self.offers().iter().filter(|offer| matches!(offer.origin, Origin::Endpoint(_)));
         claims.next().is_some_and(|first| claims.any(|other| other.set.records().ne(first.set.records())))
     }
 
     /// Whether networks may have a say in what is served.
     pub(super) fn depends_on_networks(&self) -> bool {
-        self.offers.len() > 1 || self.rtype() == RecordType::CNAME
+        self.offers().len() > 1 || self.rtype() == RecordType::CNAME
     }
 
     /// Adds an offer, or replaces the one from the same origin; answers whether that changed anything.
     /// A claim keeps the time when it was first seen.
     pub(super) fn put(&mut self, mut offer: Offer, networks: &Networks) -> bool {
-        match self.offers.iter_mut().find(|other| other.origin.replaces(&offer.origin)) {
+        match self.offers_mut().iter_mut().find(|other| other.origin.replaces(&offer.origin)) {
             Some(before) => {
                 if let (Origin::Endpoint(old), Origin::Endpoint(new)) = (&before.origin, &mut offer.origin)
                     && old.since_secs < new.since_secs
@@ -79,7 +105,11 @@ impl Slot {
                 }
                 *before = offer;
             }
-            None => self.offers.push(offer),
+            None => {
+                let mut offers = self.take_offers();
+                offers.push(offer);
+                self.content = Content::Contest(Box::new(Contest { offers, ..Contest::default() }));
+            }
         }
         self.choose(networks);
         true
@@ -87,38 +117,63 @@ impl Slot {
 
     /// Takes an offer back; answers what is left of the slot.
     pub(super) fn without(mut self, origin: &Origin, networks: &Networks) -> Option<Slot> {
-        self.offers.retain(|offer| !offer.origin.replaces(origin));
-        if self.offers.is_empty() {
+        let mut offers = self.take_offers();
+        offers.retain(|offer| !offer.origin.replaces(origin));
+        if offers.is_empty() {
             return None;
         }
+        self.content = Content::Contest(Box::new(Contest { offers, ..Contest::default() }));
         self.choose(networks);
         Some(self)
     }
 
-    /// Decides anew who is served what (design §3).
-    pub(super) fn choose(&mut self, networks: &Networks) {
-        self.by_view.clear();
-        self.served = best(&self.offers, |_| 0, networks);
-        // An operator's record is for everyone.
-        let served = &self.offers[usize::from(self.served)].origin;
-        let is_azure_alias = self.rtype() == RecordType::CNAME && matches!(served, Origin::AzureZone(_));
-        if served.is_operators() || (self.offers.len() == 1 && !is_azure_alias) {
-            return;
-        }
-        for (view, network) in networks.iter() {
-            let is_own = |origin: &Origin| match origin {
-                Origin::Endpoint(claim) => {
-                    claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
-                }
-                Origin::AzureZone(zone) => zone.is_linked_to(&network.virtual_networks),
-                _ => false,
-            };
-            let index = best(&self.offers, |origin| u8::from(!is_own(origin)), networks);
-            if index != self.served || (is_azure_alias && is_own(&self.offers[usize::from(index)].origin)) {
-                self.by_view.push((view, index));
-            }
+    /// Leaves no offer behind, for a moment.
+    fn take_offers(&mut self) -> Vec<Offer> {
+        match std::mem::replace(&mut self.content, Content::Contest(Box::default())) {
+            Content::Sole(offer) => vec![offer],
+            Content::Contest(contest) => contest.offers,
         }
     }
+
+    /// Decides anew who is served what (design §3).
+    pub(super) fn choose(&mut self, networks: &Networks) {
+        if matches!(self.content, Content::Sole(_)) && !self.depends_on_networks() {
+            return;
+        }
+        let (served, by_view) = choice(self.offers(), networks);
+        if self.offers().len() > 1 || !by_view.is_empty() {
+            let offers = self.take_offers();
+            self.content = Content::Contest(Box::new(Contest { offers, served, by_view }));
+        } else if let Some(offer) = self.take_offers().pop() {
+            self.content = Content::Sole(offer);
+        }
+    }
+}
+
+/// The offer that is served, and the views that are served another one.
+fn choice(offers: &[Offer], networks: &Networks) -> (u16, Vec<(ViewId, u16)>) {
+    let mut by_view = Vec::new();
+    let served = best(offers, |_| 0, networks);
+    // An operator's record is for everyone.
+    let offer = &offers[usize::from(served)];
+    let is_azure_alias = offer.set.rtype == RecordType::CNAME && matches!(offer.origin, Origin::AzureZone(_));
+    if offer.origin.is_operators() || (offers.len() == 1 && !is_azure_alias) {
+        return (served, by_view);
+    }
+    for (view, network) in networks.iter() {
+        let is_own = |origin: &Origin| match origin {
+            Origin::Endpoint(claim) => {
+                claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
+            }
+            Origin::AzureZone(zone) => zone.is_linked_to(&network.virtual_networks),
+            _ => false,
+        };
+        let index = best(offers, |origin| u8::from(!is_own(origin)), networks);
+        if index != served || (is_azure_alias && is_own(&offers[usize::from(index)].origin)) {
+            by_view.push((view, index));
+        }
+    }
+    (served, by_view)
 }
 
 /// The index of the best offer: operators first, then claims by `distance`, preference, age, id, then Azure's zones.

@@ -124,7 +124,7 @@ fn served(api: &Api) -> Model {
                 .iter()
                 .flat_map(|slot| slot.offers())
                 .filter(|offer| offer.origin == Origin::Rest)
-                .map(|offer| {
+                .map(move |offer| {
                     let data =
                         offer.set.records().map(|data| rdata::to_text(offer.set.rtype, data)).collect();
                     ((name.to_string(), offer.set.rtype.to_string()), (offer.set.ttl.secs(), data))

@@ -250,12 +250,12 @@ fn what_somebody_else_took_away_is_back_after_a_pass_though_azure_says_the_same(
     for _ in 0..2 {
         let snapshot = world.parts.store.snapshot();
         let nodes = snapshot.zones().flat_map(|(apex, zone)| zone.nodes().map(move |it| (apex, it)));
-        let change = nodes.flat_map(|(apex, (name, node))| {
+        let change = nodes.flat_map(|(apex, (owner, node))| {
             let offers = node.slots().iter().flat_map(|slot| slot.offers());
             let own = offers.filter(|offer| matches!(offer.origin, Origin::Endpoint(_)));
             own.map(move |offer| Change::Remove {
                 zone: apex.clone(),
-                name: name.clone(),
+                name: owner.to_name(),
                 rtype: offer.set.rtype,
                 origin: offer.origin.clone(),
             })

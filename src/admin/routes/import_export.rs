@@ -76,11 +76,11 @@ async fn export(
     };
     let place = ledger.side().export().await;
     let write = move || {
-        let sets = zone.nodes().flat_map(|(name, node)| {
-            let served = node.slots().iter().map(move |slot| (name.clone(), slot.served(view)));
+        let sets = zone.nodes().flat_map(|(owner, node)| {
+            let served = node.slots().iter().map(move |slot| (owner, slot.served(view)));
             let wanted =
                 served.filter(|(_, offer)| query.origin.is_none_or(|it| OriginWord::of(&offer.origin) == it));
-            wanted.map(|(name, offer)| (name, offer.set.clone()))
+            wanted.map(|(owner, offer)| (owner.to_name(), offer.set.clone()))
         });
         let mut text = String::new();
         write_master_file(zone.apex(), sets, &mut text).expect("a String takes all text");

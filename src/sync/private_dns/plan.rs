@@ -11,10 +11,10 @@ use super::PrivateZone;
 use super::header::{Remark, imported_header, is_ours};
 use crate::dns::{Name, RecordSet, RecordType};
 use crate::privatelink::Catalogue;
-use crate::zone::{AzureZone, Change, Offer, Origin, Snapshot, Zone, ZoneHeader, ZoneKind, azure_soa};
+use crate::zone::{AzureZone, Change, Offer, Origin, Owner, Snapshot, Zone, ZoneHeader, ZoneKind, azure_soa};
 
 /// All record sets of imported zones.
-fn azure_offers(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, &Name, &Offer, &Arc<AzureZone>)> {
+fn azure_offers(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, Owner<'_>, &Offer, &Arc<AzureZone>)> {
     let zones = snapshot.zones().filter(|(_, zone)| zone.azure_zones().next().is_some());
     zones.flat_map(|(apex, zone)| {
         zone.nodes().flat_map(move |(name, node)| {
@@ -61,11 +61,11 @@ pub(in super::super) fn plan_zones(
         };
         apexes.entry(&zone.apex).or_insert_with(of_others).push(&zone.azure);
     }
-    let mut wanted: HashSet<(&str, &Name, RecordType)> = HashSet::new();
+    let mut wanted: HashSet<(&str, Name, RecordType)> = HashSet::new();
     let mut puts = Vec::new();
     for zone in &imported {
         for it in &zone.record_sets {
-            wanted.insert((&zone.azure.id, &it.name, it.set.rtype));
+            wanted.insert((&zone.azure.id, it.name.clone(), it.set.rtype));
             match held(snapshot, zone, &it.name, it.set.rtype) {
                 Some((set, azure)) if *set == it.set && **azure == *zone.azure => continue,
                 Some(_) => plan.replaced += 1,
@@ -75,15 +75,16 @@ pub(in super::super) fn plan_zones(
         }
     }
     let mut removes = Vec::new();
-    for (apex, name, offer, azure) in azure_offers(snapshot).filter(|(.., azure)| azure.source == *source) {
+    for (apex, owner, offer, azure) in azure_offers(snapshot).filter(|(.., azure)| azure.source == *source) {
         let rtype = offer.set.rtype;
         if rtype == RecordType::SOA {
             continue;
         }
         plan.published += 1;
-        if !stays(azure) && !wanted.contains(&(&*azure.id, name, rtype)) {
+        let name = owner.to_name();
+        if !stays(azure) && !wanted.contains(&(&*azure.id, name.clone(), rtype)) {
             plan.withdrawn += 1;
-            let (zone, name, origin) = (apex.clone(), name.clone(), offer.origin.clone());
+            let (zone, origin) = (apex.clone(), offer.origin.clone());
             removes.push(Change::Remove { zone, name, rtype, origin });
         }
     }
