@@ -180,6 +180,16 @@ impl Batch {
         Some(Datagram { message: &request[..length], reply, path: ReturnPath { peer, source }, size })
     }
 
+    /// What was received, one by one.
+    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
+        self.incoming[..self.received].iter().enumerate().map(|(index, header)| {
+            let length = (header.msg_len as usize).min(REQUEST_SIZE_MAX);
+            // SAFETY: `slot` is valid, and nothing writes to it while `self` is borrowed.
+            let request = unsafe { &(*self.slot(index)).request };
+            &request[..length]
+        })
+    }
+
     /// Queues the first `length` bytes of the reply to the datagram at `index`.
     pub fn queue(&mut self, index: usize, length: usize) {
         assert!(index < self.received && length <= REPLY_SIZE_MAX && self.queued < BATCH);

@@ -44,6 +44,8 @@ impl Service for Echo {
 
     fn view(&self) {}
 
+    fn look_ahead<'m>(&self, (): &(), _: impl Iterator<Item = &'m [u8]>) {}
+
     fn try_answer(&self, (): &(), message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
         self.client.send_replace(Some(client));
         let length = match message.get(13) {

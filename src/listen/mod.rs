@@ -31,6 +31,9 @@ pub trait Service: Send + Sync + 'static {
 
     fn view(&self) -> Self::View;
 
+    /// Prepares for the messages of a batch, so that the memory they need is waited for at once.
+    fn look_ahead<'m>(&self, view: &Self::View, messages: impl Iterator<Item = &'m [u8]>);
+
     /// Answers without waiting and without allocating, if it can.
     fn try_answer(&self, view: &Self::View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt;
 
@@ -49,6 +52,10 @@ impl Service for Responder {
 
     fn view(&self) -> View {
         Responder::view(self)
+    }
+
+    fn look_ahead<'m>(&self, view: &View, messages: impl Iterator<Item = &'m [u8]>) {
+        Responder::look_ahead(self, view, messages);
     }
 
     fn try_answer(&self, view: &View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {

@@ -32,6 +32,9 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after an error that may come back at once, such as a lack of kernel memory.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
+/// Messages that are worth looking ahead to: with fewer it costs what it gains.
+const LOOK_AHEAD_MIN: usize = 4;
+
 /// Attempts to send a reply that waited, while the socket's send buffer is full, a millisecond apart.
 const SEND_ATTEMPTS_MAX: usize = 5;
 
@@ -133,10 +136,14 @@ impl<S: Service> UdpWorker<S> {
     fn serve(&self, batch: &mut Batch, received: usize) {
         let mut next = 0;
         let mut tally = Tally::default();
+        let mut looks_ahead = received >= LOOK_AHEAD_MIN;
         while next < received {
-            let before = next;
+            let before = (next, looks_ahead);
             let served = catch_unwind(AssertUnwindSafe(|| {
                 let view = self.service.view();
+                if std::mem::take(&mut looks_ahead) {
+                    self.service.look_ahead(&view, batch.messages());
+                }
                 while next < received {
                     let index = next;
                     next += 1;
@@ -145,7 +152,7 @@ impl<S: Service> UdpWorker<S> {
             }));
             if served.is_err() {
                 self.counters.panics.add(1);
-                if next == before {
+                if (next, looks_ahead) == before {
                     break;
                 }
             }

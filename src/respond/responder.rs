@@ -128,6 +128,11 @@ impl Responder {
         }
     }
 
+    /// Prepares for messages that `try_answer` is asked next.
+    pub fn look_ahead<'m>(&self, view: &View, messages: impl Iterator<Item = &'m [u8]>) {
+        quick::look_ahead(&view.snapshot, messages);
+    }
+
     /// Answers without waiting, if zones and cache suffice.
     pub fn try_answer(&self, view: &View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
         let query = match self.admit(&view.serving.rules, message, client, buffer) {

@@ -33,7 +33,7 @@ pub use master_file::{MasterFile, MasterFileError};
 pub use network::{Network, NetworkError, Networks, ViewId};
 pub use node::Node;
 pub use origin::{AzureZone, Claim, Origin, VirtualNetworkLink};
-pub use served::{NodeSpot, OnMissing, Outcome, Zone, ZoneHeader, ZoneKind};
+pub use served::{LookAhead, OnMissing, Outcome, Zone, ZoneHeader, ZoneKind};
 pub use slot::{Offer, Slot};
 pub use snapshot::Snapshot;
 pub use store::{Author, CommitError, Committed, Journal, JournalError, Store, Unjournaled};

@@ -51,11 +51,18 @@ struct Branch<V> {
     parts: Vec<Arc<Part<V>>>,
 }
 
-/// Where a name is if it is there: the first of two steps, so that many names can be on their way at once.
+/// Where a name is if it is there.
 pub struct Spot<'t, 'n, V> {
     leaf: &'t Leaf<V>,
     front: &'n [u8],
     hash: u64,
+}
+
+/// The way to a name that will be asked for soon: its memory is asked for in steps, so that for many names it is waited
+/// for at once.
+pub struct Ahead<'t, V> {
+    leaf: &'t Leaf<V>,
+    tag: u16,
 }
 
 fn hash(front: &[u8]) -> u64 {
@@ -208,18 +215,25 @@ impl<V: Clone> NameTrie<V> {
     }
 }
 
-impl<'t, V> Spot<'t, '_, V> {
-    /// Asks for the memory that `get` begins with.
+impl<V> Ahead<'_, V> {
+    /// Asks for the memory that a look-up begins with.
     pub fn prefetch(&self) {
         prefetch(self.leaf);
     }
 
-    /// Asks for the memory that `get` ends with; reads that which it begins with.
+    /// Asks for the memory that a look-up ends with; reads that which it begins with.
     pub fn prefetch_entry(&self) {
-        let hits = self.leaf.tagged(tag(self.hash));
+        let hits = self.leaf.tagged(self.tag);
         if let Some(entry) = self.leaf.entries.get(hits.trailing_zeros() as usize) {
             prefetch(entry);
         }
+    }
+}
+
+impl<'t, V> Spot<'t, '_, V> {
+    /// The way to the same name without the name.
+    pub fn ahead(&self) -> Ahead<'t, V> {
+        Ahead { leaf: self.leaf, tag: tag(self.hash) }
     }
 
     /// The value of the name.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::front::{self, Owner};
-use super::name_trie::{NameTrie, Spot};
+use super::name_trie::{Ahead, NameTrie};
 use super::network::ViewId;
 use super::node::Node;
 use super::origin::{AzureZone, Origin};
@@ -170,9 +170,9 @@ impl Zone {
         self.nodes.get(front)
     }
 
-    /// The same in steps, so that the memory of many names is waited for at once.
-    pub fn find<'n>(&self, front: &'n [u8]) -> NodeSpot<'_, 'n> {
-        NodeSpot(self.nodes.find(front))
+    /// The way to what is at a name that will be asked for soon.
+    pub fn look_ahead(&self, front: &[u8]) -> LookAhead<'_> {
+        LookAhead(self.nodes.find(front).ahead())
     }
 
     /// What this zone says (RFC 1034 §4.3.2, RFC 4592). `name` must lie within the zone.
@@ -231,10 +231,10 @@ impl Zone {
     }
 }
 
-/// Where the node of a name is, if it is there.
-pub struct NodeSpot<'z, 'n>(Spot<'z, 'n, Node>);
+/// The way to a node, whose memory is asked for before it is read.
+pub struct LookAhead<'z>(Ahead<'z, Node>);
 
-impl<'z> NodeSpot<'z, '_> {
+impl LookAhead<'_> {
     /// Asks for the memory that finding the node begins with.
     pub fn prefetch(&self) {
         self.0.prefetch();
@@ -243,10 +243,5 @@ impl<'z> NodeSpot<'z, '_> {
     /// Asks for the node's memory; a moment after `prefetch`.
     pub fn prefetch_node(&self) {
         self.0.prefetch_entry();
-    }
-
-    /// What is at the name.
-    pub fn node(&self) -> Option<&'z Node> {
-        self.0.get()
     }
 }

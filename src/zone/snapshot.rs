@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::network::{Networks, ViewId};
 use super::origin::Origin;
-use super::served::Zone;
+use super::served::{LookAhead, Zone};
 use super::slot::Offer;
 use super::withheld::Withheld;
 use crate::dns::{Name, NameRef, RecordType, SuffixMap};
@@ -41,6 +41,13 @@ impl Snapshot {
     /// The zone that answers for a name in a view: the longest apex that encloses it (design R1).
     pub fn zone_for(&self, name: NameRef<'_>, view: ViewId) -> Option<&Zone> {
         self.zones.enclosing(name).map(|(_, zone)| &**zone).find(|zone| zone.is_served_to(view))
+    }
+
+    /// The way to what will be said of a name, as far as that can be told without knowing who asks.
+    pub fn look_ahead(&self, name: NameRef<'_>) -> Option<LookAhead<'_>> {
+        let (apex, zone) = self.zones.enclosing(name).next()?;
+        let front = &name.as_wire()[..name.as_wire().len() - apex.as_wire().len()];
+        Some(zone.look_ahead(front))
     }
 
     /// The zone of exactly this name, served or not.

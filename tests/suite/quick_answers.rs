@@ -119,7 +119,7 @@ struct Question {
 
 fn step() -> impl Strategy<Value = Step> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(rd, ad, cd)| u16::from(rd) * RD | u16::from(ad) * AD | u16::from(cd) * CD);
+        .prop_map(|(rd, ad, cd)| (u16::from(rd) * RD) | (u16::from(ad) * AD) | (u16::from(cd) * CD));
     let flags = prop_oneof![3 => Just(RD), 1 => flags];
     let sizes = prop_oneof![Just(1232_u16), Just(512), Just(4096), 500..600_u16];
     let question = (
