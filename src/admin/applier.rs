@@ -359,8 +359,7 @@ impl Applier {
     fn serve_zone_apart(&self, apex: &Name) {
         let (zone, sets) = {
             let state = self.written.read();
-            let sets: Vec<_> =
-                state.sets(apex).map(|((name, _), kept)| (name.clone(), kept.set.clone())).collect();
+            let sets: Vec<_> = state.sets(apex).map(|((name, _), kept)| (name, kept.set.clone())).collect();
             (state.zone(apex).map(|(zone, _)| zone.clone()), sets)
         };
         let zone = zone.map(|zone| StoredChange::Put(Entry::Zone(zone)));

@@ -260,7 +260,7 @@ fn check_zone(
     let is_here = zones.get(apex).copied();
     let is_served = is_here.unwrap_or_else(|| snapshot.zone(apex.borrow()).is_some());
     // What waits for a zone that is gone can be taken away all the same.
-    let is_left = matches!(edit.change, StoredChange::Remove(_)) && state.sets(apex).len() > 0;
+    let is_left = matches!(edit.change, StoredChange::Remove(_)) && state.sets_count(apex) > 0;
     if !is_served && !is_left {
         return Err(Box::new(no_such_zone(apex, edit.place)));
     }

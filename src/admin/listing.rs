@@ -90,8 +90,8 @@ pub(super) fn page(
     let mut alone: Vec<(Name, RecordType)> = match &filter.name {
         Some(NameFilter::Exactly(name)) => {
             let state = written.read();
-            let sets = state.sets(apex).map(|(key, _)| key);
-            sets.filter(|(owner, _)| owner == name).cloned().collect()
+            let types = state.types_of(apex, name).into_iter();
+            types.map(|rtype| (name.clone(), rtype)).collect()
         }
         _ => {
             let state = written.read();

@@ -14,6 +14,7 @@ pub mod etag;
 mod events;
 mod host;
 pub mod idempotency;
+mod kept;
 mod ledger;
 mod listener;
 mod listing;

@@ -73,7 +73,7 @@ impl Plan {
                     let mut sets: Vec<_> = state.sets(apex).map(|(key, _)| key).collect();
                     sets.sort_unstable();
                     for (name, rtype) in sets {
-                        plan.add_set(apex, name, *rtype, old, new);
+                        plan.add_set(apex, &name, rtype, old, new);
                     }
                 }
                 StoredChange::Put(Entry::Zone(stored)) => plan.add_zone(&stored.apex, old, new),

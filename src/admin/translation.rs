@@ -92,7 +92,7 @@ impl<'s> Translation<'s> {
             if !self.cleared.contains(&zone.apex) {
                 let state = self.state;
                 for ((name, _), kept) in state.sets(&zone.apex) {
-                    self.put_set(&zone.apex, name, &kept.set);
+                    self.put_set(&zone.apex, &name, &kept.set);
                 }
             }
         }
@@ -140,7 +140,7 @@ impl<'s> Translation<'s> {
             })
             .collect();
         let state = self.state;
-        let kept = state.sets(apex).map(|((name, rtype), _)| (name.clone(), *rtype));
+        let kept = state.sets(apex).map(|(key, _)| key);
         for (name, rtype) in kept.chain(put_here) {
             self.remove_set(apex, &name, rtype);
         }
@@ -227,8 +227,8 @@ impl<'s> Translation<'s> {
         if !is_made {
             let served = snapshot.zone(apex.borrow());
             for ((name, rtype), kept) in state.sets(apex) {
-                if !served.is_some_and(|zone| is_served(zone, name, *rtype, &kept.set)) {
-                    self.put_set(apex, name, &kept.set);
+                if !served.is_some_and(|zone| is_served(zone, &name, rtype, &kept.set)) {
+                    self.put_set(apex, &name, &kept.set);
                 }
             }
         }

@@ -203,7 +203,7 @@ impl ZoneView {
     pub(super) fn of(apex: &Name, state: &State, snapshot: &Snapshot) -> Option<ZoneView> {
         let served = snapshot.zone(apex.borrow());
         let stored = state.zone(apex);
-        let by_rest = state.sets(apex).len();
+        let by_rest = state.sets_count(apex);
         if served.is_none() && stored.is_none() && by_rest == 0 {
             return None;
         }

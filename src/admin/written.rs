@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::auth::{self, Scope, TokenBook};
+use super::kept::KeptSets;
 use crate::dns::{Name, RecordSet, RecordType};
 use crate::forward::RuleSettings;
 use crate::persist::{
@@ -29,7 +30,7 @@ pub struct Written {
 pub struct State {
     pub(super) revision: u64,
     zones: HashMap<Name, (StoredZone, u64)>,
-    sets: HashMap<Name, HashMap<SetKey, Kept>>,
+    sets: HashMap<Name, KeptSets>,
     forwarders: BTreeMap<Name, (StoredForwarder, u64)>,
     tokens: HashMap<Arc<str>, (StoredToken, u64)>,
     serials: HashMap<Name, u32>,
@@ -168,7 +169,14 @@ impl State {
             }
             Entry::RecordSet { zone, name, set } => {
                 let kept = Kept { set: set.clone(), revision };
-                self.sets.entry(zone.clone()).or_default().insert((name.clone(), set.rtype), kept);
+                // Looked for first: of a million sets nearly all are in a zone that is known.
+                match self.sets.get_mut(zone) {
+                    Some(sets) => sets.put(name, kept),
+                    None => {
+                        let sets = self.sets.entry(zone.clone());
+                        sets.or_insert_with(|| KeptSets::new(zone.clone())).put(name, kept);
+                    }
+                }
             }
             Entry::Forwarder(rule) => {
                 self.forwarders.insert(rule.domain.clone(), (rule.clone(), revision));
@@ -189,8 +197,8 @@ impl State {
             }
             Subject::RecordSet { zone, name, rtype } => {
                 if let Some(sets) = self.sets.get_mut(zone) {
-                    sets.remove(&(name.clone(), *rtype));
-                    if sets.is_empty() {
+                    sets.remove(name, *rtype);
+                    if sets.len() == 0 {
                         self.sets.remove(zone);
                     }
                 }
@@ -215,14 +223,22 @@ impl State {
     }
 
     pub(super) fn set(&self, zone: &Name, name: &Name, rtype: RecordType) -> Option<&Kept> {
-        // The map wants an owned key; names are cheap to clone.
-        self.sets.get(zone)?.get(&(name.clone(), rtype))
+        self.sets.get(zone)?.get(name, rtype)
     }
 
     /// The record sets of a zone in no order.
-    pub(super) fn sets(&self, zone: &Name) -> impl ExactSizeIterator<Item = (&SetKey, &Kept)> {
-        static NONE: std::sync::LazyLock<HashMap<SetKey, Kept>> = std::sync::LazyLock::new(HashMap::new);
-        self.sets.get(zone).unwrap_or(&NONE).iter()
+    pub(super) fn sets(&self, zone: &Name) -> impl Iterator<Item = (SetKey, &Kept)> {
+        self.sets.get(zone).into_iter().flat_map(KeptSets::iter)
+    }
+
+    /// How many record sets a zone has.
+    pub(super) fn sets_count(&self, zone: &Name) -> usize {
+        self.sets.get(zone).map_or(0, KeptSets::len)
+    }
+
+    /// The types of the record sets at a name.
+    pub(super) fn types_of(&self, zone: &Name, name: &Name) -> Vec<RecordType> {
+        self.sets.get(zone).map(|sets| sets.types_of(name)).unwrap_or_default()
     }
 
     /// The zones that have record sets.

@@ -1,8 +1,11 @@
 //! From config to the parts that answer: zones, catalogue, cache, forwarder, responder.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{iter, thread};
 
 use rand::Rng;
 
@@ -128,14 +131,33 @@ pub(super) fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forward
 pub(super) type ZoneFile<'c> = (&'c ZoneHeader, &'c Path, MasterFile);
 
 fn read_zone_files(config: &Config) -> Result<Vec<ZoneFile<'_>>, LoadError> {
-    let folder = config.folder();
-    let mut files: Vec<ZoneFile<'_>> = Vec::new();
-    for zone in &config.zones {
-        if let Some(file) = &zone.file {
-            files.push((&zone.header, file, MasterFile::read(file, &zone.header.apex, folder)?));
+    let zones: Vec<_> =
+        config.zones.iter().filter_map(|zone| Some((&zone.header, zone.file.as_deref()?))).collect();
+    let read = |(header, file): &(&ZoneHeader, &Path)| MasterFile::read(file, &header.apex, config.folder());
+    let files = at_once(&zones, read);
+    // Of several faults the first file's is told.
+    zones.into_iter().zip(files).map(|((header, file), read)| Ok((header, file, read?))).collect()
+}
+
+/// What becomes of each item, in their order, made on as many cores as there are.
+fn at_once<I: Sync, O: Send>(items: &[I], make: impl Fn(&I) -> O + Sync) -> Vec<O> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let numbers = iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let items = numbers.map_while(|number| Some((number, items.get(number)?)));
+        items.map(|(number, item)| (number, make(item))).collect::<Vec<_>>()
+    };
+    let mut made = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut made = work();
+        for other in others {
+            made.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
-    }
-    Ok(files)
+        made
+    });
+    made.sort_unstable_by_key(|(number, _)| *number);
+    made.into_iter().map(|(_, made)| made).collect()
 }
 
 /// All files that were read, included ones too.

@@ -95,7 +95,11 @@ pub fn from_text(rtype: RecordType, text: &str, origin: NameRef<'_>) -> Result<V
 }
 
 /// Reads tokens; relative names end in `origin`.
-pub fn from_tokens(rtype: RecordType, tokens: &[Token], origin: NameRef<'_>) -> Result<Vec<u8>, RdataError> {
+pub fn from_tokens(
+    rtype: RecordType,
+    tokens: &[Token<'_>],
+    origin: NameRef<'_>,
+) -> Result<Vec<u8>, RdataError> {
     if rtype.is_question_only() {
         return Err(RdataError::QuestionOnly(rtype));
     }
@@ -111,7 +115,7 @@ pub fn from_tokens(rtype: RecordType, tokens: &[Token], origin: NameRef<'_>) -> 
         tokens.field(*field, origin, &mut data)?;
     }
     if let Some(extra) = tokens.rest.next() {
-        return Err(RdataError::Extra(rtype, extra.text.clone()));
+        return Err(RdataError::Extra(rtype, extra.text.to_string()));
     }
     check_length(rtype, data)
 }
@@ -121,13 +125,13 @@ fn check_length(rtype: RecordType, data: Vec<u8>) -> Result<Vec<u8>, RdataError>
 }
 
 /// RFC 3597 §5: `\# length hex…`.
-fn from_generic(rtype: RecordType, tokens: &[Token]) -> Result<Vec<u8>, RdataError> {
+fn from_generic(rtype: RecordType, tokens: &[Token<'_>]) -> Result<Vec<u8>, RdataError> {
     let (length, hex) = tokens.split_first().ok_or(RdataError::Missing(rtype, "a length"))?;
-    let hex: String = hex.iter().map(|token| token.text.as_str()).collect();
+    let hex: String = hex.iter().map(|token| &*token.text).collect();
     let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes());
     let bytes = bytes.map_err(|_| RdataError::Bad(rtype, hex.clone(), "hexadecimal"))?;
     if length.text.parse() != Ok(bytes.len()) {
-        return Err(RdataError::Bad(rtype, length.text.clone(), "the length of the bytes behind it"));
+        return Err(RdataError::Bad(rtype, length.text.to_string(), "the length of the bytes behind it"));
     }
     // Bytes of a known type must be that type's all the same (RFC 3597 §5).
     if !is_valid(rtype, &bytes) {
@@ -138,24 +142,24 @@ fn from_generic(rtype: RecordType, tokens: &[Token]) -> Result<Vec<u8>, RdataErr
 
 struct Tokens<'t> {
     rtype: RecordType,
-    rest: std::slice::Iter<'t, Token>,
+    rest: std::slice::Iter<'t, Token<'t>>,
 }
 
 impl Tokens<'_> {
-    fn next(&mut self, what: &'static str) -> Result<&Token, RdataError> {
+    fn next(&mut self, what: &'static str) -> Result<&Token<'_>, RdataError> {
         self.rest.next().ok_or(RdataError::Missing(self.rtype, what))
     }
 
     fn number<N: std::str::FromStr>(&mut self, what: &'static str) -> Result<N, RdataError> {
         let rtype = self.rtype;
         let token = self.next(what)?;
-        token.text.parse().map_err(|_| RdataError::Bad(rtype, token.text.clone(), what))
+        token.text.parse().map_err(|_| RdataError::Bad(rtype, token.text.to_string(), what))
     }
 
     fn bytes(&mut self, what: &'static str) -> Result<Vec<u8>, RdataError> {
         let rtype = self.rtype;
         let token = self.next(what)?;
-        token.unescaped().map_err(|error| RdataError::Name(rtype, token.text.clone(), error))
+        token.unescaped().map_err(|error| RdataError::Name(rtype, token.text.to_string(), error))
     }
 
     fn short_text(&mut self, data: &mut Vec<u8>) -> Result<(), RdataError> {
@@ -181,7 +185,7 @@ impl Tokens<'_> {
             Field::U32 => {
                 let token = self.next("a number of 32 bits")?;
                 let value = seconds(&token.text)
-                    .ok_or_else(|| RdataError::Bad(rtype, token.text.clone(), "a number of 32 bits"))?;
+                    .ok_or_else(|| RdataError::Bad(rtype, token.text.to_string(), "a number of 32 bits"))?;
                 data.extend(value.to_be_bytes());
             }
             Field::Ipv4 => data.extend(self.number::<Ipv4Addr>("an IPv4 address")?.octets()),
@@ -189,7 +193,7 @@ impl Tokens<'_> {
             Field::Name | Field::PlainName => {
                 let token = self.next("a name")?;
                 let name = NameBuf::parse(&token.text, origin)
-                    .map_err(|error| RdataError::Name(rtype, token.text.clone(), error))?;
+                    .map_err(|error| RdataError::Name(rtype, token.text.to_string(), error))?;
                 data.extend_from_slice(name.borrow().as_wire());
             }
             Field::Text => self.short_text(data)?,
@@ -205,14 +209,18 @@ impl Tokens<'_> {
                     |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
                 // RFC 8659 §4.1: letters and digits, at most 255.
                 if !is_tag(&token.text) || token.text.len() > 255 {
-                    return Err(RdataError::Bad(rtype, token.text.clone(), "a tag of letters and digits"));
+                    return Err(RdataError::Bad(
+                        rtype,
+                        token.text.to_string(),
+                        "a tag of letters and digits",
+                    ));
                 }
                 data.push(token.text.len() as u8);
                 data.extend_from_slice(token.text.as_bytes());
             }
             Field::RestText => data.extend(self.bytes("a value")?),
             Field::RestHex | Field::RestBase64 => {
-                let joined: String = self.rest.by_ref().map(|token| token.text.as_str()).collect();
+                let joined: String = self.rest.by_ref().map(|token| &*token.text).collect();
                 let (decoded, what) = if field == Field::RestHex {
                     (HEXLOWER_PERMISSIVE.decode(joined.as_bytes()), "hexadecimal")
                 } else {

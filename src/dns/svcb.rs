@@ -37,12 +37,12 @@ fn key_text(number: u16) -> String {
 }
 
 /// Reads `key=value` words and writes them in the order of their keys (RFC 9460 §2.2).
-pub(super) fn from_tokens(tokens: &[Token]) -> Result<Vec<u8>, ParameterError> {
+pub(super) fn from_tokens(tokens: &[Token<'_>]) -> Result<Vec<u8>, ParameterError> {
     let mut parameters: Vec<(u16, Vec<u8>)> = Vec::with_capacity(tokens.len());
     for token in tokens {
         let (key, value) = match token.text.split_once('=') {
             Some((key, value)) => (key, Some(value)),
-            None => (token.text.as_str(), None),
+            None => (&*token.text, None),
         };
         let number = key_number(key).ok_or_else(|| ParameterError::Key(key.to_owned()))?;
         let value = read_value(number, value).ok_or_else(|| ParameterError::Value(key.to_owned()))?;
@@ -72,7 +72,7 @@ pub(super) fn from_tokens(tokens: &[Token]) -> Result<Vec<u8>, ParameterError> {
 }
 
 fn unescape(text: &str) -> Option<Vec<u8>> {
-    Token { text: text.to_owned(), quoting: Quoting::Plain }.unescaped().ok()
+    Token { text: text.into(), quoting: Quoting::Plain }.unescaped().ok()
 }
 
 fn read_value(key: u16, text: Option<&str>) -> Option<Vec<u8>> {

@@ -1,11 +1,13 @@
 //! Tokens of master files (RFC 1035 §5.1): words, quoted strings, parentheses over lines, comments.
 
+use std::borrow::Cow;
+
 use super::name::{NameError, unescape};
 
 /// A word or a quoted string, escapes not yet resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    pub text: String,
+pub struct Token<'t> {
+    pub text: Cow<'t, str>,
     pub quoting: Quoting,
 }
 
@@ -18,13 +20,16 @@ pub enum Quoting {
 
 /// The tokens of one entry, which parentheses may stretch over lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<'t> {
     /// The line it begins on, from 1.
     pub line: usize,
     /// Whether it begins with blank space, which stands for the last owner.
     pub indented: bool,
-    pub tokens: Vec<Token>,
+    pub tokens: Vec<Token<'t>>,
 }
+
+/// Owner, TTL, class, type and an address.
+const TOKENS_USUAL: usize = 5;
 
 /// Why text is not made of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +44,7 @@ pub enum TokenError {
     BadEscape,
 }
 
-impl Token {
+impl Token<'_> {
     /// The bytes that the token stands for.
     pub fn unescaped(&self) -> Result<Vec<u8>, NameError> {
         let mut out = Vec::with_capacity(self.text.len());
@@ -52,12 +57,12 @@ impl Token {
 }
 
 /// Splits text into entries; an error names its line.
-pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry, (usize, TokenError)>> {
+pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, (usize, TokenError)>> {
     let mut lines = text.lines().enumerate();
     std::iter::from_fn(move || {
         let (number, mut line) = lines.next()?;
-        let mut entry =
-            Entry { line: number + 1, indented: line.starts_with([' ', '\t']), tokens: Vec::new() };
+        let indented = line.starts_with([' ', '\t']);
+        let mut entry = Entry { line: number + 1, indented, tokens: Vec::with_capacity(TOKENS_USUAL) };
         let mut depth = 0_usize;
         loop {
             if let Err(error) = tokens_of_line(line, &mut entry.tokens, &mut depth) {
@@ -76,7 +81,7 @@ pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry, (usize, TokenEr
 }
 
 /// The tokens of record data on one line.
-pub fn tokens(text: &str) -> Result<Vec<Token>, TokenError> {
+pub fn tokens(text: &str) -> Result<Vec<Token<'_>>, TokenError> {
     let mut all = Vec::new();
     let mut depth = 0;
     for line in text.lines() {
@@ -85,7 +90,19 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, TokenError> {
     if depth == 0 { Ok(all) } else { Err(TokenError::OpenParenthesis) }
 }
 
-fn tokens_of_line(line: &str, tokens: &mut Vec<Token>, depth: &mut usize) -> Result<(), TokenError> {
+fn tokens_of_line<'t>(
+    mut line: &'t str,
+    tokens: &mut Vec<Token<'t>>,
+    depth: &mut usize,
+) -> Result<(), TokenError> {
+    // Nearly all words stand there as they are meant: they are not copied.
+    loop {
+        line = line.trim_start_matches([' ', '\t']);
+        let length = plain_word_bytes(line);
+        let Some((word, behind)) = line.split_at_checked(length).filter(|_| length > 0) else { break };
+        tokens.push(Token { text: word.into(), quoting: Quoting::Plain });
+        line = behind;
+    }
     let mut chars = line.chars().peekable();
     while let Some(&next) = chars.peek() {
         match next {
@@ -108,7 +125,7 @@ fn tokens_of_line(line: &str, tokens: &mut Vec<Token>, depth: &mut usize) -> Res
                         other => text.push(other),
                     }
                 }
-                tokens.push(Token { text, quoting: Quoting::Quoted });
+                tokens.push(Token { text: text.into(), quoting: Quoting::Quoted });
             }
             space if space.is_whitespace() => {
                 chars.next();
@@ -133,11 +150,21 @@ fn tokens_of_line(line: &str, tokens: &mut Vec<Token>, depth: &mut usize) -> Res
                 if in_quotes {
                     return Err(TokenError::OpenQuote);
                 }
-                tokens.push(Token { text, quoting: Quoting::Plain });
+                tokens.push(Token { text: text.into(), quoting: Quoting::Plain });
             }
         }
     }
     Ok(())
+}
+
+/// How long the word is that the line begins with, if it is of printed ASCII without anything that has a meaning.
+fn plain_word_bytes(line: &str) -> usize {
+    let is_plain = |byte: &u8| matches!(byte, b'!'..=b'~') && !b"\"\\;()".contains(byte);
+    let length = line.as_bytes().iter().take_while(|byte| is_plain(byte)).count();
+    match line.as_bytes().get(length) {
+        None | Some(b' ' | b'\t') => length,
+        Some(_) => 0,
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +173,7 @@ mod tests {
 
     fn words(text: &str) -> Vec<Vec<String>> {
         entries(text)
-            .map(|entry| entry.unwrap().tokens.into_iter().map(|token| token.text).collect())
+            .map(|entry| entry.unwrap().tokens.into_iter().map(|token| token.text.into_owned()).collect())
             .collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hashbrown::HashSet;
@@ -168,13 +168,10 @@ pub(super) fn claims(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, Owner<
 }
 
 fn record_sets(publication: &Publication, ttl: Ttl) -> impl Iterator<Item = RecordSet> {
-    let ipv4: Vec<Vec<u8>> = publication.ipv4.iter().map(|ip| ip.octets().to_vec()).collect();
-    let ipv6: Vec<Vec<u8>> = publication.ipv6.iter().map(|ip| ip.octets().to_vec()).collect();
-    [(RecordType::A, ipv4), (RecordType::AAAA, ipv6)]
-        .into_iter()
-        .filter(|(_, addresses)| !addresses.is_empty())
-        // A set of more addresses than a message holds is no endpoint's: it is left out.
-        .filter_map(move |(rtype, addresses)| RecordSet::new(rtype, ttl, addresses).ok())
+    // A set of more addresses than a message holds is no endpoint's: it is left out.
+    let ipv4 = RecordSet::new(RecordType::A, ttl, publication.ipv4.iter().map(Ipv4Addr::octets)).ok();
+    let ipv6 = RecordSet::new(RecordType::AAAA, ttl, publication.ipv6.iter().map(Ipv6Addr::octets)).ok();
+    [ipv4, ipv6].into_iter().flatten().filter(|set| !set.is_empty())
 }
 
 fn held<'s>(snapshot: &'s Snapshot, publication: &Publication, rtype: RecordType) -> Option<&'s Offer> {

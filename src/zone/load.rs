@@ -1,6 +1,7 @@
 //! From a master file to the changes that make a zone hold what it says.
 
 use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
 
 use super::change::Change;
 use super::error::ZoneError;
@@ -12,7 +13,7 @@ use super::snapshot::Snapshot;
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
 
 /// The least lifetime and the data of a set's lines.
-type Lines<'f> = (Ttl, Vec<&'f [u8]>);
+type Lines<'f> = (Ttl, SmallVec<[&'f [u8]; 1]>);
 
 /// The changes after which the zone's records of origin `File` are those of `file`, and no others.
 pub fn changes_of_file(
@@ -20,9 +21,10 @@ pub fn changes_of_file(
     header: ZoneHeader,
     snapshot: &Snapshot,
 ) -> Result<Vec<Change>, ZoneError> {
-    let mut sets: HashMap<(&Name, RecordType), Lines<'_>> = HashMap::new();
+    let mut sets: HashMap<(&Name, RecordType), Lines<'_>> = HashMap::with_capacity(file.entries.len());
     for entry in &file.entries {
-        let (ttl, data) = sets.entry((&entry.owner, entry.rtype)).or_insert_with(|| (entry.ttl, Vec::new()));
+        let set = sets.entry((&entry.owner, entry.rtype));
+        let (ttl, data) = set.or_insert_with(|| (entry.ttl, SmallVec::new()));
         // RFC 2181 §5.2: a set has one lifetime.
         *ttl = (*ttl).min(entry.ttl);
         data.push(&entry.data);

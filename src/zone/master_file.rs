@@ -110,7 +110,11 @@ impl Reader {
     }
 
     /// Takes one entry in; answers the file to include.
-    fn entry(&mut self, entry: &token::Entry, scope: &mut Scope) -> Result<Option<(Vec<u8>, Scope)>, Fault> {
+    fn entry(
+        &mut self,
+        entry: &token::Entry<'_>,
+        scope: &mut Scope,
+    ) -> Result<Option<(Vec<u8>, Scope)>, Fault> {
         let is_directive = entry.tokens.first().is_some_and(|first| {
             !entry.indented && first.quoting == Quoting::Plain && first.text.starts_with('$')
         });
@@ -121,11 +125,15 @@ impl Reader {
     }
 
     /// Obeys a directive; answers the file to include.
-    fn directive(&mut self, tokens: &[Token], scope: &mut Scope) -> Result<Option<(Vec<u8>, Scope)>, Fault> {
+    fn directive(
+        &mut self,
+        tokens: &[Token<'_>],
+        scope: &mut Scope,
+    ) -> Result<Option<(Vec<u8>, Scope)>, Fault> {
         let (directive, arguments) = (&tokens[0].text, &tokens[1..]);
-        let argument = |what| arguments.first().ok_or_else(|| Fault::Missing(directive.clone(), what));
+        let argument = |what| arguments.first().ok_or_else(|| Fault::Missing(directive.to_string(), what));
         let end = |count: usize| match arguments.get(count) {
-            Some(extra) => Err(Fault::Extra(directive.clone(), extra.text.clone())),
+            Some(extra) => Err(Fault::Extra(directive.to_string(), extra.text.to_string())),
             None => Ok(()),
         };
         match directive.to_ascii_uppercase().as_str() {
@@ -144,7 +152,7 @@ impl Reader {
                     Some(origin) => name(origin, &scope.origin)?.to_name(),
                     None => scope.origin.clone(),
                 };
-                let bytes = word.unescaped().map_err(|error| Fault::Name(word.text.clone(), error))?;
+                let bytes = word.unescaped().map_err(|error| Fault::Name(word.text.to_string(), error))?;
                 let path = String::from_utf8(bytes).map_err(|_| Fault::NotUtf8)?;
                 let folder = self.folder.as_mut().ok_or(Fault::IncludeInText)?;
                 // Relative to the file that includes it, so that a folder can be moved.
@@ -153,12 +161,12 @@ impl Reader {
                 return Ok(Some((bytes, Scope { origin, owner: scope.owner.clone(), file: path.into() })));
             }
             "$GENERATE" => return Err(Fault::Generate),
-            _ => return Err(Fault::Directive(directive.clone())),
+            _ => return Err(Fault::Directive(directive.to_string())),
         }
         Ok(None)
     }
 
-    fn record(&mut self, entry: &token::Entry, scope: &mut Scope) -> Result<(), Fault> {
+    fn record(&mut self, entry: &token::Entry<'_>, scope: &mut Scope) -> Result<(), Fault> {
         let mut tokens = &entry.tokens[..];
         if !entry.indented
             && let Some((word, behind)) = tokens.split_first()
@@ -182,7 +190,7 @@ impl Reader {
                 return Err(Fault::Missing(owner.to_string(), "a record type"));
             };
             tokens = behind;
-            let word = word.text.as_str();
+            let word = &*word.text;
             if stated.is_none() && word.starts_with(|first: char| first.is_ascii_digit()) {
                 stated = Some(ttl(word)?);
             } else if class.is_none()
@@ -209,8 +217,8 @@ impl Reader {
     }
 }
 
-fn name(word: &Token, origin: &Name) -> Result<NameBuf, Fault> {
-    NameBuf::parse(&word.text, origin.borrow()).map_err(|error| Fault::Name(word.text.clone(), error))
+fn name(word: &Token<'_>, origin: &Name) -> Result<NameBuf, Fault> {
+    NameBuf::parse(&word.text, origin.borrow()).map_err(|error| Fault::Name(word.text.to_string(), error))
 }
 
 fn ttl(word: &str) -> Result<Ttl, Fault> {

@@ -30,6 +30,7 @@ pub use export::write_master_file;
 pub use front::Owner;
 pub use load::{changes_of_file, changes_that_make_room};
 pub use master_file::{MasterFile, MasterFileError};
+pub use name_trie::NameTrie;
 pub use network::{Network, NetworkError, Networks, ViewId};
 pub use node::Node;
 pub use origin::{AzureZone, Claim, Origin, VirtualNetworkLink};

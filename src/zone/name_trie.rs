@@ -95,6 +95,11 @@ impl<V> NameTrie<V> {
         self.length
     }
 
+    /// Whether there is no name.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// The value of a name.
     pub fn get(&self, front: &[u8]) -> Option<&V> {
         self.find(front).get()

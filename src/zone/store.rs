@@ -1,5 +1,6 @@
 //! The one door to the zones: journal, then swap, then tell.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -54,9 +55,25 @@ pub struct Store {
     revision: watch::Sender<u64>,
 }
 
+/// Old snapshots kept for their readers: more at once means readers of seconds, who can let go of their own.
+const RETIRED_MAX: usize = 64;
+
 struct Writer {
     journal: Box<dyn Journal>,
     history: History,
+    /// Snapshots that were read when they were replaced. The last to let go of one frees all that changed, after an
+    /// import a whole zone: that is the next writer, not a reader in the middle of a query.
+    retired: VecDeque<Arc<Snapshot>>,
+}
+
+impl Writer {
+    fn retire(&mut self, old: Option<Arc<Snapshot>>) {
+        self.retired.extend(old);
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        if self.retired.len() > RETIRED_MAX {
+            self.retired.pop_front();
+        }
+    }
 }
 
 /// Why nothing was changed.
@@ -80,7 +97,7 @@ impl Store {
     pub fn new(journal: Box<dyn Journal>) -> Store {
         Store {
             current: ArcSwap::default(),
-            writer: Mutex::new(Writer { journal, history: History::default() }),
+            writer: Mutex::new(Writer { journal, history: History::default(), retired: VecDeque::new() }),
             revision: watch::Sender::new(0),
         }
     }
@@ -107,6 +124,7 @@ impl Store {
         make: impl FnOnce(&Snapshot) -> Result<ChangeSet, ZoneError>,
     ) -> Result<Committed, CommitError> {
         let mut writer = self.writer.lock();
+        writer.retire(None);
         let old = self.current.load_full();
         let changes = make(&old)?;
         if changes.is_empty() {
@@ -115,7 +133,9 @@ impl Store {
         let (new, effect) = changes.apply(&old)?;
         let (revision, changes) = (new.revision(), Arc::new(changes));
         writer.journal.append(&author, &old, &changes)?;
-        self.current.store(Arc::new(new));
+        drop(old);
+        let old = self.current.swap(Arc::new(new));
+        writer.retire(Some(old));
         writer.history.push(revision, changes);
         drop(writer);
         self.revision.send_replace(revision);
@@ -130,5 +150,44 @@ impl Store {
     /// The change sets after a revision; `None` when some are forgotten.
     pub fn changes_since(&self, revision: u64) -> Option<Vec<Arc<ChangeSet>>> {
         self.writer.lock().history.since(revision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Change, ZoneHeader};
+    use super::*;
+
+    fn commit(store: &Store, apex: &str) {
+        let header = ZoneHeader::private_link(apex.parse().unwrap());
+        store.commit(ChangeSet { changes: vec![Change::SetZone(header)] }).unwrap();
+    }
+
+    #[test]
+    fn what_changed_is_freed_by_the_next_writer_and_not_by_its_last_reader() {
+        let store = Store::new(Box::new(Unjournaled));
+        commit(&store, "a.");
+        let reader = store.snapshot();
+        commit(&store, "b.");
+        let old = Arc::downgrade(&reader);
+        drop(reader);
+        assert!(old.upgrade().is_some());
+        commit(&store, "c.");
+        assert!(old.upgrade().is_none());
+    }
+
+    #[test]
+    fn readers_that_stay_do_not_make_old_snapshots_pile_up() {
+        let store = Store::new(Box::new(Unjournaled));
+        let readers: Vec<_> = (0..RETIRED_MAX + 10)
+            .map(|number| {
+                commit(&store, &format!("z{number}."));
+                store.snapshot()
+            })
+            .collect();
+        assert_eq!(store.writer.lock().retired.len(), RETIRED_MAX);
+        drop(readers);
+        commit(&store, "last.");
+        assert!(store.writer.lock().retired.is_empty());
     }
 }

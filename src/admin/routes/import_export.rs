@@ -239,7 +239,7 @@ fn edits_of(
     if mode == ImportMode::Replace {
         let gone = state.sets(apex).map(|(key, _)| key).filter(|key| !kept.contains(key));
         edits.extend(gone.map(|(name, rtype)| {
-            let subject = Subject::RecordSet { zone: apex.clone(), name: name.clone(), rtype: *rtype };
+            let subject = Subject::RecordSet { zone: apex.clone(), name, rtype };
             edit(StoredChange::Remove(subject), 0)
         }));
     }

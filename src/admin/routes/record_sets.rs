@@ -86,7 +86,7 @@ async fn list(
     let look = move || {
         let ledger = reader;
         let is_there = ledger.store().load().zone(apex.borrow()).is_some()
-            || ledger.written().read().sets(&apex).len() > 0;
+            || ledger.written().read().sets_count(&apex) > 0;
         if !is_there {
             return Err(Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone"));
         }
