@@ -58,7 +58,7 @@ impl Responder {
                 }
                 None => format!("rule: none forwards {current}"),
             });
-            let relayed = self.relayed(&serving, &mut chase, &query).await;
+            let relayed = self.relayed(&serving, &mut chase, &query, &mut None).await;
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());

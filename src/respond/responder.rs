@@ -17,7 +17,7 @@ use crate::cache::{Cache, Lookup, UpstreamReply};
 use crate::dns::{
     ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable,
 };
-use crate::forward::{self, Forwarder};
+use crate::forward::{self, Forwarder, Outcome, Said};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store};
 
@@ -56,8 +56,15 @@ pub struct Counters {
 
 /// What a batch of messages is answered from.
 pub struct View {
-    snapshot: Guard<Arc<Snapshot>>,
-    serving: Guard<Arc<Serving>>,
+    pub(super) snapshot: Guard<Arc<Snapshot>>,
+    pub(super) serving: Guard<Arc<Serving>>,
+}
+
+/// What upstream is known to say to one name of a message that was begun elsewhere.
+pub(super) struct Known {
+    pub(super) began: Instant,
+    pub(super) name: Name,
+    pub(super) said: Said,
 }
 
 /// What came of a message without waiting.
@@ -130,11 +137,21 @@ impl Responder {
 
     /// Answers, and asks upstream for what is missing. `None`: no reply.
     pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client) -> Option<Vec<u8>> {
+        self.go_on(message, client, None).await
+    }
+
+    /// Answers, perhaps with something known already.
+    pub(super) async fn go_on(
+        self: Arc<Self>,
+        message: Vec<u8>,
+        client: Client,
+        mut known: Option<Known>,
+    ) -> Option<Vec<u8>> {
         let (snapshot, serving) = (self.store.snapshot(), self.serving());
         // Room for an error; for an answer there is none before there is one, as many may wait for upstream.
         let mut buffer = vec![0; ERROR_BYTES_MAX];
         let length = {
-            let query = match self.admit(&serving.rules, &message, client, &mut buffer) {
+            let mut query = match self.admit(&serving.rules, &message, client, &mut buffer) {
                 Ok(query) => query,
                 Err(Attempt::Reply(length)) => {
                     buffer.truncate(length);
@@ -142,9 +159,12 @@ impl Responder {
                 }
                 Err(_) => return None,
             };
+            if let Some(known) = &known {
+                query.deadline = known.began + ANSWER_DEADLINE;
+            }
             let mut chase = query.chase(&snapshot, &serving.rules, client);
             let mut step = chase.run();
-            let is_own = || serving.forwarder.is_own_question(query.asked.question);
+            let is_own = || known.is_none() && serving.forwarder.is_own_question(query.asked.question);
             if serving.is_probe(&query) || (step == Step::Ask && is_own()) {
                 self.counters.loops.add(1);
                 serving.forwarder.note_loop(query.asked.question);
@@ -153,7 +173,7 @@ impl Responder {
                 complete_error(&query.asked, client, Rcode::SERVFAIL, &errors, &mut buffer)?
             } else {
                 while step == Step::Ask {
-                    let relayed = self.relayed(&serving, &mut chase, &query).await;
+                    let relayed = self.relayed(&serving, &mut chase, &query, &mut known).await;
                     step = chase.feed(relayed);
                 }
                 buffer = vec![0; reply_bytes(client.transport)];
@@ -172,12 +192,24 @@ impl Responder {
         serving: &Serving,
         chase: &mut Chase<'_>,
         query: &Query<'_>,
+        known: &mut Option<Known>,
     ) -> Relayed {
-        if let Some(relayed) = self.cached(serving, chase, query, Instant::now()) {
+        let known = known.take_if(|known| known.name.borrow() == chase.current());
+        if known.is_none()
+            && let Some(relayed) = self.cached(serving, chase, query, Instant::now())
+        {
             return relayed;
         }
-        let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-        let asked = serving.forwarder.ask(question, query.flags);
+        let asked = async {
+            match known.map(|known| known.said) {
+                Some(Said::Outcome(outcome)) => outcome,
+                Some(Said::Awaited(awaited)) => awaited.outcome().await,
+                None => {
+                    let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+                    serving.forwarder.ask(question, query.flags).await
+                }
+            }
+        };
         // The forwarder bounds one question; a chain may ask many.
         let Ok(outcome) = timeout_at(query.deadline, asked).await else {
             let why = "the chain of aliases took upstreams longer than two seconds";
@@ -185,17 +217,10 @@ impl Responder {
             let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
             return Relayed { reply, age_secs: 0, freshness: Freshness::Fresh };
         };
-        let freshness = match outcome.freshness {
-            forward::Freshness::Fresh => Freshness::Fresh,
-            forward::Freshness::Stale(why) => {
-                chase.add_error(why);
-                Freshness::Stale
-            }
-        };
-        Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness }
+        told(outcome, chase)
     }
 
-    fn cached(
+    pub(super) fn cached(
         &self,
         serving: &Serving,
         chase: &mut Chase<'_>,
@@ -276,6 +301,18 @@ impl Responder {
     }
 }
 
+/// An outcome as a chase takes it.
+pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
+    let freshness = match outcome.freshness {
+        forward::Freshness::Fresh => Freshness::Fresh,
+        forward::Freshness::Stale(why) => {
+            chase.add_error(why);
+            Freshness::Stale
+        }
+    };
+    Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness }
+}
+
 /// RFC 8914 §4.4, §4.20.
 fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> ExtendedError {
     let code = match reply.rcode {
@@ -287,7 +324,7 @@ fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> Exte
 
 impl Serving {
     /// Whether this is a probe for a loop that came back: it lies in `.invalid`, which else is answered here.
-    fn is_probe(&self, query: &Query<'_>) -> bool {
+    pub(super) fn is_probe(&self, query: &Query<'_>) -> bool {
         query.name.borrow().as_wire().ends_with(b"\x07invalid\0")
             && self.forwarder.is_own_question(query.asked.question)
     }
