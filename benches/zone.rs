@@ -118,19 +118,20 @@ fn look_up(snapshot: &Snapshot, zones: u32, records: u32) -> (Duration, Duration
     let zones: Vec<&Zone> =
         apexes.iter().map(|apex| &**snapshot.zone(apex.borrow()).expect("a zone")).collect();
     let mut numbers = strewn(records);
-    let mut buffers = [[0; 32]; BATCH];
     let begun = cpu_time();
     for _ in 0..LOOKUPS / BATCH as u32 {
         let batch: [_; BATCH] = std::array::from_fn(|_| numbers.next().expect("no end"));
-        let mut spots = Vec::with_capacity(BATCH);
-        for (number, buffer) in batch.iter().zip(&mut buffers) {
-            let spot = zones[*number as usize % zones.len()].find(front(*number, buffer));
-            spot.prefetch();
-            spots.push(spot);
+        let of = |number: u32| zones[number as usize % zones.len()];
+        let mut ways = Vec::with_capacity(BATCH);
+        for number in batch {
+            let way = of(number).look_ahead(front(number, &mut buffer));
+            way.prefetch();
+            ways.push(way);
         }
-        spots.iter().for_each(|spot| spot.prefetch_node());
-        for spot in &spots {
-            let slot = spot.node().and_then(|node| node.slot(RecordType::A)).expect("a record");
+        ways.iter().for_each(|way| way.prefetch_node());
+        for number in batch {
+            let node = of(number).node_at(front(number, &mut buffer));
+            let slot = node.and_then(|node| node.slot(RecordType::A)).expect("a record");
             black_box(slot.served(ViewId::NONE).set.records().next());
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -16,6 +17,15 @@ use crate::dns::{Flags, Message, Rcode};
 
 /// Queries in one attempt: plain, over TCP, without 0x20, without EDNS, and that over TCP.
 const QUERIES_MAX: usize = 5;
+
+/// A query that is under way already when its attempt begins.
+pub(super) struct Begun {
+    pub upstream: Arc<Upstream>,
+    pub query: Query,
+    /// Whether it carries EDNS.
+    pub edns: bool,
+    pub reply: oneshot::Receiver<Result<Vec<u8>, ExchangeError>>,
+}
 
 /// How the next query of an attempt is sent.
 struct Manner {
@@ -31,15 +41,24 @@ impl Forwarder {
         upstream: &Arc<Upstream>,
         flight: &Flight,
         rule: &Rule,
+        mut begun: Option<Begun>,
     ) -> Result<UpstreamReply, Trouble> {
         let now = Instant::now();
         let health = &upstream.health;
-        let mut manner = Manner { protocol: Protocol::Udp, case: health.case(now), edns: health.edns(now) };
+        let (case, edns) = match &begun {
+            Some(begun) => (begun.query.case(), begun.edns),
+            None => (health.case(now), health.edns(now)),
+        };
+        let mut manner = Manner { protocol: Protocol::Udp, case, edns };
         let edns_at_first = manner.edns;
         // Whether a reply in the wrong case is why TCP is tried.
         let mut case_differed = false;
         for _ in 0..QUERIES_MAX {
-            let received = match self.exchange(upstream, flight, &manner).await {
+            let received = match begun.take() {
+                Some(begun) => self.await_begun(begun).await,
+                None => self.exchange(upstream, flight, &manner).await,
+            };
+            let received = match received {
                 Ok(received) => received,
                 Err(Trouble::Unreachable(ExchangeError::NearMisses)) if manner.protocol == Protocol::Udp => {
                     manner.protocol = Protocol::Tcp;
@@ -139,6 +158,17 @@ impl Forwarder {
             count(&self.counters.tcp_queries);
         }
         let received = self.transport.exchange(upstream.socket(), query, protocol).await;
+        self.judge(query, received)
+    }
+
+    /// Waits for what is said to a query that was sent and counted before.
+    async fn await_begun(&self, begun: Begun) -> Result<Received, Trouble> {
+        let aborted = || std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into();
+        let received = begun.reply.await.unwrap_or_else(|_| Err(aborted()));
+        self.judge(&begun.query, received)
+    }
+
+    fn judge(&self, query: &Query, received: Result<Vec<u8>, ExchangeError>) -> Result<Received, Trouble> {
         let bytes = received.map_err(|error| {
             if let ExchangeError::Network(_) = error {
                 count(&self.counters.network_errors);
@@ -154,7 +184,7 @@ impl Forwarder {
         }
     }
 
-    fn note_answer(&self, upstream: &Upstream) {
+    pub(super) fn note_answer(&self, upstream: &Upstream) {
         if upstream.health.answered() {
             info!(forward.upstream = %upstream.address, "Upstream {} answers again", upstream.address);
         }

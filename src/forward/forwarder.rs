@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::attempt::Begun;
 use super::counters::count;
 use super::failure::{self, Failure};
-use super::inflight::{Flight, Full, Inflight, Joined};
+use super::inflight::{Flight, Full, Inflight, Joined, Sender, Waiter};
 use super::loops::Probes;
 use super::rule::Rules;
 use super::settings::Asked;
@@ -122,10 +122,19 @@ impl Forwarder {
             Ok(waiter) => waiter,
             Err(why) => return self.fall_back(&asked, why),
         };
+        self.wait(waiter).await
+    }
+
+    /// Waits for a flight.
+    pub(super) async fn wait(&self, waiter: Waiter) -> Outcome {
+        let flight = waiter.flight.clone();
         match waiter.outcome().await {
             Some(outcome) => outcome,
             // The task that asked is gone: the runtime shuts down.
-            None => self.fall_back(&asked, ExtendedError::new(ExtendedError::OTHER, "the server stops")),
+            None => {
+                let why = ExtendedError::new(ExtendedError::OTHER, "the server stops");
+                self.fall_back(&flight.asked, why)
+            }
         }
     }
 
@@ -162,13 +171,13 @@ impl Forwarder {
     }
 
     /// Takes part in a question's flight; begins it if there is none.
-    fn join(self: &Arc<Self>, asked: &Asked) -> Result<super::inflight::Waiter, ExtendedError> {
+    fn join(self: &Arc<Self>, asked: &Asked) -> Result<Waiter, ExtendedError> {
         let name = asked.question.name.borrow();
         let rule = self.rules.of(name).filter(|rule| !rule.upstreams.is_empty());
         let rule = rule.ok_or_else(|| failure::no_rule(name))?;
         match self.inflight.join(asked.clone()) {
             Ok(Joined::Leads(waiter, sender)) => {
-                tokio::spawn(self.clone().fly(waiter.flight.clone(), rule.clone(), sender));
+                tokio::spawn(self.clone().fly(waiter.flight.clone(), rule.clone(), sender, None));
                 Ok(waiter)
             }
             Ok(Joined::Follows(waiter)) => {
@@ -190,11 +199,12 @@ impl Forwarder {
     }
 
     /// Asks one question on behalf of all who wait.
-    async fn fly(
+    pub(super) async fn fly(
         self: Arc<Self>,
         flight: Arc<Flight>,
         rule: Arc<Rule>,
-        sender: watch::Sender<Option<Outcome>>,
+        sender: Sender,
+        begun: Option<Begun>,
     ) {
         let landing = self.inflight.landing(&flight);
         let asked = &flight.asked;
@@ -203,17 +213,13 @@ impl Forwarder {
             // Nobody need wait for what is known: the stale entry answers, and upstream is tried behind it.
             let why = Failure::known(&rule, now).explain(now);
             if let Some(outcome) = self.stale(asked, why) {
-                sender.send_replace(Some(outcome));
+                sender.send(outcome);
             }
         }
-        let raced = self.race(&flight, &rule).await;
+        let raced = self.race(&flight, &rule, begun).await;
         let now = Instant::now();
         let outcome = match raced {
-            Ok((reply, upstream)) => {
-                let reply = Arc::new(self.cache.capped(reply));
-                self.keep(asked, &reply, now);
-                Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: Some(upstream) }
-            }
+            Ok((reply, upstream)) => self.learn(asked, reply, upstream, now),
             Err(failure) => {
                 let why = failure.explain(now);
                 debug!(dns.question.name = %asked.question.name, "No upstream answers: {}", why.text);
@@ -229,7 +235,20 @@ impl Forwarder {
             }
         };
         drop(landing);
-        sender.send_replace(Some(outcome));
+        sender.send(outcome);
+    }
+
+    /// Keeps what an upstream said.
+    pub(super) fn learn(
+        &self,
+        asked: &Asked,
+        reply: UpstreamReply,
+        upstream: UpstreamAddress,
+        now: Instant,
+    ) -> Outcome {
+        let reply = Arc::new(self.cache.capped(reply));
+        self.keep(asked, &reply, now);
+        Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: Some(upstream) }
     }
 
     fn keep(&self, asked: &Asked, reply: &Arc<UpstreamReply>, now: Instant) {

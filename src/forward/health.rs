@@ -123,6 +123,14 @@ impl Health {
         !is_ahead(self.state.lock().no_edns_until, now)
     }
 
+    /// How an upstream that is up is asked: letters, and whether with EDNS; none if it is not up.
+    pub fn manner(&self, now: Instant) -> Option<(Case, bool)> {
+        let state = self.state.lock();
+        let is_up = state.down.is_none() && !is_ahead(state.looping_until, now);
+        let case = if is_ahead(state.no_case_until, now) { Case::Plain } else { Case::Mixed };
+        is_up.then_some((case, !is_ahead(state.no_edns_until, now)))
+    }
+
     pub fn lacks_edns(&self, now: Instant) {
         self.state.lock().no_edns_until = Some(now + LACKING);
     }

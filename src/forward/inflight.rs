@@ -1,11 +1,15 @@
 //! Each question is in flight once; all who ask it meanwhile wait for the same reply.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use foldhash::quality::RandomState;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::settings::Asked;
@@ -16,7 +20,7 @@ const SENT_MAX: usize = 16;
 
 /// The questions being asked.
 pub struct Inflight {
-    flights: Mutex<HashMap<Asked, Arc<Flight>>>,
+    flights: Mutex<HashMap<Asked, Arc<Flight>, RandomState>>,
     questions_max: usize,
     waiters_max: usize,
 }
@@ -24,13 +28,24 @@ pub struct Inflight {
 /// One question being asked.
 pub struct Flight {
     pub asked: Asked,
-    outcome: watch::Receiver<Option<Outcome>>,
+    /// The last that was said to those who wait.
+    outcome: Mutex<Said>,
+    /// Wakes those who wait when there is something new.
+    told: Notify,
     waiters: AtomicUsize,
     pub started: Instant,
     /// Whether someone asked in a case that is neither ours nor plain: who may guess often hits in the end.
     guessed: AtomicBool,
     /// The question sections sent, case and all, and to whom.
-    sent: Mutex<Vec<Sent>>,
+    sent: Mutex<SmallVec<[Sent; 1]>>,
+}
+
+/// What those who wait hear.
+#[derive(Default)]
+struct Said {
+    outcome: Option<Outcome>,
+    /// Nothing more comes.
+    ended: bool,
 }
 
 /// A question section, and who it was sent to.
@@ -39,9 +54,12 @@ type Sent = (Box<[u8]>, Arc<Upstream>);
 /// How one takes part in a flight.
 pub enum Joined {
     /// As the one who must ask; the outcome goes to the sender.
-    Leads(Waiter, watch::Sender<Option<Outcome>>),
+    Leads(Waiter, Sender),
     Follows(Waiter),
 }
+
+/// Tells all who wait for a flight; dropped, it ends the flight.
+pub struct Sender(Arc<Flight>);
 
 /// Why one cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,17 +89,26 @@ impl Inflight {
         if flights.len() >= self.questions_max {
             return Err(Full::Questions);
         }
-        let (sender, outcome) = watch::channel(None);
-        let flight = Arc::new(Flight {
-            asked: asked.clone(),
-            outcome,
-            waiters: AtomicUsize::new(0),
-            started: Instant::now(),
-            guessed: AtomicBool::new(false),
-            sent: Mutex::default(),
-        });
+        let (flight, sender) = Flight::new(asked.clone(), Instant::now());
         flights.insert(asked, flight.clone());
         Ok(Joined::Leads(Waiter::new(flight), sender))
+    }
+
+    /// Begins a flight for a question that nobody asks, if there may be one more.
+    pub fn lead(&self, asked: Asked, now: Instant) -> Option<(Waiter, Sender)> {
+        let mut flights = self.flights.lock();
+        if flights.len() >= self.questions_max {
+            return None;
+        }
+        let Entry::Vacant(place) = flights.entry(asked) else { return None };
+        let (flight, sender) = Flight::new(place.key().clone(), now);
+        place.insert(flight.clone());
+        Some((Waiter::new(flight), sender))
+    }
+
+    /// Takes a question out of those in flight.
+    pub fn land(&self, asked: &Asked) {
+        self.flights.lock().remove(asked);
     }
 
     pub fn find(&self, asked: &Asked) -> Option<Arc<Flight>> {
@@ -106,11 +133,24 @@ pub struct Landing<'i> {
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        self.inflight.flights.lock().remove(self.asked);
+        self.inflight.land(self.asked);
     }
 }
 
 impl Flight {
+    fn new(asked: Asked, started: Instant) -> (Arc<Flight>, Sender) {
+        let flight = Arc::new(Flight {
+            asked,
+            outcome: Mutex::default(),
+            told: Notify::new(),
+            waiters: AtomicUsize::new(0),
+            started,
+            guessed: AtomicBool::new(false),
+            sent: Mutex::default(),
+        });
+        (flight.clone(), Sender(flight))
+    }
+
     /// Notes a question section that goes to an upstream.
     pub fn note_sent(&self, question: &[u8], upstream: &Arc<Upstream>) {
         let mut sent = self.sent.lock();
@@ -151,11 +191,40 @@ impl Waiter {
         Waiter { flight }
     }
 
+    /// Whether others wait, too.
+    pub fn is_followed(&self) -> bool {
+        self.flight.waiters.load(Ordering::Relaxed) > 1
+    }
+
     /// Waits for the outcome; none when the flight ended without one.
     pub async fn outcome(self) -> Option<Outcome> {
-        let mut outcome = self.flight.outcome.clone();
-        let outcome = outcome.wait_for(Option::is_some).await.ok()?;
-        outcome.clone()
+        loop {
+            // Enlisted before the look, so that nothing is missed between the two.
+            let mut told = pin!(self.flight.told.notified());
+            told.as_mut().enable();
+            {
+                let said = self.flight.outcome.lock();
+                if said.outcome.is_some() || said.ended {
+                    return said.outcome.clone();
+                }
+            }
+            told.await;
+        }
+    }
+}
+
+impl Sender {
+    /// Tells all who wait, and those who come while the flight goes on.
+    pub fn send(&self, outcome: Outcome) {
+        self.0.outcome.lock().outcome = Some(outcome);
+        self.0.told.notify_waiters();
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.0.outcome.lock().ended = true;
+        self.0.told.notify_waiters();
     }
 }
 

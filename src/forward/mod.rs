@@ -1,18 +1,22 @@
 //! Questions to other servers: which to ask, how to know its reply, what to do when none comes. Floor 3.
 //!
 //! `forwarder` is the door; `inflight` asks each question once; `race` chooses upstreams and waits; `attempt` asks one
-//! of them; `sockets` and `tcp` carry bytes behind the `transport` trait, so that tests may answer in-process.
+//! of them; `sockets` and `tcp` carry bytes behind the `transport` trait, so that tests may answer in-process. `lane` is
+//! the short way that a listener's thread takes itself: it hands all that is unusual over to a flight.
 
 mod address;
 mod attempt;
 mod budget;
 mod case;
 mod counters;
+mod datagrams;
 mod failure;
 mod forwarder;
 mod health;
 mod inflight;
+mod lane;
 mod loops;
+mod port;
 mod query;
 mod race;
 mod rule;
@@ -28,9 +32,10 @@ pub use address::{UpstreamAddress, UpstreamAddressError};
 pub use counters::Counters;
 pub use forwarder::{Forwarder, Freshness, Outcome};
 pub use health::Standing;
+pub use lane::{Awaited, Landed, Lane, Said};
 pub use query::{Judgement, Query};
 pub use rule::Rule;
 pub use settings::{RuleSettings, Settings};
-pub use sockets::{DESCRIPTORS_MAX, Sockets};
+pub use sockets::{DESCRIPTORS_MAX, OpenPorts, Sockets};
 pub use transport::{Exchange, ExchangeError, Protocol, Transport};
 pub use upstream::{Upstream, UpstreamHealth};

@@ -54,6 +54,11 @@ impl Query {
         &self.bytes[HEADER_BYTES..self.question_end]
     }
 
+    /// How its letters are written.
+    pub(super) fn case(&self) -> Case {
+        self.case
+    }
+
     pub fn id(&self) -> u16 {
         u16::from_be_bytes([self.bytes[0], self.bytes[1]])
     }

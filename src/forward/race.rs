@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
 
+use super::attempt::Begun;
 use super::counters::count;
 use super::failure::{Failure, Trouble};
 use super::inflight::Flight;
@@ -51,20 +52,32 @@ impl Forwarder {
         self: &Arc<Self>,
         flight: &Arc<Flight>,
         rule: &Arc<Rule>,
+        begun: Option<Begun>,
     ) -> Result<(UpstreamReply, UpstreamAddress), Failure> {
-        let start = Instant::now();
+        let start = flight.started;
         let deadline = start + DEADLINE;
-        let mut race = Race::new(rule.candidates(start));
+        let mut candidates = rule.candidates(Instant::now());
+        if let Some(begun) = &begun {
+            // It runs already, whatever became known of it since.
+            candidates.retain(|upstream| !Arc::ptr_eq(upstream, &begun.upstream));
+            candidates.insert(0, begun.upstream.clone());
+        }
+        let mut race = Race::new(candidates);
         if race.runners.is_empty() {
             return Err(Failure::known(rule, start));
         }
         self.probe_the_down(flight, rule, &race);
         let mut next_at = start;
+        if begun.is_some() {
+            let attempt = self.clone().run(race.runners[0].upstream.clone(), flight, rule, begun);
+            race.start(0, attempt, start);
+            next_at = start + PATIENCE;
+        }
         loop {
             let turn = race.turn();
             if let Some(index) = turn.filter(|_| Instant::now() >= next_at) {
-                let attempt = self.clone().run(race.runners[index].upstream.clone(), flight, rule);
-                race.start(index, attempt);
+                let attempt = self.clone().run(race.runners[index].upstream.clone(), flight, rule, None);
+                race.start(index, attempt, Instant::now());
                 next_at = Instant::now() + PATIENCE;
                 continue;
             }
@@ -93,9 +106,15 @@ impl Forwarder {
         Err(self.lost(race, rule))
     }
 
-    fn run(self: Arc<Self>, upstream: Arc<Upstream>, flight: &Arc<Flight>, rule: &Arc<Rule>) -> Attempt {
+    fn run(
+        self: Arc<Self>,
+        upstream: Arc<Upstream>,
+        flight: &Arc<Flight>,
+        rule: &Arc<Rule>,
+        begun: Option<Begun>,
+    ) -> Attempt {
         let (flight, rule) = (flight.clone(), rule.clone());
-        Box::pin(async move { self.attempt(&upstream, &flight, &rule).await })
+        Box::pin(async move { self.attempt(&upstream, &flight, &rule, begun).await })
     }
 
     /// Notes who stayed silent while `winner` answered, and goes on to listen to them.
@@ -172,7 +191,7 @@ impl Forwarder {
         };
         for upstream in rule.upstreams.iter().filter(|upstream| !asked(upstream)) {
             if upstream.standing(now) == Standing::Down && upstream.health.take_probe(now) {
-                let attempt = self.clone().run(upstream.clone(), flight, rule);
+                let attempt = self.clone().run(upstream.clone(), flight, rule, None);
                 // Its answer is noted on its way; silence leaves the upstream down.
                 tokio::spawn(timeout_at(now + DEADLINE, attempt));
             }
@@ -202,10 +221,10 @@ impl Race {
         order.find(may_run).filter(|_| self.attempts < ATTEMPTS_MAX.max(count))
     }
 
-    fn start(&mut self, index: usize, attempt: Attempt) {
+    fn start(&mut self, index: usize, attempt: Attempt, asked: Instant) {
         let runner = &mut self.runners[index];
         runner.attempts += 1;
-        runner.first_asked.get_or_insert_with(Instant::now);
+        runner.first_asked.get_or_insert(asked);
         self.attempts += 1;
         self.next = index + 1;
         self.running.push((index, attempt));

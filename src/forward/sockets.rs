@@ -21,16 +21,19 @@ use super::counters::count;
 use super::{Counters, Exchange, ExchangeError, Judgement, Protocol, Query, Transport, tcp};
 
 /// Queries that one port carries in its life.
-const QUERIES_PER_PORT: usize = 32;
+pub(super) const QUERIES_PER_PORT: usize = 32;
 
 /// How long a port takes new queries.
-const PORT_LIFE: Duration = Duration::from_secs(5);
+pub(super) const PORT_LIFE: Duration = Duration::from_secs(5);
 
 /// Ports open to one upstream at a time, of which each query takes one at random.
 const PORTS_PER_UPSTREAM: usize = 32;
 
 /// Ports open at one time to all upstreams: half of the usual 1024 file descriptors of a process.
 const PORTS_MAX: usize = 512;
+
+/// Those of them that lanes may have, so that what they hand over finds one.
+const LANE_PORTS_MAX: usize = PORTS_MAX / 2;
 
 /// Connections open at one time to all upstreams: an upstream that truncates every reply gets no more of them.
 const CONNECTIONS_MAX: usize = 256;
@@ -45,18 +48,18 @@ const PORT_RANGE: std::ops::RangeInclusive<u16> = 16_384..=65_535;
 const PORT_TRIES: usize = 16;
 
 /// The largest datagram read: three times what we ask for.
-const DATAGRAM_BYTES_MAX: usize = 4096;
+pub(super) const DATAGRAM_BYTES_MAX: usize = 4096;
 
 /// Strangers that a query passes over before it is asked over TCP, where they cannot interfere.
-const NEAR_MISSES_MAX: u8 = 10;
+pub(super) const NEAR_MISSES_MAX: u8 = 10;
 
 /// Errors in a row after which a port is given up: each report of ICMP is one, and proves nothing.
-const ERRORS_MAX: u32 = 100;
+pub(super) const ERRORS_MAX: u32 = 100;
 
 /// The transport that servers are really asked by.
 pub struct Sockets {
     upstreams: Mutex<HashMap<SocketAddr, Ports>>,
-    open: Arc<AtomicUsize>,
+    open: OpenPorts,
     /// One permit for each connection.
     connections: Semaphore,
     counters: Arc<Counters>,
@@ -69,7 +72,7 @@ impl Sockets {
     pub fn new(counters: Arc<Counters>) -> Sockets {
         Sockets {
             upstreams: Mutex::default(),
-            open: Arc::default(),
+            open: OpenPorts::default(),
             connections: Semaphore::new(CONNECTIONS_MAX),
             counters,
         }
@@ -99,11 +102,8 @@ impl Sockets {
         if let Some(waiting) = ports[slot].upgrade().and_then(|port| Port::enlist(port, query)) {
             return Ok(waiting);
         }
-        let opened = match self.open.load(Ordering::Relaxed) < PORTS_MAX {
-            true => open(upstream),
-            false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
-        };
-        let socket = match opened.map_err(ExchangeError::from) {
+        let opened = self.open.count(PORTS_MAX).and_then(|counted| Ok((open_for_tasks(upstream)?, counted)));
+        let (socket, counted) = match opened.map_err(ExchangeError::from) {
             Err(ExchangeError::TooManySockets) => {
                 let mut others = ports.iter().filter_map(Weak::upgrade);
                 return others
@@ -121,7 +121,7 @@ impl Sockets {
         count(&self.counters.sockets_opened);
         ports[slot] = Arc::downgrade(&port);
         let waiting = Port::enlist(port.clone(), query).ok_or(ExchangeError::TooManySockets)?;
-        tokio::spawn(port.receive(Open::count(&self.open), self.counters.clone()));
+        tokio::spawn(port.receive(counted, self.counters.clone()));
         Ok(waiting)
     }
 }
@@ -141,6 +141,10 @@ impl Transport for Sockets {
                 tcp::exchange(upstream, query).await
             }),
         }
+    }
+
+    fn ports(&self) -> Option<&OpenPorts> {
+        Some(&self.open)
     }
 }
 
@@ -250,24 +254,46 @@ impl Sent {
     }
 }
 
-/// One of the open ports.
-struct Open(Arc<AtomicUsize>);
+/// How many ports are open.
+#[derive(Clone, Default)]
+pub struct OpenPorts(Arc<AtomicUsize>);
 
-impl Open {
-    fn count(open: &Arc<AtomicUsize>) -> Open {
-        open.fetch_add(1, Ordering::Relaxed);
-        Open(open.clone())
+/// One of the open ports.
+pub struct Open(OpenPorts);
+
+impl OpenPorts {
+    fn count(&self, max: usize) -> io::Result<Open> {
+        let counted = Open(self.clone());
+        match self.0.fetch_add(1, Ordering::Relaxed) < max {
+            true => Ok(counted),
+            false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn count_of_open(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A port for a lane.
+    pub(super) fn open_for_lane(&self, upstream: SocketAddr) -> io::Result<(socket2::Socket, Open)> {
+        let counted = self.count(LANE_PORTS_MAX)?;
+        Ok((open(upstream)?, counted))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
+fn open_for_tasks(upstream: SocketAddr) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(open(upstream)?.into())
+}
+
 /// A socket on a random port, connected so that only `upstream` is heard.
-fn open(upstream: SocketAddr) -> io::Result<UdpSocket> {
+fn open(upstream: SocketAddr) -> io::Result<socket2::Socket> {
     let domain = socket2::Domain::for_address(upstream);
     let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -286,7 +312,7 @@ fn open(upstream: SocketAddr) -> io::Result<UdpSocket> {
         }
     }
     socket.connect(&upstream.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Keeps forged ICMP from making our queries travel in fragments.

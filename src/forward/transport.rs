@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use super::Query;
+use super::{OpenPorts, Query};
 
 /// How a query travels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,11 @@ pub trait Transport: Send + Sync {
     /// What the query judges a stranger is passed over. A query's id may be renewed before it is sent.
     fn exchange<'a>(&'a self, upstream: SocketAddr, query: &'a mut Query, protocol: Protocol)
     -> Exchange<'a>;
+
+    /// The ports it has open, if it has any: then lanes may open some beside it.
+    fn ports(&self) -> Option<&OpenPorts> {
+        None
+    }
 }
 
 /// Why there is no reply.

@@ -5,8 +5,9 @@
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
+use std::time::Duration;
 
 use libc::{
     c_int, cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6,
@@ -209,6 +210,44 @@ impl Batch {
         self.queued += 1;
     }
 
+    /// Room for a reply to what was read some time ago; `add` queues it.
+    ///
+    /// A batch of such replies reads nothing, and is sent before it is full.
+    pub fn room(&mut self) -> &mut [u8] {
+        let slot = self.slot(self.queued);
+        // SAFETY: `slot` is valid, and no reference into it exists while `self` is borrowed exclusively.
+        unsafe { &mut (*slot).reply }
+    }
+
+    /// Queues the first `length` bytes of that room.
+    pub fn add(&mut self, length: usize, path: &ReturnPath) {
+        assert!(length <= REPLY_SIZE_MAX && self.received == 0 && self.queued < BATCH);
+        let (slot, peer) = (self.slot(self.queued), SockAddr::from(path.peer));
+        let outgoing = &mut self.outgoing[self.queued].msg_hdr;
+        // SAFETY: `slot` is valid, and no reference into it exists while `self` is borrowed exclusively; an address is
+        // no longer than the storage for addresses.
+        unsafe {
+            ptr::copy_nonoverlapping(
+                peer.as_ptr().cast::<u8>(),
+                (&raw mut (*slot).peer).cast::<u8>(),
+                peer.len() as usize,
+            );
+            (*slot).outgoing_part.iov_len = length;
+            outgoing.msg_controllen =
+                path.source.map_or(0, |source| source.write(&mut (*slot).outgoing_control)) as _;
+            outgoing.msg_control = (&raw mut (*slot).outgoing_control).cast();
+            outgoing.msg_iov = &raw mut (*slot).outgoing_part;
+            outgoing.msg_name = (&raw mut (*slot).peer).cast();
+        }
+        outgoing.msg_namelen = peer.len();
+        self.queued += 1;
+    }
+
+    /// Whether what is queued must be sent before there is room again.
+    pub fn is_full(&self) -> bool {
+        self.queued == BATCH
+    }
+
     /// Sends what was queued; a reply that cannot be sent does not stop the others.
     pub fn send(&mut self, socket: &Socket) -> Sent {
         let mut sent = Sent::default();
@@ -278,6 +317,30 @@ pub fn send_one(socket: &Socket, message: &[u8], path: &ReturnPath) -> io::Resul
     // SAFETY: what the header points to lives until the end of this function; sendmsg only reads it.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What can be read without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    pub socket: bool,
+    pub other: bool,
+}
+
+/// Waits until a socket or something else can be read, or for `timeout`.
+pub fn wait_for_either(socket: Option<&Socket>, other: BorrowedFd<'_>, timeout: Duration) -> Ready {
+    // A negative descriptor is passed over.
+    let descriptor = socket.map_or(-1, |socket| socket.as_raw_fd());
+    let mut polled = [descriptor, other.as_raw_fd()].map(|descriptor| libc::pollfd {
+        fd: descriptor,
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    // Rounded up, so that what is waited for is over.
+    let timeout_ms = timeout.as_micros().div_ceil(1000) as c_int;
+    // SAFETY: the kernel writes to the two entries that live through the call.
+    let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as _, timeout_ms) };
+    let is_ready = |at: usize| ready > 0 && polled[at].revents != 0;
+    Ready { socket: is_ready(0), other: is_ready(1) }
 }
 
 /// Has the kernel tell the address each datagram was sent to, where that is not the socket's own, and how many it

@@ -103,6 +103,11 @@ impl Closing {
         self.asked.cancelled().await;
     }
 
+    /// Whether nothing shall be finished any more.
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
     /// Waits until nothing shall be finished any more.
     pub async fn cut(&self) {
         self.cut.cancelled().await;

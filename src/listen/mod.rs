@@ -11,6 +11,7 @@ mod counters;
 mod echo;
 mod limits;
 mod listening;
+mod relaying;
 mod settings;
 mod tcp;
 mod udp;
@@ -22,7 +23,9 @@ pub use counters::{Counting, Counts, TcpCounts, UdpCounts};
 pub use listening::{Drained, Listening};
 pub use settings::{Settings, TcpSettings, WORKERS_MAX};
 
-use crate::respond::{Attempt, Client, Responder, View};
+use tokio::runtime::Handle;
+
+use crate::respond::{Attempt, Client, Relay, Responder, View};
 
 /// What answers a message; implemented by `respond::Responder`.
 pub trait Service: Send + Sync + 'static {
@@ -45,6 +48,11 @@ pub trait Service: Send + Sync + 'static {
         message: Vec<u8>,
         client: Client,
     ) -> impl Future<Output = Option<Vec<u8>>> + Send;
+
+    /// What asks upstream for one thread, if there is such a thing; its messages do not come to `answer`.
+    fn relay<T>(self: &Arc<Self>, _runtime: &Handle) -> Option<Relay<T>> {
+        None
+    }
 }
 
 impl Service for Responder {
@@ -68,5 +76,9 @@ impl Service for Responder {
         client: Client,
     ) -> impl Future<Output = Option<Vec<u8>>> + Send {
         Responder::answer(self, message, client)
+    }
+    fn relay<T>(self: &Arc<Self>, runtime: &Handle) -> Option<Relay<T>> {
+        // Without descriptors for it all waits in the runtime.
+        Relay::new(self.clone(), runtime.clone()).ok()
     }
 }

@@ -13,9 +13,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
-use super::batch::{self, Batch, ReturnPath, Size, Wait};
+use super::batch::{Batch, Size, Wait};
 use super::counters::UdpCounters;
 use super::listening::Closing;
+use super::relaying::Relaying;
 use super::{Attempt, Service};
 use crate::respond::{Client, Transport};
 
@@ -34,9 +35,6 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Messages that are worth looking ahead to: with fewer it costs what it gains.
 const LOOK_AHEAD_MIN: usize = 4;
-
-/// Attempts to send a reply that waited, while the socket's send buffer is full, a millisecond apart.
-const SEND_ATTEMPTS_MAX: usize = 5;
 
 /// A bound UDP socket; whoever holds it reads it.
 #[derive(Debug)]
@@ -104,19 +102,25 @@ impl<S: Service> UdpWorker<S> {
     /// Serves until `closing`; then whatever is queued still, unless another thread has taken over the socket.
     pub fn run(self) {
         let mut batch = Batch::new();
+        let mut relaying = Relaying::new(&self);
         while !self.closing.is_asked() {
-            match batch.receive(&self.socket.socket, Wait::ForOne) {
-                Ok(received) => self.serve(&mut batch, received),
-                Err(error) => self.note(&error),
+            if let Some(wait) = relaying.wait() {
+                match batch.receive(&self.socket.socket, wait) {
+                    Ok(received) => self.serve(&mut batch, received, &mut relaying),
+                    Err(error) => self.note(&error),
+                }
             }
+            relaying.turn();
         }
         let UdpWorker { socket, service, counters, waiting, closing, runtime } = self;
-        let Some(socket) = Arc::into_inner(socket) else { return };
-        let last = UdpWorker { socket: Arc::new(socket), service, counters, waiting, closing, runtime };
-        last.finish(&mut batch);
+        if let Some(socket) = Arc::into_inner(socket) {
+            let last = UdpWorker { socket: Arc::new(socket), service, counters, waiting, closing, runtime };
+            last.finish(&mut batch, &mut relaying);
+        }
+        relaying.finish();
     }
 
-    fn finish(&self, batch: &mut Batch) {
+    fn finish(&self, batch: &mut Batch, relaying: &mut Relaying<S>) {
         let socket = &self.socket.socket;
         let retired = self.socket.retire();
         let _ = socket.set_read_timeout(Some(QUIET_TIMEOUT));
@@ -124,16 +128,17 @@ impl<S: Service> UdpWorker<S> {
         while began.elapsed() < FINISH_TIMEOUT {
             let wait = if retired.is_ok() { Wait::ForOne } else { Wait::No };
             match batch.receive(socket, wait) {
-                Ok(received) => self.serve(batch, received),
+                Ok(received) => self.serve(batch, received, relaying),
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => {}
                     _ => return,
                 },
             }
+            relaying.turn();
         }
     }
 
-    fn serve(&self, batch: &mut Batch, received: usize) {
+    fn serve(&self, batch: &mut Batch, received: usize, relaying: &mut Relaying<S>) {
         let mut next = 0;
         let mut tally = Tally::default();
         let mut looks_ahead = received >= LOOK_AHEAD_MIN;
@@ -147,7 +152,7 @@ impl<S: Service> UdpWorker<S> {
                 while next < received {
                     let index = next;
                     next += 1;
-                    self.serve_one(batch, index, &view, &mut tally);
+                    self.serve_one(batch, index, &view, relaying, &mut tally);
                 }
             }));
             if served.is_err() {
@@ -169,7 +174,14 @@ impl<S: Service> UdpWorker<S> {
         self.counters.send_failures.add(sent.failures as u64);
     }
 
-    fn serve_one(&self, batch: &mut Batch, index: usize, view: &S::View, tally: &mut Tally) {
+    fn serve_one(
+        &self,
+        batch: &mut Batch,
+        index: usize,
+        view: &S::View,
+        relaying: &mut Relaying<S>,
+        tally: &mut Tally,
+    ) {
         let Some(datagram) = batch.datagram(index) else { return };
         tally.queries += 1;
         if datagram.size == Size::Cut {
@@ -189,34 +201,8 @@ impl<S: Service> UdpWorker<S> {
         match self.service.try_answer(view, datagram.message, client, datagram.reply) {
             Attempt::Reply(length) => batch.queue(index, length),
             Attempt::Drop => tally.dropped += 1,
-            Attempt::Wait => self.wait(datagram.message, client, path),
+            Attempt::Wait => relaying.take(datagram.message, client, path),
         }
-    }
-
-    /// Hands a message to the runtime, which sends the reply when it has one.
-    fn wait(&self, message: &[u8], client: Client, path: ReturnPath) {
-        let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
-            self.counters.waiting_max_reached.add(1);
-            return;
-        };
-        let answer = self.service.clone().answer(message.to_vec(), client);
-        let socket = self.socket.socket.clone();
-        let mut outcome = Outcome { counters: self.counters.clone(), ended: false };
-        let task = async move {
-            let _permit = permit;
-            let reply = answer.await;
-            outcome.ended = true;
-            let counters = &outcome.counters;
-            counters.waited.add(1);
-            match reply {
-                None => counters.dropped.add(1),
-                Some(reply) => match send_when_there_is_room(&socket, &reply, &path).await {
-                    Ok(()) => counters.replies.add(1),
-                    Err(_) => counters.send_failures.add(1),
-                },
-            }
-        };
-        self.closing.tracker.spawn_on(task, &self.runtime);
     }
 
     fn note(&self, error: &io::Error) {
@@ -244,40 +230,6 @@ struct Tally {
     oversized: u64,
 }
 
-/// Counts a panic if dropped before the answer ended.
-struct Outcome {
-    counters: Arc<UdpCounters>,
-    ended: bool,
-}
-
-impl Drop for Outcome {
-    fn drop(&mut self) {
-        if !self.ended && thread::panicking() {
-            self.counters.panics.add(1);
-        }
-    }
-}
-
-async fn send_when_there_is_room(socket: &Socket, reply: &[u8], path: &ReturnPath) -> io::Result<()> {
-    let mut attempts = 1;
-    loop {
-        match batch::send_one(socket, reply, path) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < SEND_ATTEMPTS_MAX => {
-                attempts += 1;
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            // An ICMP error about an earlier reply, which the kernel reports on the next call.
-            Err(error)
-                if error.kind() == io::ErrorKind::ConnectionRefused && attempts < SEND_ATTEMPTS_MAX =>
-            {
-                attempts += 1;
-            }
-            result => return result,
-        }
-    }
-}
-
 /// Starts the thread of one socket.
 pub fn spawn<S: Service>(worker: UdpWorker<S>, index: usize) -> io::Result<()> {
     // The token is dropped when the thread ends, and with it the tracker knows.
@@ -298,7 +250,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::super::echo::*;
-    use super::super::{Settings, bind};
+    use super::super::{Settings, batch, bind};
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]

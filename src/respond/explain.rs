@@ -61,7 +61,7 @@ impl Responder {
                 }
                 None => format!("rule: none forwards {current}"),
             });
-            let relayed = self.relayed(&serving, &mut chase, &query, deadline).await;
+            let relayed = self.relayed(&serving, &mut chase, &query, deadline, &mut None).await;
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());

@@ -1,6 +1,7 @@
 //! One request from bytes to bytes. Floor 4.
 //!
-//! What zones and cache know is answered without waiting (`try_answer`); the rest awaits `forward` (`answer`).
+//! What zones and cache know is answered without waiting (`try_answer`); the rest awaits `forward` (`answer`), or goes
+//! through a `Relay` in the hands of the listener's thread.
 
 mod client;
 mod complete;
@@ -8,8 +9,10 @@ mod cookie;
 mod explain;
 mod finished;
 mod quick;
+mod relay;
 mod responder;
 
 pub use client::{Client, Transport};
 pub use explain::Explanation;
+pub use relay::{Answer, Relay, Settled, Settling};
 pub use responder::{Attempt, Counters, Responder, Serving, View};

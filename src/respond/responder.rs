@@ -19,7 +19,7 @@ use crate::cache::{Cache, Lookup, UpstreamReply};
 use crate::dns::{
     ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable,
 };
-use crate::forward::{self, Forwarder};
+use crate::forward::{self, Forwarder, Outcome, Said};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
@@ -58,12 +58,19 @@ pub struct Counters {
 
 /// What a batch of messages is answered from.
 pub struct View {
-    snapshot: Guard<Arc<Snapshot>>,
-    serving: Guard<Arc<Serving>>,
+    pub(super) snapshot: Guard<Arc<Snapshot>>,
+    pub(super) serving: Guard<Arc<Serving>>,
     /// When it was loaded: lifetimes count in seconds, and a batch takes less than one of a thousand parts of it.
     now: Instant,
     /// Hits of the cache by answers that were kept finished; the cache counts them when the batch is answered.
     kept_hits: Cell<usize>,
+}
+
+impl View {
+    /// The network that a client belongs to.
+    pub(super) fn of(&self, client: Client) -> ViewId {
+        self.snapshot.networks().view_of(client.address.ip())
+    }
 }
 
 impl Drop for View {
@@ -73,6 +80,13 @@ impl Drop for View {
             hits => self.serving.cache.count_hits(hits),
         }
     }
+}
+
+/// What upstream is known to say to one name of a message that was begun elsewhere.
+pub(super) struct Known {
+    pub(super) began: Instant,
+    pub(super) name: Name,
+    pub(super) said: Said,
 }
 
 /// What came of a message without waiting.
@@ -142,8 +156,8 @@ impl Responder {
         if view.serving.is_probe(&query) {
             return Attempt::Wait;
         }
+        let client_view = view.of(client);
         let View { snapshot, serving, now, kept_hits } = view;
-        let client_view = snapshot.networks().view_of(client.address.ip());
         let (asked, name) = (&query.asked, query.name.borrow());
         if let Some(length) = quick::answer(asked, name, snapshot, client_view, client, buffer) {
             return Attempt::Reply(length);
@@ -170,8 +184,19 @@ impl Responder {
 
     /// Answers, and asks upstream for what is missing. `None`: no reply.
     pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client) -> Option<Vec<u8>> {
+        self.go_on(message, client, None).await
+    }
+
+    /// Answers, perhaps with something known already.
+    pub(super) async fn go_on(
+        self: Arc<Self>,
+        message: Vec<u8>,
+        client: Client,
+        mut known: Option<Known>,
+    ) -> Option<Vec<u8>> {
         let (snapshot, serving) = (self.store.snapshot(), self.serving());
-        let deadline = Instant::now() + ANSWER_DEADLINE;
+        let began = known.as_ref().map_or_else(Instant::now, |known| known.began);
+        let deadline = began + ANSWER_DEADLINE;
         // Room for an error; for an answer there is none before there is one, as many may wait for upstream.
         let mut buffer = vec![0; ERROR_BYTES_MAX];
         let length = {
@@ -186,7 +211,7 @@ impl Responder {
             let client_view = snapshot.networks().view_of(client.address.ip());
             let mut chase = query.chase(&snapshot, &serving.rules, client_view);
             let mut step = chase.run();
-            let is_own = || serving.forwarder.is_own_question(query.asked.question);
+            let is_own = || known.is_none() && serving.forwarder.is_own_question(query.asked.question);
             if serving.is_probe(&query) || (step == Step::Ask && is_own()) {
                 self.counters.loops.add(1);
                 serving.forwarder.note_loop(query.asked.question);
@@ -195,7 +220,7 @@ impl Responder {
                 complete_error(&query.asked, client, Rcode::SERVFAIL, &errors, &mut buffer)?
             } else {
                 while step == Step::Ask {
-                    let relayed = self.relayed(&serving, &mut chase, &query, deadline).await;
+                    let relayed = self.relayed(&serving, &mut chase, &query, deadline, &mut known).await;
                     step = chase.feed(relayed);
                 }
                 buffer = vec![0; reply_bytes(client.transport)];
@@ -215,12 +240,24 @@ impl Responder {
         chase: &mut Chase<'_>,
         query: &Query<'_>,
         deadline: Instant,
+        known: &mut Option<Known>,
     ) -> Relayed {
-        if let Some(relayed) = self.cached(serving, chase, query, Instant::now()) {
+        let known = known.take_if(|known| known.name.borrow() == chase.current());
+        if known.is_none()
+            && let Some(relayed) = self.cached(serving, chase, query, Instant::now())
+        {
             return relayed;
         }
-        let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-        let asked = serving.forwarder.ask(question, query.flags);
+        let asked = async {
+            match known.map(|known| known.said) {
+                Some(Said::Outcome(outcome)) => outcome,
+                Some(Said::Awaited(awaited)) => awaited.outcome().await,
+                None => {
+                    let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+                    serving.forwarder.ask(question, query.flags).await
+                }
+            }
+        };
         // The forwarder bounds one question; a chain may ask many.
         let Ok(outcome) = timeout_at(deadline, asked).await else {
             let why = "the chain of aliases took upstreams longer than two seconds";
@@ -228,17 +265,10 @@ impl Responder {
             let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
             return Relayed { reply, age_secs: 0, freshness: Freshness::Fresh, life: None };
         };
-        let freshness = match outcome.freshness {
-            forward::Freshness::Fresh => Freshness::Fresh,
-            forward::Freshness::Stale(why) => {
-                chase.add_error(why);
-                Freshness::Stale
-            }
-        };
-        Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness, life: None }
+        told(outcome, chase)
     }
 
-    fn cached(
+    pub(super) fn cached(
         &self,
         serving: &Serving,
         chase: &mut Chase<'_>,
@@ -318,6 +348,18 @@ impl Responder {
     }
 }
 
+/// An outcome as a chase takes it.
+pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
+    let freshness = match outcome.freshness {
+        forward::Freshness::Fresh => Freshness::Fresh,
+        forward::Freshness::Stale(why) => {
+            chase.add_error(why);
+            Freshness::Stale
+        }
+    };
+    Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness, life: None }
+}
+
 /// RFC 8914 §4.4, §4.20.
 fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> ExtendedError {
     let code = match reply.rcode {
@@ -338,7 +380,7 @@ impl Serving {
     }
 
     /// Whether this is a probe for a loop that came back: it lies in `.invalid`, which else is answered here.
-    fn is_probe(&self, query: &Query<'_>) -> bool {
+    pub(super) fn is_probe(&self, query: &Query<'_>) -> bool {
         query.name.borrow().as_wire().ends_with(b"\x07invalid\0")
             && self.forwarder.is_own_question(query.asked.question)
     }

@@ -31,6 +31,7 @@ mod passes;
 mod persist;
 mod private_dns;
 mod quick_answers;
+mod relays;
 mod reloads;
 mod shared_sync;
 mod state;

@@ -1,0 +1,456 @@
+//! The short way of a question: the thread that read it asks its upstream itself, many questions with one call.
+//!
+//! A lane takes what is usual: a healthy upstream, asked once over UDP, that answers. All else goes on as a flight of
+//! the forwarder: what the upstream said so far goes with it, and what it says later is passed on.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::attempt::Begun;
+use super::counters::count;
+use super::datagrams::{Datagrams, Poll};
+use super::inflight::Waiter;
+use super::port::{Asking, Found, Lead, Port, Sent, State};
+use super::race::PATIENCE;
+use super::settings::Asked;
+use super::sockets::{ERRORS_MAX, QUERIES_PER_PORT};
+use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, Standing, case};
+use crate::cache::{End, UpstreamReply};
+use crate::dns::{Flags, Message, Name, NameRef, QueryFlags, Question, Rcode};
+
+/// Ports that take queries for one upstream, of which each query takes one at random.
+const PORTS_PER_UPSTREAM: usize = 16;
+
+/// Queries of one batch that take the same port: a call for each would cost more than the queries.
+const QUERIES_PER_CALL: usize = 16;
+
+/// The least time between two looks for questions whose upstream has been silent too long.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// The time between two looks whether flights still wait for what was handed over to them.
+const FLIGHT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks upstreams for one thread. `T` is what the thread wants back with the answer.
+pub struct Lane<T> {
+    runtime: Handle,
+    poll: Poll,
+    datagrams: Datagrams,
+    /// Each at the place it is polled by.
+    ports: Vec<Option<Port<T>>>,
+    /// The places of the ports that take new queries.
+    open: HashMap<SocketAddr, [Option<usize>; PORTS_PER_UPSTREAM]>,
+    /// Begun and not yet sent.
+    staged: Vec<(Query, Asking<T>)>,
+    /// What the thread has not taken back yet.
+    landed: VecDeque<Landed<T>>,
+    /// Queries that are listened for.
+    live: usize,
+    look_at: Option<Instant>,
+}
+
+/// A question that is a lane's no more.
+pub struct Landed<T> {
+    pub guest: T,
+    pub name: Name,
+    pub said: Said,
+}
+
+/// What a lane knows of a question.
+pub enum Said {
+    Outcome(Outcome),
+    /// A flight goes on with it.
+    Awaited(Awaited),
+}
+
+/// One who waits for a flight.
+pub struct Awaited {
+    forwarder: Arc<Forwarder>,
+    waiter: Waiter,
+}
+
+impl Awaited {
+    /// What became of the question.
+    pub async fn outcome(self) -> Outcome {
+        self.forwarder.wait(self.waiter).await
+    }
+}
+
+impl<T> Lane<T> {
+    /// A lane whose flights run in `runtime`.
+    pub fn new(runtime: Handle) -> io::Result<Lane<T>> {
+        Ok(Lane {
+            runtime,
+            poll: Poll::new()?,
+            datagrams: Datagrams::new(),
+            ports: Vec::new(),
+            open: HashMap::new(),
+            staged: Vec::new(),
+            landed: VecDeque::new(),
+            live: 0,
+            look_at: None,
+        })
+    }
+
+    /// Begins to ask a question, which `send` sends; gives the guest back if the question is none for a lane.
+    ///
+    /// `raw_question` is the question section that brought it here.
+    pub fn begin(
+        &mut self,
+        forwarder: &Arc<Forwarder>,
+        question: Question,
+        flags: QueryFlags,
+        raw_question: &[u8],
+        guest: T,
+        now: Instant,
+    ) -> Result<(), T> {
+        let Some(rule) = forwarder.rules.of(question.name.borrow()) else { return Err(guest) };
+        let Some((upstream, others)) = rule.upstreams.split_first() else { return Err(guest) };
+        // One that is down is probed beside the question, which a flight does.
+        let are_up = others.iter().all(|other| other.standing(now) == Standing::Up);
+        let Some((case, edns)) = upstream.health.manner(now).filter(|_| are_up) else { return Err(guest) };
+        if forwarder.transport.ports().is_none() {
+            return Err(guest);
+        }
+        // What cannot be recognised is not ours; probes are told by their domain before they come here.
+        if case::is_recognisable(raw_question) && forwarder.is_own_question(raw_question) {
+            return Err(guest);
+        }
+        let asked = Asked { question, flags };
+        let Some((waiter, sender)) = forwarder.inflight.lead(asked, now) else { return Err(guest) };
+        count(&forwarder.counters.questions);
+        let asked = &waiter.flight.asked;
+        let query = Query::new(&asked.question, asked.flags, edns, case);
+        let granted = upstream.budget.as_ref().is_none_or(|budget| budget.take(now));
+        if granted {
+            waiter.flight.note_sent(query.question(), upstream);
+        }
+        let lead = Lead::new(forwarder.clone(), waiter, sender);
+        let asking = Asking { lead, rule: rule.clone(), upstream: upstream.clone(), edns, guest };
+        if granted {
+            self.staged.push((query, asking));
+        } else {
+            self.leave(asking, None);
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to send.
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// Sends what was begun.
+    pub fn send(&mut self, now: Instant) {
+        if self.staged.is_empty() {
+            return;
+        }
+        let mut staged = mem::take(&mut self.staged);
+        let mut call: Option<Call> = None;
+        for (query, asking) in staged.drain(..) {
+            let upstream = asking.upstream.socket();
+            if call.as_ref().is_none_or(|call| call.upstream != upstream || call.room == 0) {
+                if let Some(call) = call.take() {
+                    self.send_from(call.at, now);
+                }
+                call = self.call(&asking, upstream, now);
+            }
+            match &mut call {
+                Some(call) => {
+                    call.room -= 1;
+                    if let Some(port) = &mut self.ports[call.at] {
+                        port.enlist(query, asking);
+                        self.live += 1;
+                    }
+                }
+                None => self.leave(asking, None),
+            }
+        }
+        if let Some(call) = call {
+            self.send_from(call.at, now);
+        }
+        self.staged = staged;
+        self.look_at = Some(self.look_at.map_or(now + PATIENCE, |at| at.min(now + PATIENCE)));
+    }
+
+    /// A random port for queries to an upstream.
+    fn call(&mut self, asking: &Asking<T>, upstream: SocketAddr, now: Instant) -> Option<Call> {
+        let forwarder = &asking.lead.forwarder;
+        let ports = forwarder.transport.ports()?;
+        let open = self.open.entry(upstream).or_default();
+        let slot = rand::rng().random_range(0..PORTS_PER_UPSTREAM);
+        let room = |at: usize| self.ports[at].as_ref().map_or(0, |port| port.room(now));
+        let call = |at: usize| Call { at, upstream, room: room(at).min(QUERIES_PER_CALL) };
+        if let Some(at) = open[slot].filter(|at| room(*at) > 0) {
+            return Some(call(at));
+        }
+        match ports.open_for_lane(upstream) {
+            Ok((socket, counted)) => {
+                let at = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
+                self.poll.add(&socket, at).ok()?;
+                count(&forwarder.counters.sockets_opened);
+                let port = Port::new(socket, counted, forwarder.counters.clone(), now);
+                if at == self.ports.len() {
+                    self.ports.push(None);
+                }
+                self.ports[at] = Some(port);
+                let full = open[slot].replace(at);
+                if let Some(full) = full {
+                    self.tidy(full, now);
+                }
+                Some(Call { at, upstream, room: QUERIES_PER_CALL })
+            }
+            Err(_) => open.iter().flatten().map(|at| call(*at)).find(|call| call.room > 0),
+        }
+    }
+
+    /// Sends what a port has to send.
+    fn send_from(&mut self, at: usize, now: Instant) {
+        let Some(port) = &mut self.ports[at] else { return };
+        let unsent = port.unsent();
+        let queries = port.sent[unsent..].iter().map(|sent| sent.query.as_bytes());
+        let (sent, mut result) = self.datagrams.send(&port.socket, queries);
+        for sent in &port.sent[unsent..unsent + sent] {
+            if let State::Waits(asking) = &sent.state {
+                count(&asking.upstream.queries);
+            }
+        }
+        port.counters.queries.fetch_add(sent as u64, Ordering::Relaxed);
+        port.note_sent(unsent + sent);
+        while let Some(port) = self.ports[at].as_mut().filter(|port| port.unsent() < port.sent.len()) {
+            let Some(Sent { query, state: State::Waits(asking), .. }) = port.withdraw() else { break };
+            self.live -= 1;
+            // The error is that of the first that was not sent; the others were not tried.
+            let error = match mem::replace(&mut result, Ok(())) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Some(error),
+                _ => None,
+            };
+            let begun = error.map(|error| begun(&asking, query, Err(error.into())));
+            self.leave(asking, begun);
+        }
+        self.tidy(at, now);
+    }
+
+    /// Takes what came from upstreams.
+    pub fn receive(&mut self, now: Instant) {
+        for at in self.poll.ready() {
+            self.receive_from(at, now);
+            self.tidy(at, now);
+        }
+    }
+
+    fn receive_from(&mut self, at: usize, now: Instant) {
+        let Some(port) = self.ports.get_mut(at).and_then(Option::as_mut) else { return };
+        match self.datagrams.receive(&port.socket) {
+            Ok(received) => {
+                for index in 0..received {
+                    self.deliver(at, index, now);
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            // SAD DNS: what ICMP says is not believed; the queries wait on.
+            Err(_) => {
+                port.errors += 1;
+                if port.errors >= ERRORS_MAX {
+                    self.poll.remove(&port.socket);
+                    port.closes = now;
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, at: usize, index: usize, now: Instant) {
+        let Some(port) = &mut self.ports[at] else { return };
+        let datagram = self.datagrams.get(index);
+        match port.find(datagram) {
+            Found::Late => count(&port.counters.late_replies),
+            Found::Reply(place, judgement) => {
+                self.live -= 1;
+                match port.put(place, State::Over) {
+                    State::Waits(asking) => {
+                        match usable(&asking, datagram).filter(|_| judgement == Judgement::Reply) {
+                            Some(reply) => self.answer(asking, reply, now),
+                            None => {
+                                let query = port.sent[place].query.clone();
+                                let begun = begun(&asking, query, Ok(datagram.to_vec()));
+                                self.leave(asking, Some(begun));
+                            }
+                        }
+                    }
+                    // A caller that is gone needs no reply.
+                    State::HandedOver(reply) => drop(reply.send(Ok(datagram.to_vec()))),
+                    State::Over => {}
+                }
+            }
+            Found::Stranger => {
+                count(&port.counters.near_misses);
+                self.leave_suspicious(at);
+            }
+        }
+    }
+
+    /// Hands over what saw so many strangers that it must be asked over TCP.
+    fn leave_suspicious(&mut self, at: usize) {
+        while let Some(port) = &mut self.ports[at]
+            && let Some(place) = port.suspicious()
+        {
+            self.live -= 1;
+            match port.put(place, State::Over) {
+                State::Waits(asking) => {
+                    let query = port.sent[place].query.clone();
+                    let begun = begun(&asking, query, Err(ExchangeError::NearMisses));
+                    self.leave(asking, Some(begun));
+                }
+                State::HandedOver(reply) => drop(reply.send(Err(ExchangeError::NearMisses))),
+                State::Over => {}
+            }
+        }
+    }
+
+    /// Hands over what an upstream has been silent on for too long, and closes ports that have served.
+    pub fn look(&mut self, now: Instant) {
+        if self.look_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.receive(now);
+        let mut next: Option<Instant> = None;
+        let mut soon = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
+        for at in 0..self.ports.len() {
+            for place in 0..QUERIES_PER_PORT {
+                let Some(port) = &mut self.ports[at] else { break };
+                match port.sent.get(place).map(|sent| &sent.state) {
+                    None => break,
+                    Some(State::Over) => {}
+                    Some(State::HandedOver(reply)) if reply.is_closed() => {
+                        port.put(place, State::Over);
+                        self.live -= 1;
+                    }
+                    Some(State::HandedOver(_)) => soon(now + FLIGHT_PAUSE),
+                    Some(State::Waits(asking)) if now < asking.patient_until() => {
+                        soon(asking.patient_until());
+                    }
+                    Some(State::Waits(_)) => {
+                        let (sender, reply) = oneshot::channel();
+                        let query = port.sent[place].query.clone();
+                        if let State::Waits(asking) = port.put(place, State::HandedOver(sender)) {
+                            let (upstream, edns) = (asking.upstream.clone(), asking.edns);
+                            self.leave(asking, Some(Begun { upstream, query, edns, reply }));
+                        }
+                        soon(now + FLIGHT_PAUSE);
+                    }
+                }
+            }
+            self.tidy(at, now);
+            if let Some(port) = &self.ports[at] {
+                soon(port.closes.max(now + LOOK_PAUSE));
+            }
+        }
+        self.look_at = next.map(|next| next.max(now + LOOK_PAUSE));
+    }
+
+    /// When to look again.
+    pub fn look_at(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// Whether nothing is listened for.
+    pub fn is_idle(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Whether there are questions that are the lane's no more.
+    pub fn has_landed(&self) -> bool {
+        !self.landed.is_empty()
+    }
+
+    /// The next question that is the lane's no more.
+    pub fn landed(&mut self) -> Option<Landed<T>> {
+        self.landed.pop_front()
+    }
+
+    fn answer(&mut self, asking: Asking<T>, reply: UpstreamReply, now: Instant) {
+        let Asking { lead, upstream, guest, .. } = asking;
+        let forwarder = lead.forwarder.clone();
+        forwarder.note_answer(&upstream);
+        let Some(flight) = lead.flight().cloned() else { return };
+        let outcome = forwarder.learn(&flight.asked, reply, upstream.address, now);
+        lead.land(&outcome);
+        let name = flight.asked.question.name.clone();
+        self.landed.push_back(Landed { guest, name, said: Said::Outcome(outcome) });
+    }
+
+    /// Has a flight go on with a question.
+    fn leave(&mut self, asking: Asking<T>, begun: Option<Begun>) {
+        let Asking { lead, rule, guest, .. } = asking;
+        let forwarder = lead.forwarder.clone();
+        let Some((waiter, sender)) = lead.leave() else { return };
+        let flight = waiter.flight.clone();
+        let name = flight.asked.question.name.clone();
+        self.runtime.spawn(forwarder.clone().fly(flight, rule, sender, begun));
+        self.landed.push_back(Landed { guest, name, said: Said::Awaited(Awaited { forwarder, waiter }) });
+    }
+
+    /// Closes a port that has served.
+    fn tidy(&mut self, at: usize, now: Instant) {
+        let place = &mut self.ports[at];
+        if place.as_ref().is_some_and(|port| port.live == 0 && port.room(now) == 0) {
+            *place = None;
+            for slot in self.open.values_mut().flatten() {
+                if *slot == Some(at) {
+                    *slot = None;
+                }
+            }
+        }
+    }
+}
+
+impl<T> AsFd for Lane<T> {
+    /// Readable when something came.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.as_fd()
+    }
+}
+
+/// The port that queries of one system call take.
+struct Call {
+    at: usize,
+    upstream: SocketAddr,
+    /// How many more it takes.
+    room: usize,
+}
+
+/// A query that is over for the lane.
+fn begun<T>(asking: &Asking<T>, query: Query, received: Result<Vec<u8>, ExchangeError>) -> Begun {
+    let (sender, reply) = oneshot::channel();
+    // The receiver is there.
+    let _ = sender.send(received);
+    Begun { upstream: asking.upstream.clone(), query, edns: asking.edns, reply }
+}
+
+/// What a reply says, if nothing is unusual about it.
+fn usable<T>(asking: &Asking<T>, datagram: &[u8]) -> Option<UpstreamReply> {
+    let message = Message::read(datagram).ok()?;
+    let lacks_edns =
+        asking.edns && matches!(message.rcode, Rcode::FORMERR | Rcode::NOTIMP) && !message.has_edns;
+    if message.flags.has(Flags::TC) || lacks_edns {
+        return None;
+    }
+    let forwarder = &asking.lead.forwarder;
+    let question = &asking.lead.flight()?.asked.question;
+    let speaks_for = |name: NameRef<'_>| forwarder.speaks_for(&asking.rule, name);
+    let reply = UpstreamReply::from_message(message, question, speaks_for).ok()?;
+    (reply.end != End::Failed).then_some(reply)
+}
+
+#[cfg(test)]
+mod tests;

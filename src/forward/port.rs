@@ -1,0 +1,200 @@
+//! One socket of a lane, and the queries sent from it.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use socket2::Socket;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::inflight::{Flight, Sender, Waiter};
+use super::race::PATIENCE;
+use super::sockets::{NEAR_MISSES_MAX, Open, PORT_LIFE, QUERIES_PER_PORT};
+use super::{Counters, ExchangeError, Forwarder, Judgement, Outcome, Query, Rule, Upstream};
+
+/// What a handed-over query waits for.
+pub type Reply = oneshot::Sender<Result<Vec<u8>, ExchangeError>>;
+
+/// A socket on a random port, connected to one upstream.
+pub struct Port<T> {
+    pub socket: Socket,
+    /// The ids of `sent`, beside each other to be searched.
+    ids: SmallVec<[u16; QUERIES_PER_PORT]>,
+    /// All that were ever sent, so that a late reply is known for what it is.
+    pub sent: Vec<Sent<T>>,
+    /// Where in `sent` those begin that are still to be sent.
+    unsent: usize,
+    /// How many are listened for.
+    pub live: usize,
+    pub closes: Instant,
+    /// Errors of reading.
+    pub errors: u32,
+    pub counters: Arc<Counters>,
+    _open: Open,
+}
+
+/// A query that was sent.
+pub struct Sent<T> {
+    pub query: Query,
+    near_misses: u8,
+    pub state: State<T>,
+}
+
+/// Who listens for the reply to a query.
+pub enum State<T> {
+    /// The lane.
+    Waits(Asking<T>),
+    /// A flight that took it over.
+    HandedOver(Reply),
+    /// Nobody any more.
+    Over,
+}
+
+/// A question in a lane.
+pub struct Asking<T> {
+    pub lead: Lead,
+    pub rule: Arc<Rule>,
+    pub upstream: Arc<Upstream>,
+    pub edns: bool,
+    pub guest: T,
+}
+
+/// The right and the duty to answer a flight; dropped, it ends without an outcome.
+pub struct Lead {
+    pub forwarder: Arc<Forwarder>,
+    /// None once it is in other hands.
+    flight: Option<(Waiter, Sender)>,
+}
+
+/// What a datagram is to a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// The reply to the query at this place, which is listened for; perhaps in the wrong case.
+    Reply(usize, Judgement),
+    /// The reply to a query that nobody listens for any more.
+    Late,
+    /// Something else: the queries it may have been meant for count it.
+    Stranger,
+}
+
+impl<T> Port<T> {
+    pub fn new(socket: Socket, open: Open, counters: Arc<Counters>, now: Instant) -> Port<T> {
+        Port {
+            socket,
+            ids: SmallVec::new(),
+            sent: Vec::with_capacity(QUERIES_PER_PORT),
+            unsent: 0,
+            live: 0,
+            closes: now + PORT_LIFE,
+            errors: 0,
+            counters,
+            _open: open,
+        }
+    }
+
+    /// How many more queries it takes.
+    pub fn room(&self, now: Instant) -> usize {
+        if now >= self.closes { 0 } else { QUERIES_PER_PORT - self.sent.len() }
+    }
+
+    /// Takes a query to be sent, and makes its id one of its own here.
+    pub fn enlist(&mut self, mut query: Query, asking: Asking<T>) {
+        while self.ids.contains(&query.id()) {
+            query.renew_id();
+        }
+        self.ids.push(query.id());
+        self.sent.push(Sent { query, near_misses: 0, state: State::Waits(asking) });
+        self.live += 1;
+    }
+
+    /// Where in `sent` those begin that are still to be sent.
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Notes that all in front of `end` are sent.
+    pub fn note_sent(&mut self, end: usize) {
+        self.unsent = end;
+    }
+
+    /// Takes back the last query, which was not sent.
+    pub fn withdraw(&mut self) -> Option<Sent<T>> {
+        self.ids.pop();
+        self.live -= 1;
+        self.sent.pop()
+    }
+
+    /// What a datagram is.
+    pub fn find(&mut self, datagram: &[u8]) -> Found {
+        let id = datagram.first_chunk().map(|id| u16::from_be_bytes(*id));
+        let place = id.and_then(|id| self.ids.iter().position(|sent| *sent == id));
+        match place {
+            Some(at) if matches!(self.sent[at].state, State::Over) => return Found::Late,
+            Some(at) => match self.sent[at].query.judge(datagram) {
+                Judgement::Stranger => self.sent[at].near_misses += 1,
+                judgement => return Found::Reply(at, judgement),
+            },
+            // Whichever query a forger is after, it is one of this port's.
+            None => {
+                for sent in &mut self.sent {
+                    sent.near_misses = sent.near_misses.saturating_add(1);
+                }
+            }
+        }
+        Found::Stranger
+    }
+
+    /// The next query that is listened for and saw too many strangers.
+    pub fn suspicious(&self) -> Option<usize> {
+        let is_live = |sent: &Sent<T>| !matches!(sent.state, State::Over);
+        self.sent.iter().position(|sent| sent.near_misses > NEAR_MISSES_MAX && is_live(sent))
+    }
+
+    /// Puts another in the place of who listens for the reply to a query.
+    pub fn put(&mut self, at: usize, state: State<T>) -> State<T> {
+        if matches!(state, State::Over) {
+            self.live -= 1;
+        }
+        std::mem::replace(&mut self.sent[at].state, state)
+    }
+}
+
+impl<T> Asking<T> {
+    /// When the upstream has been silent for too long.
+    pub fn patient_until(&self) -> Instant {
+        self.lead.flight().map_or_else(Instant::now, |flight| flight.started + PATIENCE)
+    }
+}
+
+impl Lead {
+    pub fn new(forwarder: Arc<Forwarder>, waiter: Waiter, sender: Sender) -> Lead {
+        Lead { forwarder, flight: Some((waiter, sender)) }
+    }
+
+    /// Leaves the flight to others, who must land it; none if it was left before.
+    pub fn leave(mut self) -> Option<(Waiter, Sender)> {
+        self.flight.take()
+    }
+
+    pub fn flight(&self) -> Option<&Arc<Flight>> {
+        self.flight.as_ref().map(|(waiter, _)| &waiter.flight)
+    }
+
+    /// Takes the question out of those in flight and tells those who followed.
+    pub fn land(mut self, outcome: &Outcome) {
+        let Some((waiter, sender)) = self.flight.take() else { return };
+        self.forwarder.inflight.land(&waiter.flight.asked);
+        // From here on nobody joins.
+        if waiter.is_followed() {
+            sender.send(outcome.clone());
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if let Some((waiter, _)) = &self.flight {
+            self.forwarder.inflight.land(&waiter.flight.asked);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Messages that wait for upstream in the hands of the thread that read them.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::client::Client;
+use super::complete::complete;
+use super::responder::{Attempt, Known, Responder, View, told};
+use crate::answer::Step;
+use crate::dns::{QueryFlags, Question};
+use crate::forward::{Landed, Lane, Outcome, Said};
+
+/// Bytes of a message that are kept without the heap: most queries with EDNS and a cookie.
+const MESSAGE_BYTES_USUAL: usize = 96;
+
+/// Asks upstream for one thread. `T` is what the thread needs to send a reply.
+pub struct Relay<T> {
+    responder: Arc<Responder>,
+    lane: Lane<Box<Guest<T>>>,
+    /// Taken and not yet asked.
+    staged: VecDeque<Box<Guest<T>>>,
+    /// What is none for the lane.
+    turned_away: Vec<Box<Guest<T>>>,
+}
+
+/// A message, who sent it and when. It changes hands often, and is moved in a box.
+struct Guest<T> {
+    message: SmallVec<[u8; MESSAGE_BYTES_USUAL]>,
+    client: Client,
+    began: Instant,
+    tag: T,
+}
+
+/// What became of a message.
+pub enum Settled<T> {
+    /// A reply of this many bytes is in the buffer.
+    Reply(T, usize),
+    /// There is no reply.
+    Drop(T),
+    /// It must be waited for elsewhere.
+    Wait(T, Answer),
+}
+
+/// A reply that is waited for.
+pub type Answer = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
+
+impl<T> Relay<T> {
+    /// A relay whose unusual messages go on in `runtime`.
+    pub fn new(responder: Arc<Responder>, runtime: Handle) -> io::Result<Relay<T>> {
+        let lane = Lane::new(runtime)?;
+        Ok(Relay { responder, lane, staged: VecDeque::new(), turned_away: Vec::new() })
+    }
+
+    /// Takes a message for which `try_answer` said that upstream must be asked; `send` asks.
+    pub fn take(&mut self, message: &[u8], client: Client, tag: T) {
+        let message = SmallVec::from_slice(message);
+        self.staged.push_back(Box::new(Guest { message, client, began: Instant::now(), tag }));
+    }
+
+    /// Asks upstream for all that was taken.
+    pub fn send(&mut self) {
+        let Relay { responder, lane, staged, turned_away } = self;
+        if staged.is_empty() && !lane.has_staged() {
+            return;
+        }
+        let (view, now) = (responder.view(), Instant::now());
+        // One by one, so that a panic costs one.
+        while let Some(guest) = staged.pop_front() {
+            let message = SmallVec::<[u8; MESSAGE_BYTES_USUAL]>::from_slice(&guest.message);
+            let turned = match responder.missing(&view, &message, guest.client) {
+                Some((question, flags, raw_question)) => {
+                    lane.begin(&view.serving.forwarder, question, flags, raw_question, guest, now).err()
+                }
+                None => Some(guest),
+            };
+            turned_away.extend(turned);
+        }
+        lane.send(now);
+    }
+
+    /// Takes what came from upstreams, without waiting.
+    pub fn receive(&mut self) {
+        self.lane.receive(Instant::now());
+    }
+
+    /// Looks after what upstreams have been silent on, when it is time.
+    pub fn look(&mut self) {
+        if self.lane.look_at().is_some() {
+            self.lane.look(Instant::now());
+        }
+    }
+
+    /// When to look again.
+    pub fn look_at(&self) -> Option<Instant> {
+        self.lane.look_at()
+    }
+
+    /// Whether nothing is awaited from upstreams.
+    pub fn is_idle(&self) -> bool {
+        self.lane.is_idle()
+    }
+
+    /// What became of messages, if any is done with.
+    pub fn settling(&mut self) -> Option<Settling<'_, T>> {
+        let is_any = self.lane.has_landed() || !self.turned_away.is_empty();
+        is_any.then(|| Settling { view: self.responder.view(), relay: self })
+    }
+}
+
+impl<T> AsFd for Relay<T> {
+    /// Readable when something came from upstream.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lane.as_fd()
+    }
+}
+
+/// Messages that are done with, answered from one view.
+pub struct Settling<'r, T> {
+    view: View,
+    relay: &'r mut Relay<T>,
+}
+
+impl<T> Settling<'_, T> {
+    /// The next of them; a reply is then in the buffer.
+    pub fn next(&mut self, buffer: &mut [u8]) -> Option<Settled<T>> {
+        let responder = &self.relay.responder;
+        let wait = |guest: Box<Guest<T>>, known| {
+            let guest = *guest;
+            let answer = responder.clone().go_on(guest.message.into_vec(), guest.client, known);
+            Settled::Wait(guest.tag, Box::pin(answer))
+        };
+        if let Some(guest) = self.relay.turned_away.pop() {
+            return Some(wait(guest, None));
+        }
+        let Landed { guest, name, said } = self.relay.lane.landed()?;
+        if let Said::Outcome(outcome) = &said {
+            let known = (name.borrow(), outcome);
+            match responder.resume(&self.view, &guest.message, guest.client, known, buffer) {
+                Attempt::Reply(length) => return Some(Settled::Reply(guest.tag, length)),
+                Attempt::Drop => return Some(Settled::Drop(guest.tag)),
+                Attempt::Wait => {}
+            }
+        }
+        let known = Known { began: guest.began, name, said };
+        Some(wait(guest, Some(known)))
+    }
+}
+
+impl Responder {
+    /// The question that upstream must be asked for a message, and the question section it came with; none if the
+    /// message is answered otherwise.
+    fn missing<'m>(
+        &self,
+        view: &View,
+        message: &'m [u8],
+        client: Client,
+    ) -> Option<(Question, QueryFlags, &'m [u8])> {
+        let serving = &view.serving;
+        let query = self.admit(&serving.rules, message, client, &mut []).ok()?;
+        if serving.is_probe(&query) {
+            return None;
+        }
+        let mut chase = query.chase(&view.snapshot, &serving.rules, view.of(client));
+        let mut step = chase.run();
+        while step == Step::Ask {
+            match self.cached(serving, &mut chase, &query, Instant::now()) {
+                Some(relayed) => step = chase.feed(relayed),
+                None => {
+                    let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+                    return Some((question, query.flags, query.asked.question));
+                }
+            }
+        }
+        None
+    }
+
+    /// Answers with what upstream said to one name.
+    fn resume(
+        &self,
+        view: &View,
+        message: &[u8],
+        client: Client,
+        known: (crate::dns::NameRef<'_>, &Outcome),
+        buffer: &mut [u8],
+    ) -> Attempt {
+        let query = match self.admit(&view.serving.rules, message, client, buffer) {
+            Ok(query) => query,
+            Err(attempt) => return attempt,
+        };
+        let mut chase = query.chase(&view.snapshot, &view.serving.rules, view.of(client));
+        let mut step = chase.run();
+        let mut known = Some(known);
+        while step == Step::Ask {
+            let relayed = match known.take_if(|(name, _)| *name == chase.current()) {
+                Some((_, outcome)) => Some(told(outcome.clone(), &mut chase)),
+                None => self.cached(&view.serving, &mut chase, &query, Instant::now()),
+            };
+            match relayed {
+                Some(relayed) => step = chase.feed(relayed),
+                None => return Attempt::Wait,
+            }
+        }
+        complete(&query.asked, client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
+    }
+}

@@ -1,0 +1,210 @@
+//! Questions that upstream must be asked, over real sockets from end to end.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use privatelink_dns::dns::edns::ReplyEdns;
+use privatelink_dns::dns::message::query;
+use privatelink_dns::dns::{
+    Flags, Message, Name, QueryFlags, Rcode, RecordType, ReplyWriter, Request, Section,
+};
+
+use crate::support::client::{PATIENCE, answers, ask};
+use crate::support::test_daemon::TestDaemon;
+use crate::support::upstream::Upstream;
+
+/// An upstream that answers `10.0.0.9` to everything, once it is told to.
+struct Holding {
+    address: SocketAddr,
+    /// One message for each query that came.
+    came: Receiver<()>,
+    released: Sender<()>,
+}
+
+impl Holding {
+    fn start() -> Holding {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let ((seen, came), (released, release)) = (channel(), channel());
+        let replies = socket.try_clone().unwrap();
+        let (held, holds) = channel::<(Vec<u8>, SocketAddr)>();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let _ = (held.send((reply(&buffer[..length]), from)), seen.send(()));
+            }
+        });
+        // The threads end with the test.
+        thread::spawn(move || {
+            if release.recv().is_ok() {
+                for (reply, to) in holds {
+                    let _ = replies.send_to(&reply, to);
+                }
+            }
+        });
+        Holding { address, came, released }
+    }
+
+    fn wait_for(&self, queries: usize) {
+        for _ in 0..queries {
+            self.came.recv_timeout(PATIENCE).expect("the query comes");
+        }
+    }
+
+    fn release(&self) {
+        let _ = self.released.send(());
+    }
+
+    fn config(&self) -> String {
+        format!("[forward]\nupstreams = [\"{}\"]\n", self.address)
+    }
+}
+
+fn reply(message: &[u8]) -> Vec<u8> {
+    let request = Request::read(message).ok().expect("the forwarder asks well formed questions");
+    let mut buffer = vec![0; 512];
+    let mut writer = ReplyWriter::new(&mut buffer, 512, request.question).unwrap();
+    writer.record(Section::Answer, request.name.borrow(), RecordType::A, 60, &[10, 0, 0, 9]).unwrap();
+    let flags = Flags::QR.with(Flags::RA, true);
+    let length = writer.finish(request.id, flags, Rcode::NOERROR, Some(&ReplyEdns::default()));
+    buffer.truncate(length);
+    buffer
+}
+
+fn client() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+fn send(client: &UdpSocket, server: SocketAddr, id: u16, name: &str) {
+    let name: Name = name.parse().unwrap();
+    let message = query(id, name.borrow(), RecordType::A, QueryFlags::default(), true);
+    client.send_to(&message, server).unwrap();
+}
+
+/// So many replies, by their ids.
+fn receive(client: &UdpSocket, server: SocketAddr, count: usize) -> HashMap<u16, Message> {
+    let mut replies = HashMap::new();
+    let mut buffer = [0; 4096];
+    while replies.len() < count {
+        let (length, from) = client.recv_from(&mut buffer).expect("each question is answered");
+        assert_eq!(from, server);
+        let reply = Message::read(&buffer[..length]).unwrap();
+        assert!(replies.insert(reply.id, reply).is_none(), "each question is answered once");
+    }
+    replies
+}
+
+#[test]
+fn a_thousand_new_questions_are_all_answered_with_what_was_asked() {
+    let upstream = Holding::start();
+    upstream.release();
+    let daemon = TestDaemon::start(&upstream.config(), &[]);
+    let client = client();
+    for round in 0..10 {
+        for id in round * 100..round * 100 + 100 {
+            send(&client, daemon.address, id, &format!("n{id}.example."));
+        }
+        for (id, reply) in receive(&client, daemon.address, 100) {
+            assert_eq!(answers(&reply), [format!("n{id}.example. 60 A 10.0.0.9")]);
+        }
+    }
+    upstream.wait_for(1000);
+    daemon.stop();
+}
+
+#[test]
+fn many_who_ask_the_same_are_all_answered_by_one_query() {
+    let upstream = Holding::start();
+    let daemon = TestDaemon::start(&upstream.config(), &[]);
+    let clients = [client(), client(), client(), client()];
+    for client in &clients {
+        (0..50).for_each(|id| send(client, daemon.address, id, "same.example."));
+    }
+    upstream.wait_for(1);
+    upstream.release();
+    for client in &clients {
+        let replies = receive(client, daemon.address, 50);
+        assert!(replies.values().all(|reply| answers(reply) == ["same.example. 60 A 10.0.0.9"]));
+    }
+    // One lost query is asked again twice.
+    assert!(upstream.came.try_iter().count() <= 2);
+    daemon.stop();
+}
+
+#[test]
+fn what_is_in_flight_is_answered_over_a_reload_with_other_workers_and_over_the_end() {
+    let upstream = Holding::start();
+    let daemon = TestDaemon::start(&upstream.config(), &[]);
+    let client = client();
+    (0..50).for_each(|id| send(&client, daemon.address, id, &format!("n{id}.example.")));
+    upstream.wait_for(50);
+    let network = "[[network]]\nname = \"other\"\nclients = [\"10.0.0.0/24\"]\n";
+    let listen = format!("[listen]\ndns = [\"{}\"]\nworkers = 1\n", daemon.address);
+    let config =
+        format!("state_dir = \"state\"\n{}{network}{listen}[admin]\nlisten = []\n", upstream.config());
+    daemon.write("config.toml", &config);
+    daemon.wait_for(|snapshot| snapshot.networks().view_named("other").is_some());
+    let server = daemon.address;
+    (50..100).for_each(|id| send(&client, server, id, &format!("n{id}.example.")));
+    upstream.wait_for(50);
+    let ending = thread::spawn(move || daemon.stop());
+    upstream.release();
+    let replies = receive(&client, server, 100);
+    assert!(replies.values().all(|reply| reply.rcode == Rcode::NOERROR && reply.answer.len() == 1));
+    ending.join().unwrap();
+}
+
+#[test]
+fn a_chain_over_two_upstreams_asks_each_once_though_nothing_may_be_kept() {
+    let one = Upstream::start(&[("www.one. A", &["www.one. 0 CNAME web.two."])]);
+    let two = Upstream::start(&[("web.two. A", &["web.two. 0 A 10.0.0.2"])]);
+    let config = format!(
+        "[forward]\nupstreams = [\"{}\"]\n[[forward.rule]]\ndomain = \"two\"\nupstreams = [\"{}\"]\n",
+        one.address, two.address
+    );
+    let daemon = TestDaemon::start(&config, &[]);
+    for round in 1..=3 {
+        let reply = ask(daemon.address, "www.one.", "A");
+        assert_eq!(answers(&reply), ["www.one. 0 CNAME web.two.", "web.two. 0 A 10.0.0.2"]);
+        assert_eq!((one.asked(), two.asked()), (round, round));
+    }
+    daemon.stop();
+}
+
+#[test]
+fn forgeries_are_passed_over_and_only_the_reply_is_told() {
+    let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let config = format!("[forward]\nupstreams = [\"{}\"]\n", upstream.local_addr().unwrap());
+    let daemon = TestDaemon::start(&config, &[]);
+    upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let client = client();
+    let mut ports = HashSet::new();
+    for id in 0..20 {
+        send(&client, daemon.address, id, &format!("account{id}.blob.core.windows.net."));
+        let mut buffer = [0; 512];
+        let (length, port) = upstream.recv_from(&mut buffer).unwrap();
+        let good = reply(&buffer[..length]);
+        let mut forged = good.clone();
+        let end = forged.len() - 11;
+        // Another address, and: another id, no reply at all, another name.
+        forged[end - 1] = 66;
+        for (at, bit) in [(0, 1), (1, 1), (2, 0x80), (14, 1)] {
+            let mut forged = forged.clone();
+            forged[at] ^= bit;
+            upstream.send_to(&forged, port).unwrap();
+        }
+        // All right but for its sender.
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&forged, port).unwrap();
+        upstream.send_to(&good, port).unwrap();
+        upstream.send_to(&forged, port).unwrap();
+        let replies = receive(&client, daemon.address, 1);
+        assert!(answers(&replies[&id])[0].ends_with("60 A 10.0.0.9"));
+        ports.insert(port);
+    }
+    assert!(ports.len() > 5, "{ports:?}");
+    daemon.stop();
+}
