@@ -289,7 +289,7 @@ impl Replies {
             .iter_mut()
             .map(|header| iovec { iov_base: header.as_mut_ptr().cast(), iov_len: HEADER })
             .collect();
-        let messages = parts.iter_mut().map(|part| header(part)).collect();
+        let messages = parts.iter_mut().map(header).collect();
         Replies { headers, parts, messages, received: 0, quiet_since: None }
     }
 
@@ -359,7 +359,7 @@ fn segmented(socket: &UdpSocket, wire: &[u8], length: usize) -> io::Result<usize
 fn each(socket: &UdpSocket, wire: &[u8], length: usize) -> io::Result<usize> {
     let part = |query: &[u8]| iovec { iov_base: query.as_ptr().cast_mut().cast(), iov_len: query.len() };
     let mut parts: Vec<iovec> = wire.chunks_exact(length).map(part).collect();
-    let mut messages: Vec<mmsghdr> = parts.iter_mut().map(|part| header(part)).collect();
+    let mut messages: Vec<mmsghdr> = parts.iter_mut().map(header).collect();
     // SAFETY: the messages lead to `parts` and `wire`, which live until the call returns.
     let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), messages.len() as u32, 0) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())

@@ -78,7 +78,8 @@ impl Question {
     /// For the SOA or the NS of a zone, in turn.
     pub fn apex(zones: &Zones, number: u32) -> Question {
         let name = zones.apex_of(number / 2).to_owned();
-        let (rtype, right) = if number % 2 == 0 { (SOA, Right::Soa) } else { (NS, Right::NameServer) };
+        let (rtype, right) =
+            if number.is_multiple_of(2) { (SOA, Right::Soa) } else { (NS, Right::NameServer) };
         Question { name, rtype, right }
     }
 
