@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixSet;
+use ipnet::IpNet;
+
+use crate::zone::AddressRanges;
 
 /// `[access]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,46 +35,20 @@ impl Default for AccessSettings {
 /// Ranges indexed for look-up.
 #[derive(Clone, Default)]
 pub struct Access {
-    allow: Ranges,
-    deny: Ranges,
-}
-
-#[derive(Clone, Default)]
-struct Ranges {
-    v4: PrefixSet<Ipv4Net>,
-    v6: PrefixSet<Ipv6Net>,
+    allow: AddressRanges<()>,
+    deny: AddressRanges<()>,
 }
 
 impl Access {
     /// Indexes ranges.
     pub fn new(settings: &AccessSettings) -> Access {
-        Access { allow: Ranges::new(&settings.allow), deny: Ranges::new(&settings.deny) }
+        let indexed = |ranges: &[IpNet]| AddressRanges::new(ranges.iter().map(|range| (*range, ())));
+        Access { allow: indexed(&settings.allow), deny: indexed(&settings.deny) }
     }
 
     /// Whether a client may ask. IPv4 written as IPv6 counts as IPv4.
     pub fn allows(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        self.allow.contain(client) && !self.deny.contain(client)
-    }
-}
-
-impl Ranges {
-    fn new(ranges: &[IpNet]) -> Ranges {
-        let mut all = Ranges::default();
-        for range in ranges {
-            match range {
-                IpNet::V4(range) => all.v4.insert(range.trunc()),
-                IpNet::V6(range) => all.v6.insert(range.trunc()),
-            };
-        }
-        all
-    }
-
-    fn contain(&self, client: IpAddr) -> bool {
-        match client {
-            IpAddr::V4(ip) => self.v4.get_lpm(&Ipv4Net::from(ip)).is_some(),
-            IpAddr::V6(ip) => self.v6.get_lpm(&Ipv6Net::from(ip)).is_some(),
-        }
+        self.allow.get(client).is_some() && self.deny.get(client).is_none()
     }
 }
 

@@ -8,5 +8,5 @@ mod special;
 
 pub use access::{Access, AccessSettings};
 pub use chase::{Chase, Recursion, Step};
-pub use part::{Authority, Freshness, Part, Relayed, STALE_TTL_SECS, negative_ttl_secs};
+pub use part::{Authority, Freshness, Part, Relayed, STALE_TTL_SECS};
 pub use rules::{PublicNames, Rules, Settings};

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::cache::UpstreamReply;
-use crate::dns::{NameBuf, RecordSet, RecordType};
+use crate::cache::{Life, UpstreamReply};
+use crate::dns::NameBuf;
 use crate::zone::{Offer, Zone};
 
 /// One step of an answer, in the order of the chain.
@@ -26,6 +26,8 @@ pub struct Relayed {
     pub reply: Arc<UpstreamReply>,
     pub age_secs: u32,
     pub freshness: Freshness,
+    /// Of the cache's entry, if it is from there.
+    pub life: Option<Arc<Life>>,
 }
 
 /// Whether a reply is within its lifetime.
@@ -64,10 +66,3 @@ pub enum Authority<'s> {
 
 /// The names that a chain passed, the question first.
 pub type Names = smallvec::SmallVec<[NameBuf; 3]>;
-
-/// Lifetime of a SOA record in a negative answer (RFC 2308 §3).
-pub fn negative_ttl_secs(soa: &RecordSet) -> u32 {
-    debug_assert_eq!(soa.rtype, RecordType::SOA);
-    let minimum = soa.records().next().and_then(<[u8]>::last_chunk).map(|bytes| u32::from_be_bytes(*bytes));
-    minimum.unwrap_or(0).min(soa.ttl.secs())
-}

@@ -1,6 +1,7 @@
 //! What answers are decided by, besides the zones: access, special names, public names.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::access::{Access, AccessSettings};
 use super::special;
@@ -28,6 +29,9 @@ pub struct Settings {
     pub catalogue: Arc<Catalogue>,
 }
 
+/// The number of the next rules.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// Settings made ready for look-ups.
 pub struct Rules {
     pub(super) access: Access,
@@ -35,6 +39,7 @@ pub struct Rules {
     pub(super) catalogue: Arc<Catalogue>,
     forwarded: SuffixMap<()>,
     special: &'static Snapshot,
+    number: u64,
 }
 
 impl Rules {
@@ -47,7 +52,13 @@ impl Rules {
             catalogue: settings.catalogue,
             forwarded: explicit.map(|domain| (domain, ())).collect(),
             special: special::zones(),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Tells these rules from all others of this process.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Who may ask.

@@ -49,8 +49,8 @@ impl Cache {
                 question: Question { name: key.name, rtype: key.rtype },
                 flags: key.flags,
                 reply: entry.reply.clone(),
-                age_secs: entry.age_secs(now),
-                fresh_secs: entry.expires.saturating_duration_since(now).as_secs() as u32,
+                age_secs: entry.life.age_secs(now),
+                fresh_secs: entry.life.expires.saturating_duration_since(now).as_secs() as u32,
             };
             first.insert(place, listed);
             if first.len() > limit {

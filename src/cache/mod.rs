@@ -3,11 +3,13 @@
 mod counters;
 mod entry;
 mod key;
+mod life;
 mod listing;
 mod store;
 mod upstream_reply;
 
 pub use counters::Counters;
+pub use life::Life;
 pub use listing::Place;
 pub use store::{Cache, Hit, Listed, Lookup, Settings};
 pub use upstream_reply::{CHAIN_MAX, End, NotAReply, UpstreamReply};

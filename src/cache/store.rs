@@ -1,6 +1,7 @@
 //! The cache: bounded in bytes, fresh for as long as upstream allows, then stale for a day.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use super::entry::{Entry, FAILURE};
 use super::key::{Key, KeyRef};
+use super::life::Life;
 use super::{Counters, End, UpstreamReply};
 use crate::dns::{NameRef, QueryFlags, Question, RecordType, Ttl};
 
@@ -44,6 +46,8 @@ impl Default for Settings {
 pub struct Cache {
     settings: Settings,
     pub(super) entries: Entries,
+    /// How often entries were forgotten at somebody's word.
+    purges: AtomicU64,
     counters: Arc<Counters>,
 }
 
@@ -72,6 +76,8 @@ pub struct Hit {
     pub age_secs: u32,
     /// True for one hit of an entry: it is asked for often and about to end, so refresh it now.
     pub wants_prefetch: bool,
+    /// For whoever makes a finished answer of it.
+    pub life: Arc<Life>,
 }
 
 /// An entry as an operator sees it.
@@ -104,7 +110,7 @@ impl Cache {
             foldhash::quality::RandomState::default(),
             CountEvictions(counters.clone()),
         );
-        Cache { settings, entries, counters }
+        Cache { settings, entries, purges: AtomicU64::new(0), counters }
     }
 
     /// Looks a question up and counts how that went.
@@ -114,21 +120,17 @@ impl Cache {
             self.counters.misses.add(1);
             return Lookup::Miss;
         };
-        if now < entry.expires {
+        if entry.is_fresh(now) {
             self.counters.hits.add(1);
             let wants_prefetch = entry.wants_prefetch(now);
             if wants_prefetch {
                 self.counters.prefetches.add(1);
             }
-            return Lookup::Fresh(Hit {
-                reply: entry.reply.clone(),
-                age_secs: entry.age_secs(now),
-                wants_prefetch,
-            });
+            return Lookup::Fresh(Hit { wants_prefetch, ..Hit::at(&entry, now) });
         }
         if entry.is_usable(now) {
             self.counters.stale.add(1);
-            return Lookup::Stale { recheck: entry.wants_recheck(now), hit: Hit::at(&entry, now) };
+            return Lookup::Stale { recheck: entry.life.wants_recheck(now), hit: Hit::at(&entry, now) };
         }
         self.entries.remove_if(&key, |found| Arc::ptr_eq(found, &entry));
         self.counters.misses.add(1);
@@ -151,25 +153,30 @@ impl Cache {
     pub fn put(&self, question: &Question, flags: QueryFlags, reply: Arc<UpstreamReply>, now: Instant) {
         let key = Key { name: question.name.clone(), rtype: question.rtype, flags };
         let lifetime = self.lifetime(&reply);
+        let known = self.entries.peek(&key.borrow());
         if reply.end == End::Failed {
             // A failure never takes the place of what was known before; it only keeps upstream from being asked again.
-            let known = self.entries.peek(&key.borrow());
-            if let Some(entry) = known.filter(|entry| entry.is_usable(now) && !entry.is_failure()) {
-                entry.put_off_recheck(now);
+            let good = known.as_ref().filter(|entry| entry.is_usable(now) && !entry.is_failure());
+            if let Some(entry) = good {
+                entry.life.put_off_recheck(now);
                 return;
             }
         }
         if lifetime.is_zero() {
             // Upstream said something newer than what was kept, and this must not be kept.
             self.entries.remove(&key.borrow());
-            return;
+        } else {
+            let stale = match reply.end {
+                End::Failed => 0,
+                _ => self.settings.serve_stale_secs,
+            };
+            let entry = Entry::new(&key, reply, now, lifetime, Duration::from_secs(u64::from(stale)));
+            self.entries.insert(key, Arc::new(entry));
         }
-        let stale = match reply.end {
-            End::Failed => 0,
-            _ => self.settings.serve_stale_secs,
-        };
-        let entry = Entry::new(&key, reply, now, lifetime, Duration::from_secs(u64::from(stale)));
-        self.entries.insert(key, Arc::new(entry));
+        // After the newer one is there, so that whoever is sent to the cache finds it.
+        if let Some(known) = known {
+            known.life.end();
+        }
     }
 
     /// `reply` with TTLs that promise no more than the cache itself keeps.
@@ -203,6 +210,7 @@ impl Cache {
             Some(name) => self.entries.retain(|key, _| !key.name.borrow().is_within(name)),
             None => self.entries.clear(),
         }
+        self.purged();
         before.saturating_sub(self.entries.len())
     }
 
@@ -212,6 +220,23 @@ impl Cache {
         let is_of =
             |key: &Key, entry: &Entry| key.name.borrow().is_within(domain) || entry.reply.speaks_of(domain);
         self.entries.retain(|key, entry| !is_of(key, entry));
+        self.purged();
+    }
+
+    /// Counts a purge when its entries are gone: what is looked up afterwards is not of them.
+    fn purged(&self) {
+        self.purges.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often entries were forgotten at somebody's word: an answer made of an entry before the last time is not
+    /// good any more.
+    pub fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Acquire)
+    }
+
+    /// Counts hits of answers that were made of entries before.
+    pub fn count_hits(&self, hits: usize) {
+        self.counters.hits.add(hits as u64);
     }
 
     /// Usable entries at `name` and below it, `limit` at most, in no order.
@@ -224,8 +249,8 @@ impl Cache {
             question: Question { name: key.name, rtype: key.rtype },
             flags: key.flags,
             reply: entry.reply.clone(),
-            age_secs: entry.age_secs(now),
-            fresh_secs: entry.expires.saturating_duration_since(now).as_secs() as u32,
+            age_secs: entry.life.age_secs(now),
+            fresh_secs: entry.life.expires.saturating_duration_since(now).as_secs() as u32,
         });
         listed.take(limit).collect()
     }
@@ -252,7 +277,8 @@ impl Cache {
 
 impl Hit {
     fn at(entry: &Entry, now: Instant) -> Hit {
-        Hit { reply: entry.reply.clone(), age_secs: entry.age_secs(now), wants_prefetch: false }
+        let age_secs = entry.life.age_secs(now);
+        Hit { reply: entry.reply.clone(), age_secs, wants_prefetch: false, life: entry.life.clone() }
     }
 }
 

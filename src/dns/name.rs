@@ -293,9 +293,24 @@ impl NameBuf {
 
     /// Reads a name that must not be compressed; answers it and the offset behind it.
     pub fn read_plain(data: &[u8], start: usize) -> Result<(NameBuf, usize), NameError> {
-        let mut name = NameBuf::empty();
-        let end = walk(data, start, Pointers::Refused, |label| name.push_label(label))?;
-        Ok((name.finish(NameRef::ROOT)?, end))
+        // In one pass over the labels and one over the bytes: each question is read so.
+        let mut end = start;
+        loop {
+            match *data.get(end).ok_or(NameError::Truncated)? {
+                0 => break,
+                length @ 1..=63 => end += 1 + usize::from(length),
+                0xC0.. => return Err(NameError::BadPointer),
+                _ => return Err(NameError::BadLabelType),
+            }
+            if end - start >= MAX_NAME_BYTES {
+                return Err(NameError::TooLong);
+            }
+        }
+        let wire = &data[start..=end];
+        let mut name = NameBuf { length: wire.len() as u8, bytes: [0; MAX_NAME_BYTES] };
+        name.bytes[..wire.len()].copy_from_slice(wire);
+        name.bytes[..wire.len()].make_ascii_lowercase();
+        Ok((name, end + 1))
     }
 
     /// `front` (labels in wire form without a root label) before `suffix`.

@@ -9,6 +9,9 @@ use super::{NameRef, Rcode, RecordType};
 /// Names remembered as targets of compression pointers; beyond these a name is written in full.
 const NAMES_REMEMBERED: usize = 32;
 
+/// Names of the question among them: the rest is left for names of records.
+pub(super) const NAMES_OF_QUESTION: usize = NAMES_REMEMBERED / 2;
+
 /// A section of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Section {
@@ -34,6 +37,8 @@ pub struct ReplyWriter<'b> {
     /// Offsets of labels that names may point to.
     names: [u16; NAMES_REMEMBERED],
     names_used: usize,
+    /// Whether the question's names are among them: not before a name is written.
+    knows_question: bool,
 }
 
 impl<'b> ReplyWriter<'b> {
@@ -46,7 +51,7 @@ impl<'b> ReplyWriter<'b> {
         }
         buffer[..HEADER_BYTES].fill(0);
         buffer[HEADER_BYTES..question_end].copy_from_slice(question);
-        let mut writer = ReplyWriter {
+        let writer = ReplyWriter {
             buffer,
             length: question_end,
             limit,
@@ -55,10 +60,10 @@ impl<'b> ReplyWriter<'b> {
             counts: [0; 3],
             names: [0; NAMES_REMEMBERED],
             names_used: 0,
+            knows_question: false,
         };
         if !question.is_empty() {
             writer.buffer[5] = 1;
-            writer.remember_question();
         }
         Ok(writer)
     }
@@ -77,6 +82,10 @@ impl<'b> ReplyWriter<'b> {
         ttl_secs: u32,
         data: &[u8],
     ) -> Result<(), Full> {
+        if !self.knows_question {
+            self.remember_question();
+            self.knows_question = true;
+        }
         let (length, names_used) = (self.length, self.names_used);
         let written = self.try_record(owner, rtype, ttl_secs, data);
         match written {
@@ -84,6 +93,22 @@ impl<'b> ReplyWriter<'b> {
             Err(Full) => (self.length, self.names_used) = (length, names_used),
         }
         written
+    }
+
+    /// Appends records that are finished but for what the caller changes in them; answers where they lie. `counts` are
+    /// those of the sections. Names of records behind them are not compressed against theirs.
+    pub fn finished(&mut self, counts: [u16; 3], bytes: &[u8]) -> Result<&mut [u8], Full> {
+        let start = self.length;
+        self.put(bytes)?;
+        for (count, more) in self.counts.iter_mut().zip(counts) {
+            *count += more;
+        }
+        Ok(&mut self.buffer[start..self.length])
+    }
+
+    /// Bytes written so far, header and question included.
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     fn try_record(
@@ -115,7 +140,7 @@ impl<'b> ReplyWriter<'b> {
         self.length = self.question_end;
         self.counts = [0; 3];
         self.names_used = 0;
-        self.remember_question();
+        self.knows_question = false;
     }
 
     /// How many records a section has.
@@ -219,7 +244,7 @@ impl<'b> ReplyWriter<'b> {
 
     fn remember_question(&mut self) {
         let mut at = HEADER_BYTES;
-        while at < self.question_end && self.buffer[at] != 0 && self.names_used < NAMES_REMEMBERED / 2 {
+        while at < self.question_end && self.buffer[at] != 0 && self.names_used < NAMES_OF_QUESTION {
             self.remember(at);
             at += 1 + usize::from(self.buffer[at]);
         }

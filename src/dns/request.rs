@@ -111,7 +111,7 @@ impl<'m> Request<'m> {
 }
 
 /// Where one record of a message lies.
-pub(super) struct RawRecord {
+pub(crate) struct RawRecord {
     pub owner_is_root: bool,
     pub rtype: RecordType,
     pub class: u16,
@@ -122,7 +122,7 @@ pub(super) struct RawRecord {
 
 impl RawRecord {
     /// Finds the parts of the record at `start`; `None` when it does not fit.
-    pub(super) fn read(message: &[u8], start: usize) -> Option<RawRecord> {
+    pub(crate) fn read(message: &[u8], start: usize) -> Option<RawRecord> {
         use super::name::{Pointers, walk};
         let mut labels = 0_u8;
         let owner_end = walk(message, start, Pointers::Followed, |_| {

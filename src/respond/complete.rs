@@ -1,11 +1,12 @@
 //! Completes a reply: the one place where header, sections and EDNS are put together.
 
 use super::client::{Client, Transport};
-use crate::answer::{Authority, Chase, Part, Relayed, STALE_TTL_SECS, negative_ttl_secs};
+use crate::answer::{Authority, Chase, Part, Relayed, STALE_TTL_SECS};
 use crate::dns::edns::{ReplyEdns, UDP_PAYLOAD_BYTES, UDP_PAYLOAD_BYTES_PLAIN};
 use crate::dns::reply::Full;
 use crate::dns::{
     ExtendedError, Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter, Request, Section, edns::Edns,
+    negative_ttl_secs,
 };
 use crate::zone::{Offer, ViewId, Zone};
 
@@ -35,7 +36,11 @@ impl<'m> Asked<'m> {
         }
     }
 
-    fn reply_edns<'e>(&self, client: Client, extended_errors: &'e [ExtendedError]) -> Option<ReplyEdns<'e>> {
+    pub(super) fn reply_edns<'e>(
+        &self,
+        client: Client,
+        extended_errors: &'e [ExtendedError],
+    ) -> Option<ReplyEdns<'e>> {
         let edns = self.edns?;
         Some(ReplyEdns {
             dnssec_ok: edns.dnssec_ok,
@@ -48,7 +53,7 @@ impl<'m> Asked<'m> {
     }
 
     /// The largest reply the client takes over its transport.
-    fn limit(&self, client: Client) -> usize {
+    pub(super) fn limit(&self, client: Client) -> usize {
         usize::from(match (client.transport, self.edns) {
             (Transport::Tcp, _) => u16::MAX,
             (Transport::Udp, None) => UDP_PAYLOAD_BYTES_PLAIN,
@@ -192,13 +197,17 @@ impl Sections<'_, '_, '_, '_> {
         relayed: &Relayed,
         record: &crate::dns::Record,
     ) -> Result<(), Full> {
-        let is_proof = matches!(record.rtype, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3);
-        let asked_for = self.dnssec_ok || self.rtype == record.rtype || self.rtype == RecordType::ANY;
-        if is_proof && !asked_for {
+        if !is_shown(record.rtype, self.rtype, self.dnssec_ok) {
             return Ok(());
         }
         let ttl_secs = relayed.ttl_left_secs(record.ttl.secs());
         debug_assert!(ttl_secs <= record.ttl.secs().max(STALE_TTL_SECS));
         self.writer.record(section, record.owner(), record.rtype, ttl_secs, &record.data)
     }
+}
+
+/// Whether a record of upstream's goes into a reply: proofs only do if they were asked for.
+pub(super) fn is_shown(rtype: RecordType, asked: RecordType, dnssec_ok: bool) -> bool {
+    let is_proof = matches!(rtype, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3);
+    !is_proof || dnssec_ok || asked == rtype || asked == RecordType::ANY
 }

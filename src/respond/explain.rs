@@ -4,9 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::client::{Client, Transport};
 use super::complete::complete;
-use super::responder::{Attempt, Responder, own_question, reply_bytes};
+use super::responder::{ANSWER_DEADLINE, Attempt, Responder, own_question, reply_bytes};
 use crate::answer::Step;
 use crate::dns::{Message, Name, RecordType};
 
@@ -45,7 +47,8 @@ impl Responder {
                 return Explanation { steps, reply };
             }
         };
-        let mut chase = query.chase(&snapshot, &serving.rules, client).traced();
+        let mut chase = query.chase(&snapshot, &serving.rules, view).traced();
+        let deadline = Instant::now() + ANSWER_DEADLINE;
         let mut step = chase.run();
         while step == Step::Ask {
             let current = chase.current().to_name();
@@ -58,7 +61,7 @@ impl Responder {
                 }
                 None => format!("rule: none forwards {current}"),
             });
-            let relayed = self.relayed(&serving, &mut chase, &query).await;
+            let relayed = self.relayed(&serving, &mut chase, &query, deadline).await;
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());

@@ -6,6 +6,8 @@ mod client;
 mod complete;
 mod cookie;
 mod explain;
+mod finished;
+mod quick;
 mod responder;
 
 pub use client::{Client, Transport};

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error};
 use super::cookie::Cookies;
+use super::{finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, UpstreamReply};
 use crate::dns::{
@@ -19,10 +20,10 @@ use crate::dns::{
 };
 use crate::forward::{self, Forwarder};
 use crate::telemetry::Counter;
-use crate::zone::{Snapshot, Store};
+use crate::zone::{Snapshot, Store, ViewId};
 
 /// Clients hear within two seconds, whatever is wrong upstream (RFC 8767 §5).
-const ANSWER_DEADLINE: Duration = Duration::from_millis(1900);
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_millis(1900);
 
 /// The parts that a reload exchanges together.
 pub struct Serving {
@@ -58,6 +59,8 @@ pub struct Counters {
 pub struct View {
     snapshot: Guard<Arc<Snapshot>>,
     serving: Guard<Arc<Serving>>,
+    /// When it was loaded: lifetimes count in seconds, and a batch takes less than one of a thousand parts of it.
+    now: Instant,
 }
 
 /// What came of a message without waiting.
@@ -105,7 +108,7 @@ impl Responder {
 
     /// What the next batch is answered from.
     pub fn view(&self) -> View {
-        View { snapshot: self.store.load(), serving: self.serving.load() }
+        View { snapshot: self.store.load(), serving: self.serving.load(), now: Instant::now() }
     }
 
     /// Answers without waiting, if zones and cache suffice.
@@ -117,20 +120,35 @@ impl Responder {
         if view.serving.is_probe(&query) {
             return Attempt::Wait;
         }
-        let mut chase = query.chase(&view.snapshot, &view.serving.rules, client);
+        let View { snapshot, serving, now } = view;
+        let client_view = snapshot.networks().view_of(client.address.ip());
+        let (asked, name) = (&query.asked, query.name.borrow());
+        if let Some(length) = quick::answer(asked, name, snapshot, client_view, client, buffer) {
+            return Attempt::Reply(length);
+        }
+        // Before the cache is asked: what is purged from it later is not good.
+        let epoch = serving.epoch(snapshot);
+        let key = finished::Key::new(asked, name, client_view);
+        if let Some(length) = finished::answer(&key, epoch, asked, client, &serving.cache, *now, buffer) {
+            return Attempt::Reply(length);
+        }
+        let mut chase = query.chase(snapshot, &serving.rules, client_view);
         let mut step = chase.run();
         while step == Step::Ask {
-            match self.cached(&view.serving, &mut chase, &query, Instant::now()) {
+            match self.cached(serving, &mut chase, &query, *now) {
                 Some(relayed) => step = chase.feed(relayed),
                 None => return Attempt::Wait,
             }
         }
-        complete(&query.asked, client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
+        let Some(length) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
+        finished::keep(&key, epoch, &chase, asked, *now, &buffer[..length]);
+        Attempt::Reply(length)
     }
 
     /// Answers, and asks upstream for what is missing. `None`: no reply.
     pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client) -> Option<Vec<u8>> {
         let (snapshot, serving) = (self.store.snapshot(), self.serving());
+        let deadline = Instant::now() + ANSWER_DEADLINE;
         // Room for an error; for an answer there is none before there is one, as many may wait for upstream.
         let mut buffer = vec![0; ERROR_BYTES_MAX];
         let length = {
@@ -142,7 +160,8 @@ impl Responder {
                 }
                 Err(_) => return None,
             };
-            let mut chase = query.chase(&snapshot, &serving.rules, client);
+            let client_view = snapshot.networks().view_of(client.address.ip());
+            let mut chase = query.chase(&snapshot, &serving.rules, client_view);
             let mut step = chase.run();
             let is_own = || serving.forwarder.is_own_question(query.asked.question);
             if serving.is_probe(&query) || (step == Step::Ask && is_own()) {
@@ -153,7 +172,7 @@ impl Responder {
                 complete_error(&query.asked, client, Rcode::SERVFAIL, &errors, &mut buffer)?
             } else {
                 while step == Step::Ask {
-                    let relayed = self.relayed(&serving, &mut chase, &query).await;
+                    let relayed = self.relayed(&serving, &mut chase, &query, deadline).await;
                     step = chase.feed(relayed);
                 }
                 buffer = vec![0; reply_bytes(client.transport)];
@@ -172,6 +191,7 @@ impl Responder {
         serving: &Serving,
         chase: &mut Chase<'_>,
         query: &Query<'_>,
+        deadline: Instant,
     ) -> Relayed {
         if let Some(relayed) = self.cached(serving, chase, query, Instant::now()) {
             return relayed;
@@ -179,11 +199,11 @@ impl Responder {
         let question = Question { name: chase.current().to_name(), rtype: query.rtype };
         let asked = serving.forwarder.ask(question, query.flags);
         // The forwarder bounds one question; a chain may ask many.
-        let Ok(outcome) = timeout_at(query.deadline, asked).await else {
+        let Ok(outcome) = timeout_at(deadline, asked).await else {
             let why = "the chain of aliases took upstreams longer than two seconds";
             let why = ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, why);
             let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
-            return Relayed { reply, age_secs: 0, freshness: Freshness::Fresh };
+            return Relayed { reply, age_secs: 0, freshness: Freshness::Fresh, life: None };
         };
         let freshness = match outcome.freshness {
             forward::Freshness::Fresh => Freshness::Fresh,
@@ -192,7 +212,7 @@ impl Responder {
                 Freshness::Stale
             }
         };
-        Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness }
+        Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness, life: None }
     }
 
     fn cached(
@@ -216,7 +236,7 @@ impl Responder {
             let _entered = self.runtime.enter();
             serving.forwarder.prefetch(question, query.flags);
         }
-        Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness })
+        Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness, life: Some(hit.life) })
     }
 
     /// Reads a message and turns away what cannot or may not be answered; a reply to it is then in the buffer.
@@ -265,8 +285,7 @@ impl Responder {
         }
         let flags =
             QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.flags.has(Flags::CD) };
-        let deadline = Instant::now() + ANSWER_DEADLINE;
-        Ok(Query { asked, name: request.name, rtype: request.rtype, flags, deadline })
+        Ok(Query { asked, name: request.name, rtype: request.rtype, flags })
     }
 
     fn cookie(&self, request: Option<&[u8]>, client: IpAddr) -> Option<[u8; 24]> {
@@ -286,6 +305,15 @@ fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> Exte
 }
 
 impl Serving {
+    /// What an answer that was made before depends on.
+    fn epoch(&self, snapshot: &Snapshot) -> finished::Epoch {
+        finished::Epoch {
+            rules: self.rules.number(),
+            revision: snapshot.revision(),
+            purges: self.cache.purges(),
+        }
+    }
+
     /// Whether this is a probe for a loop that came back: it lies in `.invalid`, which else is answered here.
     fn is_probe(&self, query: &Query<'_>) -> bool {
         query.name.borrow().as_wire().ends_with(b"\x07invalid\0")
@@ -299,13 +327,10 @@ pub(super) struct Query<'m> {
     pub(super) name: crate::dns::NameBuf,
     pub(super) rtype: RecordType,
     pub(super) flags: QueryFlags,
-    /// When the client must have an answer.
-    deadline: Instant,
 }
 
 impl Query<'_> {
-    pub(super) fn chase<'s>(&self, snapshot: &'s Snapshot, rules: &'s Rules, client: Client) -> Chase<'s> {
-        let view = snapshot.networks().view_of(client.address.ip());
+    pub(super) fn chase<'s>(&self, snapshot: &'s Snapshot, rules: &'s Rules, view: ViewId) -> Chase<'s> {
         let recursion =
             if self.asked.flags.has(Flags::RD) { Recursion::Desired } else { Recursion::NotDesired };
         Chase::new(snapshot, rules, view, self.name, self.rtype, recursion)

@@ -8,7 +8,7 @@ use super::network::Networks;
 use super::origin::Origin;
 use super::served::{Zone, ZoneHeader, ZoneKind};
 use super::slot::{Offer, Slot};
-use crate::dns::{Name, NameRef, RecordSet, RecordType, Ttl, rdata};
+use crate::dns::{Name, NameRef, NegativeAuthority, RecordSet, RecordType, Ttl, rdata};
 
 /// The SOA that Azure gives to private zones (facts §1); `minimum` is that of real exports.
 const AZURE_SOA: &str = "azureprivatedns.net. azureprivatedns-host.microsoft.com. 1 3600 300 2419200 10";
@@ -37,8 +37,15 @@ impl<'n> ZoneBuilder<'n> {
     /// An empty zone. A private-link zone has Azure's SOA from the start.
     pub fn new(header: ZoneHeader, networks: &'n Networks) -> ZoneBuilder<'n> {
         let is_private_link = header.kind == ZoneKind::PrivateLink;
-        let zone =
-            Zone { header, visible_in: None, nodes: NameTrie::default(), serial: 0, content: 0, detours: 0 };
+        let zone = Zone {
+            header,
+            visible_in: None,
+            nodes: NameTrie::default(),
+            serial: 0,
+            content: 0,
+            detours: 0,
+            negative: None,
+        };
         let mut builder = ZoneBuilder { zone, networks, touched: Vec::new(), serial: Serial::Kept };
         builder.zone.nodes.entry(builder.zone.header.apex.clone().borrow(), Arc::default);
         if is_private_link {
@@ -159,6 +166,7 @@ impl<'n> ZoneBuilder<'n> {
                 slot.put(Offer { set, origin: offer.origin }, self.networks);
             }
         }
+        self.zone.negative = NegativeAuthority::new(apex.borrow(), &self.zone.soa().set);
         Ok(self.zone)
     }
 

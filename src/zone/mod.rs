@@ -2,6 +2,7 @@
 //!
 //! A `Snapshot` holds all `Zone`s; each is made by a `ZoneBuilder` and changed by a `ChangeSet` through the `Store`.
 
+mod address_ranges;
 mod builder;
 mod change;
 mod error;
@@ -18,6 +19,7 @@ mod snapshot;
 mod store;
 mod withheld;
 
+pub use address_ranges::AddressRanges;
 pub use builder::{ZoneBuilder, azure_soa, is_newer};
 pub use change::{Change, ChangeSet, Effect};
 pub use error::ZoneError;

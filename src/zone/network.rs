@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use hashbrown::HashMap;
+use ipnet::IpNet;
+
+use super::address_ranges::AddressRanges;
 
 /// A view: which network a client belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -28,8 +30,7 @@ pub struct Network {
 #[derive(Clone, Default, Debug)]
 pub struct Networks {
     list: Vec<Network>,
-    v4: PrefixMap<Ipv4Net, ViewId>,
-    v6: PrefixMap<Ipv6Net, ViewId>,
+    views: AddressRanges<ViewId>,
     /// ARM ids of endpoints, resource groups, virtual networks or subscriptions, the most preferred first.
     preferred: Vec<Arc<str>>,
 }
@@ -49,6 +50,7 @@ impl Networks {
     /// Indexes networks; the longest matching range decides, so only equal ranges clash.
     pub fn new(list: Vec<Network>, preferred: Vec<Arc<str>>) -> Result<Networks, NetworkError> {
         let mut networks = Networks { preferred, ..Networks::default() };
+        let mut ranges: HashMap<IpNet, ViewId> = HashMap::new();
         for network in list {
             if networks.list.iter().any(|other| other.name == network.name) {
                 return Err(NetworkError::Twice(network.name));
@@ -56,10 +58,7 @@ impl Networks {
             let number = u16::try_from(networks.list.len() + 1).map_err(|_| NetworkError::TooMany)?;
             let view = ViewId(number);
             for range in &network.clients {
-                let before = match range {
-                    IpNet::V4(range) => networks.v4.insert(range.trunc(), view),
-                    IpNet::V6(range) => networks.v6.insert(range.trunc(), view),
-                };
+                let before = ranges.insert(range.trunc(), view);
                 if let Some(before) = before.filter(|before| *before != view) {
                     let first = networks.name(before).expect("an indexed view has a network").clone();
                     return Err(NetworkError::Overlap { range: *range, first, second: network.name });
@@ -67,16 +66,13 @@ impl Networks {
             }
             networks.list.push(network);
         }
+        networks.views = AddressRanges::new(ranges);
         Ok(networks)
     }
 
     /// The view of a client.
     pub fn view_of(&self, client: IpAddr) -> ViewId {
-        let found = match client.to_canonical() {
-            IpAddr::V4(ip) => self.v4.get_lpm(&Ipv4Net::from(ip)).map(|(_, view)| *view),
-            IpAddr::V6(ip) => self.v6.get_lpm(&Ipv6Net::from(ip)).map(|(_, view)| *view),
-        };
-        found.unwrap_or(ViewId::NONE)
+        self.views.get(client).unwrap_or(ViewId::NONE)
     }
 
     /// The view that a network's name stands for.

@@ -8,7 +8,7 @@ use super::name_trie::NameTrie;
 use super::network::ViewId;
 use super::origin::{AzureZone, Origin};
 use super::slot::{Offer, Slot};
-use crate::dns::{Name, NameRef, RecordType};
+use crate::dns::{Name, NameRef, NegativeAuthority, RecordType};
 
 /// What kind of zone it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -125,6 +125,8 @@ pub struct Zone {
     pub(super) content: usize,
     /// Delegations and DNAMEs: only with them must a look-up go down from the apex.
     pub(super) detours: usize,
+    /// The SOA record of negative answers, where it can be made once.
+    pub(super) negative: Option<NegativeAuthority>,
 }
 
 /// What a zone says to a name and a type.
@@ -196,6 +198,11 @@ impl Zone {
         let apex = self.nodes.get(self.header.apex.borrow());
         let soa = apex.and_then(|node| node.served(RecordType::SOA, ViewId::NONE));
         soa.expect("the builder refuses a zone without SOA")
+    }
+
+    /// The SOA record of negative answers, finished; `None` where it depends on the question.
+    pub fn negative(&self) -> Option<&NegativeAuthority> {
+        self.negative.as_ref()
     }
 
     /// All names and what is at them, in no order.

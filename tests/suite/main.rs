@@ -30,6 +30,7 @@ mod pains;
 mod passes;
 mod persist;
 mod private_dns;
+mod quick_answers;
 mod reloads;
 mod shared_sync;
 mod state;

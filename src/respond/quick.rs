@@ -1,0 +1,75 @@
+//! The usual answers at their least cost: an address of a zone, or that there is none.
+//!
+//! What is written here is byte for byte what a `Chase` makes; whatever might differ is left to it.
+
+use super::client::Client;
+use super::complete::Asked;
+use crate::dns::record::CLASS_IN;
+use crate::dns::{Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter};
+use crate::zone::{OnMissing, Outcome, Snapshot, ViewId, Zone};
+
+/// A pointer to the question's name, which stands behind the header (RFC 1035 §4.1.4).
+const QUESTION_POINTER: [u8; 2] = [0xC0, 0x0C];
+
+/// Bytes of a record with a compressed owner before its data.
+const RECORD_HEAD_BYTES: usize = 12;
+
+/// The reply to a question that one zone answers at once, if this is one; its length.
+pub(super) fn answer(
+    asked: &Asked<'_>,
+    name: NameRef<'_>,
+    snapshot: &Snapshot,
+    view: ViewId,
+    client: Client,
+    buffer: &mut [u8],
+) -> Option<usize> {
+    if !matches!(asked.rtype, RecordType::A | RecordType::AAAA) || name.is_root() {
+        return None;
+    }
+    let zone = snapshot.zone_for(name, view)?;
+    let edns = asked.reply_edns(client, &[]);
+    let mut writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
+    writer.reserve(edns.as_ref());
+    let rcode = match zone.lookup(name, asked.rtype, view) {
+        Outcome::Hit(offer) => {
+            write_set(&mut writer, &offer.set)?;
+            Rcode::NOERROR
+        }
+        Outcome::NoData => {
+            write_soa(&mut writer, zone, name)?;
+            Rcode::NOERROR
+        }
+        // A reason may belong to the answer.
+        Outcome::NoSuchName
+            if zone.header().on_missing == OnMissing::NxDomain && snapshot.withheld(name).is_none() =>
+        {
+            write_soa(&mut writer, zone, name)?;
+            Rcode::NXDOMAIN
+        }
+        _ => return None,
+    };
+    let flags = Flags::QR
+        .with(Flags(asked.flags.0 & (Flags::RD.0 | Flags::CD.0)), true)
+        .with(Flags(Flags::RA.0 | Flags::AA.0), true);
+    Some(writer.finish(asked.id, flags, rcode, edns.as_ref()))
+}
+
+/// Writes addresses, owned by the question's name; `None` when they do not fit.
+fn write_set(writer: &mut ReplyWriter<'_>, set: &RecordSet) -> Option<()> {
+    for data in set.records() {
+        let mut record = [0; RECORD_HEAD_BYTES + 16];
+        record[..2].copy_from_slice(&QUESTION_POINTER);
+        record[2..4].copy_from_slice(&set.rtype.0.to_be_bytes());
+        record[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
+        record[6..10].copy_from_slice(&set.ttl.secs().to_be_bytes());
+        record[10..12].copy_from_slice(&(data.len() as u16).to_be_bytes());
+        let end = RECORD_HEAD_BYTES + data.len();
+        record.get_mut(RECORD_HEAD_BYTES..end)?.copy_from_slice(data);
+        writer.finished([1, 0, 0], &record[..end]).ok()?;
+    }
+    Some(())
+}
+
+fn write_soa(writer: &mut ReplyWriter<'_>, zone: &Zone, name: NameRef<'_>) -> Option<()> {
+    zone.negative()?.write(writer, name).then_some(())
+}
