@@ -11,8 +11,10 @@ use crate::machine;
 use crate::questions::{Burst, Questions, RUN, Right};
 use crate::stream::Stream;
 
-/// Questions in flight on a socket: four sockets keep a queue of a thousand before the server, more than any of them reads at once.
-const IN_FLIGHT_MAX: usize = 256;
+/// Questions in flight over all sockets: a queue before the server longer than any of them reads at once, and within its buffers.
+const IN_FLIGHT_MAX: usize = 1024;
+/// On a connection, which loses nothing.
+const IN_FLIGHT_TCP_MAX: usize = 256;
 
 /// Silence after which all that is in flight is lost; the Recursor reads thousands of questions before it goes on with any.
 const LOST_AFTER: Duration = Duration::from_secs(1);
@@ -100,6 +102,8 @@ impl Target<'_> {
 /// Sockets that are served in turn.
 struct Lanes {
     lanes: Vec<Box<dyn Lane>>,
+    /// On each.
+    in_flight_max: usize,
     quiet_since: Option<Instant>,
 }
 
@@ -107,7 +111,11 @@ impl Lanes {
     fn to(target: &Target<'_>) -> anyhow::Result<Lanes> {
         let lanes =
             target.sources.iter().map(|source| target.lane(*source)).collect::<anyhow::Result<_>>()?;
-        Ok(Lanes { lanes, quiet_since: None })
+        let in_flight_max = match target.transport {
+            Transport::Udp(_) => (IN_FLIGHT_MAX / target.sources.len()).clamp(RUN, IN_FLIGHT_MAX / 4),
+            Transport::Tcp => IN_FLIGHT_TCP_MAX,
+        };
+        Ok(Lanes { lanes, in_flight_max, quiet_since: None })
     }
 
     /// Asks where not too much is in flight, and counts what has come.
@@ -120,7 +128,7 @@ impl Lanes {
         let mut is_quiet = true;
         for lane in &mut self.lanes {
             if let Some(questions) = questions.as_deref_mut()
-                && lane.awaited().in_flight + RUN <= IN_FLIGHT_MAX
+                && lane.awaited().in_flight + RUN <= self.in_flight_max
             {
                 lane.send(questions.burst(), tally)?;
             }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -117,8 +117,9 @@ impl Written {
         };
         let writer = &mut self.writer;
         writer.restart();
+        let begun = Instant::now();
         let beside = blast::pace(target, questions, plan.pace, plan.window, &mut || writer.turn(&mut next))?;
-        let (changes, late) = (writer.written as f64 / plan.window.as_secs_f64(), writer.late as f64);
+        let (changes, late) = (writer.written as f64 / begun.elapsed().as_secs_f64(), writer.late as f64);
         ensure!(writer.settle(SETTLE)?, "the API does not answer");
         if let Some(last) = last {
             check::one(self.server.address, &last).context("the last change is not served")?;

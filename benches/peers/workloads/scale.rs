@@ -25,7 +25,7 @@ const SOURCES: usize = 32;
 fn run(bench: &Bench<'_>) -> anyhow::Result<Found> {
     let zones = Zones::write(bench.folder.join("zones"), ZONES, RECORDS)?;
     let work = |workers: usize| format!("existing, workers: {workers}");
-    let both = vec![bench.cores.server, bench.cores.generator];
+    let both = [bench.cores.server, bench.cores.generator];
     let mut servers = Vec::new();
     for workers in [1, 2] {
         let scene = Scene {
