@@ -63,6 +63,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether the generator sees it, which reads headers only.
+    pub fn is_in_header(self) -> bool {
+        matches!(self, Fault::Rcode | Fault::Truncated | Fault::NoAnswer)
+    }
+
     /// Makes a right reply a wrong one; its length.
     fn spoil(self, message: &mut [u8; MESSAGE_SIZE], length: usize) -> usize {
         match self {

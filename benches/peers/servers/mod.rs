@@ -231,6 +231,11 @@ impl Server {
     /// Until these are answered.
     fn wait_for(&mut self, proofs: &[Question]) -> anyhow::Result<()> {
         let begun = Instant::now();
+        // One that never answers rightly has no proofs; a port that cannot be had is its.
+        while proofs.is_empty() && UdpSocket::bind(self.address).is_ok() {
+            anyhow::ensure!(begun.elapsed() < START_TIMEOUT, "it does not listen");
+            thread::sleep(PAUSE);
+        }
         for question in proofs {
             while let Err(error) = check::one(self.address, question) {
                 machine::go_on()?;
