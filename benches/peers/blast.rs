@@ -1,43 +1,35 @@
-//! The UDP generator: so many questions in flight that the server's core has always work, or questions at a pace for latency.
+//! The generator: so many questions in flight that the server's core has always work, or questions at a pace for latency.
 //!
 //! It never sleeps in the kernel, so no server pays for waking it.
 
-use std::io;
-use std::mem;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
-use std::ptr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use libc::{c_int, c_void, iovec, mmsghdr, msghdr};
-
 use crate::cpu::Cpu;
+use crate::datagrams::{Datagrams, Sending};
 use crate::machine;
 use crate::questions::{Burst, Questions, RUN, Right};
+use crate::stream::Stream;
 
-/// Sockets, each with a port of its own.
-const LANES: usize = 4;
+/// Questions in flight over all sockets: a queue before the server longer than any of them reads at once, and within its buffers.
+const IN_FLIGHT_MAX: usize = 1024;
+/// On a connection, which loses nothing.
+const IN_FLIGHT_TCP_MAX: usize = 256;
 
-/// Questions in flight on a socket: four sockets keep a queue of a thousand before the server, more than any of them reads at once.
-const IN_FLIGHT_MAX: usize = 256;
+/// Silence after which all that is in flight is lost; the Recursor reads thousands of questions before it goes on with any.
+const LOST_AFTER: Duration = Duration::from_secs(1);
 
-/// So many small datagrams wait in a socket; the kernel takes 768 bytes and more for each.
-pub const SOCKET_BUFFER_BYTES: c_int = 4 << 20;
+/// How often a list is asked to fill a cache.
+const FILLS_MAX: usize = 10;
 
-/// Silence after which all that is in flight is lost.
-const LOST_AFTER: Duration = Duration::from_millis(300);
+/// Of a reply only the header is judged.
+pub const HEADER: usize = 12;
 
-/// Of a reply only the header is read.
-const HEADER: usize = 12;
-
-/// How the questions of a run are handed to the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Sending {
-    /// UDP_SEGMENT: cheapest; a server that reads with UDP_GRO would get them in one piece, as from no real clients.
-    Gso,
-    /// sendmmsg: each by itself.
-    Each,
+/// What questions go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp(Sending),
+    Tcp,
 }
 
 /// What became of questions.
@@ -75,6 +67,14 @@ pub struct Paced {
     pub tally: Tally,
 }
 
+impl Paced {
+    /// The time that this share of the answers took at most.
+    pub fn at(&self, share: f64) -> Duration {
+        let last = self.took.len().saturating_sub(1) as f64;
+        self.took.get((last * share).round() as usize).copied().unwrap_or_default()
+    }
+}
+
 /// How to measure one server.
 #[derive(Clone, Copy)]
 pub struct Target<'t> {
@@ -82,7 +82,98 @@ pub struct Target<'t> {
     pub processes: &'t [u32],
     /// Where the server runs.
     pub core: usize,
-    pub sending: Sending,
+    pub transport: Transport,
+    /// Who asks: a socket for each.
+    pub sources: &'t [Ipv4Addr],
+}
+
+/// What the generator does besides, once a round: it has no time to lose.
+pub type Aside<'a> = &'a mut dyn FnMut() -> anyhow::Result<()>;
+
+impl Target<'_> {
+    fn lane(&self, source: Ipv4Addr) -> anyhow::Result<Box<dyn Lane>> {
+        Ok(match self.transport {
+            Transport::Udp(sending) => Box::new(Datagrams::to(self.address, source, sending)?),
+            Transport::Tcp => Box::new(Stream::to(self.address, source)?),
+        })
+    }
+}
+
+/// Sockets that are served in turn.
+struct Lanes {
+    lanes: Vec<Box<dyn Lane>>,
+    /// On each.
+    in_flight_max: usize,
+    quiet_since: Option<Instant>,
+}
+
+impl Lanes {
+    fn to(target: &Target<'_>) -> anyhow::Result<Lanes> {
+        let lanes =
+            target.sources.iter().map(|source| target.lane(*source)).collect::<anyhow::Result<_>>()?;
+        let in_flight_max = match target.transport {
+            Transport::Udp(_) => (IN_FLIGHT_MAX / target.sources.len()).clamp(RUN, IN_FLIGHT_MAX / 4),
+            Transport::Tcp => IN_FLIGHT_TCP_MAX,
+        };
+        Ok(Lanes { lanes, in_flight_max, quiet_since: None })
+    }
+
+    /// Asks where not too much is in flight, and counts what has come.
+    fn round(
+        &mut self,
+        mut questions: Option<&mut Questions>,
+        tally: &mut Tally,
+        aside: &mut dyn FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut is_quiet = true;
+        for lane in &mut self.lanes {
+            if let Some(questions) = questions.as_deref_mut()
+                && lane.awaited().in_flight + RUN <= self.in_flight_max
+            {
+                lane.send(questions.burst(), tally)?;
+            }
+            is_quiet &= lane.receive(tally, &mut |_| {})? == 0;
+            aside()?;
+        }
+        if !is_quiet {
+            self.quiet_since = None;
+        } else if self.quiet_since.get_or_insert_with(Instant::now).elapsed() > LOST_AFTER {
+            self.quiet_since = None;
+            self.lanes.iter_mut().for_each(|lane| lane.awaited().give_up(tally));
+        }
+        Ok(())
+    }
+
+    /// Waits for what is in flight.
+    fn drain(
+        &mut self,
+        tally: &mut Tally,
+        aside: &mut dyn FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        while tally.answered + tally.wrong + tally.lost < tally.sent {
+            self.round(None, tally, aside)?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks all once, until all are answered, so that a cache has them.
+pub fn fill(target: Target<'_>, questions: &mut Questions, aside: Aside<'_>) -> anyhow::Result<()> {
+    // One socket: a forwarder with a full cache is fast, one with an empty cache is not.
+    let mut lanes = Lanes::to(&Target { sources: &target.sources[..1], ..target })?;
+    let mut tally = Tally::default();
+    for _ in 0..FILLS_MAX {
+        tally = Tally::default();
+        while (tally.sent as usize) < questions.count() {
+            lanes.round(Some(questions), &mut tally, aside)?;
+        }
+        lanes.drain(&mut tally, aside)?;
+        machine::go_on()?;
+        if tally.answered == tally.sent {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("its cache is not filled: of {} questions {} are answered", tally.sent, tally.answered)
 }
 
 /// Keeps the server's core full for `warm_up` and then for `window`, in which it counts.
@@ -91,39 +182,23 @@ pub fn flood(
     questions: &mut Questions,
     warm_up: Duration,
     window: Duration,
+    aside: Aside<'_>,
 ) -> anyhow::Result<Flood> {
-    let mut lanes = (0..LANES).map(|_| Lane::to(target.address)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut replies = Replies::new();
+    let mut lanes = Lanes::to(&target)?;
     let mut tally = Tally::default();
-    let mut round = |tally: &mut Tally, sending: Option<&mut Questions>| -> anyhow::Result<()> {
-        let mut sending = sending;
-        let mut is_quiet = true;
-        for lane in &mut lanes {
-            if let Some(questions) = sending.as_deref_mut()
-                && lane.in_flight + RUN <= IN_FLIGHT_MAX
-            {
-                lane.send(questions.burst(), target.sending, tally)?;
-            }
-            is_quiet &= lane.receive(&mut replies, tally)? == 0;
-        }
-        replies.is_quiet(is_quiet, || lanes.iter_mut().for_each(|lane| lane.give_up(tally)));
-        Ok(())
-    };
     let read = || (Cpu::of(target.processes), Cpu::of_core(target.core), Instant::now());
     let begun = Instant::now();
     while begun.elapsed() < warm_up {
-        round(&mut tally, Some(questions))?;
+        lanes.round(Some(questions), &mut tally, aside)?;
     }
     let (before, (cpu, core, begun)) = (tally, read());
     machine::go_on()?;
     while begun.elapsed() < window {
-        round(&mut tally, Some(questions))?;
+        lanes.round(Some(questions), &mut tally, aside)?;
     }
     let (after, (cpu_after, core_after, ended)) = (tally, read());
     machine::go_on()?;
-    while tally.answered + tally.wrong + tally.lost < tally.sent {
-        round(&mut tally, None)?;
-    }
+    lanes.drain(&mut tally, aside)?;
     let cpu = cpu_after - cpu;
     Ok(Flood {
         whole: tally,
@@ -140,9 +215,9 @@ pub fn pace(
     questions: &mut Questions,
     a_second: u32,
     window: Duration,
+    aside: Aside<'_>,
 ) -> anyhow::Result<Paced> {
-    let mut lane = Lane::to(target.address)?;
-    let mut replies = Replies::new();
+    let mut lane = target.lane(target.sources[0])?;
     let mut tally = Tally::default();
     let mut sent_at = vec![Instant::now(); 1 << 16];
     let mut took = Vec::new();
@@ -156,24 +231,20 @@ pub fn pace(
             // Of a run the first: at a pace nothing goes in bursts.
             burst.wire = &mut burst.wire[..burst.length];
             burst.rights = &burst.rights[..1];
-            sent_at[usize::from(lane.next)] = now;
-            lane.send(burst, Sending::Each, &mut tally)?;
+            sent_at[usize::from(lane.awaited().next)] = now;
+            lane.send(burst, &mut tally)?;
             due += Duration::from_secs(1) / a_second;
             last_sent = now;
             machine::go_on()?;
         }
-        let answered = tally.answered;
-        lane.receive(&mut replies, &mut tally)?;
-        if tally.answered > answered {
-            let now = Instant::now();
-            took.extend(replies.ids().map(|id| now - sent_at[usize::from(id)]));
-        }
+        lane.receive(&mut tally, &mut |id| took.push(sent_at[usize::from(id)].elapsed()))?;
+        aside()?;
         if due >= begun + window {
             if tally.answered + tally.wrong + tally.lost == tally.sent {
                 break;
             }
             if last_sent.elapsed() > LOST_AFTER {
-                lane.give_up(&mut tally);
+                lane.awaited().give_up(&mut tally);
             }
         }
     }
@@ -182,194 +253,80 @@ pub fn pace(
 }
 
 /// A socket and what is in flight on it.
-struct Lane {
-    socket: UdpSocket,
-    /// What the reply with this id shall say, if one is awaited.
-    awaited: Vec<Option<Right>>,
-    next: u16,
-    in_flight: usize,
+pub trait Lane {
+    fn awaited(&mut self) -> &mut Awaited;
+
+    /// Asks a run of questions, as many as the kernel takes.
+    fn send(&mut self, burst: Burst<'_>, tally: &mut Tally) -> anyhow::Result<()>;
+
+    /// Counts what has come and tells the ids that are answered rightly; how many came.
+    fn receive(&mut self, tally: &mut Tally, answered: &mut dyn FnMut(u16)) -> anyhow::Result<usize>;
 }
 
-impl Lane {
-    fn to(server: SocketAddr) -> anyhow::Result<Lane> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect(server)?;
-        socket.set_nonblocking(true)?;
-        let socket = socket2::Socket::from(socket);
-        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES as usize)?;
-        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES as usize)?;
-        Ok(Lane { socket: socket.into(), awaited: vec![None; 1 << 16], next: 0, in_flight: 0 })
+/// The replies that a socket awaits.
+pub struct Awaited {
+    /// What the reply with this id shall say, if one is awaited.
+    rights: Vec<Option<Right>>,
+    /// The id of the next question.
+    pub next: u16,
+    pub in_flight: usize,
+}
+
+impl Awaited {
+    pub fn new() -> Awaited {
+        Awaited { rights: vec![None; 1 << 16], next: 0, in_flight: 0 }
     }
 
-    fn send(&mut self, burst: Burst<'_>, sending: Sending, tally: &mut Tally) -> anyhow::Result<()> {
-        let first = self.next;
-        for (query, right) in burst.wire.chunks_exact_mut(burst.length).zip(burst.rights) {
-            query[..2].copy_from_slice(&self.next.to_be_bytes());
-            if self.awaited[usize::from(self.next)].replace(*right).is_some() {
-                // Its id comes round again, a fraction of a second later.
-                tally.lost += 1;
-                self.in_flight -= 1;
-            }
-            self.next = self.next.wrapping_add(1);
+    /// Gives a question its id.
+    pub fn ask(&mut self, query: &mut [u8], right: Right, tally: &mut Tally) {
+        query[..2].copy_from_slice(&self.next.to_be_bytes());
+        if self.rights[usize::from(self.next)].replace(right).is_some() {
+            // Its id comes round again, a fraction of a second later.
+            tally.lost += 1;
+            self.in_flight -= 1;
         }
-        let sent = match sending {
-            Sending::Gso => segmented(&self.socket, burst.wire, burst.length),
-            Sending::Each => each(&self.socket, burst.wire, burst.length),
-        };
-        let count = burst.rights.len();
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error).context("the server takes no questions"),
-        };
-        // What the kernel did not take was not asked.
-        for index in sent..count {
-            self.awaited[usize::from(first.wrapping_add(index as u16))] = None;
-        }
-        self.next = first.wrapping_add(sent as u16);
-        self.in_flight += sent;
-        tally.sent += sent as u64;
-        Ok(())
+        self.next = self.next.wrapping_add(1);
+        self.in_flight += 1;
+        tally.sent += 1;
     }
 
-    /// Counts what has come; how many it was.
-    fn receive(&mut self, replies: &mut Replies, tally: &mut Tally) -> anyhow::Result<usize> {
-        let mut all = 0;
-        loop {
-            let received = replies.read(&self.socket)?;
-            all += received;
-            for reply in &replies.headers[..received] {
-                let id = usize::from(u16::from_be_bytes([reply[0], reply[1]]));
-                let Some(right) = self.awaited[id].take() else {
-                    tally.stray += 1;
-                    continue;
-                };
-                self.in_flight -= 1;
-                // QR is set, TC is clear.
-                let is_whole = reply[2] & 0x82 == 0x80;
-                let is_right = is_whole
-                    && reply[3] & 15 == right.rcode()
-                    && [reply[6], reply[7]] == right.answers().to_be_bytes();
-                if is_right {
-                    tally.answered += 1;
-                } else {
-                    tally.wrong += 1;
-                    tally.example = Some((*reply, right));
-                }
-            }
-            if received < RUN {
-                return Ok(all);
-            }
+    /// The last questions were not sent.
+    pub fn take_back(&mut self, count: usize, tally: &mut Tally) {
+        for _ in 0..count {
+            self.next = self.next.wrapping_sub(1);
+            self.rights[usize::from(self.next)] = None;
         }
+        self.in_flight -= count;
+        tally.sent -= count as u64;
+    }
+
+    /// Judges a reply by its header; its id if it is right.
+    pub fn judge(&mut self, reply: &[u8; HEADER], tally: &mut Tally) -> Option<u16> {
+        let id = u16::from_be_bytes([reply[0], reply[1]]);
+        let Some(right) = self.rights[usize::from(id)].take() else {
+            tally.stray += 1;
+            return None;
+        };
+        self.in_flight -= 1;
+        // QR is set, TC is clear.
+        let is_right = reply[2] & 0x82 == 0x80
+            && reply[3] & 15 == right.rcode()
+            && [reply[6], reply[7]] == right.answers().to_be_bytes();
+        if is_right {
+            tally.answered += 1;
+            return Some(id);
+        }
+        tally.wrong += 1;
+        tally.example = Some((*reply, right));
+        None
     }
 
     /// Waits for nothing any more.
     fn give_up(&mut self, tally: &mut Tally) {
         if self.in_flight > 0 {
-            self.awaited.fill(None);
+            self.rights.fill(None);
             tally.lost += self.in_flight as u64;
             self.in_flight = 0;
         }
     }
-}
-
-/// Room for the headers of replies that are read with one call.
-struct Replies {
-    headers: Box<[[u8; HEADER]; RUN]>,
-    parts: Vec<iovec>,
-    messages: Vec<mmsghdr>,
-    received: usize,
-    quiet_since: Option<Instant>,
-}
-
-impl Replies {
-    fn new() -> Replies {
-        let mut headers = Box::new([[0; HEADER]; RUN]);
-        let mut parts: Vec<iovec> = headers
-            .iter_mut()
-            .map(|header| iovec { iov_base: header.as_mut_ptr().cast(), iov_len: HEADER })
-            .collect();
-        let messages = parts.iter_mut().map(|part| header(part)).collect();
-        Replies { headers, parts, messages, received: 0, quiet_since: None }
-    }
-
-    /// Reads what is there, up to a run.
-    fn read(&mut self, socket: &UdpSocket) -> anyhow::Result<usize> {
-        debug_assert_eq!(self.parts.len(), RUN);
-        self.received = 0;
-        // SAFETY: the messages lead through `parts` to `headers`, which live on the heap as long as `self`.
-        let received = unsafe {
-            libc::recvmmsg(
-                socket.as_raw_fd(),
-                self.messages.as_mut_ptr(),
-                RUN as u32,
-                libc::MSG_DONTWAIT as _,
-                ptr::null_mut(),
-            )
-        };
-        match usize::try_from(received) {
-            Ok(received) => self.received = received,
-            Err(_) => match io::Error::last_os_error() {
-                error if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                error => bail!("the server is gone: {error}"),
-            },
-        }
-        Ok(self.received)
-    }
-
-    /// The ids of what was read last.
-    fn ids(&self) -> impl Iterator<Item = u16> {
-        self.headers[..self.received].iter().map(|reply| u16::from_be_bytes([reply[0], reply[1]]))
-    }
-
-    /// Has all in flight given up after a long silence.
-    fn is_quiet(&mut self, is_quiet: bool, give_up: impl FnOnce()) {
-        if !is_quiet {
-            self.quiet_since = None;
-        } else if self.quiet_since.get_or_insert_with(Instant::now).elapsed() > LOST_AFTER {
-            self.quiet_since = None;
-            give_up();
-        }
-    }
-}
-
-/// Sends questions of one length as one datagram that the kernel cuts; how many it took.
-fn segmented(socket: &UdpSocket, wire: &[u8], length: usize) -> io::Result<usize> {
-    #[repr(C, align(8))]
-    struct Control([u8; 64]);
-    let mut control = Control([0; 64]);
-    let mut part = iovec { iov_base: wire.as_ptr().cast_mut().cast(), iov_len: wire.len() };
-    let mut message = header(&mut part).msg_hdr;
-    message.msg_control = (&raw mut control).cast::<c_void>();
-    // SAFETY: `control` has room for one number and is aligned for its header.
-    unsafe {
-        message.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as _;
-        let segment = libc::CMSG_FIRSTHDR(&message);
-        (*segment).cmsg_level = libc::SOL_UDP;
-        (*segment).cmsg_type = libc::UDP_SEGMENT;
-        (*segment).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
-        libc::CMSG_DATA(segment).cast::<u16>().write_unaligned(length as u16);
-    }
-    // SAFETY: the message leads to `part`, `wire` and `control`, which live until the call returns.
-    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, 0) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(wire.len() / length) }
-}
-
-/// Sends questions one by one; how many the kernel took.
-fn each(socket: &UdpSocket, wire: &[u8], length: usize) -> io::Result<usize> {
-    let part = |query: &[u8]| iovec { iov_base: query.as_ptr().cast_mut().cast(), iov_len: query.len() };
-    let mut parts: Vec<iovec> = wire.chunks_exact(length).map(part).collect();
-    let mut messages: Vec<mmsghdr> = parts.iter_mut().map(|part| header(part)).collect();
-    // SAFETY: the messages lead to `parts` and `wire`, which live until the call returns.
-    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), messages.len() as u32, 0) };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-}
-
-/// A header of one part.
-fn header(part: &mut iovec) -> mmsghdr {
-    // SAFETY: zeroes are a good header without buffers.
-    let mut message: msghdr = unsafe { mem::zeroed() };
-    message.msg_iov = part;
-    message.msg_iovlen = 1;
-    mmsghdr { msg_hdr: message, msg_len: 0 }
 }

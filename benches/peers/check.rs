@@ -1,12 +1,14 @@
 //! Whether a server answers rightly: a few questions, their replies read whole by a codec that is not ours.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, Record};
 
+use crate::blast::Transport;
 use crate::questions::{Edns, Question, Questions, Right};
 use crate::zones::SERVER;
 
@@ -14,8 +16,15 @@ use crate::zones::SERVER;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Asks the samples of a list; the error is the first that is wrong.
-pub fn samples(server: SocketAddr, questions: &Questions) -> anyhow::Result<()> {
-    let asker = Asker::to(server)?;
+pub fn samples(server: SocketAddr, transport: Transport, questions: &Questions) -> anyhow::Result<()> {
+    let mut asker = match transport {
+        Transport::Udp(_) => Asker::to(server)?,
+        Transport::Tcp => {
+            let stream = TcpStream::connect(server)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            Asker::Stream(stream)
+        }
+    };
     for (question, wire) in &questions.samples {
         asker.ask(question, wire).with_context(|| format!("{} type {}", question.name, question.rtype))?;
     }
@@ -27,21 +36,35 @@ pub fn one(server: SocketAddr, question: &Question) -> anyhow::Result<()> {
     Asker::to(server)?.ask(question, &question.wire(Edns::Without))
 }
 
-struct Asker(UdpSocket);
+enum Asker {
+    Socket(UdpSocket),
+    Stream(TcpStream),
+}
 
 impl Asker {
     fn to(server: SocketAddr) -> anyhow::Result<Asker> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Asker(socket))
+        Ok(Asker::Socket(socket))
     }
 
-    fn ask(&self, question: &Question, wire: &[u8]) -> anyhow::Result<()> {
-        let Asker(socket) = self;
-        socket.send(wire)?;
+    fn ask(&mut self, question: &Question, wire: &[u8]) -> anyhow::Result<()> {
         let mut reply = [0; 4096];
-        let length = socket.recv(&mut reply).context("no reply")?;
+        let length = match self {
+            Asker::Socket(socket) => {
+                socket.send(wire)?;
+                socket.recv(&mut reply).context("no reply")?
+            }
+            Asker::Stream(stream) => {
+                stream.write_all(&[&u16::try_from(wire.len())?.to_be_bytes(), wire].concat())?;
+                let mut length = [0; 2];
+                stream.read_exact(&mut length).context("no reply")?;
+                let length = usize::from(u16::from_be_bytes(length));
+                stream.read_exact(reply.get_mut(..length).context("a long reply")?).context("no reply")?;
+                length
+            }
+        };
         let reply = &reply[..length];
         ensure!(reply.len() > wire.len().min(12) && reply[..2] == wire[..2], "another id");
         let end = 12 + question.name.len() + 2 + 4;
@@ -56,18 +79,35 @@ impl Asker {
 fn is_right(reply: &Message, question: &Question) -> anyhow::Result<()> {
     let right = question.right;
     ensure!(u16::from(reply.metadata.response_code) == u16::from(right.rcode()), "another rcode");
-    ensure!(reply.metadata.authoritative && !reply.metadata.truncation, "AA is clear or TC is set");
+    let is_forwarded = matches!(right, Right::Forwarded(_) | Right::Alias(_));
+    ensure!(!reply.metadata.truncation, "TC is set");
+    // Of what is forwarded some hand on upstream's AA.
+    ensure!(reply.metadata.authoritative || is_forwarded, "AA is clear");
     ensure!(reply.answers.len() == usize::from(right.answers()), "not so many answers");
-    let owners_are_right =
-        reply.answers.iter().all(|record| is_name(&record.name.to_string(), &question.name));
-    ensure!(owners_are_right, "another owner");
-    let data = reply.answers.first().map(|record| &record.data);
-    let is_there = match (right, data) {
-        (Right::Address(right), Some(RData::A(address))) => address.0 == right,
-        (Right::Soa, Some(RData::SOA(soa))) => is_name(&soa.mname.to_string(), SERVER),
-        (Right::NameServer, Some(RData::NS(server))) => is_name(&server.0.to_string(), SERVER),
-        (Right::NoData | Right::NoSuchName, None) => {
+    let is_owner = |record: &Record, name: &str| is_name(&record.name.to_string(), name);
+    let is_there = match (right, reply.answers.as_slice()) {
+        (Right::Alias(right), [alias, answer]) => {
+            let target = match &alias.data {
+                RData::CNAME(target) => target.0.to_string(),
+                _ => String::new(),
+            };
+            is_owner(alias, &question.name)
+                && is_owner(answer, &target)
+                && matches!(&answer.data, RData::A(address) if address.0 == right)
+        }
+        (Right::NoData | Right::NoSuchName, []) => {
             matches!(reply.authorities.as_slice(), [soa] if is_soa_above(soa, question))
+        }
+        (_, [answer]) => {
+            is_owner(answer, &question.name)
+                && match (right, &answer.data) {
+                    (Right::Address(right) | Right::Forwarded(right), RData::A(address)) => {
+                        address.0 == right
+                    }
+                    (Right::Soa, RData::SOA(soa)) => is_name(&soa.mname.to_string(), SERVER),
+                    (Right::NameServer, RData::NS(server)) => is_name(&server.0.to_string(), SERVER),
+                    _ => false,
+                }
         }
         _ => false,
     };

@@ -35,12 +35,12 @@ impl Cores {
     }
 }
 
-/// Keeps the calling thread, and what it starts, on one core. Safe between fork and exec.
-pub fn pin(core: usize) -> io::Result<()> {
-    // SAFETY: zeroes are an empty set; the number came from such a set.
+/// Keeps the calling thread, and what it starts, on these cores. Safe between fork and exec.
+pub fn pin(cores: &[usize]) -> io::Result<()> {
+    // SAFETY: zeroes are an empty set; the numbers came from such a set.
     let result = unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        cores.iter().for_each(|core| libc::CPU_SET(*core, &mut set));
         libc::sched_setaffinity(0, size_of_val(&set), &set)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

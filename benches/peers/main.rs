@@ -6,13 +6,17 @@ mod bare;
 mod blast;
 mod check;
 mod cpu;
+mod datagrams;
 mod install;
 mod machine;
 mod passes;
 mod questions;
 mod servers;
+mod stream;
 mod table;
+mod upstream;
 mod workloads;
+mod writer;
 mod zones;
 
 use std::fs;
@@ -23,11 +27,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 
-use blast::Sending;
+use bare::Fault;
+use datagrams::Sending;
 use machine::Cores;
 use passes::Plan;
 use servers::Kind;
-use workloads::{Bench, Workload};
+use workloads::{Bench, Found, Workload};
 
 /// Measures privatelink-dns beside the best peers: CPU time a query, throughput and latency, in one Markdown table.
 #[derive(Parser)]
@@ -56,7 +61,7 @@ struct Arguments {
     /// How questions are handed to the kernel
     #[arg(long, value_enum, default_value_t = Sending::Gso)]
     sending: Sending,
-    /// A build of ours to measure, and its name in the table; may be repeated. Default: the one of this worktree, "ours"
+    /// A build of ours to measure, and its name in the table; may be repeated. Default: "ours", by `cargo build --release`
     #[arg(long, value_name = "LABEL=PATH", value_parser = build)]
     ours: Vec<Kind>,
     /// Only these peers, by comma
@@ -71,30 +76,37 @@ struct Arguments {
     /// Be the bare responder
     #[arg(long, hide = true)]
     serve_bare: Option<SocketAddr>,
+    /// How the bare responder is wrong
+    #[arg(long, hide = true)]
+    fault: Option<Fault>,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(address) = arguments.serve_bare {
-        return Ok(bare::serve(address)?);
+        return Ok(bare::serve(address, arguments.fault)?);
     }
     if arguments.list {
         for workload in workloads::ALL {
             let peers: Vec<&str> = workload.peers.iter().map(Kind::name).collect();
-            println!("{:<16} {}; peers: {}", workload.name, workload.about, peers.join(", "));
+            let peers =
+                if peers.is_empty() { String::new() } else { format!("; peers: {}", peers.join(", ")) };
+            println!("{:<16} {}{peers}", workload.name, workload.about);
         }
         return Ok(());
     }
     let chosen = arguments.chosen()?;
     arguments.has_names_once()?;
     let cores = Cores::find()?;
+    // Before this process keeps to one core.
+    let ours = arguments.builds_of_ours()?;
     machine::heed_interrupts();
     machine::adopt().context("servers' children cannot be waited for")?;
-    machine::pin(cores.generator).context("the generator cannot be kept on its core")?;
+    machine::pin(&[cores.generator]).context("the generator cannot be kept on its core")?;
     let plan = arguments.plan();
-    let (mut rows, mut told) = (Vec::new(), Vec::new());
+    let (mut found, mut told) = (Found::default(), Vec::new());
     for workload in chosen {
-        let servers = arguments.servers(workload);
+        let servers = arguments.servers(&ours, workload);
         for server in &servers {
             server.install()?;
             let description = server.description();
@@ -104,9 +116,11 @@ fn main() -> anyhow::Result<()> {
         }
         let folder = tempfile::tempdir()?;
         let bench = Bench { plan: &plan, servers: &servers, folder: folder.path(), cores };
-        rows.extend((workload.run)(&bench).with_context(|| workload.name)?);
+        found.add((workload.run)(&bench).with_context(|| workload.name)?);
     }
-    let text = format!("{}\n{}", table::markdown(&rows), arguments.notes(&told, cores, &rows));
+    let mut text = table::markdown(&found.rows);
+    text += &table::figures(&found.figures);
+    text += &arguments.notes(&told, cores, &found.rows);
     print!("{text}");
     if let Some(out) = &arguments.out {
         fs::write(out, &text).with_context(|| out.display().to_string())?;
@@ -138,12 +152,15 @@ impl Arguments {
         Ok(())
     }
 
-    fn servers(&self, workload: &Workload) -> Vec<Kind> {
-        let mut servers = self.ours.clone();
-        if servers.is_empty() {
-            let path = PathBuf::from(env!("CARGO_BIN_EXE_privatelink-dns"));
-            servers.push(Kind::Ours { label: "ours".to_owned(), path });
+    fn builds_of_ours(&self) -> anyhow::Result<Vec<Kind>> {
+        if !self.ours.is_empty() {
+            return Ok(self.ours.clone());
         }
+        Ok(vec![Kind::Ours { label: "ours".to_owned(), path: servers::ours::build()? }])
+    }
+
+    fn servers(&self, ours: &[Kind], workload: &Workload) -> Vec<Kind> {
+        let mut servers = ours.to_vec();
         let is_wanted = |kind: &&Kind| {
             self.peers.as_ref().is_none_or(|peers| peers.iter().any(|peer| peer == kind.name()))
         };
@@ -164,31 +181,33 @@ impl Arguments {
 
     /// What the table means and where it comes from.
     fn notes(&self, servers: &[String], cores: Cores, rows: &[table::Row]) -> String {
-        let (median, most) = table::foreign_percent(rows).unwrap_or_default();
-        format!(
-            "Medians of {} passes of {} s (least–most); ratios are of CPU time in the same pass. CPU: user and system time of all the \
-server's processes by answers, the server's core ({}) full, the generator on core {}, {}. Busy: the server's CPU time by the \
-clock; others had {median:.1} % of its core (most: {most:.1} %). Latency: {}/s at a pace for {} s, beside it nothing.\n\n\
-{}. {}.\n",
-            self.passes,
-            self.seconds,
-            cores.server,
-            cores.generator,
-            match self.sending {
-                Sending::Gso => "which sends 64 questions at once with UDP_SEGMENT",
-                Sending::Each => "which sends with sendmmsg",
-            },
-            self.pace,
-            self.paced,
-            machine::description(),
-            servers.join("; "),
-        )
+        let mut text =
+            format!("\nMedians of {} passes (least–most); ratios are of the same pass.", self.passes);
+        if let Some((median, most)) = table::foreign_percent(rows) {
+            text += &format!(
+                " CPU: user and system time of all the server's processes by answers in {} s, the server's core ({}) full, the \
+generator on core {}, {}; ratios are of it. Busy: the server's CPU time by the clock; others had {median:.1} % of its core (most: \
+{most:.1} %). Latency: one question at a time at {}/s for {} s, {}/s where each is asked upstream.",
+                self.seconds,
+                cores.server,
+                cores.generator,
+                match self.sending {
+                    Sending::Gso => "which sends 64 questions at once with UDP_SEGMENT",
+                    Sending::Each => "which sends with sendmmsg",
+                },
+                self.pace,
+                self.paced,
+                self.pace.min(workloads::UPSTREAM_PACE_MAX),
+            );
+        }
+        text + &format!("\n\n{}. {}.\n", machine::description(), servers.join("; "))
     }
 }
 
 fn build(text: &str) -> Result<Kind, String> {
     let (label, path) = text.split_once('=').ok_or("it is LABEL=PATH")?;
-    if label.is_empty() || label.contains(['|', '/']) || matches!(label, "nsd" | "knot" | "bare") {
+    let mut peers = workloads::ALL.iter().flat_map(|workload| workload.peers).map(Kind::name);
+    if label.is_empty() || label.contains(['|', '/']) || peers.any(|peer| peer == label) {
         return Err(format!("`{label}` is no good name in the table"));
     }
     let path = std::path::absolute(path).map_err(|error| error.to_string())?;

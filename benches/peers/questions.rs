@@ -6,6 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use crate::upstream::{ALIAS, PLAIN, public_address};
 use crate::zones::{Zones, address, label, missing_label};
 
 /// Questions that are sent with one call; UDP_SEGMENT takes 64 on every kernel that has it.
@@ -30,6 +31,10 @@ pub enum Edns {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     Address(Ipv4Addr),
+    /// An address that upstream knows, or that a cache says it does.
+    Forwarded(Ipv4Addr),
+    /// An alias and the address of its target, and nothing else.
+    Alias(Ipv4Addr),
     NoData,
     NoSuchName,
     Soa,
@@ -44,7 +49,8 @@ impl Right {
     /// Records in the answer section.
     pub fn answers(self) -> u16 {
         match self {
-            Right::Address(_) | Right::Soa | Right::NameServer => 1,
+            Right::Alias(_) => 2,
+            Right::Address(_) | Right::Forwarded(_) | Right::Soa | Right::NameServer => 1,
             Right::NoData | Right::NoSuchName => 0,
         }
     }
@@ -78,8 +84,28 @@ impl Question {
     /// For the SOA or the NS of a zone, in turn.
     pub fn apex(zones: &Zones, number: u32) -> Question {
         let name = zones.apex_of(number / 2).to_owned();
-        let (rtype, right) = if number % 2 == 0 { (SOA, Right::Soa) } else { (NS, Right::NameServer) };
+        let (rtype, right) =
+            if number.is_multiple_of(2) { (SOA, Right::Soa) } else { (NS, Right::NameServer) };
         Question { name, rtype, right }
+    }
+
+    /// For an address that upstream knows.
+    pub fn forwarded(number: u32) -> Question {
+        let name = format!("{PLAIN}-{number:05}.contoso.com");
+        Question { name, rtype: A, right: Right::Forwarded(public_address(number)) }
+    }
+
+    /// For a name that upstream says is an alias.
+    pub fn forwarded_alias(number: u32) -> Question {
+        let name = format!("{ALIAS}-{number:05}.contoso.com");
+        Question { name, rtype: A, right: Right::Alias(public_address(number)) }
+    }
+
+    /// For a public name that upstream says is an alias of one in a private-link zone.
+    pub fn spliced(zones: &Zones, number: u32) -> Question {
+        let apex = zones.apex_of(number).trim_start_matches("privatelink.");
+        let name = format!("{}.{apex}", label(number));
+        Question { name, rtype: A, right: Right::Alias(address(number)) }
     }
 
     /// The query without an id.
@@ -112,6 +138,8 @@ pub struct Questions {
     /// Some of them, spread over the list, to ask before measuring.
     pub samples: Vec<(Question, Vec<u8>)>,
     next: usize,
+    /// The number of the next name, where no name is asked twice.
+    fresh: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -150,13 +178,42 @@ impl Questions {
             rights.push(question.right);
         }
         runs.shuffle(&mut random);
-        Questions { wire, runs, rights, samples, next: 0 }
+        Questions { wire, runs, rights, samples, next: 0, fresh: None }
+    }
+
+    /// Names that upstream knows, each of which is asked once.
+    pub fn fresh() -> Questions {
+        let question = |number: u32| {
+            let name = format!("{PLAIN}-{number:0FRESH_DIGITS$}.contoso.com");
+            Question { name, rtype: A, right: Right::Forwarded(public_address(number)) }
+        };
+        // More samples than there are servers would be asked of, each of a number that is not asked again.
+        let mut questions = Questions::new((0..RUN as u32).map(question).collect(), Edns::Without);
+        questions.fresh = Some(RUN as u32);
+        questions
+    }
+
+    pub fn count(&self) -> usize {
+        self.rights.len()
     }
 
     /// The next run; after the last one the first.
     pub fn burst(&mut self) -> Burst<'_> {
         let run = self.runs[self.next];
         self.next = (self.next + 1) % self.runs.len();
+        if let Some(fresh) = &mut self.fresh {
+            // The header, the length of the first label, what tells its sort, and a hyphen.
+            let first = 12 + 1 + PLAIN.len() + 1;
+            for query in self.wire[run.start..run.start + run.count * run.length].chunks_exact_mut(run.length)
+            {
+                let mut left = *fresh;
+                for digit in query[first..first + FRESH_DIGITS].iter_mut().rev() {
+                    *digit = b'0' + (left % 10) as u8;
+                    left /= 10;
+                }
+                *fresh += 1;
+            }
+        }
         Burst {
             wire: &mut self.wire[run.start..run.start + run.count * run.length],
             length: run.length,
@@ -164,6 +221,9 @@ impl Questions {
         }
     }
 }
+
+/// Of the numbers of names that are asked once: enough for hours.
+const FRESH_DIGITS: usize = 9;
 
 /// Questions that are asked before measuring, about.
 const SAMPLES: usize = 200;

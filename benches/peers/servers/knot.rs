@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Scene;
 use crate::install;
-use crate::zones::Zones;
 
 pub const PACKAGE: &str = "knot";
 
@@ -15,7 +15,8 @@ pub fn program() -> anyhow::Result<PathBuf> {
     install::program("knotd", PACKAGE)
 }
 
-pub fn command(zones: &Zones, folder: &Path, address: SocketAddr) -> anyhow::Result<Command> {
+pub fn command(scene: &Scene<'_>, folder: &Path, address: SocketAddr) -> anyhow::Result<Command> {
+    let zones = scene.zones;
     // Zones are read from their files and never written.
     let mut config = format!(
         "server:

@@ -2,31 +2,35 @@
 
 mod bare;
 mod buffers;
+mod dnsdist;
 mod knot;
 mod nsd;
-mod ours;
+pub mod ours;
+mod recursor;
+mod unbound;
 
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::machine::{self, Cores};
+use crate::bare::Fault;
+use crate::machine;
 use crate::questions::Question;
 use crate::zones::Zones;
 use crate::{check, cpu, install};
 
 /// For a server to answer its last record.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// For a server to end when it is asked to.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A server that can be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,16 +42,58 @@ pub enum Kind {
     },
     Nsd,
     Knot,
+    Unbound,
+    Recursor,
+    Dnsdist,
     /// The floor.
     Bare,
+    /// The floor with a fault, which must be noticed.
+    Wrong(Fault),
+}
+
+/// Whether forwarded answers are kept, where it can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    With,
+    Without,
 }
 
 /// What a server is started for.
+#[derive(Clone)]
 pub struct Scene<'s> {
     pub zones: &'s Zones,
     /// For what servers write, a folder each.
-    pub folder: &'s Path,
-    pub cores: Cores,
+    pub folder: PathBuf,
+    /// Where the server may run.
+    pub cores: Vec<usize>,
+    /// Where all other names are asked.
+    pub upstream: Option<SocketAddr>,
+    pub cache: Cache,
+    /// What only ours is told: threads for UDP, ranges of clients a network, the API, and lines of its config.
+    pub workers: usize,
+    pub networks: Vec<Vec<String>>,
+    pub admin: Option<SocketAddr>,
+    /// Whether zones come from their master files.
+    pub has_files: bool,
+    pub more: String,
+}
+
+impl<'s> Scene<'s> {
+    /// These zones on one core, and nothing else.
+    pub fn new(zones: &'s Zones, folder: PathBuf, core: usize) -> Scene<'s> {
+        Scene {
+            zones,
+            folder,
+            cores: vec![core],
+            upstream: None,
+            cache: Cache::With,
+            workers: 1,
+            networks: Vec::new(),
+            admin: None,
+            has_files: true,
+            more: String::new(),
+        }
+    }
 }
 
 /// A server that runs; dropping it ends it with all its processes.
@@ -56,6 +102,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// The one that was started, and its children.
     pub processes: Vec<u32>,
+    /// From its start until its last records were answered.
+    pub took: Duration,
     child: Child,
 }
 
@@ -66,7 +114,11 @@ impl Kind {
             Kind::Ours { label, .. } => label,
             Kind::Nsd => "nsd",
             Kind::Knot => "knot",
+            Kind::Unbound => "unbound",
+            Kind::Recursor => "recursor",
+            Kind::Dnsdist => "dnsdist",
             Kind::Bare => "bare",
+            Kind::Wrong(_) => "wrong",
         }
     }
 
@@ -80,7 +132,10 @@ impl Kind {
             Kind::Ours { label, path } => format!("{label} = {}", path.display()),
             Kind::Nsd => format!("nsd {}", install::version(nsd::PACKAGE)),
             Kind::Knot => format!("knot {}", install::version(knot::PACKAGE)),
-            Kind::Bare => "bare = a responder that looks nothing up".to_owned(),
+            Kind::Unbound => format!("unbound {}", install::version(unbound::PACKAGE)),
+            Kind::Recursor => format!("recursor {}", install::version(recursor::PACKAGE)),
+            Kind::Dnsdist => format!("dnsdist {}", install::version(dnsdist::PACKAGE)),
+            Kind::Bare | Kind::Wrong(_) => "bare = a responder that looks nothing up".to_owned(),
         }
     }
 
@@ -92,7 +147,10 @@ impl Kind {
             }
             Kind::Nsd => drop(nsd::program()?),
             Kind::Knot => drop(knot::program()?),
-            Kind::Bare => {}
+            Kind::Unbound => drop(unbound::program()?),
+            Kind::Recursor => drop(recursor::program()?),
+            Kind::Dnsdist => drop(dnsdist::program()?),
+            Kind::Bare | Kind::Wrong(_) => {}
         }
         Ok(())
     }
@@ -110,10 +168,14 @@ impl Kind {
         fs::create_dir_all(&folder)?;
         let address = free_address()?;
         let mut command = match self {
-            Kind::Ours { path, .. } => ours::command(path, scene.zones, &folder, address)?,
-            Kind::Nsd => nsd::command(scene.zones, &folder, address)?,
-            Kind::Knot => knot::command(scene.zones, &folder, address)?,
-            Kind::Bare => bare::command(address)?,
+            Kind::Ours { path, .. } => ours::command(path, scene, &folder, address)?,
+            Kind::Nsd => nsd::command(scene, &folder, address)?,
+            Kind::Knot => knot::command(scene, &folder, address)?,
+            Kind::Unbound => unbound::command(scene, &folder, address)?,
+            Kind::Recursor => recursor::command(scene, &folder, address)?,
+            Kind::Dnsdist => dnsdist::command(scene, &folder, address)?,
+            Kind::Bare => bare::command(address, None)?,
+            Kind::Wrong(fault) => bare::command(address, Some(*fault))?,
         };
         let log = folder.join("log");
         let file = fs::File::create(&log)?;
@@ -121,7 +183,7 @@ impl Kind {
         command.current_dir(&folder);
         // A group of its own, to end all of its processes by.
         command.process_group(0);
-        let core = scene.cores.server;
+        let cores = scene.cores.clone();
         let parent = std::process::id();
         // SAFETY: only system calls between fork and exec.
         unsafe {
@@ -133,36 +195,55 @@ impl Kind {
                 if libc::getppid() as u32 != parent {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
-                machine::pin(core)
+                machine::pin(&cores)
             });
         }
+        let begun = Instant::now();
         let child = command.spawn().with_context(|| format!("{command:?}"))?;
         let processes = vec![child.id()];
-        let mut server = Server { kind: self.clone(), address, processes, child };
-        server.wait_for(scene.zones).with_context(|| {
+        let mut server = Server { kind: self.clone(), address, processes, took: Duration::ZERO, child };
+        server.wait_for(&self.proofs(scene)).with_context(|| {
             let log = fs::read_to_string(&log).unwrap_or_default();
             let lines: Vec<&str> = log.lines().rev().take(10).collect();
             lines.into_iter().rev().collect::<Vec<_>>().join("\n")
         })?;
+        server.took = begun.elapsed();
         server.processes = cpu::tree(server.child.id());
         Ok(server)
+    }
+
+    /// Questions whose answers tell that it serves: the last record of each zone, or one that upstream knows.
+    fn proofs(&self, scene: &Scene<'_>) -> Vec<Question> {
+        let zones = scene.zones;
+        let count = zones.apexes.len() as u32;
+        match self {
+            Kind::Wrong(_) => Vec::new(),
+            Kind::Unbound | Kind::Recursor | Kind::Dnsdist => vec![Question::forwarded(0)],
+            _ => {
+                let last = zones.records.saturating_sub(count)..zones.records;
+                last.map(|number| Question::existing(zones, number)).collect()
+            }
+        }
     }
 }
 
 impl Server {
-    /// Until a record of each zone is answered.
-    fn wait_for(&mut self, zones: &Zones) -> anyhow::Result<()> {
+    /// Until these are answered.
+    fn wait_for(&mut self, proofs: &[Question]) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let count = zones.apexes.len() as u32;
-        for number in zones.records.saturating_sub(count)..zones.records {
-            let question = Question::existing(zones, number);
-            while let Err(error) = check::one(self.address, &question) {
+        // One that never answers rightly has no proofs; a port that cannot be had is its.
+        while proofs.is_empty() && UdpSocket::bind(self.address).is_ok() {
+            anyhow::ensure!(begun.elapsed() < START_TIMEOUT, "it does not listen");
+            thread::sleep(PAUSE);
+        }
+        for question in proofs {
+            while let Err(error) = check::one(self.address, question) {
                 machine::go_on()?;
                 if let Some(status) = self.child.try_wait()? {
                     bail!("it ended: {status}");
                 }
                 if begun.elapsed() > START_TIMEOUT {
-                    return Err(error.context(question.name));
+                    return Err(error.context(question.name.clone()));
                 }
                 thread::sleep(PAUSE);
             }
@@ -193,7 +274,7 @@ impl Drop for Server {
 }
 
 /// Free for UDP and TCP just now.
-fn free_address() -> io::Result<SocketAddr> {
+pub fn free_address() -> io::Result<SocketAddr> {
     loop {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = socket.local_addr()?;

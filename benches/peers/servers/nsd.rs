@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Scene;
 use crate::install;
-use crate::zones::Zones;
 
 pub const PACKAGE: &str = "nsd";
 
@@ -15,7 +15,8 @@ pub fn program() -> anyhow::Result<PathBuf> {
     install::program("nsd", PACKAGE)
 }
 
-pub fn command(zones: &Zones, folder: &Path, address: SocketAddr) -> anyhow::Result<Command> {
+pub fn command(scene: &Scene<'_>, folder: &Path, address: SocketAddr) -> anyhow::Result<Command> {
+    let zones = scene.zones;
     let at = |name: &str| folder.join(name);
     // One process answers; without a limit on replies, which would drop ours; only what was asked for is in a reply.
     let mut config = format!(

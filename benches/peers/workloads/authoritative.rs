@@ -1,10 +1,9 @@
 //! 100,000 records in 60 private-link zones: names that exist, that have no such data, that do not exist, and all mixed.
 
-use super::{Bench, Workload};
-use crate::passes;
+use super::{Bench, Found, Workload};
+use crate::passes::{self, Job};
 use crate::questions::{Edns, Question, Questions};
 use crate::servers::{Kind, Scene};
-use crate::table::Row;
 use crate::zones::{RECORDS, ZONES, Zones};
 
 pub const WORKLOAD: Workload = Workload {
@@ -14,7 +13,7 @@ pub const WORKLOAD: Workload = Workload {
     run,
 };
 
-fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
+fn run(bench: &Bench<'_>) -> anyhow::Result<Found> {
     let zones = Zones::write(bench.folder.join("zones"), ZONES, RECORDS)?;
     let mut lists = Vec::new();
     for edns in [Edns::Without, Edns::With] {
@@ -28,12 +27,14 @@ fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
         list("no such name", Question::no_such_name);
         list("mixed", mixed);
     }
-    let scene = Scene { zones: &zones, folder: bench.folder, cores: bench.cores };
-    passes::run(bench.plan, bench.servers, &scene, lists)
+    let scene = Scene::new(&zones, bench.folder.to_owned(), bench.cores.server);
+    let servers = passes::start(bench.servers, &scene)?;
+    let jobs = lists.into_iter().map(|(work, questions)| Job::new(bench.plan, work, questions, &servers));
+    Ok(passes::measure(bench.plan, bench.cores.server, jobs.collect())?.into())
 }
 
 /// Of twenty 16 for an address, 2 without data, 1 that is not there, 1 for an apex.
-fn mixed(zones: &Zones, number: u32) -> Question {
+pub fn mixed(zones: &Zones, number: u32) -> Question {
     // In the order of zones, so that no zone has one kind only.
     match (number / zones.apexes.len() as u32) % 20 {
         0..16 => Question::existing(zones, number),
