@@ -14,7 +14,7 @@ use privatelink_dns::dns::{
     rdata,
 };
 use privatelink_dns::respond::{Attempt, Client, Responder, Transport, View};
-use privatelink_dns::zone::{Change, ChangeSet, Offer, Origin, Snapshot, ZoneHeader};
+use privatelink_dns::zone::{Change, ChangeSet, Offer, OnMissing, Origin, Snapshot, ZoneHeader};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
@@ -144,7 +144,10 @@ impl World {
         let client = Client { address: ([10, 0, 0, 1], 4711).into(), local: None, transport: Transport::Udp };
         match self.responder.try_answer(view, message, client, buffer) {
             Attempt::Reply(length) => length,
-            other => panic!("the question is not answered: {other:?}"),
+            other => panic!(
+                "{other:?} is no answer to {:?}",
+                Message::read(message).map(|message| message.question)
+            ),
         }
     }
 
@@ -171,8 +174,12 @@ impl World {
     }
 
     fn private_link(&self) -> Vec<Change> {
-        let headers =
-            (0..self.size.zones).map(|number| Change::SetZone(ZoneHeader::private_link(apex(number))));
+        let header = |number| {
+            let header = ZoneHeader::private_link(apex(number));
+            // Else upstream is asked for what is missing.
+            Change::SetZone(ZoneHeader { on_missing: OnMissing::NxDomain, ..header })
+        };
+        let headers = (0..self.size.zones).map(header);
         let records = (0..self.size.records).map(|number| {
             let address = Ipv4Addr::from(10 << 24 | number);
             put(&apex(number % self.size.zones), self.name(number), addresses(address))
