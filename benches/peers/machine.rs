@@ -37,11 +37,27 @@ impl Cores {
 
 /// Keeps the calling thread, and what it starts, on these cores. Safe between fork and exec.
 pub fn pin(cores: &[usize]) -> io::Result<()> {
+    pin_thread(0, cores)
+}
+
+/// Keeps all threads of processes on these cores, whatever they chose themselves.
+pub fn pin_all(processes: &[u32], cores: &[usize]) -> io::Result<()> {
+    for process in processes {
+        for entry in fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
+            if let Some(thread) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                pin_thread(thread, cores)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn pin_thread(thread: libc::pid_t, cores: &[usize]) -> io::Result<()> {
     // SAFETY: zeroes are an empty set; the numbers came from such a set.
     let result = unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
         cores.iter().for_each(|core| libc::CPU_SET(*core, &mut set));
-        libc::sched_setaffinity(0, size_of_val(&set), &set)
+        libc::sched_setaffinity(thread, size_of_val(&set), &set)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -158,6 +158,9 @@ impl Kind {
     /// Starts it on the servers' core; it answers when this returns.
     pub fn start(&self, scene: &Scene<'_>) -> anyhow::Result<Server> {
         let server = self.start_in(scene).with_context(|| format!("{} does not start", self.name()))?;
+        // Knot binds its first worker for UDP to the first core of the machine, which is the generator's.
+        machine::pin_all(&server.processes, &scene.cores)
+            .with_context(|| format!("{} cannot be kept on its core", self.name()))?;
         buffers::enlarge(&server.processes)
             .unwrap_or_else(|error| eprintln!("{}: its sockets keep their buffers: {error}", self.name()));
         Ok(server)
