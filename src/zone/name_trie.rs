@@ -26,14 +26,14 @@ const LEVELS_MAX: u32 = 7;
 /// A map from names, by their labels in front of the apex, that shares what did not change with its older versions.
 #[derive(Clone)]
 pub struct NameTrie<V> {
-    root: Arc<Part<V>>,
+    root: Part<V>,
     length: usize,
 }
 
-#[derive(Clone)]
+/// What lies where is told here and not there, so that a look-up that looks ahead need not touch the leaf.
 enum Part<V> {
-    Leaf(Leaf<V>),
-    Branch(Branch<V>),
+    Leaf(Arc<Leaf<V>>),
+    Branch(Arc<Branch<V>>),
 }
 
 /// Entries in no order. With more than `LEAF_ENTRIES_MAX`, whose hashes are alike then, the others have no tags.
@@ -48,7 +48,7 @@ struct Leaf<V> {
 struct Branch<V> {
     /// The part of each slot.
     index: [u8; FAN_OUT],
-    parts: Vec<Arc<Part<V>>>,
+    parts: Vec<Part<V>>,
 }
 
 /// Where a name is if it is there.
@@ -85,7 +85,7 @@ fn place(hash: u64) -> u64 {
 
 impl<V> Default for NameTrie<V> {
     fn default() -> NameTrie<V> {
-        NameTrie { root: Arc::new(Part::Leaf(Leaf::default())), length: 0 }
+        NameTrie { root: Part::default(), length: 0 }
     }
 }
 
@@ -108,7 +108,7 @@ impl<V> NameTrie<V> {
     /// Finds the leaf of a name.
     pub fn find<'t, 'n>(&'t self, front: &'n [u8]) -> Spot<'t, 'n, V> {
         let hash = hash(front);
-        let mut at = &*self.root;
+        let mut at = &self.root;
         let mut level = 0;
         loop {
             match at {
@@ -121,7 +121,7 @@ impl<V> NameTrie<V> {
 
     /// All entries in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
-        let mut stack = vec![&*self.root];
+        let mut stack = vec![&self.root];
         let mut leaf: std::slice::Iter<'_, (Front, V)> = [].iter();
         std::iter::from_fn(move || {
             loop {
@@ -130,7 +130,7 @@ impl<V> NameTrie<V> {
                 }
                 match stack.pop()? {
                     Part::Leaf(next) => leaf = next.entries.iter(),
-                    Part::Branch(branch) => stack.extend(branch.parts.iter().map(|part| &**part)),
+                    Part::Branch(branch) => stack.extend(&branch.parts),
                 }
             }
         })
@@ -141,7 +141,7 @@ impl<V> NameTrie<V> {
     pub fn iter_behind(&self, front: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &V)> {
         let behind = front.map(|front| (hash(front), Front::from(front)));
         // Of what lies on the way to the name, the part before it is left out.
-        let mut stack = vec![(&*self.root, 0, behind.is_some())];
+        let mut stack = vec![(&self.root, 0, behind.is_some())];
         let mut leaf = Vec::new().into_iter();
         std::iter::from_fn(move || {
             loop {
@@ -169,7 +169,7 @@ impl<V> NameTrie<V> {
                         let mut parts = branch.index[first..].to_vec();
                         parts.dedup();
                         stack.extend(parts.into_iter().rev().map(|part| {
-                            (&*branch.parts[usize::from(part)], level + 1, on_the_way == Some(part))
+                            (&branch.parts[usize::from(part)], level + 1, on_the_way == Some(part))
                         }));
                     }
                 }
@@ -182,14 +182,15 @@ impl<V: Clone> NameTrie<V> {
     /// The value of a name, to be changed, and whether it was made for that by `default`.
     pub fn entry(&mut self, front: &[u8], default: impl FnOnce() -> V) -> (&mut V, bool) {
         let hash = hash(front);
-        if matches!(&*self.root, Part::Leaf(leaf) if leaf.is_full()) {
-            self.root = Branch::over(Arc::clone(&self.root));
+        if self.root.is_full_leaf() {
+            self.root = Branch::over(self.root.clone());
         }
-        let (mut at, mut level) = (Arc::make_mut(&mut self.root), 0);
+        let (mut at, mut level) = (&mut self.root, 0);
         loop {
             match at {
-                Part::Branch(branch) => at = branch.with_room(slot(hash, level), level),
+                Part::Branch(branch) => at = Arc::make_mut(branch).with_room(slot(hash, level), level),
                 Part::Leaf(leaf) => {
+                    let leaf = Arc::make_mut(leaf);
                     let (value, is_new) = leaf.entry(hash, front, default);
                     self.length += usize::from(is_new);
                     return (value, is_new);
@@ -203,16 +204,16 @@ impl<V: Clone> NameTrie<V> {
     pub fn remove(&mut self, front: &[u8]) -> Option<V> {
         self.get(front)?;
         let hash = hash(front);
-        let (mut at, mut level) = (Arc::make_mut(&mut self.root), 0);
+        let (mut at, mut level) = (&mut self.root, 0);
         loop {
             match at {
                 Part::Branch(branch) => {
-                    let part = usize::from(branch.index[slot(hash, level)]);
-                    at = Arc::make_mut(&mut branch.parts[part]);
+                    let branch = Arc::make_mut(branch);
+                    at = &mut branch.parts[usize::from(branch.index[slot(hash, level)])];
                 }
                 Part::Leaf(leaf) => {
                     self.length -= 1;
-                    return leaf.remove(hash, front);
+                    return Arc::make_mut(leaf).remove(hash, front);
                 }
             }
             level += 1;
@@ -252,6 +253,28 @@ impl<'t, V> Spot<'t, '_, V> {
         let at = self.leaf.position(self.hash, self.front)?;
         let (front, value) = &self.leaf.entries[at];
         Some((front, value))
+    }
+}
+
+impl<V> Part<V> {
+    fn is_full_leaf(&self) -> bool {
+        matches!(self, Part::Leaf(leaf) if leaf.is_full())
+    }
+}
+
+impl<V> Default for Part<V> {
+    fn default() -> Part<V> {
+        Part::Leaf(Arc::default())
+    }
+}
+
+// Not derived: what is shared need not be `Clone`.
+impl<V> Clone for Part<V> {
+    fn clone(&self) -> Part<V> {
+        match self {
+            Part::Leaf(leaf) => Part::Leaf(Arc::clone(leaf)),
+            Part::Branch(branch) => Part::Branch(Arc::clone(branch)),
+        }
     }
 }
 
@@ -319,8 +342,8 @@ impl<V> Leaf<V> {
 }
 
 impl<V> Branch<V> {
-    fn over(part: Arc<Part<V>>) -> Arc<Part<V>> {
-        Arc::new(Part::Branch(Branch { index: [0; FAN_OUT], parts: vec![part] }))
+    fn over(part: Part<V>) -> Part<V> {
+        Part::Branch(Arc::new(Branch { index: [0; FAN_OUT], parts: vec![part] }))
     }
 
     fn part(&self, slot: usize) -> &Part<V> {
@@ -333,7 +356,7 @@ impl<V: Clone> Branch<V> {
     fn with_room(&mut self, slot: usize, level: u32) -> &mut Part<V> {
         loop {
             let part = usize::from(self.index[slot]);
-            if !matches!(&*self.parts[part], Part::Leaf(leaf) if leaf.is_full()) {
+            if !self.parts[part].is_full_leaf() {
                 break;
             }
             let slots = self.index.iter().filter(|other| usize::from(**other) == part).count();
@@ -342,12 +365,12 @@ impl<V: Clone> Branch<V> {
                 continue;
             }
             if level + 1 < LEVELS_MAX {
-                self.parts[part] = Branch::over(Arc::clone(&self.parts[part]));
+                self.parts[part] = Branch::over(self.parts[part].clone());
             }
             break;
         }
         let part = usize::from(self.index[slot]);
-        Arc::make_mut(&mut self.parts[part])
+        &mut self.parts[part]
     }
 
     /// Gives the second half of a leaf's slots a leaf of their own.
@@ -355,18 +378,15 @@ impl<V: Clone> Branch<V> {
         let new = self.parts.len() as u8;
         let moved = self.index.iter_mut().filter(|other| usize::from(**other) == part).skip(slots / 2);
         moved.for_each(|index| *index = new);
-        self.parts.push(Arc::new(Part::Leaf(Leaf::default())));
-        let Part::Leaf(full) = Arc::unwrap_or_clone(std::mem::replace(
-            &mut self.parts[part],
-            Arc::new(Part::Leaf(Leaf::default())),
-        )) else {
+        self.parts.push(Part::default());
+        let Part::Leaf(full) = std::mem::take(&mut self.parts[part]) else {
             unreachable!("only leaves are split")
         };
-        for (front, value) in full.entries {
+        for (front, value) in Arc::unwrap_or_clone(full).entries {
             let hash = hash(&front);
             let to = &mut self.parts[usize::from(self.index[slot(hash, level)])];
-            if let Some(Part::Leaf(leaf)) = Arc::get_mut(to) {
-                leaf.push(hash, (front, value));
+            if let Part::Leaf(leaf) = to {
+                Arc::make_mut(leaf).push(hash, (front, value));
             }
         }
     }
@@ -432,10 +452,14 @@ mod tests {
         let mut new = old.clone();
         *new.entry(&front(7), || unreachable!()).0 = Arc::new(8);
         assert_eq!((**old.get(&front(7)).unwrap(), **new.get(&front(7)).unwrap()), (7, 8));
-        let (Part::Branch(old), Part::Branch(new)) = (&*old.root, &*new.root) else {
+        let (Part::Branch(old), Part::Branch(new)) = (&old.root, &new.root) else {
             panic!("50,000 names are more than a leaf")
         };
-        let shared = old.parts.iter().zip(&new.parts).filter(|(old, new)| Arc::ptr_eq(old, new));
+        let shared = old.parts.iter().zip(&new.parts).filter(|parts| match parts {
+            (Part::Leaf(old), Part::Leaf(new)) => Arc::ptr_eq(old, new),
+            (Part::Branch(old), Part::Branch(new)) => Arc::ptr_eq(old, new),
+            _ => false,
+        });
         assert_eq!((old.parts.len(), shared.count()), (64, 63));
     }
 
@@ -443,11 +467,11 @@ mod tests {
     fn leaves_are_more_than_half_full() {
         let mut trie = NameTrie::default();
         (0..100_000).for_each(|number| *trie.entry(&front(number), || 0).0 = number);
-        let (mut stack, mut leaves) = (vec![&*trie.root], 0);
+        let (mut stack, mut leaves) = (vec![&trie.root], 0);
         while let Some(part) = stack.pop() {
             match part {
                 Part::Leaf(_) => leaves += 1,
-                Part::Branch(branch) => stack.extend(branch.parts.iter().map(|part| &**part)),
+                Part::Branch(branch) => stack.extend(&branch.parts),
             }
         }
         assert!(leaves < 100_000 / 32, "{leaves} leaves");
