@@ -10,6 +10,7 @@ use std::{iter, thread};
 use rand::Rng;
 
 use super::sources::{Sources, StateAccess};
+use super::spare;
 use super::surroundings::{Surroundings, forward_over};
 use crate::admin::{Bases, Written};
 use crate::answer::{self, Rules};
@@ -74,6 +75,8 @@ impl Parts {
         let files = read_zone_files(config)?;
         commit_zones(config, &files, &store, &written)?;
         let zone_files = paths(&files);
+        drop(files);
+        give_back(&store);
         let mut sources = Sources::new(config, access, &written);
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
@@ -98,6 +101,8 @@ impl Parts {
         let files = read_zone_files(new)?;
         exchange(self, &files)?;
         self.zone_files = paths(&files);
+        drop(files);
+        give_back(&self.store);
         self.sources.configure(new);
         self.sources.republish(&self.store)?;
         self.sync()
@@ -163,6 +168,11 @@ fn at_once<I: Sync, O: Send>(items: &[I], make: impl Fn(&I) -> O + Sync) -> Vec<
 /// All files that were read, included ones too.
 fn paths(files: &[ZoneFile<'_>]) -> Vec<PathBuf> {
     files.iter().flat_map(|(.., file)| &file.files).map(|file| file.to_path_buf()).collect()
+}
+
+/// Gives back what zone files took on their way into the zones: several times what the zones take.
+fn give_back(store: &Store) {
+    spare::give_back(store.snapshot().zones().map(|(_, zone)| zone.len()).sum());
 }
 
 /// Commits networks, private-link zones and zone files as one change.
