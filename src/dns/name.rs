@@ -287,30 +287,19 @@ impl NameBuf {
     /// Reads a name that may be compressed; answers it and the offset behind it (RFC 1035 §4.1.4).
     pub fn read(message: &[u8], start: usize) -> Result<(NameBuf, usize), NameError> {
         let mut name = NameBuf::empty();
-        let end = walk(message, start, Pointers::Followed, |label| name.push_label(label))?;
+        let end = walk(message, start, |label| name.push_label(label))?;
         Ok((name.finish(NameRef::ROOT)?, end))
     }
 
     /// Reads a name that must not be compressed; answers it and the offset behind it.
     pub fn read_plain(data: &[u8], start: usize) -> Result<(NameBuf, usize), NameError> {
         // In one pass over the labels and one over the bytes: each question is read so.
-        let mut end = start;
-        loop {
-            match *data.get(end).ok_or(NameError::Truncated)? {
-                0 => break,
-                length @ 1..=63 => end += 1 + usize::from(length),
-                0xC0.. => return Err(NameError::BadPointer),
-                _ => return Err(NameError::BadLabelType),
-            }
-            if end - start >= MAX_NAME_BYTES {
-                return Err(NameError::TooLong);
-            }
-        }
-        let wire = &data[start..=end];
+        let end = plain_end(data, start)?;
+        let wire = &data[start..end];
         let mut name = NameBuf { length: wire.len() as u8, bytes: [0; MAX_NAME_BYTES] };
         name.bytes[..wire.len()].copy_from_slice(wire);
         name.bytes[..wire.len()].make_ascii_lowercase();
-        Ok((name, end + 1))
+        Ok((name, end))
     }
 
     /// `front` (labels in wire form without a root label) before `suffix`.
@@ -355,18 +344,26 @@ impl NameBuf {
     }
 }
 
-/// What to do with a compression pointer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pointers {
-    Followed,
-    Refused,
+/// The offset behind the name at `start`, which must not be compressed.
+pub(crate) fn plain_end(data: &[u8], start: usize) -> Result<usize, NameError> {
+    let mut at = start;
+    loop {
+        match *data.get(at).ok_or(NameError::Truncated)? {
+            0 => return Ok(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            0xC0.. => return Err(NameError::BadPointer),
+            _ => return Err(NameError::BadLabelType),
+        }
+        if at - start >= MAX_NAME_BYTES {
+            return Err(NameError::TooLong);
+        }
+    }
 }
 
-/// Hands each label of the name at `start` to `label`; answers the offset behind the name.
+/// Hands each label of the name at `start`, which may be compressed, to `label`; answers the offset behind the name.
 pub(crate) fn walk(
     message: &[u8],
     start: usize,
-    pointers: Pointers,
     mut label: impl FnMut(&[u8]) -> Result<(), NameError>,
 ) -> Result<usize, NameError> {
     let mut at = start;
@@ -387,7 +384,7 @@ pub(crate) fn walk(
                 label(message.get(at + 1..next).ok_or(NameError::Truncated)?)?;
                 at = next;
             }
-            high @ 0xC0.. if pointers == Pointers::Followed => {
+            high @ 0xC0.. => {
                 let low = *message.get(at + 1).ok_or(NameError::Truncated)?;
                 end.get_or_insert(at + 2);
                 at = usize::from(u16::from_be_bytes([high & 0x3F, low]));
@@ -396,7 +393,6 @@ pub(crate) fn walk(
                 }
                 (lowest, pointers_left) = (at, pointers_left - 1);
             }
-            0xC0.. => return Err(NameError::BadPointer),
             _ => return Err(NameError::BadLabelType),
         }
     }

@@ -4,6 +4,7 @@
 use smallvec::SmallVec;
 
 use super::header::HEADER_BYTES;
+use super::name::MAX_NAME_BYTES;
 use super::reply::{NAMES_OF_QUESTION, ReplyWriter, Section};
 use super::{NameBuf, NameRef, RecordSet, RecordType};
 
@@ -44,7 +45,7 @@ impl NegativeAuthority {
             return None;
         }
         let question = [apex.as_wire(), &[0; QUESTION_TAIL_BYTES]].concat();
-        let mut buffer = [0; HEADER_BYTES + 255 + QUESTION_TAIL_BYTES + RECORD_BYTES_MAX];
+        let mut buffer = [0; HEADER_BYTES + MAX_NAME_BYTES + QUESTION_TAIL_BYTES + RECORD_BYTES_MAX];
         let limit = buffer.len();
         let mut writer = ReplyWriter::new(&mut buffer, limit, &question).ok()?;
         writer.record(Section::Authority, apex, RecordType::SOA, negative_ttl_secs(soa), data).ok()?;
@@ -57,8 +58,7 @@ impl NegativeAuthority {
             loop {
                 match *record.get(at)? {
                     0 => break at += 1,
-                    high @ 0xC0.. => {
-                        debug_assert!(high < 0xFF);
+                    0xC0.. => {
                         pointers.push(at as u16);
                         break at += 2;
                     }

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
 
-use super::name::{self, Pointers};
+use super::name;
 use super::svcb;
 use super::token::{self, Quoting, Token, TokenError};
 use super::{NameBuf, NameError, NameRef, RecordType};
@@ -298,7 +298,7 @@ fn behind(field: Field, data: &[u8]) -> Option<&[u8]> {
         Field::U16 => 2,
         Field::U32 | Field::Ipv4 => 4,
         Field::Ipv6 => 16,
-        Field::Name | Field::PlainName => name::walk(data, 0, Pointers::Refused, |_| Ok(())).ok()?,
+        Field::Name | Field::PlainName => name::plain_end(data, 0).ok()?,
         Field::Text => text(data)?,
         Field::Texts => {
             let mut length = text(data)?;
@@ -379,7 +379,7 @@ pub fn expand(rtype: RecordType, message: &[u8], start: usize, end: usize) -> Re
     for field in fields(rtype).unwrap_or(&[]) {
         match field {
             Field::Name => {
-                at = name::walk(&message[..end], at, Pointers::Followed, |label| {
+                at = name::walk(&message[..end], at, |label| {
                     out.push(label.len() as u8);
                     out.extend_from_slice(label);
                     Ok(())

@@ -123,9 +123,9 @@ pub(crate) struct RawRecord {
 impl RawRecord {
     /// Finds the parts of the record at `start`; `None` when it does not fit.
     pub(crate) fn read(message: &[u8], start: usize) -> Option<RawRecord> {
-        use super::name::{Pointers, walk};
+        use super::name::walk;
         let mut labels = 0_u8;
-        let owner_end = walk(message, start, Pointers::Followed, |_| {
+        let owner_end = walk(message, start, |_| {
             labels = labels.saturating_add(1);
             Ok(())
         });
