@@ -11,9 +11,6 @@ use super::life::Life;
 use super::{End, UpstreamReply};
 use crate::dns::Record;
 
-/// How long a failure stands before the question is asked again (RFC 9520 §3.2: one second to five minutes).
-pub(super) const FAILURE: Duration = Duration::from_secs(5);
-
 /// What an allocation costs beside the bytes asked for: the allocator's header and its rounding.
 const ALLOCATION_BYTES: usize = 24;
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::entry::FAILURE;
-
 /// Asks within one lifetime that make an entry worth refreshing ahead of its end: two clients, not one that retries.
 const PREFETCH_ASKS_MIN: u32 = 3;
 
 /// The part of its life, one in so many, in which an entry is refreshed ahead of its end (Unbound's tenth).
 const PREFETCH_PART: u32 = 10;
+
+/// How long a failure stands before the question is asked again (RFC 9520 §3.2: one second to five minutes).
+pub(super) const FAILURE: Duration = Duration::from_secs(5);
 
 /// The times of one entry; it outlives the entry with whoever made an answer of it.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use tokio::time::Instant;
 
-use super::entry::{Entry, FAILURE};
+use super::entry::Entry;
 use super::key::{Key, KeyRef};
-use super::life::Life;
+use super::life::{FAILURE, Life};
 use super::{Counters, End, UpstreamReply};
 use crate::dns::{NameRef, QueryFlags, Question, RecordType, Ttl};
 
@@ -239,22 +239,6 @@ impl Cache {
         self.counters.hits.add(hits as u64);
     }
 
-    /// Usable entries at `name` and below it, `limit` at most, in no order.
-    pub fn entries(&self, name: NameRef<'_>, limit: usize, now: Instant) -> Vec<Listed> {
-        let listed = self
-            .entries
-            .iter()
-            .filter(|(key, entry)| key.name.borrow().is_within(name) && entry.is_usable(now));
-        let listed = listed.map(|(key, entry)| Listed {
-            question: Question { name: key.name, rtype: key.rtype },
-            flags: key.flags,
-            reply: entry.reply.clone(),
-            age_secs: entry.life.age_secs(now),
-            fresh_secs: entry.life.expires.saturating_duration_since(now).as_secs() as u32,
-        });
-        listed.take(limit).collect()
-    }
-
     /// How many entries there are, ended ones included.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -352,7 +336,7 @@ mod tests {
         }
         cache.purge_domain(name("corp.x.").borrow());
         let left: Vec<String> = cache
-            .entries(NameRef::ROOT, 9, now)
+            .page(NameRef::ROOT, None, 9, now)
             .iter()
             .map(|entry| entry.question.name.to_string())
             .collect();
@@ -535,8 +519,8 @@ mod tests {
         for owner in ["x.", "a.x.", "b.a.x.", "ax."] {
             at.put(0, owner, data(owner, 60));
         }
-        assert_eq!(at.cache.entries(name("x.").borrow(), 10, at.start).len(), 3);
-        assert_eq!(at.cache.entries(NameRef::ROOT, 2, at.start).len(), 2);
+        assert_eq!(at.cache.page(name("x.").borrow(), None, 10, at.start).len(), 3);
+        assert_eq!(at.cache.page(NameRef::ROOT, None, 2, at.start).len(), 2);
         assert_eq!(at.cache.purge(Some(name("a.x.").borrow())), 2);
         assert_eq!(at.get(0, "x."), "fresh 0");
         assert_eq!(at.cache.purge(None), 2);

@@ -335,7 +335,7 @@ mod tests {
         let forwarder = script.forwarder(rules);
         let reply = ask(&forwarder, "a.corp.").await.reply;
         assert_eq!((&reply.end, reply.answer.len()), (&End::Continues("b.public.".parse().unwrap()), 1));
-        let everything = forwarder.cache.entries(crate::dns::NameRef::ROOT, 10, Instant::now());
+        let everything = forwarder.cache.page(crate::dns::NameRef::ROOT, None, 10, Instant::now());
         assert_eq!(everything.len(), 1);
         let rule = forwarder.rule_for(script.seen()[0].message.question.as_ref().unwrap().name.borrow());
         let speaks = |name: &str| {
