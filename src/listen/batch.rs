@@ -194,20 +194,9 @@ impl Batch {
     /// Queues the first `length` bytes of the reply to the datagram at `index`.
     pub fn queue(&mut self, index: usize, length: usize) {
         assert!(index < self.received && length <= REPLY_SIZE_MAX && self.queued < BATCH);
-        let slot = self.slot(index);
-        let outgoing = &mut self.outgoing[self.queued].msg_hdr;
-        // SAFETY: `slot` is valid, and no reference into it exists while `self` is borrowed exclusively.
-        unsafe {
-            (*slot).outgoing_part.iov_len = length;
-            let source = (*slot).source;
-            outgoing.msg_controllen =
-                source.map_or(0, |source| source.write(&mut (*slot).outgoing_control)) as _;
-            outgoing.msg_control = (&raw mut (*slot).outgoing_control).cast();
-            outgoing.msg_iov = &raw mut (*slot).outgoing_part;
-            outgoing.msg_name = (&raw mut (*slot).peer).cast();
-        }
-        outgoing.msg_namelen = self.incoming[index].msg_hdr.msg_namelen;
-        self.queued += 1;
+        // SAFETY: the slot is valid, and no reference into it exists while `self` is borrowed exclusively.
+        let source = unsafe { (*self.slot(index)).source };
+        self.enlist(index, length, source, self.incoming[index].msg_hdr.msg_namelen);
     }
 
     /// Room for a reply to what was read some time ago; `add` queues it.
@@ -223,7 +212,6 @@ impl Batch {
     pub fn add(&mut self, length: usize, path: &ReturnPath) {
         assert!(length <= REPLY_SIZE_MAX && self.received == 0 && self.queued < BATCH);
         let (slot, peer) = (self.slot(self.queued), SockAddr::from(path.peer));
-        let outgoing = &mut self.outgoing[self.queued].msg_hdr;
         // SAFETY: `slot` is valid, and no reference into it exists while `self` is borrowed exclusively; an address is
         // no longer than the storage for addresses.
         unsafe {
@@ -232,14 +220,24 @@ impl Batch {
                 (&raw mut (*slot).peer).cast::<u8>(),
                 peer.len() as usize,
             );
+        }
+        self.enlist(self.queued, length, path.source, peer.len());
+    }
+
+    /// Queues the reply of a slot, of which the first `length` bytes and the peer's address are there.
+    fn enlist(&mut self, index: usize, length: usize, source: Option<Source>, peer_length: socklen_t) {
+        let slot = self.slot(index);
+        let outgoing = &mut self.outgoing[self.queued].msg_hdr;
+        // SAFETY: `slot` is valid, and no reference into it exists while `self` is borrowed exclusively.
+        unsafe {
             (*slot).outgoing_part.iov_len = length;
             outgoing.msg_controllen =
-                path.source.map_or(0, |source| source.write(&mut (*slot).outgoing_control)) as _;
+                source.map_or(0, |source| source.write(&mut (*slot).outgoing_control)) as _;
             outgoing.msg_control = (&raw mut (*slot).outgoing_control).cast();
             outgoing.msg_iov = &raw mut (*slot).outgoing_part;
             outgoing.msg_name = (&raw mut (*slot).peer).cast();
         }
-        outgoing.msg_namelen = peer.len();
+        outgoing.msg_namelen = peer_length;
         self.queued += 1;
     }
 

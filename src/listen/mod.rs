@@ -77,6 +77,7 @@ impl Service for Responder {
     ) -> impl Future<Output = Option<Vec<u8>>> + Send {
         Responder::answer(self, message, client)
     }
+
     fn relay<T>(self: &Arc<Self>, runtime: &Handle) -> Option<Relay<T>> {
         // Without descriptors for it all waits in the runtime.
         Relay::new(self.clone(), runtime.clone()).ok()
