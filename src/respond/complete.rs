@@ -52,6 +52,16 @@ impl<'m> Asked<'m> {
         })
     }
 
+    /// Whether the client wants proofs (RFC 3225).
+    pub(super) fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// The flags of every reply to a query: of the request only RD and CD go back.
+    pub(super) fn reply_flags(&self) -> Flags {
+        Flags::QR.with(Flags(self.flags.0 & (Flags::RD.0 | Flags::CD.0)), true).with(Flags::RA, true)
+    }
+
     /// The largest reply the client takes over its transport.
     pub(super) fn limit(&self, client: Client) -> usize {
         usize::from(match (client.transport, self.edns) {
@@ -85,7 +95,7 @@ pub(super) fn complete(
     buffer: &mut [u8],
 ) -> Option<usize> {
     let mut writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
-    let dnssec_ok = asked.edns.is_some_and(|edns| edns.dnssec_ok);
+    let dnssec_ok = asked.dnssec_ok();
     let mut fits = |edns: Option<&ReplyEdns<'_>>| {
         writer.reserve(edns);
         let mut sections = Sections { writer: &mut writer, chase, dnssec_ok, rtype: asked.rtype };
@@ -107,9 +117,8 @@ pub(super) fn complete(
     }
     // RFC 6840 §5.8: AD tells only those who ask for it.
     let asked_for_ad = dnssec_ok || asked.flags.has(Flags::AD);
-    let flags = Flags::QR
-        .with(Flags(asked.flags.0 & (Flags::RD.0 | Flags::CD.0)), true)
-        .with(Flags::RA, true)
+    let flags = asked
+        .reply_flags()
         .with(Flags::AA, chase.is_authoritative())
         .with(Flags::AD, asked_for_ad && chase.is_authenticated())
         .with(Flags::TC, truncated);

@@ -108,7 +108,7 @@ struct Ageing {
 impl<'n> Key<'n> {
     pub(super) fn new(asked: &Asked<'_>, name: NameRef<'n>, view: ViewId) -> Key<'n> {
         let relevant = Flags::RD.0 | Flags::CD.0 | Flags::AD.0;
-        let dnssec_ok = u32::from(asked.edns.is_some_and(|edns| edns.dnssec_ok));
+        let dnssec_ok = u32::from(asked.dnssec_ok());
         Key { name, rtype: asked.rtype, view, flags: u32::from(asked.flags.0 & relevant) | dnssec_ok << 16 }
     }
 }
@@ -286,7 +286,7 @@ impl Answer {
 /// Where each record of a reply comes from, in the order in which `complete` writes them: upstream's with its lifetime
 /// when it came, `None` for those of ours, whose lifetimes stand still.
 fn sources<'c>(chase: &'c Chase<'_>, asked: &Asked<'_>) -> impl Iterator<Item = Option<(&'c Relayed, u32)>> {
-    let (rtype, dnssec_ok) = (asked.rtype, asked.edns.is_some_and(|edns| edns.dnssec_ok));
+    let (rtype, dnssec_ok) = (asked.rtype, asked.dnssec_ok());
     let ours = |records: usize| (records, None);
     let theirs = |relayed: &'c Relayed, records: &'c [Record]| (0, Some((relayed, records)));
     let answer = chase.parts().iter().map(move |part| match part {

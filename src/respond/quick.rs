@@ -68,10 +68,7 @@ pub(super) fn answer(
         }
         _ => return None,
     };
-    let flags = Flags::QR
-        .with(Flags(asked.flags.0 & (Flags::RD.0 | Flags::CD.0)), true)
-        .with(Flags(Flags::RA.0 | Flags::AA.0), true);
-    Some(writer.finish(asked.id, flags, rcode, edns.as_ref()))
+    Some(writer.finish(asked.id, asked.reply_flags().with(Flags::AA, true), rcode, edns.as_ref()))
 }
 
 /// Writes addresses, owned by the question's name; `None` when they do not fit.

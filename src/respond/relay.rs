@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::complete;
-use super::responder::{Attempt, Known, Responder, View, told};
+use super::responder::{Attempt, Known, Responder, View};
 use crate::answer::Step;
 use crate::dns::{QueryFlags, Question};
 use crate::forward::{Landed, Lane, Outcome, Said};
@@ -169,17 +169,11 @@ impl Responder {
             return None;
         }
         let mut chase = query.chase(&view.snapshot, &serving.rules, view.of(client));
-        let mut step = chase.run();
-        while step == Step::Ask {
-            match self.cached(serving, &mut chase, &query, Instant::now()) {
-                Some(relayed) => step = chase.feed(relayed),
-                None => {
-                    let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-                    return Some((question, query.flags, query.asked.question));
-                }
-            }
+        if self.advance(serving, &mut chase, &query, None, Instant::now()) == Step::Done {
+            return None;
         }
-        None
+        let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+        Some((question, query.flags, query.asked.question))
     }
 
     /// Answers with what upstream said to one name.
@@ -196,17 +190,8 @@ impl Responder {
             Err(attempt) => return attempt,
         };
         let mut chase = query.chase(&view.snapshot, &view.serving.rules, view.of(client));
-        let mut step = chase.run();
-        let mut known = Some(known);
-        while step == Step::Ask {
-            let relayed = match known.take_if(|(name, _)| *name == chase.current()) {
-                Some((_, outcome)) => Some(told(outcome.clone(), &mut chase)),
-                None => self.cached(&view.serving, &mut chase, &query, Instant::now()),
-            };
-            match relayed {
-                Some(relayed) => step = chase.feed(relayed),
-                None => return Attempt::Wait,
-            }
+        if self.advance(&view.serving, &mut chase, &query, Some(known), Instant::now()) == Step::Ask {
+            return Attempt::Wait;
         }
         complete(&query.asked, client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
     }

@@ -17,7 +17,7 @@ use super::{finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, UpstreamReply};
 use crate::dns::{
-    ExtendedError, Flags, Name, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable,
+    ExtendedError, Flags, Name, NameRef, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable,
 };
 use crate::forward::{self, Forwarder, Outcome, Said};
 use crate::telemetry::Counter;
@@ -170,12 +170,8 @@ impl Responder {
             return Attempt::Reply(length);
         }
         let mut chase = query.chase(snapshot, &serving.rules, client_view);
-        let mut step = chase.run();
-        while step == Step::Ask {
-            match self.cached(serving, &mut chase, &query, *now) {
-                Some(relayed) => step = chase.feed(relayed),
-                None => return Attempt::Wait,
-            }
+        if self.advance(serving, &mut chase, &query, None, *now) == Step::Ask {
+            return Attempt::Wait;
         }
         let Some(length) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
         finished::keep(&key, epoch, &chase, asked, *now, &buffer[..length]);
@@ -268,7 +264,31 @@ impl Responder {
         told(outcome, chase)
     }
 
-    pub(super) fn cached(
+    /// Goes on with a chase as far as it can without waiting: by what upstream said to one name, if that is known, and
+    /// by the cache.
+    pub(super) fn advance(
+        &self,
+        serving: &Serving,
+        chase: &mut Chase<'_>,
+        query: &Query<'_>,
+        mut known: Option<(NameRef<'_>, &Outcome)>,
+        now: Instant,
+    ) -> Step {
+        let mut step = chase.run();
+        while step == Step::Ask {
+            let relayed = match known.take_if(|(name, _)| *name == chase.current()) {
+                Some((_, outcome)) => Some(told(outcome.clone(), chase)),
+                None => self.cached(serving, chase, query, now),
+            };
+            match relayed {
+                Some(relayed) => step = chase.feed(relayed),
+                None => break,
+            }
+        }
+        step
+    }
+
+    fn cached(
         &self,
         serving: &Serving,
         chase: &mut Chase<'_>,
@@ -349,7 +369,7 @@ impl Responder {
 }
 
 /// An outcome as a chase takes it.
-pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
+fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
     let freshness = match outcome.freshness {
         forward::Freshness::Fresh => Freshness::Fresh,
         forward::Freshness::Stale(why) => {
