@@ -479,7 +479,7 @@ fn a_daemon_syncs_in_the_background_and_again_when_nudged() {
     daemon.wait_for(|snapshot| published(snapshot).is_empty());
     // A source that is no longer configured goes with its records.
     arm.add(SECOND, other_names);
-    daemon.configure(&config.replace("3600", "3601"));
+    daemon.configure(&config.replace("interval_secs = 3600", "interval_secs = 3601"));
     daemon.wait_for(|snapshot| published(snapshot).len() == 3);
     daemon.configure("[forward]\nupstreams = []\n");
     daemon.wait_for(|snapshot| published(snapshot).is_empty());
