@@ -103,6 +103,22 @@ async fn axum_s_own_refusals_are_problems_as_well() {
 }
 
 #[tokio::test]
+async fn a_client_whose_body_was_not_read_is_told_that_the_connection_ends() {
+    let api = TestApi::start(settings());
+    let token = api.book.token(Role::Operator);
+    let echo = |body: Vec<u8>| {
+        let request = api.post("/api/v1/test/echo").bearer_auth(&token);
+        request.header("content-type", "application/json").body(body).send()
+    };
+    let large = echo(vec![b' '; 2 << 20]).await.unwrap();
+    assert_eq!((large.status().as_u16(), &large.headers()["connection"].as_bytes()), (413, &&b"close"[..]));
+    let plain = api.post("/api/v1/test/echo").bearer_auth(&token).body("{}").send().await.unwrap();
+    assert_eq!((plain.status().as_u16(), &plain.headers()["connection"].as_bytes()), (415, &&b"close"[..]));
+    let read = echo(b"{".to_vec()).await.unwrap();
+    assert_eq!((read.status().as_u16(), read.headers().get("connection")), (400, None));
+}
+
+#[tokio::test]
 async fn request_ids_are_echoed_if_they_are_sane() {
     let api = TestApi::start(settings());
     let id = async |sent: &str| {

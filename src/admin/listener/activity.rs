@@ -48,9 +48,9 @@ const BYTES_PER_SEC_MIN: u64 = 16 << 10;
 /// What is handed on of an answer at once, so that what a client has not taken is still here to be counted.
 const PIECE_BYTES_MAX: usize = 32 << 10;
 
-/// Time to take in what a client still sends after its answer.
+/// Time to take in what a client still sends after its answer: the largest body over a slow line.
 // Closed with bytes unread, TCP resets the connection, and the client may lose the answer that says why (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(10);
 
 impl Activity {
     pub(super) fn new() -> Activity {
@@ -77,6 +77,11 @@ impl Activity {
                 longer(sent.since, limits.idle + Duration::from_secs(sent.bytes / BYTES_PER_SEC_MIN))
             }),
         }
+    }
+
+    /// Whether a request was answered before its body was read, so that no other can follow it over HTTP/1.
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.lock().cut
     }
 
     /// A request has come.
@@ -258,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            if !self.activity.0.lock().cut {
+            if !self.activity.is_cut() {
                 return Poll::Ready(Ok(()));
             }
             self.linger = Some(Box::pin(tokio::time::sleep(LINGER)));

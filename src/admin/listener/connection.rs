@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -83,10 +85,15 @@ impl Connections {
         let client = peer.address;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (router, exchange) = (router.clone(), own.begin());
+            let (version, connection) = (request.version(), own.clone());
             let mut request = request.map(|body| Body::new(Received::new(body, own.clone())));
             request.extensions_mut().insert(peer.clone());
             async move {
-                let response = router.oneshot(request).await?;
+                let mut response = router.oneshot(request).await?;
+                // Unless it is told, a client sends its next request into the end of the connection (RFC 9112 §9.6).
+                if version <= Version::HTTP_11 && connection.is_cut() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response.map(|body| exchange.answer(body)))
             }
         });
