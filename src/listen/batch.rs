@@ -181,13 +181,14 @@ impl Batch {
         Some(Datagram { message: &request[..length], reply, path: ReturnPath { peer, source }, size })
     }
 
-    /// What was received, one by one.
-    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
+    /// What was received, one by one, and from whom.
+    pub fn messages(&self) -> impl Iterator<Item = (&[u8], IpAddr)> {
         self.incoming[..self.received].iter().enumerate().map(|(index, header)| {
             let length = (header.msg_len as usize).min(REQUEST_SIZE_MAX);
             // SAFETY: `slot` is valid, and nothing writes to it while `self` is borrowed.
-            let request = unsafe { &(*self.slot(index)).request };
-            &request[..length]
+            let (request, peer) = unsafe { (&(*self.slot(index)).request, &(*self.slot(index)).peer) };
+            let peer = socket_address(peer, header.msg_hdr.msg_namelen);
+            (&request[..length], peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip()))
         })
     }
 

@@ -10,14 +10,16 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use super::ahead::{Ahead, Aheads, Place};
 use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error};
 use super::cookie::Cookies;
-use super::{finished, quick};
+use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, UpstreamReply};
 use crate::dns::{
-    ExtendedError, Flags, Name, NameRef, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable,
+    ExtendedError, Flags, Name, NameRef, QueryFlags, Question, RawName, Rcode, RecordType, Request,
+    Unanswerable,
 };
 use crate::forward::{self, Forwarder, Outcome, Said};
 use crate::telemetry::Counter;
@@ -142,13 +144,29 @@ impl Responder {
         }
     }
 
-    /// Prepares for messages that `try_answer` is asked next.
-    pub fn look_ahead<'m>(&self, view: &View, messages: impl Iterator<Item = &'m [u8]>) {
-        quick::look_ahead(&view.snapshot, messages);
+    /// Looks ahead to messages that `try_answer_by` is asked next.
+    pub fn look_ahead<'v, 'm>(
+        &self,
+        view: &'v View,
+        messages: impl Iterator<Item = (&'m [u8], IpAddr)>,
+    ) -> Aheads<Ahead<'v>> {
+        ahead::look_ahead(&view.snapshot, messages)
     }
 
     /// Answers without waiting, if zones and cache suffice.
     pub fn try_answer(&self, view: &View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
+        self.try_answer_by(view, None, message, client, buffer)
+    }
+
+    /// The same, with what was found out of this message and client.
+    pub fn try_answer_by(
+        &self,
+        view: &View,
+        ahead: Option<&Ahead<'_>>,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt {
         let query = match self.admit(&view.serving.rules, message, client, buffer) {
             Ok(query) => query,
             Err(attempt) => return attempt,
@@ -156,15 +174,25 @@ impl Responder {
         if view.serving.is_probe(&query) {
             return Attempt::Wait;
         }
-        let client_view = view.of(client);
+        let client_view = ahead.map_or_else(|| view.of(client), |ahead| ahead.view);
+        let place = ahead.map(|ahead| &ahead.place);
         let View { snapshot, serving, now, kept_hits } = view;
-        let (asked, name) = (&query.asked, query.name.borrow());
-        if let Some(length) = quick::answer(asked, name, snapshot, client_view, client, buffer) {
+        let lowered;
+        let name = match query.name.as_lower() {
+            Some(name) => name,
+            None => {
+                lowered = query.name.to_buf();
+                lowered.borrow()
+            }
+        };
+        let asked = &query.asked;
+        if let Some(length) = quick::answer(asked, name, place, snapshot, client_view, client, buffer) {
             return Attempt::Reply(length);
         }
         // Before the cache is asked: what is purged from it later is not good.
         let epoch = serving.epoch(snapshot);
-        let key = finished::Key::new(asked, name, client_view);
+        let spot = place.and_then(Place::spot);
+        let key = finished::Key::new(asked, name, client_view, spot);
         if let Some((length, hits)) = finished::answer(&key, epoch, asked, client, *now, buffer) {
             kept_hits.update(|others| others + hits);
             return Attempt::Reply(length);
@@ -401,7 +429,9 @@ impl Serving {
 
     /// Whether this is a probe for a loop that came back: it lies in `.invalid`, which else is answered here.
     pub(super) fn is_probe(&self, query: &Query<'_>) -> bool {
-        query.name.borrow().as_wire().ends_with(b"\x07invalid\0")
+        const INVALID: &[u8] = b"\x07invalid\0";
+        let end = query.name.as_wire().last_chunk::<{ INVALID.len() }>();
+        end.is_some_and(|end| end.eq_ignore_ascii_case(INVALID))
             && self.forwarder.is_own_question(query.asked.question)
     }
 }
@@ -409,7 +439,7 @@ impl Serving {
 /// A query that is answered.
 pub(super) struct Query<'m> {
     pub(super) asked: Asked<'m>,
-    pub(super) name: crate::dns::NameBuf,
+    pub(super) name: RawName<'m>,
     pub(super) rtype: RecordType,
     pub(super) flags: QueryFlags,
 }
@@ -418,7 +448,7 @@ impl Query<'_> {
     pub(super) fn chase<'s>(&self, snapshot: &'s Snapshot, rules: &'s Rules, view: ViewId) -> Chase<'s> {
         let recursion =
             if self.asked.flags.has(Flags::RD) { Recursion::Desired } else { Recursion::NotDesired };
-        Chase::new(snapshot, rules, view, self.name, self.rtype, recursion)
+        Chase::new(snapshot, rules, view, self.name.to_buf(), self.rtype, recursion)
     }
 }
 

@@ -141,9 +141,13 @@ impl World {
             return Err(format!("the way that waits answers otherwise: {waited:02x?}, not {got:02x?}"));
         }
         if transport == Transport::Udp {
-            // Now the answer may be one that is kept finished, and then is one that was.
-            for _ in 0..2 {
-                let again = self.responder.try_answer(&self.responder.view(), sent, client, &mut buffer);
+            // Now the answer may be one that is kept finished, and then is one that was; and a batch is looked ahead to.
+            for looks_ahead in [false, true] {
+                let view = self.responder.view();
+                let batch = looks_ahead.then_some((sent, from));
+                let aheads = self.responder.look_ahead(&view, batch.into_iter());
+                let ahead = aheads.first().and_then(Option::as_ref);
+                let again = self.responder.try_answer_by(&view, ahead, sent, client, &mut buffer);
                 let Attempt::Reply(length) = again else { continue };
                 let (again, long) = (
                     Some(buffer[..length].to_vec()),
