@@ -519,6 +519,17 @@ mod tests {
     }
 
     #[test]
+    fn a_raw_name_is_used_where_it_lies_unless_it_has_capitals() {
+        // Lengths of labels are no letters, whatever they look like.
+        let lower = [&[63][..], &[b'a'; 63], b"\x03net\x00 behind it"].concat();
+        let (raw, end) = RawName::read(&lower, 0).unwrap();
+        assert_eq!((end, raw.as_lower()), (69, Some(raw.to_buf().borrow())));
+        let (raw, _) = RawName::read(b"\x02aB\x03nEt\x00", 0).unwrap();
+        assert!(raw.as_lower().is_none() && raw.to_buf() == name("ab.net").borrow().to_buf());
+        assert!(RawName::read(b"\x02a", 0).is_err() && RawName::read(b"\xc0\x00", 0).is_err());
+    }
+
+    #[test]
     fn suffixes_match_on_label_boundaries_and_without_case() {
         assert!(name("Acct.BLOB.core.windows.net").is_within(&name("blob.core.windows.net.")));
         assert!(!name("notblob.core.windows.net").is_within(&name("blob.core.windows.net")));

@@ -518,6 +518,33 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_found_wherever_they_are() {
+        let mut tags = [0; LEAF_ENTRIES_MAX];
+        for at in 0..LEAF_ENTRIES_MAX {
+            // Of which the high byte, the low byte or none is alike.
+            tags[at] = [0xAB00, 0x00CD, 0xABCD, 0xFFFF, 0x8000][at % 5];
+        }
+        for tag in [0xABCD, 0xAB00, 0x00CD, 0xFFFF, 0x8000, 0x7FFF, 0] {
+            let expected = (0..LEAF_ENTRIES_MAX).filter(|at| tags[*at] == tag).map(|at| 1 << at).sum::<u64>();
+            assert_eq!(equal_to(&tags, tag), expected, "{tag:x}");
+        }
+    }
+
+    #[test]
+    fn a_way_leads_to_its_name_and_to_no_other() {
+        let mut trie = NameTrie::default();
+        (0..10_000).for_each(|number| *trie.entry(&front(number), || 0).0 = number);
+        for number in 0..10_100 {
+            let front = front(number);
+            let mut way = trie.way(&front);
+            let steps = std::iter::repeat_with(|| way.go()).take_while(|went| *went).count();
+            assert!((2..=4).contains(&steps), "{steps}");
+            let found = way.get_entry(&front).map(|(_, value)| *value);
+            assert_eq!(found, Some(number).filter(|number| *number < 10_000));
+        }
+    }
+
+    #[test]
     fn names_of_one_hash_are_all_found() {
         // As many as no leaf has tags for, under a hash of our own.
         let mut leaf = Leaf::default();
