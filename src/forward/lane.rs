@@ -439,15 +439,18 @@ fn begun<T>(asking: &Asking<T>, query: Query, received: Result<Vec<u8>, Exchange
 
 /// What a reply says, if nothing is unusual about it.
 fn usable<T>(asking: &Asking<T>, datagram: &[u8]) -> Option<UpstreamReply> {
+    let forwarder = &asking.lead.forwarder;
+    let question = &asking.lead.flight()?.asked.question;
+    let speaks_for = |name: NameRef<'_>| forwarder.speaks_for(&asking.rule, name);
+    if let Some(reply) = UpstreamReply::read_usual(datagram, question, speaks_for) {
+        return Some(reply);
+    }
     let message = Message::read(datagram).ok()?;
     let lacks_edns =
         asking.edns && matches!(message.rcode, Rcode::FORMERR | Rcode::NOTIMP) && !message.has_edns;
     if message.flags.has(Flags::TC) || lacks_edns {
         return None;
     }
-    let forwarder = &asking.lead.forwarder;
-    let question = &asking.lead.flight()?.asked.question;
-    let speaks_for = |name: NameRef<'_>| forwarder.speaks_for(&asking.rule, name);
     let reply = UpstreamReply::from_message(message, question, speaks_for).ok()?;
     (reply.end != End::Failed).then_some(reply)
 }
