@@ -8,10 +8,10 @@ use std::ptr::{self, NonNull};
 use libc::{epoll_event, iovec, mmsghdr};
 use socket2::Socket;
 
-use super::sockets::{DATAGRAM_BYTES_MAX, QUERIES_PER_PORT};
+use super::sockets::DATAGRAM_BYTES_MAX;
 
-/// Datagrams a system call: no port has more queries.
-pub const BATCH: usize = QUERIES_PER_PORT;
+/// Datagrams a system call: past so many the call itself no longer counts.
+pub const BATCH: usize = 32;
 
 /// Sockets that one look finds; those beyond are found by the next.
 pub const READY_MAX: usize = 16;

@@ -24,7 +24,7 @@ use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
 use super::race::PATIENCE;
 use super::settings::Asked;
-use super::sockets::{ERRORS_MAX, QUERIES_PER_PORT};
+use super::sockets::ERRORS_MAX;
 use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, Standing, case};
 use crate::cache::{End, UpstreamReply};
 use crate::dns::{Flags, Message, Name, NameRef, QueryFlags, Question, Rcode};
@@ -326,7 +326,7 @@ impl<T> Lane<T> {
         let mut next: Option<Instant> = None;
         let mut soon = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         for at in 0..self.ports.len() {
-            for place in 0..QUERIES_PER_PORT {
+            for place in 0.. {
                 let Some(port) = &mut self.ports[at] else { break };
                 match port.sent.get(place).map(|sent| &sent.state) {
                     None => break,
