@@ -110,6 +110,8 @@ impl Cache {
             foldhash::quality::RandomState::default(),
             CountEvictions(counters.clone()),
         );
+        // A table that grows asks all its keys anew, for milliseconds at a time; what is not used of it is not there.
+        entries.reserve((settings.size_bytes / ENTRY_BYTES_USUAL) as usize);
         Cache { settings, entries, purges: AtomicU64::new(0), counters }
     }
 
