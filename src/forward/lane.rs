@@ -104,13 +104,12 @@ impl<T> Lane<T> {
 
     /// Begins to ask a question, which `send` sends; gives the guest back if the question is none for a lane.
     ///
-    /// `raw_question` is the question section that brought it here.
+    /// The question section that brought it here must not be `looks_own`.
     pub fn begin(
         &mut self,
         forwarder: &Arc<Forwarder>,
         question: Question,
         flags: QueryFlags,
-        raw_question: &[u8],
         guest: T,
         now: Instant,
     ) -> Result<(), T> {
@@ -120,10 +119,6 @@ impl<T> Lane<T> {
         let are_up = others.iter().all(|other| other.standing(now) == Standing::Up);
         let Some((case, edns)) = upstream.health.manner(now).filter(|_| are_up) else { return Err(guest) };
         if forwarder.transport.ports().is_none() {
-            return Err(guest);
-        }
-        // What cannot be recognised is not ours; probes are told by their domain before they come here.
-        if case::is_recognisable(raw_question) && forwarder.is_own_question(raw_question) {
             return Err(guest);
         }
         let asked = Asked { question, flags };
@@ -412,6 +407,12 @@ impl<T> Lane<T> {
             }
         }
     }
+}
+
+/// Whether a question section that was received looks like one that we sent.
+// What cannot be recognised is not ours; probes are told by their domain before they come here.
+pub fn looks_own(forwarder: &Forwarder, raw_question: &[u8]) -> bool {
+    case::is_recognisable(raw_question) && forwarder.is_own_question(raw_question)
 }
 
 impl<T> AsFd for Lane<T> {

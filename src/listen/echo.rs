@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Attempt, Listening, Service, Settings, bind};
-use crate::respond::Client;
+use crate::respond::{Client, Missing};
 
 /// Sends messages back with QR set; `w…` waits until the gate is opened, `p…` panics, `n…` gets no reply, `l…` a large one.
 pub struct Echo {
@@ -49,7 +49,7 @@ impl Service for Echo {
     fn try_answer(&self, (): &(), message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
         self.client.send_replace(Some(client));
         let length = match message.get(13) {
-            Some(b'w') => return Attempt::Wait,
+            Some(b'w') => return Attempt::Wait(Missing::UNKNOWN),
             Some(b'n') => return Attempt::Drop,
             Some(b'p') => panic!("a message asked for it"),
             Some(b'l') => LARGE,

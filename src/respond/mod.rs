@@ -15,4 +15,4 @@ mod responder;
 pub use client::{Client, Transport};
 pub use explain::Explanation;
 pub use relay::{Answer, Relay, Settled, Settling};
-pub use responder::{Attempt, Counters, Responder, Serving, View};
+pub use responder::{Attempt, Counters, Missing, Responder, Serving, View};
