@@ -151,6 +151,9 @@ impl<T> Lane<T> {
             return;
         }
         let mut staged = mem::take(&mut self.staged);
+        // Those of one upstream take few calls, and those of one length the kernel takes together.
+        staged
+            .sort_unstable_by_key(|(query, asking)| (Arc::as_ptr(&asking.upstream), query.as_bytes().len()));
         let mut call: Option<Call> = None;
         for (query, asking) in staged.drain(..) {
             let upstream = asking.upstream.socket();
