@@ -29,7 +29,9 @@ pub fn mix(name: &mut [u8], random: &mut impl RngCore) {
 
 /// Whether a question's name has letters enough, in both cases, that nobody else would have written it so.
 pub fn is_recognisable(question: &[u8]) -> bool {
-    let (upper, lower) = letters(question);
+    // Most ask in lower case.
+    let has_upper = question.iter().any(u8::is_ascii_uppercase);
+    let (upper, lower) = if has_upper { letters(question) } else { (0, 0) };
     upper + lower >= LETTERS_MIN && upper >= 2 && lower >= 2
 }
 

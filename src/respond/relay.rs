@@ -16,7 +16,7 @@ use super::complete::complete;
 use super::responder::{AtOnce, Attempt, Known, Missing, Responder, View};
 use crate::answer::Step;
 use crate::dns::header::HEADER_BYTES;
-use crate::dns::{NameBuf, NameRef, QueryFlags, Question, RecordType};
+use crate::dns::{Name, NameRef, QueryFlags, Question, RecordType};
 use crate::forward::{Landed, Lane, Outcome, Said, looks_own};
 
 /// Bytes of a message that are kept without the heap: most queries with EDNS and a cookie.
@@ -214,8 +214,8 @@ impl Responder {
 
 /// The question of a message that was read before, and its section as it came.
 fn question(message: &[u8]) -> Option<(Question, &[u8])> {
-    let (name, end) = NameBuf::read_plain(message, HEADER_BYTES).ok()?;
+    let (name, end) = Name::read_plain(message, HEADER_BYTES).ok()?;
     let rtype = message.get(end..end + 2)?.first_chunk()?;
-    let question = Question { name: name.to_name(), rtype: RecordType(u16::from_be_bytes(*rtype)) };
+    let question = Question { name, rtype: RecordType(u16::from_be_bytes(*rtype)) };
     Some((question, message.get(HEADER_BYTES..end + 4)?))
 }
