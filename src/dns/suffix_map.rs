@@ -84,7 +84,7 @@ impl Keys {
 /// A bit by the last bytes of a name: it tells most that have no key from those that may.
 fn end_bit(name: NameRef<'_>) -> u64 {
     match name.as_wire() {
-        [.., one, other, 0] => 1 << (one.wrapping_mul(5) ^ other) % 64,
+        [.., one, other, 0] => 1 << ((one.wrapping_mul(5) ^ other) % 64),
         _ => u64::MAX,
     }
 }

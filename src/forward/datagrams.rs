@@ -179,8 +179,7 @@ impl Datagrams {
                 )
             };
             if let Ok(sent @ 1..) = usize::try_from(sent) {
-                let parts: usize =
-                    self.outgoing[..sent].iter().map(|header| header.msg_hdr.msg_iovlen as usize).sum();
+                let parts: usize = self.outgoing[..sent].iter().map(parts).sum();
                 (next, repeated) = (next + parts, false);
                 continue;
             }
@@ -223,6 +222,11 @@ impl Datagrams {
         }
         used
     }
+}
+
+/// Of how many parts a message is.
+fn parts(header: &mmsghdr) -> usize {
+    header.msg_hdr.msg_iovlen as _
 }
 
 /// Whether one message can be sent as several datagrams.
@@ -325,8 +329,7 @@ mod tests {
         let lengths = [5, 5, 5, 7, 5, 9, 9];
         datagrams.segmenting = Segmenting::Does;
         let used = datagrams.group(0, &lengths);
-        let parts: Vec<usize> =
-            datagrams.outgoing[..used].iter().map(|header| header.msg_hdr.msg_iovlen as usize).collect();
+        let parts: Vec<usize> = datagrams.outgoing[..used].iter().map(parts).collect();
         assert_eq!(parts, [3, 1, 1, 2]);
         assert_eq!(datagrams.group(4, &lengths), 2);
         datagrams.segmenting = Segmenting::DoesNot;
