@@ -74,6 +74,15 @@ impl Name {
         NameBuf::parse(text, origin).map(|name| name.to_name())
     }
 
+    /// Reads a name that must not be compressed; answers it and the offset behind it.
+    pub fn read_plain(data: &[u8], start: usize) -> Result<(Name, usize), NameError> {
+        let end = plain_end(data, start)?;
+        let mut wire: Arc<[u8]> = Arc::from(&data[start..end]);
+        // Nobody else has it yet.
+        Arc::make_mut(&mut wire).make_ascii_lowercase();
+        Ok((Name(wire), end))
+    }
+
     /// The name as a reference, which has all the questions one can ask a name.
     pub fn borrow(&self) -> NameRef<'_> {
         NameRef(&self.0)

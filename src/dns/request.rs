@@ -143,7 +143,7 @@ impl RawRecord {
         })
     }
 
-    pub(super) fn data<'m>(&self, message: &'m [u8]) -> &'m [u8] {
+    pub(crate) fn data<'m>(&self, message: &'m [u8]) -> &'m [u8] {
         &message[self.data_start..self.end]
     }
 }

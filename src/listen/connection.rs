@@ -267,7 +267,7 @@ impl<S: Service> Connection<S> {
         match attempt {
             Ok(Attempt::Reply(_)) => self.output_replies += 1,
             Ok(Attempt::Drop) => counters.dropped.add(1),
-            Ok(Attempt::Wait) => self.wait(message),
+            Ok(Attempt::Wait(_)) => self.wait(message),
             Err(_) => counters.panics.add(1),
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Attempt, Listening, Service, Settings, bind};
-use crate::respond::{Aheads, Client};
+use crate::respond::{Aheads, Client, Missing};
 
 /// Sends messages back with QR set; `w…` waits until the gate is opened, `p…` panics, `n…` gets no reply, `l…` a large one.
 pub struct Echo {
@@ -59,7 +59,7 @@ impl Service for Echo {
     ) -> Attempt {
         self.client.send_replace(Some(client));
         let length = match message.get(13) {
-            Some(b'w') => return Attempt::Wait,
+            Some(b'w') => return Attempt::Wait(Missing::UNKNOWN),
             Some(b'n') => return Attempt::Drop,
             Some(b'p') => panic!("a message asked for it"),
             Some(b'l') => LARGE,

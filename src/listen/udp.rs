@@ -204,7 +204,7 @@ impl<S: Service> UdpWorker<S> {
         match self.service.try_answer(view, ahead, datagram.message, client, datagram.reply) {
             Attempt::Reply(length) => batch.queue(index, length),
             Attempt::Drop => tally.dropped += 1,
-            Attempt::Wait => relaying.take(datagram.message, client, path),
+            Attempt::Wait(missing) => relaying.take(datagram.message, client, path, missing),
         }
     }
 

@@ -39,7 +39,7 @@ thread_local! {
 }
 
 /// What an answer depends on besides its question.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Epoch {
     /// Of the rules, the cache and the forwarder that are in use.
     pub rules: u64,

@@ -17,4 +17,4 @@ pub use ahead::{Ahead, Aheads};
 pub use client::{Client, Transport};
 pub use explain::Explanation;
 pub use relay::{Answer, Relay, Settled, Settling};
-pub use responder::{Attempt, Counters, Responder, Serving, View};
+pub use responder::{Attempt, Counters, Missing, Responder, Serving, View};

@@ -63,7 +63,7 @@ pub struct View {
     pub(super) snapshot: Guard<Arc<Snapshot>>,
     pub(super) serving: Guard<Arc<Serving>>,
     /// When it was loaded: lifetimes count in seconds, and a batch takes less than one of a thousand parts of it.
-    now: Instant,
+    pub(super) now: Instant,
     /// Hits of the cache by answers that were kept finished; the cache counts them when the batch is answered.
     kept_hits: Cell<usize>,
 }
@@ -99,7 +99,32 @@ pub enum Attempt {
     /// There is no reply.
     Drop,
     /// Upstream must be asked.
-    Wait,
+    Wait(Missing),
+}
+
+/// What a message waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Missing(Option<AtOnce>);
+
+/// What `try_answer` knows of a message for whose very question upstream must be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct AtOnce {
+    pub(super) flags: QueryFlags,
+    /// While it lasts, a chase of the question begins with asking upstream.
+    pub(super) epoch: finished::Epoch,
+}
+
+impl Missing {
+    /// It is still to be found out.
+    pub const UNKNOWN: Missing = Missing(None);
+
+    fn of(chase: &Chase<'_>, flags: QueryFlags, epoch: finished::Epoch) -> Missing {
+        Missing(chase.is_untouched().then_some(AtOnce { flags, epoch }))
+    }
+
+    pub(super) fn at_once(self) -> Option<AtOnce> {
+        self.0
+    }
 }
 
 impl Responder {
@@ -172,7 +197,7 @@ impl Responder {
             Err(attempt) => return attempt,
         };
         if view.serving.is_probe(&query) {
-            return Attempt::Wait;
+            return Attempt::Wait(Missing::UNKNOWN);
         }
         let client_view = ahead.map_or_else(|| view.of(client), |ahead| ahead.view);
         let place = ahead.map(|ahead| &ahead.place);
@@ -198,8 +223,9 @@ impl Responder {
             return Attempt::Reply(length);
         }
         let mut chase = query.chase(snapshot, &serving.rules, client_view);
-        if self.advance(serving, &mut chase, &query, None, *now) == Step::Ask {
-            return Attempt::Wait;
+        let step = chase.run();
+        if self.advance(serving, &mut chase, step, &query, None, *now) == Step::Ask {
+            return Attempt::Wait(Missing::of(&chase, query.flags, epoch));
         }
         let Some(length) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
         finished::keep(&key, epoch, &chase, asked, *now, &buffer[..length]);
@@ -292,17 +318,17 @@ impl Responder {
         told(outcome, chase)
     }
 
-    /// Goes on with a chase as far as it can without waiting: by what upstream said to one name, if that is known, and
-    /// by the cache.
+    /// Goes on from a chase's step as far as it can without waiting: by what upstream said to one name, if that is
+    /// known, and by the cache.
     pub(super) fn advance(
         &self,
         serving: &Serving,
         chase: &mut Chase<'_>,
+        mut step: Step,
         query: &Query<'_>,
         mut known: Option<(NameRef<'_>, &Outcome)>,
         now: Instant,
     ) -> Step {
-        let mut step = chase.run();
         while step == Step::Ask {
             let relayed = match known.take_if(|(name, _)| *name == chase.current()) {
                 Some((_, outcome)) => Some(told(outcome.clone(), chase)),
@@ -419,7 +445,7 @@ fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> Exte
 
 impl Serving {
     /// What an answer that was made before depends on.
-    fn epoch(&self, snapshot: &Snapshot) -> finished::Epoch {
+    pub(super) fn epoch(&self, snapshot: &Snapshot) -> finished::Epoch {
         finished::Epoch {
             rules: self.rules.number(),
             revision: snapshot.revision(),
