@@ -105,8 +105,7 @@ struct Slots {
 }
 
 const HUGE_PAGE_BYTES: usize = 2 << 20;
-const _: () =
-    assert!(BATCH * size_of::<Slot>() <= HUGE_PAGE_BYTES && size_of::<Slot>() % align_of::<Slot>() == 0);
+const _: () = assert!(BATCH * size_of::<Slot>() <= HUGE_PAGE_BYTES);
 
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_SIZE]);
