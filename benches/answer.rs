@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
+use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
 use ipnet::{IpNet, Ipv4Net};
 use privatelink_dns::cache::Lookup;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 #[path = "support/world.rs"]
 mod world;
 
-use world::{BUFFER_BYTES, Extra, Kind, NAMES, Size, World, forwarded, strewn};
+use world::{BATCH, BUFFER_BYTES, Extra, Kind, NAMES, Size, World, forwarded, strewn};
 
 const SIZES: [Size; 4] = [
     Size { records: 100_000, zones: 1 },
@@ -86,7 +87,21 @@ fn answer(bencher: Bencher, kind: Kind) {
     answers(bencher, kind, Extra::Nothing);
 }
 
-/// The same with EDNS and a cookie.
+/// The same as a thread does it: a batch at a time, looked ahead to.
+#[divan::bench(args = SIZES)]
+fn answer_in_batches(bencher: Bencher, size: Size) {
+    let world = world(size);
+    let questions = world.questions(Kind::Existing, Extra::Nothing, QUESTIONS);
+    let (batches, _) = questions.as_chunks::<BATCH>();
+    let mut batches = batches.iter().cycle();
+    let view = world.responder().view();
+    let mut buffers = vec![vec![0; BUFFER_BYTES]; BATCH];
+    bencher
+        .counter(ItemsCount::new(BATCH))
+        .bench_local(|| world.answer_batch(&view, batches.next().expect("no end"), &mut buffers));
+}
+
+/// One at a time with EDNS and a cookie.
 #[divan::bench(args = [Kind::Existing, Kind::NoSuchName, Kind::CachedForward])]
 fn answer_with_cookie(bencher: Bencher, kind: Kind) {
     answers(bencher, kind, Extra::EdnsWithCookie);

@@ -1,19 +1,15 @@
-//! What a record takes in memory, what look-ups cost however many there are, and what one changed record costs in a zone
-//! of a million, in CPU time: `cargo bench --bench zone`.
+//! What a record takes in memory, what building zones takes, and one changed record in a zone of a million, in CPU time:
+//! `cargo bench --bench zone`.
 
-use std::hint::black_box;
 use std::time::Duration;
 
-use privatelink_dns::dns::{Name, NameBuf, RecordSet, RecordType, Ttl};
-use privatelink_dns::zone::{Change, ChangeSet, Offer, Origin, Outcome, Snapshot, ViewId, Zone, ZoneHeader};
+use privatelink_dns::dns::{Name, RecordSet, RecordType, Ttl};
+use privatelink_dns::zone::{Change, ChangeSet, Offer, Origin, Snapshot, ZoneHeader};
 
 const RECORDS: u32 = 1_000_000;
 const SIZES: [u32; 3] = [1_000, 100_000, RECORDS];
 const ZONES: [u32; 2] = [1, 60];
 const CHANGES: u32 = 10_000;
-const LOOKUPS: u32 = 1_000_000;
-/// As many questions as the server takes at once.
-const BATCH: usize = 64;
 
 fn apex(number: u32) -> Name {
     format!("privatelink.service{number}.core.windows.net.").parse().expect("a name")
@@ -69,86 +65,14 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Numbers in no order that caches could follow.
-fn strewn(records: u32) -> impl Iterator<Item = u32> {
-    let mut state = 1_u64;
-    std::iter::from_fn(move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Some(((state >> 33) % u64::from(records)) as u32)
-    })
-}
-
-/// `account{number}` as a label in wire form, made without the heap.
-fn front(mut number: u32, out: &mut [u8; 32]) -> &[u8] {
-    let mut digits = [0; 10];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    let length = 7 + digits.len() - at;
-    out[0] = length as u8;
-    out[1..8].copy_from_slice(b"account");
-    out[8..=length].copy_from_slice(&digits[at..]);
-    &out[..=length]
-}
-
-/// What a look-up takes one by one from the name, and in batches from the labels in front of the apex.
-fn look_up(snapshot: &Snapshot, zones: u32, records: u32) -> (Duration, Duration) {
-    let apexes: Vec<Name> = (0..zones).map(apex).collect();
-    let mut buffer = [0; 32];
-    let begun = cpu_time();
-    let mut hits = 0_u32;
-    for number in strewn(records).take(LOOKUPS as usize) {
-        let apex = &apexes[(number % zones) as usize];
-        let name = NameBuf::join(front(number, &mut buffer), apex.borrow()).expect("a name");
-        let zone = snapshot.zone_for(name.borrow(), ViewId::NONE).expect("the zone is served");
-        hits += u32::from(matches!(
-            zone.lookup(name.borrow(), RecordType::A, ViewId::NONE),
-            Outcome::Hit(offer) if offer.set.len() == 1
-        ));
-    }
-    let one_by_one = (cpu_time() - begun) / LOOKUPS;
-    assert_eq!(hits, LOOKUPS);
-
-    let zones: Vec<&Zone> =
-        apexes.iter().map(|apex| &**snapshot.zone(apex.borrow()).expect("a zone")).collect();
-    let mut numbers = strewn(records);
-    let begun = cpu_time();
-    for _ in 0..LOOKUPS / BATCH as u32 {
-        let batch: [_; BATCH] = std::array::from_fn(|_| numbers.next().expect("no end"));
-        let of = |number: u32| zones[number as usize % zones.len()];
-        let mut ways = Vec::with_capacity(BATCH);
-        for number in batch {
-            let way = of(number).look_ahead(front(number, &mut buffer));
-            way.prefetch();
-            ways.push(way);
-        }
-        ways.iter().for_each(|way| way.prefetch_node());
-        for number in batch {
-            let node = of(number).node_at(front(number, &mut buffer));
-            let slot = node.and_then(|node| node.slot(RecordType::A)).expect("a record");
-            black_box(slot.served(ViewId::NONE).set.records().next());
-        }
-    }
-    (one_by_one, (cpu_time() - begun) / LOOKUPS)
-}
-
 fn main() {
     for zones in ZONES {
         for records in SIZES {
             let before = resident_bytes();
             let (snapshot, built) = filled(zones, records);
             let bytes = resident_bytes().saturating_sub(before) / records as usize;
-            let (one_by_one, in_batches) = look_up(&snapshot, zones, records);
-            println!(
-                "{zones:2} zones, {records:7} records: built in {built:9.1?}, {bytes:3} bytes a record; \
-                 look-up {one_by_one:?} one by one, {in_batches:?} in batches of {BATCH}"
-            );
+            drop(snapshot);
+            println!("{zones:2} zones, {records:7} records: built in {built:9.1?}, {bytes:3} bytes a record");
         }
     }
 

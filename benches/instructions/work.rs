@@ -6,7 +6,7 @@ use std::sync::Arc;
 use privatelink_dns::dns::Request;
 use privatelink_dns::zone::ChangeSet;
 
-use crate::world::{BUFFER_BYTES, Extra, Kind, NAMES as QUESTIONS, Size, World};
+use crate::world::{BATCH, BUFFER_BYTES, Extra, Kind, NAMES as QUESTIONS, Size, World};
 
 /// Enough that a change meets a table of full depth; building more takes its time under valgrind.
 const SIZE: Size = Size { records: 100_000, zones: 60 };
@@ -15,8 +15,9 @@ const SIZE: Size = Size { records: 100_000, zones: 60 };
 pub const TIMES: u64 = QUESTIONS as u64;
 
 /// All work, in the order in which it is done.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "parse",
+    "existing name in a batch",
     "existing name",
     "no data",
     "no such name",
@@ -37,6 +38,11 @@ pub fn run() {
             assert!(black_box(Request::read(question)).is_ok());
         }
     });
+    let questions = world.questions(Kind::Existing, Extra::Nothing, QUESTIONS);
+    let (batches, _) = questions.as_chunks::<BATCH>();
+    let view = world.responder().view();
+    let mut buffers = vec![vec![0; BUFFER_BYTES]; BATCH];
+    counted(&mut || batches.iter().for_each(|batch| world.answer_batch(&view, batch, &mut buffers)));
     for kind in [
         Kind::Existing,
         Kind::NoData,

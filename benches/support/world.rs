@@ -13,19 +13,22 @@ use privatelink_dns::dns::{
     Flags, Message, Name, QueryFlags, Question, Rcode, RecordSet, RecordType, ReplyWriter, Section, Ttl,
     rdata,
 };
-use privatelink_dns::respond::{Attempt, Client, Responder, Transport, View};
+use privatelink_dns::respond::{Ahead, Attempt, Client, Responder, Transport, View};
 use privatelink_dns::zone::{Change, ChangeSet, Offer, OnMissing, Origin, Snapshot, ZoneHeader};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 /// Names of each kind that are not in the large zones: fewer than a thread keeps finished answers of.
-pub const NAMES: u32 = 1000;
+pub const NAMES: u32 = 1024;
 
 /// Longer than a benchmark takes.
 const TTL_SECS: u32 = 3600;
 
 /// Room for a reply.
 pub const BUFFER_BYTES: usize = 4096;
+
+/// As many questions as a thread takes at once.
+pub const BATCH: usize = 64;
 
 /// How many records there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,8 +144,20 @@ impl World {
 
     /// Answers a question without waiting; the reply's length.
     pub fn answer(&self, view: &View, message: &[u8], buffer: &mut [u8]) -> usize {
-        let client = Client { address: ([10, 0, 0, 1], 4711).into(), local: None, transport: Transport::Udp };
-        match self.responder.try_answer(view, message, client, buffer) {
+        self.answer_by(view, None, message, buffer)
+    }
+
+    /// Answers a batch of questions.
+    pub fn answer_batch(&self, view: &View, messages: &[Vec<u8>; BATCH], buffers: &mut [Vec<u8>]) {
+        let client = client().address.ip();
+        let aheads = self.responder.look_ahead(view, messages.iter().map(|message| (&message[..], client)));
+        for ((message, ahead), buffer) in messages.iter().zip(&aheads).zip(buffers) {
+            self.answer_by(view, ahead.as_ref(), message, buffer);
+        }
+    }
+
+    fn answer_by(&self, view: &View, ahead: Option<&Ahead<'_>>, message: &[u8], buffer: &mut [u8]) -> usize {
+        match self.responder.try_answer_by(view, ahead, message, client(), buffer) {
             Attempt::Reply(length) => length,
             other => panic!(
                 "{other:?} is no answer to {:?}",
@@ -305,4 +320,8 @@ fn with_cookie(mut message: Vec<u8>) -> Vec<u8> {
     message.extend([0, 10, 0, 8]);
     message.extend(*b"a cookie");
     message
+}
+
+fn client() -> Client {
+    Client { address: ([10, 0, 0, 1], 4711).into(), local: None, transport: Transport::Udp }
 }

@@ -130,6 +130,12 @@ impl<'s> Chase<'s> {
         }
     }
 
+    /// Whether nothing is decided yet: a chase that asks upstream now could as well have begun with that.
+    pub fn is_untouched(&self) -> bool {
+        let is_first = self.asked == 0 && self.names.len() == 1;
+        is_first && self.parts.is_empty() && self.errors.is_empty() && !self.authoritative
+    }
+
     /// The name that upstream must be asked for.
     pub fn current(&self) -> NameRef<'_> {
         self.names[self.names.len() - 1].borrow()

@@ -15,10 +15,10 @@ use crate::dns::Record;
 const ALLOCATION_BYTES: usize = 24;
 
 /// What an entry costs in the cache's own tables: up to three slots, one of them a ghost's, with 21 bytes each.
-const SLOT_BYTES: usize = 3 * (size_of::<Key>() + size_of::<Arc<Entry>>() + 32);
+const SLOT_BYTES: usize = 3 * (size_of::<Key>() + size_of::<Entry>() + 32);
 
-/// A reply and its times.
-#[derive(Debug)]
+/// A reply and its times; cheap to clone.
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub reply: Arc<UpstreamReply>,
     pub life: Arc<Life>,
@@ -68,8 +68,7 @@ fn weigh(reply: &UpstreamReply) -> usize {
         _ => 0,
     };
     let text = reply.extended_error.as_ref().map_or(0, |error| ALLOCATION_BYTES + error.text.len());
-    3 * ALLOCATION_BYTES
-        + size_of::<Entry>()
+    2 * ALLOCATION_BYTES
         + size_of::<Life>()
         + size_of::<UpstreamReply>()
         + records[0]

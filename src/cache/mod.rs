@@ -7,6 +7,7 @@ mod life;
 mod listing;
 mod store;
 mod upstream_reply;
+mod usual_reply;
 
 pub use counters::Counters;
 pub use life::Life;

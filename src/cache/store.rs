@@ -19,6 +19,9 @@ const LIFETIME_SECS_MAX: u32 = 7 * 24 * 60 * 60;
 /// What an entry is reckoned to weigh, to size the tables; one with two records weighs about this much.
 const ENTRY_BYTES_USUAL: u64 = 1024;
 
+/// Entries that room is made for at first: of 100 MB that are not touched before they are used.
+const ENTRIES_RESERVED_MAX: u64 = 1 << 20;
+
 /// The least that one part of the cache holds: several of the largest replies.
 const SHARD_BYTES_MIN: u64 = 1 << 20;
 
@@ -52,7 +55,7 @@ pub struct Cache {
 }
 
 pub(super) type Entries =
-    quick_cache::sync::Cache<Key, Arc<Entry>, Bytes, foldhash::quality::RandomState, CountEvictions>;
+    quick_cache::sync::Cache<Key, Entry, Bytes, foldhash::quality::RandomState, CountEvictions>;
 
 /// What the cache has for a question.
 #[derive(Clone, Debug)]
@@ -110,6 +113,8 @@ impl Cache {
             foldhash::quality::RandomState::default(),
             CountEvictions(counters.clone()),
         );
+        // A table that grows asks all its keys anew, for milliseconds at a time; what is not used of it is not there.
+        entries.reserve((settings.size_bytes / ENTRY_BYTES_USUAL).min(ENTRIES_RESERVED_MAX) as usize);
         Cache { settings, entries, purges: AtomicU64::new(0), counters }
     }
 
@@ -126,13 +131,13 @@ impl Cache {
             if wants_prefetch {
                 self.counters.prefetches.add(1);
             }
-            return Lookup::Fresh(Hit { wants_prefetch, ..Hit::at(&entry, now) });
+            return Lookup::Fresh(Hit { wants_prefetch, ..Hit::at(entry, now) });
         }
         if entry.is_usable(now) {
             self.counters.stale.add(1);
-            return Lookup::Stale { recheck: entry.life.wants_recheck(now), hit: Hit::at(&entry, now) };
+            return Lookup::Stale { recheck: entry.life.wants_recheck(now), hit: Hit::at(entry, now) };
         }
-        self.entries.remove_if(&key, |found| Arc::ptr_eq(found, &entry));
+        self.entries.remove_if(&key, |found| Arc::ptr_eq(&found.life, &entry.life));
         self.counters.misses.add(1);
         Lookup::Miss
     }
@@ -146,7 +151,7 @@ impl Cache {
         now: Instant,
     ) -> Option<Hit> {
         let entry = self.entries.peek(&KeyRef { name, rtype, flags })?;
-        (entry.is_usable(now) && !entry.is_failure()).then(|| Hit::at(&entry, now))
+        (entry.is_usable(now) && !entry.is_failure()).then(|| Hit::at(entry, now))
     }
 
     /// Keeps what upstream said to a question.
@@ -171,7 +176,7 @@ impl Cache {
                 _ => self.settings.serve_stale_secs,
             };
             let entry = Entry::new(&key, reply, now, lifetime, Duration::from_secs(u64::from(stale)));
-            self.entries.insert(key, Arc::new(entry));
+            self.entries.insert(key, entry);
         }
         // After the newer one is there, so that whoever is sent to the cache finds it.
         if let Some(known) = known {
@@ -260,9 +265,9 @@ impl Cache {
 }
 
 impl Hit {
-    fn at(entry: &Entry, now: Instant) -> Hit {
+    fn at(entry: Entry, now: Instant) -> Hit {
         let age_secs = entry.life.age_secs(now);
-        Hit { reply: entry.reply.clone(), age_secs, wants_prefetch: false, life: entry.life.clone() }
+        Hit { reply: entry.reply, age_secs, wants_prefetch: false, life: entry.life }
     }
 }
 
@@ -270,8 +275,8 @@ impl Hit {
 #[derive(Clone)]
 pub(super) struct Bytes;
 
-impl Weighter<Key, Arc<Entry>> for Bytes {
-    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
+impl Weighter<Key, Entry> for Bytes {
+    fn weight(&self, _: &Key, entry: &Entry) -> u64 {
         entry.weight_bytes
     }
 }
@@ -280,10 +285,10 @@ impl Weighter<Key, Arc<Entry>> for Bytes {
 #[derive(Clone)]
 pub(super) struct CountEvictions(Arc<Counters>);
 
-impl Lifecycle<Key, Arc<Entry>> for CountEvictions {
+impl Lifecycle<Key, Entry> for CountEvictions {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), _: Key, _: Arc<Entry>) {
+    fn on_evict(&self, (): &mut (), _: Key, _: Entry) {
         self.0.evictions.add(1);
     }
 }

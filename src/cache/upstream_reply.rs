@@ -154,7 +154,7 @@ impl UpstreamReply {
     }
 
     /// RFC 2181 §5.2: the records of a set have one lifetime, the least that was seen.
-    fn level_ttls(&mut self) {
+    pub(super) fn level_ttls(&mut self) {
         for set in self.answer.chunk_by_mut(|one, next| one.owner == next.owner && one.rtype == next.rtype) {
             let least = set.iter().map(|record| record.ttl).min();
             set.iter_mut().for_each(|record| record.ttl = least.unwrap_or(record.ttl));

@@ -1,5 +1,7 @@
 //! A whole message, as the slow paths read it: upstream's replies, tests, `explain`.
 
+use smallvec::SmallVec;
+
 use super::edns::Edns;
 use super::header::{Flags, HEADER_BYTES};
 use super::record::CLASS_IN;
@@ -124,19 +126,37 @@ pub struct QueryFlags {
     pub checking_disabled: bool,
 }
 
+/// Bytes of a query that are kept without the heap: one for most names.
+const QUERY_BYTES_USUAL: usize = 96;
+
+/// The bytes of a query.
+pub type QueryBytes = SmallVec<[u8; QUERY_BYTES_USUAL]>;
+
 /// A query with RD set, and an OPT record if `edns`.
 pub fn query(id: u16, name: NameRef<'_>, rtype: RecordType, flags: QueryFlags, edns: bool) -> Vec<u8> {
-    let mut message = Vec::with_capacity(HEADER_BYTES + name.as_wire().len() + 15);
-    message.extend(id.to_be_bytes());
-    message.extend(Flags::RD.with(Flags::CD, flags.checking_disabled).0.to_be_bytes());
-    message.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
+    query_bytes(id, name, rtype, flags, edns).into_vec()
+}
+
+/// As `query`, for one of many.
+pub fn query_bytes(
+    id: u16,
+    name: NameRef<'_>,
+    rtype: RecordType,
+    flags: QueryFlags,
+    edns: bool,
+) -> QueryBytes {
+    let mut message = QueryBytes::new();
+    let [id_high, id_low] = id.to_be_bytes();
+    let [flags_high, flags_low] = Flags::RD.with(Flags::CD, flags.checking_disabled).0.to_be_bytes();
+    let opts = u8::from(edns);
+    message.extend_from_slice(&[id_high, id_low, flags_high, flags_low, 0, 1, 0, 0, 0, 0, 0, opts]);
     message.extend_from_slice(name.as_wire());
-    message.extend(rtype.0.to_be_bytes());
-    message.extend(CLASS_IN.to_be_bytes());
+    let [[type_high, type_low], [class_high, class_low]] = [rtype.0, CLASS_IN].map(u16::to_be_bytes);
+    message.extend_from_slice(&[type_high, type_low, class_high, class_low]);
     if edns {
-        message.extend([0, 0, 41]);
-        message.extend(super::edns::UDP_PAYLOAD_BYTES.to_be_bytes());
-        message.extend([0, 0, if flags.dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
+        let [payload_high, payload_low] = super::edns::UDP_PAYLOAD_BYTES.to_be_bytes();
+        let dnssec_ok = if flags.dnssec_ok { 0x80 } else { 0 };
+        message.extend_from_slice(&[0, 0, 41, payload_high, payload_low, 0, 0, dnssec_ok, 0, 0, 0]);
     }
     message
 }

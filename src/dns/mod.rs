@@ -16,7 +16,7 @@ pub mod token;
 pub use edns::ExtendedError;
 pub use header::{Flags, Rcode};
 pub use message::{Message, MessageError, QueryFlags, Question};
-pub use name::{Name, NameBuf, NameError, NameRef};
+pub use name::{Name, NameBuf, NameError, NameRef, RawName};
 pub use negative_authority::{NegativeAuthority, negative_ttl_secs};
 pub use record::{Record, RecordSet, RecordType, Ttl};
 pub use reply::{ReplyWriter, Section};

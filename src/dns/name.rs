@@ -35,6 +35,13 @@ pub struct NameBuf {
     bytes: [u8; MAX_NAME_BYTES],
 }
 
+/// A name as a message or a record has it: uncompressed wire form, in any case.
+#[derive(Clone, Copy)]
+pub struct RawName<'m> {
+    wire: &'m [u8],
+    is_lower: bool,
+}
+
 /// Why bytes or text are not a domain name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -65,6 +72,15 @@ impl Name {
     /// Reads text; a name without a final dot is taken relative to `origin`, `@` is `origin` itself.
     pub fn parse(text: &str, origin: NameRef<'_>) -> Result<Name, NameError> {
         NameBuf::parse(text, origin).map(|name| name.to_name())
+    }
+
+    /// Reads a name that must not be compressed; answers it and the offset behind it.
+    pub fn read_plain(data: &[u8], start: usize) -> Result<(Name, usize), NameError> {
+        let end = plain_end(data, start)?;
+        let mut wire: Arc<[u8]> = Arc::from(&data[start..end]);
+        // Nobody else has it yet.
+        Arc::make_mut(&mut wire).make_ascii_lowercase();
+        Ok((Name(wire), end))
     }
 
     /// The name as a reference, which has all the questions one can ask a name.
@@ -328,13 +344,7 @@ impl NameBuf {
 
     /// Reads a name that must not be compressed; answers it and the offset behind it.
     pub fn read_plain(data: &[u8], start: usize) -> Result<(NameBuf, usize), NameError> {
-        // In one pass over the labels and one over the bytes: each question is read so.
-        let end = plain_end(data, start)?;
-        let wire = &data[start..end];
-        let mut name = NameBuf { length: wire.len() as u8, bytes: [0; MAX_NAME_BYTES] };
-        name.bytes[..wire.len()].copy_from_slice(wire);
-        name.bytes[..wire.len()].make_ascii_lowercase();
-        Ok((name, end))
+        RawName::read(data, start).map(|(name, end)| (name.to_buf(), end))
     }
 
     /// `front` (labels in wire form without a root label) before `suffix`.
@@ -376,6 +386,34 @@ impl NameBuf {
         self.bytes[start..end].copy_from_slice(suffix.0);
         self.length = end as u8;
         Ok(self)
+    }
+}
+
+impl<'m> RawName<'m> {
+    /// Reads a name that must not be compressed; answers it and the offset behind it.
+    pub fn read(data: &'m [u8], start: usize) -> Result<(RawName<'m>, usize), NameError> {
+        let end = plain_end(data, start)?;
+        let wire = &data[start..end];
+        // Without a branch for each byte: each question is read so.
+        let has_upper = wire.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase());
+        Ok((RawName { wire, is_lower: !has_upper }, end))
+    }
+
+    /// The bytes as they are.
+    pub fn as_wire(self) -> &'m [u8] {
+        self.wire
+    }
+
+    /// The name where it lies, if no letter of it is upper-case.
+    pub fn as_lower(self) -> Option<NameRef<'m>> {
+        self.is_lower.then_some(NameRef(self.wire))
+    }
+
+    /// Copies to the stack, lower-cased.
+    pub fn to_buf(self) -> NameBuf {
+        let mut name = NameRef(self.wire).to_buf();
+        name.bytes[..self.wire.len()].make_ascii_lowercase();
+        name
     }
 }
 
@@ -563,6 +601,17 @@ mod tests {
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_raw_name_is_used_where_it_lies_unless_it_has_capitals() {
+        // Lengths of labels are no letters, whatever they look like.
+        let lower = [&[63][..], &[b'a'; 63], b"\x03net\x00 behind it"].concat();
+        let (raw, end) = RawName::read(&lower, 0).unwrap();
+        assert_eq!((end, raw.as_lower()), (69, Some(raw.to_buf().borrow())));
+        let (raw, _) = RawName::read(b"\x02aB\x03nEt\x00", 0).unwrap();
+        assert!(raw.as_lower().is_none() && raw.to_buf() == name("ab.net").borrow().to_buf());
+        assert!(RawName::read(b"\x02a", 0).is_err() && RawName::read(b"\xc0\x00", 0).is_err());
     }
 
     #[test]

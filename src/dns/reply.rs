@@ -212,6 +212,10 @@ impl<'b> ReplyWriter<'b> {
 
     /// Whether the name at `offset` of the reply is `wire`, whatever the case.
     fn is_at(&self, mut offset: usize, mut wire: &[u8]) -> bool {
+        // The usual case: it stands there in full and in this very case.
+        if self.buffer[..self.length].get(offset..offset + wire.len()) == Some(wire) {
+            return true;
+        }
         loop {
             let length = self.buffer[offset];
             if length >= 0xC0 {
@@ -282,6 +286,25 @@ mod tests {
         // Owner 2, fixed 10, then "app" 4 + "link" 5 + pointer 2.
         assert_eq!(&buffer[26..28], b"\xc0\x0c");
         assert_eq!(u16::from_be_bytes([buffer[36], buffer[37]]), 11);
+    }
+
+    #[test]
+    fn a_name_that_stands_there_in_full_or_in_another_case_is_pointed_to() {
+        for question in [&b"\x03App\x04blob\x00\x00\x01\x00\x01"[..], b"\x03app\x04blob\x00\x00\x01\x00\x01"]
+        {
+            let mut buffer = [0; 512];
+            let mut writer = ReplyWriter::new(&mut buffer, 512, question).unwrap();
+            for owner in ["app.blob.", "blob.", "p.blob."] {
+                writer
+                    .record(Section::Answer, name(owner).borrow(), RecordType::A, 1, &[10, 0, 0, 4])
+                    .unwrap();
+            }
+            writer.finish(7, Flags::QR, Rcode::NOERROR, None);
+            let records = HEADER_BYTES + question.len();
+            assert_eq!(buffer[records..records + 2], [0xC0, 12]);
+            assert_eq!(buffer[records + 16..records + 18], [0xC0, 16]);
+            assert_eq!(buffer[records + 32..records + 36], [1, b'p', 0xC0, 16]);
+        }
     }
 
     #[test]

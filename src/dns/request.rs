@@ -3,15 +3,15 @@
 use super::edns::Edns;
 use super::header::{Flags, HEADER_BYTES, OPCODE_QUERY};
 use super::record::CLASS_IN;
-use super::{NameBuf, Rcode, RecordType};
+use super::{RawName, Rcode, RecordType};
 
 /// A query that can be answered.
 #[derive(Clone, Copy)]
 pub struct Request<'m> {
     pub id: u16,
     pub flags: Flags,
-    /// The name asked for, lower-cased.
-    pub name: NameBuf,
+    /// The name asked for.
+    pub name: RawName<'m>,
     pub rtype: RecordType,
     pub class: u16,
     /// The question section as it came: its case is echoed.
@@ -47,7 +47,7 @@ impl<'m> Request<'m> {
         if questions != 1 {
             return Err(refuse(Rcode::FORMERR, &[], None));
         }
-        let Ok((name, end)) = NameBuf::read_plain(message, HEADER_BYTES) else {
+        let Ok((name, end)) = RawName::read(message, HEADER_BYTES) else {
             return Err(refuse(Rcode::FORMERR, &[], None));
         };
         let Some([type_high, type_low, class_high, class_low]) = message.get(end..end + 4) else {
@@ -143,7 +143,7 @@ impl RawRecord {
         })
     }
 
-    pub(super) fn data<'m>(&self, message: &'m [u8]) -> &'m [u8] {
+    pub(crate) fn data<'m>(&self, message: &'m [u8]) -> &'m [u8] {
         &message[self.data_start..self.end]
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_query_is_read_and_its_case_is_kept_beside() {
         let request = Request::read(QUERY).ok().unwrap();
-        assert_eq!((request.id, request.name.to_string().as_str()), (0x1234, "a.bc."));
+        assert_eq!((request.id, request.name.to_buf().to_string().as_str()), (0x1234, "a.bc."));
         assert_eq!(request.question, b"\x01A\x02bC\0\0\x01\0\x01");
     }
 

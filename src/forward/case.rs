@@ -17,22 +17,37 @@ pub enum Case {
 /// Gives each letter of a wire name a random case.
 // Lengths of labels are at most 63 and thus no letters.
 pub fn mix(name: &mut [u8], random: &mut impl RngCore) {
-    let (mut bits, mut left) = (0, 0);
-    for byte in name.iter_mut().filter(|byte| byte.is_ascii_alphabetic()) {
-        if left == 0 {
-            (bits, left) = (random.next_u64(), u64::BITS);
+    // A bit for each byte, used or not: to look for letters first costs more than bits do.
+    for bytes in name.chunks_mut(u64::BITS as usize) {
+        let mut bits = random.next_u64();
+        for byte in bytes {
+            *byte ^= (u8::from(byte.is_ascii_alphabetic()) & bits as u8) << 5;
+            bits >>= 1;
         }
-        *byte ^= (bits as u8 & 1) << 5;
-        (bits, left) = (bits >> 1, left - 1);
     }
 }
 
 /// Whether a question's name has letters enough, in both cases, that nobody else would have written it so.
 pub fn is_recognisable(question: &[u8]) -> bool {
-    let name = &question[..question.len().saturating_sub(4)];
-    let upper = name.iter().filter(|byte| byte.is_ascii_uppercase()).count();
-    let lower = name.iter().filter(|byte| byte.is_ascii_lowercase()).count();
+    // Most ask in lower case.
+    let has_upper = question.iter().any(u8::is_ascii_uppercase);
+    let (upper, lower) = if has_upper { letters(question) } else { (0, 0) };
     upper + lower >= LETTERS_MIN && upper >= 2 && lower >= 2
+}
+
+/// Whether a question's name has letters enough that some case of them is recognisable.
+pub fn has_letters(question: &[u8]) -> bool {
+    let (upper, lower) = letters(question);
+    upper + lower >= LETTERS_MIN
+}
+
+/// Upper and lower letters of a question's name.
+fn letters(question: &[u8]) -> (usize, usize) {
+    let name = &question[..question.len().saturating_sub(4)];
+    // Sums of narrow numbers are added many at a time.
+    let upper: u16 = name.iter().map(|byte| u16::from(byte.is_ascii_uppercase())).sum();
+    let lower: u16 = name.iter().map(|byte| u16::from(byte.is_ascii_lowercase())).sum();
+    (upper.into(), lower.into())
 }
 
 #[cfg(test)]

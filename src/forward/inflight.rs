@@ -18,6 +18,9 @@ use super::{Outcome, Upstream, case};
 /// Sent questions remembered for one flight: more than one flight sends.
 const SENT_MAX: usize = 16;
 
+/// Bytes of a question section that are kept with the flight: one for most names.
+const QUESTION_BYTES_USUAL: usize = 64;
+
 /// The questions being asked.
 pub struct Inflight {
     flights: Mutex<HashMap<Asked, Arc<Flight>, RandomState>>,
@@ -49,7 +52,7 @@ struct Said {
 }
 
 /// A question section, and who it was sent to.
-type Sent = (Box<[u8]>, Arc<Upstream>);
+type Sent = (SmallVec<[u8; QUESTION_BYTES_USUAL]>, Arc<Upstream>);
 
 /// How one takes part in a flight.
 pub enum Joined {
@@ -155,7 +158,7 @@ impl Flight {
     pub fn note_sent(&self, question: &[u8], upstream: &Arc<Upstream>) {
         let mut sent = self.sent.lock();
         if sent.len() < SENT_MAX {
-            sent.push((question.into(), upstream.clone()));
+            sent.push((SmallVec::from_slice(question), upstream.clone()));
         }
     }
 

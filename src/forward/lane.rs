@@ -24,7 +24,7 @@ use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
 use super::race::PATIENCE;
 use super::settings::Asked;
-use super::sockets::{ERRORS_MAX, QUERIES_PER_PORT};
+use super::sockets::ERRORS_MAX;
 use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, Standing, case};
 use crate::cache::{End, UpstreamReply};
 use crate::dns::{Flags, Message, Name, NameRef, QueryFlags, Question, Rcode};
@@ -104,13 +104,12 @@ impl<T> Lane<T> {
 
     /// Begins to ask a question, which `send` sends; gives the guest back if the question is none for a lane.
     ///
-    /// `raw_question` is the question section that brought it here.
+    /// The question section that brought it here must not be `looks_own`.
     pub fn begin(
         &mut self,
         forwarder: &Arc<Forwarder>,
         question: Question,
         flags: QueryFlags,
-        raw_question: &[u8],
         guest: T,
         now: Instant,
     ) -> Result<(), T> {
@@ -120,10 +119,6 @@ impl<T> Lane<T> {
         let are_up = others.iter().all(|other| other.standing(now) == Standing::Up);
         let Some((case, edns)) = upstream.health.manner(now).filter(|_| are_up) else { return Err(guest) };
         if forwarder.transport.ports().is_none() {
-            return Err(guest);
-        }
-        // What cannot be recognised is not ours; probes are told by their domain before they come here.
-        if case::is_recognisable(raw_question) && forwarder.is_own_question(raw_question) {
             return Err(guest);
         }
         let asked = Asked { question, flags };
@@ -156,6 +151,9 @@ impl<T> Lane<T> {
             return;
         }
         let mut staged = mem::take(&mut self.staged);
+        // Those of one upstream take few calls, and those of one length the kernel takes together.
+        staged
+            .sort_unstable_by_key(|(query, asking)| (Arc::as_ptr(&asking.upstream), query.as_bytes().len()));
         let mut call: Option<Call> = None;
         for (query, asking) in staged.drain(..) {
             let upstream = asking.upstream.socket();
@@ -326,7 +324,7 @@ impl<T> Lane<T> {
         let mut next: Option<Instant> = None;
         let mut soon = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         for at in 0..self.ports.len() {
-            for place in 0..QUERIES_PER_PORT {
+            for place in 0.. {
                 let Some(port) = &mut self.ports[at] else { break };
                 match port.sent.get(place).map(|sent| &sent.state) {
                     None => break,
@@ -414,6 +412,12 @@ impl<T> Lane<T> {
     }
 }
 
+/// Whether a question section that was received looks like one that we sent.
+// What cannot be recognised is not ours; probes are told by their domain before they come here.
+pub fn looks_own(forwarder: &Forwarder, raw_question: &[u8]) -> bool {
+    case::is_recognisable(raw_question) && forwarder.is_own_question(raw_question)
+}
+
 impl<T> AsFd for Lane<T> {
     /// Readable when something came.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -439,15 +443,18 @@ fn begun<T>(asking: &Asking<T>, query: Query, received: Result<Vec<u8>, Exchange
 
 /// What a reply says, if nothing is unusual about it.
 fn usable<T>(asking: &Asking<T>, datagram: &[u8]) -> Option<UpstreamReply> {
+    let forwarder = &asking.lead.forwarder;
+    let question = &asking.lead.flight()?.asked.question;
+    let speaks_for = |name: NameRef<'_>| forwarder.speaks_for(&asking.rule, name);
+    if let Some(reply) = UpstreamReply::read_usual(datagram, question, speaks_for) {
+        return Some(reply);
+    }
     let message = Message::read(datagram).ok()?;
     let lacks_edns =
         asking.edns && matches!(message.rcode, Rcode::FORMERR | Rcode::NOTIMP) && !message.has_edns;
     if message.flags.has(Flags::TC) || lacks_edns {
         return None;
     }
-    let forwarder = &asking.lead.forwarder;
-    let question = &asking.lead.flight()?.asked.question;
-    let speaks_for = |name: NameRef<'_>| forwarder.speaks_for(&asking.rule, name);
     let reply = UpstreamReply::from_message(message, question, speaks_for).ok()?;
     (reply.end != End::Failed).then_some(reply)
 }

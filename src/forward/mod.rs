@@ -32,7 +32,7 @@ pub use address::{UpstreamAddress, UpstreamAddressError};
 pub use counters::Counters;
 pub use forwarder::{Forwarder, Freshness, Outcome};
 pub use health::Standing;
-pub use lane::{Awaited, Landed, Lane, Said};
+pub use lane::{Awaited, Landed, Lane, Said, looks_own};
 pub use query::{Judgement, Query};
 pub use rule::Rule;
 pub use settings::{RuleSettings, Settings};

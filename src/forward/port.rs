@@ -1,8 +1,8 @@
 //! One socket of a lane, and the queries sent from it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use smallvec::SmallVec;
 use socket2::Socket;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -12,6 +12,16 @@ use super::race::PATIENCE;
 use super::sockets::{NEAR_MISSES_MAX, Open, PORT_LIFE, QUERIES_PER_PORT};
 use super::{Counters, ExchangeError, Forwarder, Judgement, Outcome, Query, Rule, Upstream};
 
+/// Queries that a port carries in its youth: beyond them a socket costs each little.
+pub const QUERIES_PER_YOUNG_PORT: usize = 128;
+
+/// How long a port is young, and carries more than `QUERIES_PER_PORT`. Who looks for open ports by the kernel's reports
+/// of closed ones hears of fifty in that time (SAD DNS), of fifty thousand that it may be.
+pub const YOUTH: Duration = Duration::from_millis(50);
+
+/// Ids that are looked through at once.
+const IDS_AT_ONCE: usize = 16;
+
 /// What a handed-over query waits for.
 pub type Reply = oneshot::Sender<Result<Vec<u8>, ExchangeError>>;
 
@@ -19,13 +29,14 @@ pub type Reply = oneshot::Sender<Result<Vec<u8>, ExchangeError>>;
 pub struct Port<T> {
     pub socket: Socket,
     /// The ids of `sent`, beside each other to be searched.
-    ids: SmallVec<[u16; QUERIES_PER_PORT]>,
+    ids: Vec<u16>,
     /// All that were ever sent, so that a late reply is known for what it is.
     pub sent: Vec<Sent<T>>,
     /// Where in `sent` those begin that are still to be sent.
     unsent: usize,
     /// How many are listened for.
     pub live: usize,
+    ages: Instant,
     pub closes: Instant,
     /// Errors of reading.
     pub errors: u32,
@@ -81,10 +92,11 @@ impl<T> Port<T> {
     pub fn new(socket: Socket, open: Open, counters: Arc<Counters>, now: Instant) -> Port<T> {
         Port {
             socket,
-            ids: SmallVec::new(),
+            ids: Vec::with_capacity(QUERIES_PER_PORT),
             sent: Vec::with_capacity(QUERIES_PER_PORT),
             unsent: 0,
             live: 0,
+            ages: now + YOUTH,
             closes: now + PORT_LIFE,
             errors: 0,
             counters,
@@ -94,12 +106,17 @@ impl<T> Port<T> {
 
     /// How many more queries it takes.
     pub fn room(&self, now: Instant) -> usize {
-        if now >= self.closes { 0 } else { QUERIES_PER_PORT - self.sent.len() }
+        let queries_max = match () {
+            () if now >= self.closes => 0,
+            () if now >= self.ages => QUERIES_PER_PORT,
+            () => QUERIES_PER_YOUNG_PORT,
+        };
+        queries_max.saturating_sub(self.sent.len())
     }
 
     /// Takes a query to be sent, and makes its id one of its own here.
     pub fn enlist(&mut self, mut query: Query, asking: Asking<T>) {
-        while self.ids.contains(&query.id()) {
+        while self.place(query.id()).is_some() {
             query.renew_id();
         }
         self.ids.push(query.id());
@@ -124,10 +141,16 @@ impl<T> Port<T> {
         self.sent.pop()
     }
 
+    /// Where in `sent` the query of an id is.
+    fn place(&self, id: u16) -> Option<usize> {
+        let (number, ids) = self.ids.chunks(IDS_AT_ONCE).enumerate().find(|(_, ids)| ids.contains(&id))?;
+        Some(number * IDS_AT_ONCE + ids.iter().position(|sent| *sent == id)?)
+    }
+
     /// What a datagram is.
     pub fn find(&mut self, datagram: &[u8]) -> Found {
         let id = datagram.first_chunk().map(|id| u16::from_be_bytes(*id));
-        let place = id.and_then(|id| self.ids.iter().position(|sent| *sent == id));
+        let place = id.and_then(|id| self.place(id));
         match place {
             Some(at) if matches!(self.sent[at].state, State::Over) => return Found::Late,
             Some(at) => match self.sent[at].query.judge(datagram) {

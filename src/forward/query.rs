@@ -1,8 +1,11 @@
 //! A query to an upstream, and how to know the reply to it.
 
+use rand::Rng;
+
 use super::case::{self, Case};
 use crate::dns::header::{HEADER_BYTES, OPCODE_QUERY};
-use crate::dns::{Flags, QueryFlags, Question, Rcode, message};
+use crate::dns::message::{self, QueryBytes};
+use crate::dns::{Flags, QueryFlags, Question, Rcode};
 
 /// Tries to mix a name's case well; of names with eight letters one in fourteen needs a second.
 const MIXES_MAX: usize = 4;
@@ -10,7 +13,7 @@ const MIXES_MAX: usize = 4;
 /// A query's bytes, its id and its case random.
 #[derive(Clone, Debug)]
 pub struct Query {
-    bytes: Vec<u8>,
+    bytes: QueryBytes,
     question_end: usize,
     case: Case,
 }
@@ -30,15 +33,17 @@ impl Query {
     pub(super) fn new(question: &Question, flags: QueryFlags, edns: bool, case: Case) -> Query {
         let mut random = rand::rng();
         let name = question.name.borrow();
-        let mut bytes = message::query(rand::random(), name, question.rtype, flags, edns);
+        let mut bytes = message::query_bytes(random.random(), name, question.rtype, flags, edns);
         let name_end = HEADER_BYTES + name.as_wire().len();
         if case == Case::Mixed {
+            case::mix(&mut bytes[HEADER_BYTES..name_end], &mut random);
             // Again if by chance nearly all letters have one case: the question must be known if it comes back.
-            for _ in 0..MIXES_MAX {
-                case::mix(&mut bytes[HEADER_BYTES..name_end], &mut random);
-                if case::is_recognisable(&bytes[HEADER_BYTES..name_end + 4]) {
+            let can_be_known = case::has_letters(&bytes[HEADER_BYTES..name_end + 4]);
+            for _ in 1..MIXES_MAX {
+                if !can_be_known || case::is_recognisable(&bytes[HEADER_BYTES..name_end + 4]) {
                     break;
                 }
+                case::mix(&mut bytes[HEADER_BYTES..name_end], &mut random);
             }
         }
         Query { bytes, question_end: name_end + 4, case }

@@ -295,8 +295,8 @@ fn open_for_tasks(upstream: SocketAddr) -> io::Result<UdpSocket> {
 /// A socket on a random port, connected so that only `upstream` is heard.
 fn open(upstream: SocketAddr) -> io::Result<socket2::Socket> {
     let domain = socket2::Domain::for_address(upstream);
-    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
+    let datagrams = socket2::Type::DGRAM.nonblocking();
+    let socket = socket2::Socket::new(domain, datagrams, Some(socket2::Protocol::UDP))?;
     ignore_path_mtu(&socket, upstream);
     let unspecified = match upstream {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -257,7 +257,7 @@ impl<S: Service> Connection<S> {
         let (client, output) = (self.client, &mut self.output);
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             REPLY.with_borrow_mut(|buffer| {
-                let attempt = service.try_answer(view, message, client, buffer);
+                let attempt = service.try_answer(view, None, message, client, buffer);
                 if let Attempt::Reply(length) = attempt {
                     append_reply(output, &buffer[..length]);
                 }
@@ -267,7 +267,7 @@ impl<S: Service> Connection<S> {
         match attempt {
             Ok(Attempt::Reply(_)) => self.output_replies += 1,
             Ok(Attempt::Drop) => counters.dropped.add(1),
-            Ok(Attempt::Wait) => self.wait(message),
+            Ok(Attempt::Wait(_)) => self.wait(message),
             Err(_) => counters.panics.add(1),
         }
     }

@@ -1,6 +1,6 @@
 //! A service for tests: the first letter of the name says what happens to a message.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Attempt, Listening, Service, Settings, bind};
-use crate::respond::Client;
+use crate::respond::{Aheads, Client, Missing};
 
 /// Sends messages back with QR set; `w…` waits until the gate is opened, `p…` panics, `n…` gets no reply, `l…` a large one.
 pub struct Echo {
@@ -41,15 +41,25 @@ impl Echo {
 
 impl Service for Echo {
     type View = ();
+    type Ahead<'v> = ();
 
     fn view(&self) {}
 
-    fn look_ahead<'m>(&self, (): &(), _: impl Iterator<Item = &'m [u8]>) {}
+    fn look_ahead<'v, 'm>(&self, (): &'v (), _: impl Iterator<Item = (&'m [u8], IpAddr)>) -> Aheads<()> {
+        Aheads::new()
+    }
 
-    fn try_answer(&self, (): &(), message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
+    fn try_answer(
+        &self,
+        (): &(),
+        _: Option<&()>,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt {
         self.client.send_replace(Some(client));
         let length = match message.get(13) {
-            Some(b'w') => return Attempt::Wait,
+            Some(b'w') => return Attempt::Wait(Missing::UNKNOWN),
             Some(b'n') => return Attempt::Drop,
             Some(b'p') => panic!("a message asked for it"),
             Some(b'l') => LARGE,

@@ -16,6 +16,7 @@ mod settings;
 mod tcp;
 mod udp;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use bind::{BindError, Bound, bind};
@@ -25,20 +26,34 @@ pub use settings::{Settings, TcpSettings, WORKERS_MAX};
 
 use tokio::runtime::Handle;
 
-use crate::respond::{Attempt, Client, Relay, Responder, View};
+use crate::respond::{Ahead, Aheads, Attempt, Client, Relay, Responder, View};
 
 /// What answers a message; implemented by `respond::Responder`.
 pub trait Service: Send + Sync + 'static {
     /// What a batch of messages is answered from; loaded once a batch.
     type View;
 
+    /// What looking ahead found out of one message.
+    type Ahead<'v>;
+
     fn view(&self) -> Self::View;
 
     /// Prepares for the messages of a batch, so that the memory they need is waited for at once.
-    fn look_ahead<'m>(&self, view: &Self::View, messages: impl Iterator<Item = &'m [u8]>);
+    fn look_ahead<'v, 'm>(
+        &self,
+        view: &'v Self::View,
+        messages: impl Iterator<Item = (&'m [u8], IpAddr)>,
+    ) -> Aheads<Self::Ahead<'v>>;
 
-    /// Answers without waiting and without allocating, if it can.
-    fn try_answer(&self, view: &Self::View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt;
+    /// Answers without waiting and without allocating, if it can; with what was found out of this message.
+    fn try_answer(
+        &self,
+        view: &Self::View,
+        ahead: Option<&Self::Ahead<'_>>,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt;
 
     /// Answers, waiting for upstream if it must; without a reply if it is `None`.
     ///
@@ -57,17 +72,29 @@ pub trait Service: Send + Sync + 'static {
 
 impl Service for Responder {
     type View = View;
+    type Ahead<'v> = Ahead<'v>;
 
     fn view(&self) -> View {
         Responder::view(self)
     }
 
-    fn look_ahead<'m>(&self, view: &View, messages: impl Iterator<Item = &'m [u8]>) {
-        Responder::look_ahead(self, view, messages);
+    fn look_ahead<'v, 'm>(
+        &self,
+        view: &'v View,
+        messages: impl Iterator<Item = (&'m [u8], IpAddr)>,
+    ) -> Aheads<Ahead<'v>> {
+        Responder::look_ahead(self, view, messages)
     }
 
-    fn try_answer(&self, view: &View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
-        Responder::try_answer(self, view, message, client, buffer)
+    fn try_answer(
+        &self,
+        view: &View,
+        ahead: Option<&Ahead<'_>>,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt {
+        self.try_answer_by(view, ahead, message, client, buffer)
     }
 
     fn answer(

@@ -17,7 +17,7 @@ use super::batch::{self, Batch, ReturnPath, Wait};
 use super::counters::UdpCounters;
 use super::listening::Closing;
 use super::udp::{RECEIVE_TIMEOUT, UdpWorker};
-use crate::respond::{Client, Relay, Settled};
+use crate::respond::{Client, Missing, Relay, Settled};
 
 /// Attempts to send a reply that waited, while the socket's send buffer is full, a millisecond apart.
 const SEND_ATTEMPTS_MAX: usize = 5;
@@ -60,14 +60,14 @@ impl<S: Service> Relaying<S> {
     }
 
     /// Takes a message for which upstream must be asked.
-    pub fn take(&mut self, message: &[u8], client: Client, path: ReturnPath) {
+    pub fn take(&mut self, message: &[u8], client: Client, path: ReturnPath, missing: Missing) {
         let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
             self.counters.waiting_max_reached.add(1);
             return;
         };
         let place = Place { path, _permit: permit };
         match &mut self.relay {
-            Some(relay) => relay.take(message, client, place),
+            Some(relay) => relay.take(message, client, place, missing),
             None => {
                 let answer = self.service.clone().answer(message.to_vec(), client);
                 self.leave(place, answer);

@@ -18,7 +18,7 @@ use super::counters::UdpCounters;
 use super::listening::Closing;
 use super::relaying::Relaying;
 use super::{Attempt, Service};
-use crate::respond::{Client, Transport};
+use crate::respond::{Aheads, Client, Transport};
 
 /// How long a thread sleeps in the kernel without a datagram before it looks whether it shall stop: short enough
 /// for a prompt end, and five wake-ups a second cost an idle thread nothing.
@@ -146,13 +146,15 @@ impl<S: Service> UdpWorker<S> {
             let before = (next, looks_ahead);
             let served = catch_unwind(AssertUnwindSafe(|| {
                 let view = self.service.view();
-                if std::mem::take(&mut looks_ahead) {
-                    self.service.look_ahead(&view, batch.messages());
-                }
+                let aheads = match std::mem::take(&mut looks_ahead) {
+                    true => self.service.look_ahead(&view, batch.messages()),
+                    false => Aheads::new(),
+                };
                 while next < received {
                     let index = next;
                     next += 1;
-                    self.serve_one(batch, index, &view, relaying, &mut tally);
+                    let ahead = aheads.get(index).and_then(Option::as_ref);
+                    self.serve_one(batch, index, &view, ahead, relaying, &mut tally);
                 }
             }));
             if served.is_err() {
@@ -179,6 +181,7 @@ impl<S: Service> UdpWorker<S> {
         batch: &mut Batch,
         index: usize,
         view: &S::View,
+        ahead: Option<&S::Ahead<'_>>,
         relaying: &mut Relaying<S>,
         tally: &mut Tally,
     ) {
@@ -198,10 +201,10 @@ impl<S: Service> UdpWorker<S> {
             local: path.source.map(|source| source.address).or(self.socket.own_address()),
             transport: Transport::Udp,
         };
-        match self.service.try_answer(view, datagram.message, client, datagram.reply) {
+        match self.service.try_answer(view, ahead, datagram.message, client, datagram.reply) {
             Attempt::Reply(length) => batch.queue(index, length),
             Attempt::Drop => tally.dropped += 1,
-            Attempt::Wait => relaying.take(datagram.message, client, path),
+            Attempt::Wait(missing) => relaying.take(datagram.message, client, path, missing),
         }
     }
 

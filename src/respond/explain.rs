@@ -42,7 +42,7 @@ impl Responder {
             Err(attempt) => {
                 let reply = match attempt {
                     Attempt::Reply(length) => Message::read(&buffer[..length]).ok(),
-                    Attempt::Drop | Attempt::Wait => None,
+                    Attempt::Drop | Attempt::Wait(_) => None,
                 };
                 return Explanation { steps, reply };
             }

@@ -17,7 +17,7 @@ use crate::cache::Life;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::request::RawRecord;
 use crate::dns::{Flags, NameRef, Rcode, Record, RecordType, ReplyWriter};
-use crate::zone::ViewId;
+use crate::zone::{ViewId, prefetch};
 
 /// Answers that lie in one set of the table: one cache line of tags is looked through.
 const WAYS: usize = 8;
@@ -39,7 +39,7 @@ thread_local! {
 }
 
 /// What an answer depends on besides its question.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Epoch {
     /// Of the rules, the cache and the forwarder that are in use.
     pub rules: u64,
@@ -57,6 +57,23 @@ pub(super) struct Key<'n> {
     view: ViewId,
     /// The flags of the header that an answer depends on, and above them DO.
     flags: u32,
+    /// Of all but the flags.
+    hash: u64,
+}
+
+/// Where the answers to a question are, whatever its flags; see `Ahead`.
+#[derive(Clone, Copy)]
+pub(super) struct Spot {
+    hash: u64,
+    at: Step,
+}
+
+/// How far the way to an answer is gone.
+#[derive(Clone, Copy)]
+enum Step {
+    Set,
+    Answer(u16),
+    End,
 }
 
 /// A table of answers, by the hash of what was asked.
@@ -106,11 +123,60 @@ struct Ageing {
 }
 
 impl<'n> Key<'n> {
-    pub(super) fn new(asked: &Asked<'_>, name: NameRef<'n>, view: ViewId) -> Key<'n> {
+    /// The key of a question; a spot that is there is that of this question.
+    pub(super) fn new(asked: &Asked<'_>, name: NameRef<'n>, view: ViewId, spot: Option<&Spot>) -> Key<'n> {
         let relevant = Flags::RD.0 | Flags::CD.0 | Flags::AD.0;
         let dnssec_ok = u32::from(asked.dnssec_ok());
-        Key { name, rtype: asked.rtype, view, flags: u32::from(asked.flags.0 & relevant) | dnssec_ok << 16 }
+        Key {
+            name,
+            rtype: asked.rtype,
+            view,
+            flags: u32::from(asked.flags.0 & relevant) | dnssec_ok << 16,
+            hash: spot.map_or_else(|| hash(name, asked.rtype, view), |spot| spot.hash),
+        }
     }
+}
+
+impl Spot {
+    /// Where answers to a question are, and asks for the memory that is read first.
+    pub(super) fn new(name: NameRef<'_>, rtype: RecordType, view: ViewId) -> Spot {
+        ANSWERS.with_borrow(|answers| {
+            let hash = answers.hash(name, rtype, view);
+            prefetch(answers.set(hash));
+            Spot { hash, at: Step::Set }
+        })
+    }
+
+    /// Goes one step and asks for the memory that the next one reads; answers whether there was a step to go.
+    pub(super) fn go(&mut self) -> bool {
+        ANSWERS.with_borrow(|answers| {
+            self.at = match self.at {
+                Step::Set => match answers.set(self.hash).tagged(tag(self.hash)).next() {
+                    Some(at) => {
+                        prefetch(&answers.answers[usize::from(at)]);
+                        Step::Answer(at)
+                    }
+                    None => Step::End,
+                },
+                Step::Answer(at) => {
+                    let lives = answers.answers[usize::from(at)].lives.iter();
+                    lives.flatten().for_each(|life| prefetch(&**life));
+                    Step::End
+                }
+                Step::End => return false,
+            };
+            true
+        })
+    }
+}
+
+fn hash(name: NameRef<'_>, rtype: RecordType, view: ViewId) -> u64 {
+    ANSWERS.with_borrow(|answers| answers.hash(name, rtype, view))
+}
+
+/// What is compared before a question is.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 | 1
 }
 
 /// The reply to a question whose answer this thread has kept: its length, and how many of the cache's entries it is
@@ -167,27 +233,28 @@ impl Answers {
         }
     }
 
-    /// The set of a question, and its tag there.
-    fn place(&self, key: &Key<'_>) -> (usize, u32) {
+    /// What a question's answers are found by before they are compared.
+    fn hash(&self, name: NameRef<'_>, rtype: RecordType, view: ViewId) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        hasher.write(key.name.as_wire());
-        hasher.write_u64(u64::from(key.flags) << 32 | u64::from(key.rtype.0) << 16 | u64::from(key.view.0));
-        let hash = hasher.finish();
-        (hash as usize % SETS, (hash >> 32) as u32 | 1)
+        hasher.write(name.as_wire());
+        hasher.write_u32(u32::from(rtype.0) << 16 | u32::from(view.0));
+        hasher.finish()
+    }
+
+    fn set(&self, hash: u64) -> &Set {
+        &self.sets[hash as usize % SETS]
     }
 
     fn find(&self, key: &Key<'_>, epoch: Epoch) -> Option<&Answer> {
-        let (set, tag) = self.place(key);
-        let set = &self.sets[set];
-        let found = set.tags.iter().zip(set.answers).filter(|(other, _)| **other == tag);
-        let mut found = found.map(|(_, at)| &self.answers[usize::from(at)]);
+        let found = self.set(key.hash).tagged(tag(key.hash));
+        let mut found = found.map(|at| &self.answers[usize::from(at)]);
         found.find(|answer| answer.is_for(key) && answer.epoch == epoch)
     }
 
     fn keep(&mut self, key: &Key<'_>, answer: Answer) {
-        let (set, tag) = self.place(key);
+        let tag = tag(key.hash);
         let Answers { sets, answers, turn, .. } = self;
-        let set = &mut sets[set];
+        let set = &mut sets[key.hash as usize % SETS];
         let same = |way: &usize| set.tags[*way] == tag && answers[usize::from(set.answers[*way])].is_for(key);
         let is_old = |way: &usize| answers[usize::from(set.answers[*way])].epoch != answer.epoch;
         let way = (0..WAYS).find(same);
@@ -203,6 +270,13 @@ impl Answers {
             answers[usize::from(set.answers[way])] = answer;
         }
         set.tags[way] = tag;
+    }
+}
+
+impl Set {
+    /// The answers that have this tag.
+    fn tagged(&self, tag: u32) -> impl Iterator<Item = u16> {
+        self.tags.iter().zip(self.answers).filter(move |(other, _)| **other == tag).map(|(_, at)| at)
     }
 }
 

@@ -3,6 +3,7 @@
 //! What zones and cache know is answered without waiting (`try_answer`); the rest awaits `forward` (`answer`), or goes
 //! through a `Relay` in the hands of the listener's thread.
 
+mod ahead;
 mod client;
 mod complete;
 mod cookie;
@@ -12,7 +13,8 @@ mod quick;
 mod relay;
 mod responder;
 
+pub use ahead::{Ahead, Aheads};
 pub use client::{Client, Transport};
 pub use explain::Explanation;
 pub use relay::{Answer, Relay, Settled, Settling};
-pub use responder::{Attempt, Counters, Responder, Serving, View};
+pub use responder::{Attempt, Counters, Missing, Responder, Serving, View};

@@ -2,55 +2,49 @@
 //!
 //! What is written here is byte for byte what a `Chase` makes; whatever might differ is left to it.
 
-use smallvec::SmallVec;
-
+use super::ahead::Place;
 use super::client::Client;
 use super::complete::Asked;
-use crate::dns::header::HEADER_BYTES;
 use crate::dns::record::CLASS_IN;
-use crate::dns::{Flags, NameBuf, NameRef, Rcode, RecordSet, RecordType, ReplyWriter};
-use crate::zone::{LookAhead, OnMissing, Outcome, Snapshot, ViewId, Zone};
+use crate::dns::{Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter};
+use crate::zone::{OnMissing, Outcome, Snapshot, ViewId, Zone};
 
 /// A pointer to the question's name, which stands behind the header (RFC 1035 §4.1.4).
 const QUESTION_POINTER: [u8; 2] = [0xC0, 0x0C];
 
-/// Messages that are looked ahead to: a batch.
-const MESSAGES_AHEAD: usize = 64;
-
 /// Bytes of a record with a compressed owner before its data.
 const RECORD_HEAD_BYTES: usize = 12;
 
-/// Asks for the memory that answering these messages will need: it is then waited for once, and not once for each.
-pub(super) fn look_ahead<'m>(snapshot: &Snapshot, messages: impl Iterator<Item = &'m [u8]>) {
-    let ways: SmallVec<[LookAhead<'_>; MESSAGES_AHEAD]> = messages
-        .filter_map(|message| {
-            let (name, _) = NameBuf::read_plain(message, HEADER_BYTES).ok()?;
-            let way = snapshot.look_ahead(name.borrow())?;
-            way.prefetch();
-            Some(way)
-        })
-        .take(MESSAGES_AHEAD)
-        .collect();
-    ways.iter().for_each(LookAhead::prefetch_node);
+/// Whether a question may be answered here.
+pub(super) fn is_quick(name: NameRef<'_>, rtype: RecordType) -> bool {
+    matches!(rtype, RecordType::A | RecordType::AAAA) && !name.is_root()
 }
 
 /// The reply to a question that one zone answers at once, if this is one; its length.
 pub(super) fn answer(
     asked: &Asked<'_>,
     name: NameRef<'_>,
+    place: Option<&Place<'_>>,
     snapshot: &Snapshot,
     view: ViewId,
     client: Client,
     buffer: &mut [u8],
 ) -> Option<usize> {
-    if !matches!(asked.rtype, RecordType::A | RecordType::AAAA) || name.is_root() {
+    if !is_quick(name, asked.rtype) {
         return None;
     }
-    let zone = snapshot.zone_for(name, view)?;
+    let (zone, outcome) = match place {
+        Some(Place::Zone(way)) => (way.zone(), way.lookup(name, asked.rtype, view)),
+        Some(Place::Finished(_)) => return None,
+        None => {
+            let zone = snapshot.zone_for(name, view)?;
+            (zone, zone.lookup(name, asked.rtype, view))
+        }
+    };
     let edns = asked.reply_edns(client, &[]);
     let mut writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
     writer.reserve(edns.as_ref());
-    let rcode = match zone.lookup(name, asked.rtype, view) {
+    let rcode = match outcome {
         Outcome::Hit(offer) => {
             write_set(&mut writer, &offer.set)?;
             Rcode::NOERROR

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::complete;
-use super::responder::{Attempt, Known, Responder, View};
+use super::responder::{AtOnce, Attempt, Known, Missing, Responder, View};
 use crate::answer::Step;
-use crate::dns::{QueryFlags, Question};
-use crate::forward::{Landed, Lane, Outcome, Said};
+use crate::dns::header::HEADER_BYTES;
+use crate::dns::{Name, NameRef, QueryFlags, Question, RecordType};
+use crate::forward::{Landed, Lane, Outcome, Said, looks_own};
 
 /// Bytes of a message that are kept without the heap: most queries with EDNS and a cookie.
 const MESSAGE_BYTES_USUAL: usize = 96;
@@ -36,6 +37,7 @@ struct Guest<T> {
     message: SmallVec<[u8; MESSAGE_BYTES_USUAL]>,
     client: Client,
     began: Instant,
+    missing: Missing,
     tag: T,
 }
 
@@ -60,9 +62,11 @@ impl<T> Relay<T> {
     }
 
     /// Takes a message for which `try_answer` said that upstream must be asked; `send` asks.
-    pub fn take(&mut self, message: &[u8], client: Client, tag: T) {
+    pub fn take(&mut self, message: &[u8], client: Client, tag: T, missing: Missing) {
+        // Those of one batch came at one time.
+        let began = self.staged.back().map_or_else(Instant::now, |guest| guest.began);
         let message = SmallVec::from_slice(message);
-        self.staged.push_back(Box::new(Guest { message, client, began: Instant::now(), tag }));
+        self.staged.push_back(Box::new(Guest { message, client, began, missing, tag }));
     }
 
     /// Asks upstream for all that was taken.
@@ -71,19 +75,24 @@ impl<T> Relay<T> {
         if staged.is_empty() && !lane.has_staged() {
             return;
         }
-        let (view, now) = (responder.view(), Instant::now());
+        let view = responder.view();
+        let forwarder = &view.serving.forwarder;
         // One by one, so that a panic costs one.
         while let Some(guest) = staged.pop_front() {
-            let message = SmallVec::<[u8; MESSAGE_BYTES_USUAL]>::from_slice(&guest.message);
-            let turned = match responder.missing(&view, &message, guest.client) {
-                Some((question, flags, raw_question)) => {
-                    lane.begin(&view.serving.forwarder, question, flags, raw_question, guest, now).err()
+            let missing = match guest.missing.at_once() {
+                Some(AtOnce { flags, .. }) => {
+                    question(&guest.message).map(|(asked, raw)| (asked, flags, raw))
                 }
+                None => responder.missing(&view, &guest.message, guest.client),
+            };
+            let missing = missing.filter(|(_, _, raw_question)| !looks_own(forwarder, raw_question));
+            let turned = match missing.map(|(question, flags, _)| (question, flags)) {
+                Some((question, flags)) => lane.begin(forwarder, question, flags, guest, view.now).err(),
                 None => Some(guest),
             };
             turned_away.extend(turned);
         }
-        lane.send(now);
+        lane.send(view.now);
     }
 
     /// Takes what came from upstreams, without waiting.
@@ -143,10 +152,10 @@ impl<T> Settling<'_, T> {
         let Landed { guest, name, said } = self.relay.lane.landed()?;
         if let Said::Outcome(outcome) = &said {
             let known = (name.borrow(), outcome);
-            match responder.resume(&self.view, &guest.message, guest.client, known, buffer) {
+            match responder.resume(&self.view, &guest, known, buffer) {
                 Attempt::Reply(length) => return Some(Settled::Reply(guest.tag, length)),
                 Attempt::Drop => return Some(Settled::Drop(guest.tag)),
-                Attempt::Wait => {}
+                Attempt::Wait(_) => {}
             }
         }
         let known = Known { began: guest.began, name, said };
@@ -169,7 +178,8 @@ impl Responder {
             return None;
         }
         let mut chase = query.chase(&view.snapshot, &serving.rules, view.of(client));
-        if self.advance(serving, &mut chase, &query, None, Instant::now()) == Step::Done {
+        let step = chase.run();
+        if self.advance(serving, &mut chase, step, &query, None, view.now) == Step::Done {
             return None;
         }
         let question = Question { name: chase.current().to_name(), rtype: query.rtype };
@@ -177,22 +187,35 @@ impl Responder {
     }
 
     /// Answers with what upstream said to one name.
-    fn resume(
+    fn resume<T>(
         &self,
         view: &View,
-        message: &[u8],
-        client: Client,
-        known: (crate::dns::NameRef<'_>, &Outcome),
+        guest: &Guest<T>,
+        known: (NameRef<'_>, &Outcome),
         buffer: &mut [u8],
     ) -> Attempt {
-        let query = match self.admit(&view.serving.rules, message, client, buffer) {
+        let View { snapshot, serving, now, .. } = view;
+        let query = match self.admit(&serving.rules, &guest.message, guest.client, buffer) {
             Ok(query) => query,
             Err(attempt) => return attempt,
         };
-        let mut chase = query.chase(&view.snapshot, &view.serving.rules, view.of(client));
-        if self.advance(&view.serving, &mut chase, &query, Some(known), Instant::now()) == Step::Ask {
-            return Attempt::Wait;
+        let mut chase = query.chase(snapshot, &serving.rules, view.of(guest.client));
+        let is_known_to_ask = |known: AtOnce| known.epoch == serving.epoch(snapshot);
+        let step = match guest.missing.at_once().is_some_and(is_known_to_ask) {
+            true => Step::Ask,
+            false => chase.run(),
+        };
+        if self.advance(serving, &mut chase, step, &query, Some(known), *now) == Step::Ask {
+            return Attempt::Wait(Missing::UNKNOWN);
         }
-        complete(&query.asked, client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
+        complete(&query.asked, guest.client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
     }
+}
+
+/// The question of a message that was read before, and its section as it came.
+fn question(message: &[u8]) -> Option<(Question, &[u8])> {
+    let (name, end) = Name::read_plain(message, HEADER_BYTES).ok()?;
+    let rtype = message.get(end..end + 2)?.first_chunk()?;
+    let question = Question { name, rtype: RecordType(u16::from_be_bytes(*rtype)) };
+    Some((question, message.get(HEADER_BYTES..end + 4)?))
 }

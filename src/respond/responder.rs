@@ -10,14 +10,16 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use super::ahead::{Ahead, Aheads, Place};
 use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error};
 use super::cookie::Cookies;
-use super::{finished, quick};
+use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, UpstreamReply};
 use crate::dns::{
-    ExtendedError, Flags, Name, NameRef, QueryFlags, Question, Rcode, RecordType, Request, Unanswerable,
+    ExtendedError, Flags, Name, NameRef, QueryFlags, Question, RawName, Rcode, RecordType, Request,
+    Unanswerable,
 };
 use crate::forward::{self, Forwarder, Outcome, Said};
 use crate::telemetry::Counter;
@@ -61,7 +63,7 @@ pub struct View {
     pub(super) snapshot: Guard<Arc<Snapshot>>,
     pub(super) serving: Guard<Arc<Serving>>,
     /// When it was loaded: lifetimes count in seconds, and a batch takes less than one of a thousand parts of it.
-    now: Instant,
+    pub(super) now: Instant,
     /// Hits of the cache by answers that were kept finished; the cache counts them when the batch is answered.
     kept_hits: Cell<usize>,
 }
@@ -97,7 +99,32 @@ pub enum Attempt {
     /// There is no reply.
     Drop,
     /// Upstream must be asked.
-    Wait,
+    Wait(Missing),
+}
+
+/// What a message waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Missing(Option<AtOnce>);
+
+/// What `try_answer` knows of a message for whose very question upstream must be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct AtOnce {
+    pub(super) flags: QueryFlags,
+    /// While it lasts, a chase of the question begins with asking upstream.
+    pub(super) epoch: finished::Epoch,
+}
+
+impl Missing {
+    /// It is still to be found out.
+    pub const UNKNOWN: Missing = Missing(None);
+
+    fn of(chase: &Chase<'_>, flags: QueryFlags, epoch: finished::Epoch) -> Missing {
+        Missing(chase.is_untouched().then_some(AtOnce { flags, epoch }))
+    }
+
+    pub(super) fn at_once(self) -> Option<AtOnce> {
+        self.0
+    }
 }
 
 impl Responder {
@@ -142,36 +169,63 @@ impl Responder {
         }
     }
 
-    /// Prepares for messages that `try_answer` is asked next.
-    pub fn look_ahead<'m>(&self, view: &View, messages: impl Iterator<Item = &'m [u8]>) {
-        quick::look_ahead(&view.snapshot, messages);
+    /// Looks ahead to messages that `try_answer_by` is asked next.
+    pub fn look_ahead<'v, 'm>(
+        &self,
+        view: &'v View,
+        messages: impl Iterator<Item = (&'m [u8], IpAddr)>,
+    ) -> Aheads<Ahead<'v>> {
+        ahead::look_ahead(&view.snapshot, messages)
     }
 
     /// Answers without waiting, if zones and cache suffice.
     pub fn try_answer(&self, view: &View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
+        self.try_answer_by(view, None, message, client, buffer)
+    }
+
+    /// The same, with what was found out of this message and client.
+    pub fn try_answer_by(
+        &self,
+        view: &View,
+        ahead: Option<&Ahead<'_>>,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt {
         let query = match self.admit(&view.serving.rules, message, client, buffer) {
             Ok(query) => query,
             Err(attempt) => return attempt,
         };
         if view.serving.is_probe(&query) {
-            return Attempt::Wait;
+            return Attempt::Wait(Missing::UNKNOWN);
         }
-        let client_view = view.of(client);
+        let client_view = ahead.map_or_else(|| view.of(client), |ahead| ahead.view);
+        let place = ahead.map(|ahead| &ahead.place);
         let View { snapshot, serving, now, kept_hits } = view;
-        let (asked, name) = (&query.asked, query.name.borrow());
-        if let Some(length) = quick::answer(asked, name, snapshot, client_view, client, buffer) {
+        let lowered;
+        let name = match query.name.as_lower() {
+            Some(name) => name,
+            None => {
+                lowered = query.name.to_buf();
+                lowered.borrow()
+            }
+        };
+        let asked = &query.asked;
+        if let Some(length) = quick::answer(asked, name, place, snapshot, client_view, client, buffer) {
             return Attempt::Reply(length);
         }
         // Before the cache is asked: what is purged from it later is not good.
         let epoch = serving.epoch(snapshot);
-        let key = finished::Key::new(asked, name, client_view);
+        let spot = place.and_then(Place::spot);
+        let key = finished::Key::new(asked, name, client_view, spot);
         if let Some((length, hits)) = finished::answer(&key, epoch, asked, client, *now, buffer) {
             kept_hits.update(|others| others + hits);
             return Attempt::Reply(length);
         }
         let mut chase = query.chase(snapshot, &serving.rules, client_view);
-        if self.advance(serving, &mut chase, &query, None, *now) == Step::Ask {
-            return Attempt::Wait;
+        let step = chase.run();
+        if self.advance(serving, &mut chase, step, &query, None, *now) == Step::Ask {
+            return Attempt::Wait(Missing::of(&chase, query.flags, epoch));
         }
         let Some(length) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
         finished::keep(&key, epoch, &chase, asked, *now, &buffer[..length]);
@@ -264,17 +318,17 @@ impl Responder {
         told(outcome, chase)
     }
 
-    /// Goes on with a chase as far as it can without waiting: by what upstream said to one name, if that is known, and
-    /// by the cache.
+    /// Goes on from a chase's step as far as it can without waiting: by what upstream said to one name, if that is
+    /// known, and by the cache.
     pub(super) fn advance(
         &self,
         serving: &Serving,
         chase: &mut Chase<'_>,
+        mut step: Step,
         query: &Query<'_>,
         mut known: Option<(NameRef<'_>, &Outcome)>,
         now: Instant,
     ) -> Step {
-        let mut step = chase.run();
         while step == Step::Ask {
             let relayed = match known.take_if(|(name, _)| *name == chase.current()) {
                 Some((_, outcome)) => Some(told(outcome.clone(), chase)),
@@ -391,7 +445,7 @@ fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> Exte
 
 impl Serving {
     /// What an answer that was made before depends on.
-    fn epoch(&self, snapshot: &Snapshot) -> finished::Epoch {
+    pub(super) fn epoch(&self, snapshot: &Snapshot) -> finished::Epoch {
         finished::Epoch {
             rules: self.rules.number(),
             revision: snapshot.revision(),
@@ -401,7 +455,9 @@ impl Serving {
 
     /// Whether this is a probe for a loop that came back: it lies in `.invalid`, which else is answered here.
     pub(super) fn is_probe(&self, query: &Query<'_>) -> bool {
-        query.name.borrow().as_wire().ends_with(b"\x07invalid\0")
+        const INVALID: &[u8] = b"\x07invalid\0";
+        let end = query.name.as_wire().last_chunk::<{ INVALID.len() }>();
+        end.is_some_and(|end| end.eq_ignore_ascii_case(INVALID))
             && self.forwarder.is_own_question(query.asked.question)
     }
 }
@@ -409,7 +465,7 @@ impl Serving {
 /// A query that is answered.
 pub(super) struct Query<'m> {
     pub(super) asked: Asked<'m>,
-    pub(super) name: crate::dns::NameBuf,
+    pub(super) name: RawName<'m>,
     pub(super) rtype: RecordType,
     pub(super) flags: QueryFlags,
 }
@@ -418,7 +474,7 @@ impl Query<'_> {
     pub(super) fn chase<'s>(&self, snapshot: &'s Snapshot, rules: &'s Rules, view: ViewId) -> Chase<'s> {
         let recursion =
             if self.asked.flags.has(Flags::RD) { Recursion::Desired } else { Recursion::NotDesired };
-        Chase::new(snapshot, rules, view, self.name, self.rtype, recursion)
+        Chase::new(snapshot, rules, view, self.name.to_buf(), self.rtype, recursion)
     }
 }
 

@@ -37,8 +37,10 @@ pub use name_trie::NameTrie;
 pub use network::{Network, NetworkError, Networks, ViewId};
 pub use node::Node;
 pub use origin::{AzureZone, Claim, Origin, VirtualNetworkLink};
-pub use served::{LookAhead, OnMissing, Outcome, Zone, ZoneHeader, ZoneKind};
+pub use served::{OnMissing, Outcome, Way, Zone, ZoneHeader, ZoneKind};
 pub use slot::{Offer, Slot};
 pub use snapshot::Snapshot;
 pub use store::{Author, CommitError, Committed, Journal, JournalError, Store, Unjournaled};
 pub use withheld::Withheld;
+
+pub(crate) use prefetch::prefetch;

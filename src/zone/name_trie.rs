@@ -51,18 +51,19 @@ struct Branch<V> {
     parts: Vec<Part<V>>,
 }
 
-/// Where a name is if it is there.
-pub struct Spot<'t, 'n, V> {
-    leaf: &'t Leaf<V>,
-    front: &'n [u8],
+/// The way to a name that will be asked for soon. It is gone in steps, of which each asks for the memory that the next
+/// one reads, so that for many names it is waited for at once.
+pub struct Way<'t, V> {
     hash: u64,
+    level: u32,
+    at: Step<'t, V>,
 }
 
-/// The way to a name that will be asked for soon: its memory is asked for in steps, so that for many names it is waited
-/// for at once.
-pub struct Ahead<'t, V> {
-    leaf: &'t Leaf<V>,
-    tag: u16,
+/// How far a way is gone.
+enum Step<'t, V> {
+    Part(&'t Part<V>),
+    /// The leaf, and its entries that may be the name.
+    Entries(&'t Leaf<V>, u64),
 }
 
 fn hash(front: &[u8]) -> u64 {
@@ -76,6 +77,32 @@ fn slot(hash: u64, level: u32) -> usize {
 /// What is compared before a name is.
 fn tag(hash: u64) -> u16 {
     (hash & 0xFFF | hash >> 60 << 12) as u16
+}
+
+/// A bit for each of the tags that is this one.
+#[cfg(target_arch = "x86_64")]
+fn equal_to(tags: &[u16; LEAF_ENTRIES_MAX], tag: u16) -> u64 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi16,
+    };
+    let (eights, _) = tags.as_chunks::<8>();
+    let (sixteens, _) = eights.as_chunks::<2>();
+    sixteens.iter().rev().fold(0, |bits, [low, high]| {
+        // SAFETY: every x86_64 processor has SSE2; the two loads read 8 tags of 16 bits each, from where they lie.
+        let mask = unsafe {
+            let wanted = _mm_set1_epi16(tag as i16);
+            let [low, high] = [low, high]
+                .map(|eight| _mm_cmpeq_epi16(_mm_loadu_si128(eight.as_ptr().cast::<__m128i>()), wanted));
+            // Equal is -1, which stays -1 in a byte.
+            _mm_movemask_epi8(_mm_packs_epi16(low, high))
+        };
+        bits << 16 | mask as u64
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn equal_to(tags: &[u16; LEAF_ENTRIES_MAX], tag: u16) -> u64 {
+    tags.iter().rev().fold(0, |bits, other| bits << 1 | u64::from(*other == tag))
 }
 
 /// Where a name stands among all others: by the branches that lead to it, so that splitting a leaf moves nobody.
@@ -102,21 +129,18 @@ impl<V> NameTrie<V> {
 
     /// The value of a name.
     pub fn get(&self, front: &[u8]) -> Option<&V> {
-        self.find(front).get()
+        self.get_entry(front).map(|(_, value)| value)
     }
 
-    /// Finds the leaf of a name.
-    pub fn find<'t, 'n>(&'t self, front: &'n [u8]) -> Spot<'t, 'n, V> {
-        let hash = hash(front);
-        let mut at = &self.root;
-        let mut level = 0;
-        loop {
-            match at {
-                Part::Branch(branch) => at = branch.part(slot(hash, level)),
-                Part::Leaf(leaf) => return Spot { leaf, front, hash },
-            }
-            level += 1;
-        }
+    /// The value of a name, and the name as it is kept.
+    pub fn get_entry(&self, front: &[u8]) -> Option<(&[u8], &V)> {
+        self.way(front).get_entry(front)
+    }
+
+    /// The way to a name, at its beginning.
+    pub fn way(&self, front: &[u8]) -> Way<'_, V> {
+        self.root.prefetch();
+        Way { hash: hash(front), level: 0, at: Step::Part(&self.root) }
     }
 
     /// All entries in no order.
@@ -221,42 +245,62 @@ impl<V: Clone> NameTrie<V> {
     }
 }
 
-impl<V> Ahead<'_, V> {
-    /// Asks for the memory that a look-up begins with.
-    pub fn prefetch(&self) {
-        prefetch(self.leaf);
-    }
-
-    /// Asks for the memory that a look-up ends with; reads that which it begins with.
-    pub fn prefetch_entry(&self) {
-        let hits = self.leaf.tagged(self.tag);
-        if let Some(entry) = self.leaf.entries.get(hits.trailing_zeros() as usize) {
-            prefetch(entry);
+impl<'t, V> Way<'t, V> {
+    /// Goes one step and asks for the memory that the next one reads; answers whether there was a step to go.
+    pub fn go(&mut self) -> bool {
+        match self.at {
+            Step::Part(Part::Branch(branch)) => {
+                let part = branch.part(slot(self.hash, self.level));
+                part.prefetch();
+                (self.at, self.level) = (Step::Part(part), self.level + 1);
+                true
+            }
+            Step::Part(Part::Leaf(leaf)) => {
+                let hits = leaf.tagged(tag(self.hash));
+                if let Some(entry) = leaf.entries.get(hits.trailing_zeros() as usize) {
+                    prefetch(entry);
+                }
+                self.at = Step::Entries(leaf, hits);
+                true
+            }
+            Step::Entries(..) => false,
         }
     }
-}
 
-impl<'t, V> Spot<'t, '_, V> {
-    /// The way to the same name without the name.
-    pub fn ahead(&self) -> Ahead<'t, V> {
-        Ahead { leaf: self.leaf, tag: tag(self.hash) }
-    }
-
-    /// The value of the name.
-    pub fn get(&self) -> Option<&'t V> {
-        let at = self.leaf.position(self.hash, self.front)?;
-        Some(&self.leaf.entries[at].1)
-    }
-
-    /// The value of the name, and the name as it is kept.
-    pub fn get_entry(&self) -> Option<(&'t [u8], &'t V)> {
-        let at = self.leaf.position(self.hash, self.front)?;
-        let (front, value) = &self.leaf.entries[at];
+    /// The value at the end, and its name as it is kept; `front` is the name that the way was begun for.
+    pub fn get_entry(mut self, front: &[u8]) -> Option<(&'t [u8], &'t V)> {
+        while self.go() {}
+        let Step::Entries(leaf, hits) = self.at else { return None };
+        let (front, value) = &leaf.entries[leaf.position(hits, front)?];
         Some((front, value))
     }
 }
 
+// Not derived: what is pointed to need not be `Clone`.
+impl<V> Clone for Way<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Way<'_, V> {}
+
+impl<V> Clone for Step<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Step<'_, V> {}
+
 impl<V> Part<V> {
+    fn prefetch(&self) {
+        match self {
+            Part::Leaf(leaf) => prefetch(&**leaf),
+            Part::Branch(branch) => prefetch(&**branch),
+        }
+    }
+
     fn is_full_leaf(&self) -> bool {
         matches!(self, Part::Leaf(leaf) if leaf.is_full())
     }
@@ -291,22 +335,18 @@ impl<V> Leaf<V> {
 
     /// A bit for each entry that has this tag.
     fn tagged(&self, tag: u16) -> u64 {
-        let mut bits = 0;
-        for (at, other) in self.tags.iter().enumerate() {
-            bits |= u64::from(*other == tag) << at;
-        }
         let unused = LEAF_ENTRIES_MAX.saturating_sub(self.entries.len()) as u32;
-        bits & u64::MAX.checked_shr(unused).unwrap_or(0)
+        equal_to(&self.tags, tag) & u64::MAX.checked_shr(unused).unwrap_or(0)
     }
 
-    fn position(&self, hash: u64, front: &[u8]) -> Option<usize> {
-        let mut bits = self.tagged(tag(hash));
-        while bits != 0 {
-            let at = bits.trailing_zeros() as usize;
+    /// Where a name is, that may be at the entries of these bits.
+    fn position(&self, mut hits: u64, front: &[u8]) -> Option<usize> {
+        while hits != 0 {
+            let at = hits.trailing_zeros() as usize;
             if *self.entries[at].0 == *front {
                 return Some(at);
             }
-            bits &= bits - 1;
+            hits &= hits - 1;
         }
         let untagged = self.entries.get(LEAF_ENTRIES_MAX..)?;
         untagged.iter().position(|(other, _)| **other == *front).map(|at| LEAF_ENTRIES_MAX + at)
@@ -323,7 +363,7 @@ impl<V> Leaf<V> {
     }
 
     fn entry(&mut self, hash: u64, front: &[u8], default: impl FnOnce() -> V) -> (&mut V, bool) {
-        let found = self.position(hash, front);
+        let found = self.position(self.tagged(tag(hash)), front);
         let at = found.unwrap_or(self.entries.len());
         if found.is_none() {
             self.push(hash, (front.into(), default()));
@@ -332,7 +372,7 @@ impl<V> Leaf<V> {
     }
 
     fn remove(&mut self, hash: u64, front: &[u8]) -> Option<V> {
-        let at = self.position(hash, front)?;
+        let at = self.position(self.tagged(tag(hash)), front)?;
         let (_, value) = self.entries.swap_remove(at);
         if let (Some((moved, _)), Some(free)) = (self.entries.get(at), self.tags.get_mut(at)) {
             *free = tag(self::hash(moved));
@@ -478,13 +518,41 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_found_wherever_they_are() {
+        let mut tags = [0; LEAF_ENTRIES_MAX];
+        for at in 0..LEAF_ENTRIES_MAX {
+            // Of which the high byte, the low byte or none is alike.
+            tags[at] = [0xAB00, 0x00CD, 0xABCD, 0xFFFF, 0x8000][at % 5];
+        }
+        for tag in [0xABCD, 0xAB00, 0x00CD, 0xFFFF, 0x8000, 0x7FFF, 0] {
+            let expected = (0..LEAF_ENTRIES_MAX).filter(|at| tags[*at] == tag).map(|at| 1 << at).sum::<u64>();
+            assert_eq!(equal_to(&tags, tag), expected, "{tag:x}");
+        }
+    }
+
+    #[test]
+    fn a_way_leads_to_its_name_and_to_no_other() {
+        let mut trie = NameTrie::default();
+        (0..10_000).for_each(|number| *trie.entry(&front(number), || 0).0 = number);
+        for number in 0..10_100 {
+            let front = front(number);
+            let mut way = trie.way(&front);
+            let steps = std::iter::repeat_with(|| way.go()).take_while(|went| *went).count();
+            assert!((2..=4).contains(&steps), "{steps}");
+            let found = way.get_entry(&front).map(|(_, value)| *value);
+            assert_eq!(found, Some(number).filter(|number| *number < 10_000));
+        }
+    }
+
+    #[test]
     fn names_of_one_hash_are_all_found() {
         // As many as no leaf has tags for, under a hash of our own.
         let mut leaf = Leaf::default();
         (0..100).for_each(|number| *leaf.entry(7, &front(number), || 0).0 = number);
         assert!((0..100).all(|number| !leaf.entry(7, &front(number), || 0).1));
-        let found =
-            |leaf: &Leaf<usize>, number| leaf.position(7, &front(number)).map(|at| leaf.entries[at].1);
+        let found = |leaf: &Leaf<usize>, number| {
+            leaf.position(leaf.tagged(tag(7)), &front(number)).map(|at| leaf.entries[at].1)
+        };
         assert!((0..100).all(|number| found(&leaf, number) == Some(number)));
         assert_eq!((leaf.remove(7, &front(99)), found(&leaf, 99)), (Some(99), None));
     }

@@ -4,7 +4,8 @@
 const LINE_BYTES: usize = 64;
 
 /// Asks for the memory of a value; on processors where we do not know how, nothing happens.
-pub(super) fn prefetch<T>(value: &T) {
+#[inline]
+pub(crate) fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     for line in 0..size_of::<T>().div_ceil(LINE_BYTES) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::front::{self, Owner};
-use super::name_trie::{Ahead, NameTrie};
+use super::name_trie::{self, NameTrie};
 use super::network::ViewId;
 use super::node::Node;
 use super::origin::{AzureZone, Origin};
@@ -170,20 +170,32 @@ impl Zone {
         self.nodes.get(front)
     }
 
-    /// The way to what is at a name that will be asked for soon.
-    pub fn look_ahead(&self, front: &[u8]) -> LookAhead<'_> {
-        LookAhead(self.nodes.find(front).ahead())
+    /// The way to what is at a name that will be asked for soon, given as to `node_at`.
+    pub fn way(&self, front: &[u8]) -> Way<'_> {
+        Way { zone: self, front_bytes: front.len(), node: self.nodes.way(front) }
     }
 
     /// What this zone says (RFC 1034 §4.3.2, RFC 4592). `name` must lie within the zone.
     pub fn lookup(&self, name: NameRef<'_>, rtype: RecordType, view: ViewId) -> Outcome<'_> {
         let Some(front) = name.strip_suffix(self.apex().borrow()) else { return Outcome::NoSuchName };
+        self.lookup_by(|| self.node_at(front), name, front, rtype, view)
+    }
+
+    /// The same, where `node` finds what is at the name.
+    fn lookup_by<'z>(
+        &'z self,
+        node: impl FnOnce() -> Option<&'z Node>,
+        name: NameRef<'_>,
+        front: &[u8],
+        rtype: RecordType,
+        view: ViewId,
+    ) -> Outcome<'z> {
         if self.detours > 0
             && let Some(detour) = self.detour(name, rtype, view)
         {
             return detour;
         }
-        match self.node_at(front) {
+        match node() {
             Some(node) => node.answer(rtype, view),
             None => self.wildcard(front).map_or(Outcome::NoSuchName, |node| node.answer(rtype, view)),
         }
@@ -211,7 +223,7 @@ impl Zone {
         let depth = name.label_count();
         for labels in self.apex().borrow().label_count()..=depth {
             let front = name.trim_to(labels)?.strip_suffix(self.apex().borrow())?;
-            let Some((front, node)) = self.nodes.find(front).get_entry() else { continue };
+            let Some((front, node)) = self.nodes.get_entry(front) else { continue };
             let owner = Owner::new(front, self.apex());
             if labels < depth
                 && let Some(offer) = node.served(RecordType::DNAME, view)
@@ -231,17 +243,29 @@ impl Zone {
     }
 }
 
-/// The way to a node, whose memory is asked for before it is read.
-pub struct LookAhead<'z>(Ahead<'z, Node>);
+/// The way to a name of a zone, of which each step asks for the memory that the next one reads.
+#[derive(Clone, Copy)]
+pub struct Way<'z> {
+    zone: &'z Zone,
+    front_bytes: usize,
+    node: name_trie::Way<'z, Node>,
+}
 
-impl LookAhead<'_> {
-    /// Asks for the memory that finding the node begins with.
-    pub fn prefetch(&self) {
-        self.0.prefetch();
+impl<'z> Way<'z> {
+    /// The zone that the name lies in.
+    pub fn zone(&self) -> &'z Zone {
+        self.zone
     }
 
-    /// Asks for the node's memory; a moment after `prefetch`.
-    pub fn prefetch_node(&self) {
-        self.0.prefetch_entry();
+    /// Goes one step and asks for the memory that the next one reads; answers whether there was a step to go.
+    pub fn go(&mut self) -> bool {
+        self.node.go()
+    }
+
+    /// What the zone says of the name at the end: as `Zone::lookup`, and `name` is that which the way was begun for.
+    pub fn lookup(&self, name: NameRef<'_>, rtype: RecordType, view: ViewId) -> Outcome<'z> {
+        let front = &name.as_wire()[..self.front_bytes];
+        let node = || self.node.get_entry(front).map(|(_, node)| node);
+        self.zone.lookup_by(node, name, front, rtype, view)
     }
 }

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::network::{Networks, ViewId};
 use super::origin::Origin;
-use super::served::{LookAhead, Zone};
+use super::served::{Way, Zone};
 use super::slot::Offer;
 use super::withheld::Withheld;
 use crate::dns::{Name, NameRef, RecordType, SuffixMap};
@@ -40,14 +40,19 @@ impl Snapshot {
 
     /// The zone that answers for a name in a view: the longest apex that encloses it (design R1).
     pub fn zone_for(&self, name: NameRef<'_>, view: ViewId) -> Option<&Zone> {
-        self.zones.enclosing(name).map(|(_, zone)| &**zone).find(|zone| zone.is_served_to(view))
+        self.served(name, view).map(|(_, zone)| zone)
     }
 
-    /// The way to what will be said of a name, as far as that can be told without knowing who asks.
-    pub fn look_ahead(&self, name: NameRef<'_>) -> Option<LookAhead<'_>> {
-        let (apex, zone) = self.zones.enclosing(name).next()?;
+    /// The way to a name in the zone that answers for it.
+    pub fn way(&self, name: NameRef<'_>, view: ViewId) -> Option<Way<'_>> {
+        let (apex, zone) = self.served(name, view)?;
         let front = &name.as_wire()[..name.as_wire().len() - apex.as_wire().len()];
-        Some(zone.look_ahead(front))
+        Some(zone.way(front))
+    }
+
+    fn served<'n>(&self, name: NameRef<'n>, view: ViewId) -> Option<(NameRef<'n>, &Zone)> {
+        let mut zones = self.zones.enclosing(name).map(|(apex, zone)| (apex, &**zone));
+        zones.find(|(_, zone)| zone.is_served_to(view))
     }
 
     /// The zone of exactly this name, served or not.

@@ -66,7 +66,9 @@ fn reply(message: &[u8]) -> Vec<u8> {
     let request = Request::read(message).ok().expect("the forwarder asks well formed questions");
     let mut buffer = vec![0; 512];
     let mut writer = ReplyWriter::new(&mut buffer, 512, request.question).unwrap();
-    writer.record(Section::Answer, request.name.borrow(), RecordType::A, 60, &[10, 0, 0, 9]).unwrap();
+    writer
+        .record(Section::Answer, request.name.to_buf().borrow(), RecordType::A, 60, &[10, 0, 0, 9])
+        .unwrap();
     let flags = Flags::QR.with(Flags::RA, true);
     let length = writer.finish(request.id, flags, Rcode::NOERROR, Some(&ReplyEdns::default()));
     buffer.truncate(length);

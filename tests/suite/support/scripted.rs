@@ -131,14 +131,14 @@ impl Upstreams {
     fn says(&self, rule: &str, request: &Request<'_>) -> Says {
         let mut state = self.0.lock().unwrap();
         let of = if rule == "." { String::new() } else { format!(" of {rule}") };
-        state.asked.push(format!("{} {}{of}", request.name, request.rtype));
+        state.asked.push(format!("{} {}{of}", request.name.to_buf(), request.rtype));
         if state.down.iter().any(|down| down == rule) {
             return Says::Nothing;
         }
         if state.looping.iter().any(|looping| looping == rule) {
             return Says::WhatWeSay;
         }
-        let name = request.name.to_name();
+        let name = request.name.to_buf().to_name();
         let scripted = state.scripted.iter().rev().find(|reply| {
             reply.rule == rule && reply.name == name && reply.rtype.is_none_or(|rtype| rtype == request.rtype)
         });

@@ -78,7 +78,7 @@ fn bind() -> (UdpSocket, TcpListener) {
 
 fn reply(table: &Table, message: &[u8], limit: usize) -> Vec<u8> {
     let request = Request::read(message).ok().expect("the forwarder asks well formed questions");
-    let records = table.get(&(request.name.to_name(), request.rtype));
+    let records = table.get(&(request.name.to_buf().to_name(), request.rtype));
     let mut buffer = vec![0; usize::from(u16::MAX)];
     let mut writer = ReplyWriter::new(&mut buffer, limit, request.question).unwrap();
     let edns = ReplyEdns::default();

@@ -8,7 +8,7 @@ use privatelink_dns::answer::{AccessSettings, PublicNames, Rules, Settings};
 use privatelink_dns::cache::{self, Cache};
 use privatelink_dns::dns::{Name, NameRef, RecordSet, RecordType, Ttl, rdata};
 use privatelink_dns::privatelink::{Catalogue, Cloud};
-use privatelink_dns::respond::{Attempt, Client, Responder, Serving, Transport};
+use privatelink_dns::respond::{Attempt, Client, Missing, Responder, Serving, Transport};
 use privatelink_dns::zone::{
     Change, ChangeSet, Network, Networks, Offer, Origin, Store, Unjournaled, Withheld, ZoneHeader,
 };
@@ -127,13 +127,13 @@ impl World {
         let mut buffer = vec![0xEE; 65_535];
         let attempt = match transport {
             Transport::Udp => self.responder.try_answer(&self.responder.view(), sent, client, &mut buffer),
-            Transport::Tcp => Attempt::Wait,
+            Transport::Tcp => Attempt::Wait(Missing::UNKNOWN),
         };
         let waited = self.responder.clone().answer(sent.to_vec(), client).await;
         let got = match attempt {
             Attempt::Reply(length) => Some(buffer[..length].to_vec()),
             Attempt::Drop => None,
-            Attempt::Wait => waited.clone(),
+            Attempt::Wait(_) => waited.clone(),
         };
         // What needs no wait is the same for those who wait; a cookie has the time in it.
         let has_cookie = |reply: &Vec<u8>| Reply::read(reply).is_ok_and(|reply| reply.cookie.is_some());
@@ -141,9 +141,13 @@ impl World {
             return Err(format!("the way that waits answers otherwise: {waited:02x?}, not {got:02x?}"));
         }
         if transport == Transport::Udp {
-            // Now the answer may be one that is kept finished, and then is one that was.
-            for _ in 0..2 {
-                let again = self.responder.try_answer(&self.responder.view(), sent, client, &mut buffer);
+            // Now the answer may be one that is kept finished, and then is one that was; and a batch is looked ahead to.
+            for looks_ahead in [false, true] {
+                let view = self.responder.view();
+                let batch = looks_ahead.then_some((sent, from));
+                let aheads = self.responder.look_ahead(&view, batch.into_iter());
+                let ahead = aheads.first().and_then(Option::as_ref);
+                let again = self.responder.try_answer_by(&view, ahead, sent, client, &mut buffer);
                 let Attempt::Reply(length) = again else { continue };
                 let (again, long) = (
                     Some(buffer[..length].to_vec()),
