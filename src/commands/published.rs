@@ -5,13 +5,17 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
 use super::summary::{count, last_segment, zones};
 use crate::config::Config;
 use crate::daemon::{AzureSource, Known, Parts};
-use crate::dns::{Name, RecordType};
+use crate::dns::{Name, NameRef, RecordType};
+use crate::privatelink::Catalogue;
 use crate::sync::{self, desired::Publication};
 use crate::telemetry::Age;
-use crate::zone::{Outcome, Snapshot, ViewId, ZoneKind};
+use crate::zone::{Node, Outcome, Owner, Snapshot, ViewId, Zone, ZoneKind};
 
 /// A private name with its addresses, and the names that people and programs use for it.
 pub(super) struct Published {
@@ -24,31 +28,22 @@ pub(super) struct Published {
     pub addresses: Vec<IpAddr>,
 }
 
+/// All names of a view, each looked at only when it is asked for: there may be a million.
+pub(super) struct Names<'p> {
+    catalogue: &'p Catalogue,
+    snapshot: Arc<Snapshot>,
+    view: ViewId,
+    /// What sources want published, by private names in wire form.
+    listed: HashMap<&'p [u8], SmallVec<[&'p Publication; 1]>>,
+}
+
 impl Published {
     /// All of a view, in the order of private names.
     pub(super) fn all(config: &Config, parts: &Parts, view: ViewId) -> Vec<Published> {
-        let snapshot = parts.store.snapshot();
         let known = parts.sources.azure().known();
-        let listed = listed_names(publications(parts, &known));
-        let zones = snapshot.zones().map(|(_, zone)| zone);
-        let zones =
-            zones.filter(|zone| zone.header().kind == ZoneKind::PrivateLink && zone.is_served_to(view));
-        let mut all = Vec::new();
-        for zone in zones {
-            for (owner, node) in zone.nodes() {
-                let name = &owner.to_name();
-                let addresses = addresses(&snapshot, name, view);
-                if addresses.is_empty() || node.slots().is_empty() {
-                    continue;
-                }
-                let known = || config.private_link.catalogue.public_names(name.borrow());
-                let of_azure = listed.get(name).filter(|names| !names.is_empty());
-                let public = of_azure.map_or_else(known, |names| names.iter().cloned().collect());
-                let is_used_as_it_is = public.is_empty() || listed.get(name).is_some_and(BTreeSet::is_empty);
-                let (zone, private) = (zone.apex().clone(), name.clone());
-                all.push(Published { zone, private, public, is_used_as_it_is, addresses });
-            }
-        }
+        let names = Names::new(config, parts, &known, view);
+        let mut all: Vec<Published> =
+            names.all().filter_map(|(zone, owner, _)| names.published(zone, owner)).collect();
         all.sort_by(|one, other| one.private.cmp(&other.private));
         all
     }
@@ -57,6 +52,85 @@ impl Published {
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
         let own = self.is_used_as_it_is.then_some(&self.private);
         own.into_iter().chain(&self.public)
+    }
+}
+
+impl<'p> Names<'p> {
+    pub(super) fn new(
+        config: &'p Config,
+        parts: &'p Parts,
+        known: &'p [Arc<Known>],
+        view: ViewId,
+    ) -> Names<'p> {
+        let mut listed: HashMap<&[u8], SmallVec<[&Publication; 1]>> = HashMap::new();
+        for publication in publications(parts, known) {
+            listed.entry(publication.name.as_wire()).or_default().push(publication);
+        }
+        let catalogue = &config.private_link.catalogue;
+        Names { catalogue, snapshot: parts.store.snapshot(), view, listed }
+    }
+
+    /// What sources want published for a private name.
+    pub(super) fn listed(&self, private: &Name) -> &[&'p Publication] {
+        self.listed.get(private.as_wire()).map_or(&[], |all| all)
+    }
+
+    /// Of the names that are quickly seen to be worth a look and then are wanted the first, in their order.
+    pub(super) fn first(
+        &self,
+        is_worth_a_look: impl Fn(NameRef<'_>, &Node) -> bool,
+        is_wanted: impl Fn(&Published) -> bool,
+    ) -> Option<Published> {
+        let mut first: Option<Published> = None;
+        for (zone, owner, node) in self.all() {
+            let name = owner.to_buf();
+            let is_before = |first: &Published| name.borrow().canonical_cmp(first.private.borrow()).is_lt();
+            if first.as_ref().is_none_or(is_before)
+                && is_worth_a_look(name.borrow(), node)
+                && let Some(published) = self.published(zone, owner)
+                && is_wanted(&published)
+            {
+                first = Some(published);
+            }
+        }
+        first
+    }
+
+    /// Whether programs use a private name, for want of a public one.
+    pub(super) fn is_used_as_it_is(&self, private: NameRef<'_>) -> bool {
+        match self.listed.get(private.as_wire()) {
+            Some(all) => all.iter().all(|it| it.public_names.is_empty()),
+            None => self.catalogue.public_names(private).is_empty(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&Zone, Owner<'_>, &Node)> {
+        let zones = self.snapshot.zones().map(|(_, zone)| &**zone);
+        let zones =
+            zones.filter(|zone| zone.header().kind == ZoneKind::PrivateLink && zone.is_served_to(self.view));
+        let nodes = zones.flat_map(|zone| zone.nodes().map(move |(owner, node)| (zone, owner, node)));
+        nodes.filter(|(_, _, node)| !node.slots().is_empty())
+    }
+
+    fn published(&self, zone: &Zone, owner: Owner<'_>) -> Option<Published> {
+        let private = owner.to_name();
+        let addresses = addresses(&self.snapshot, &private, self.view);
+        if addresses.is_empty() {
+            return None;
+        }
+        let listed = self.listed(&private);
+        let of_azure: BTreeSet<&Name> = listed.iter().flat_map(|it| &it.public_names).collect();
+        let public = match of_azure.is_empty() {
+            true => self.catalogue.public_names(private.borrow()),
+            false => of_azure.into_iter().cloned().collect(),
+        };
+        let is_used_as_it_is = public.is_empty() || self.is_listed_in_private_form(&private);
+        Some(Published { zone: zone.apex().clone(), private, public, is_used_as_it_is, addresses })
+    }
+
+    fn is_listed_in_private_form(&self, private: &Name) -> bool {
+        let listed = self.listed(private);
+        !listed.is_empty() && listed.iter().all(|it| it.public_names.is_empty())
     }
 }
 
@@ -91,17 +165,6 @@ fn addresses(snapshot: &Snapshot, private: &Name, view: ViewId) -> Vec<IpAddr> {
         _ => None,
     });
     hits.flatten().collect()
-}
-
-/// The public names that Azure lists, by private name; none for those that it lists in private form.
-fn listed_names<'p>(
-    publications: impl Iterator<Item = &'p Publication>,
-) -> BTreeMap<&'p Name, BTreeSet<Name>> {
-    let mut names: BTreeMap<&Name, BTreeSet<Name>> = BTreeMap::new();
-    for publication in publications {
-        names.entry(&publication.name).or_default().extend(publication.public_names.iter().cloned());
-    }
-    names
 }
 
 /// Names that the same endpoints claim with different addresses.

@@ -1,19 +1,20 @@
 //! What a server serves, in a few lines.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
-use super::published::{Published, contests, publications};
+use hashbrown::{HashMap, HashSet};
+
+use super::published::{Names, Published, contests, publications};
 use crate::answer::PublicNames;
 use crate::config::Config;
 use crate::daemon::{AzureSource, Parts, SourceState};
-use crate::dns::Name;
+use crate::dns::{Name, NameRef, RecordType};
 use crate::sync::Desired;
 use crate::sync::azure::Subject;
 use crate::telemetry::Age;
-use crate::zone::ZoneKind;
+use crate::zone::{Node, ZoneKind};
 
 /// Withheld endpoints and conflicts told one by one; `doctor` tells all.
 const TOLD_MAX: usize = 10;
@@ -180,26 +181,36 @@ impl<'p> Summary<'p> {
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
         let view = self.parts.store.load().networks().view_of(server);
-        let all = Published::all(self.config, self.parts, view);
-        let has =
-            |published: &Published, ipv6: bool| published.addresses.iter().any(|ip| ip.is_ipv6() == ipv6);
-        // An endpoint with one name is what people know best.
         let azure = self.parts.sources.azure().known();
-        let mut names_of: HashMap<&Arc<str>, Vec<&Name>> = HashMap::new();
+        let names = Names::new(self.config, self.parts, &azure, view);
+        // An endpoint with one name is what people know best.
+        let mut names_of: HashMap<&str, usize> = HashMap::new();
         for publication in publications(self.parts, &azure) {
-            names_of.entry(&publication.claim.endpoint).or_default().push(&publication.name);
+            *names_of.entry(&publication.claim.endpoint).or_default() += 1;
         }
-        let single: BTreeSet<&Name> =
-            names_of.values().filter(|names| names.len() == 1).map(|names| names[0]).collect();
-        let public = |it: &&Published| !it.public.is_empty() && has(it, false);
-        let is_plain_blob = |it: &&Published| {
-            public(it) && it.zone.to_string().contains(".blob.") && single.contains(&it.private)
+        let is_single = |private: &Name| {
+            let endpoints = names.listed(private).iter().map(|it| &*it.claim.endpoint);
+            endpoints.into_iter().any(|endpoint| names_of.get(endpoint) == Some(&1))
         };
-        let own = |it: &&Published| it.is_used_as_it_is && has(it, false);
+        let has = |it: &Published, ipv6| it.addresses.iter().any(|address| address.is_ipv6() == ipv6);
+        let (has_ipv4, has_ipv6) = (
+            |node: &Node| node.slot(RecordType::A).is_some(),
+            |node: &Node| node.slot(RecordType::AAAA).is_some(),
+        );
+        let public = |it: &Published| !it.public.is_empty() && has(it, false);
+        let is_plain_blob =
+            |it: &Published| public(it) && it.zone.to_string().contains(".blob.") && is_single(&it.private);
+        let is_own = |name: NameRef<'_>, node: &Node| has_ipv4(node) && names.is_used_as_it_is(name);
+        let first_public = || names.first(|_, node| has_ipv4(node), public);
         let trials = [
-            all.iter().find(is_plain_blob).or_else(|| all.iter().find(public)).map(|it| (&it.public[0], "A")),
-            all.iter().find(own).map(|it| (&it.private, "A")),
-            all.iter().find(|it| has(it, true)).and_then(|it| Some((it.names().next()?, "AAAA"))),
+            names
+                .first(|_, node| has_ipv4(node), is_plain_blob)
+                .or_else(first_public)
+                .map(|it| (it.public[0].clone(), "A")),
+            names.first(is_own, |it| it.is_used_as_it_is && has(it, false)).map(|it| (it.private, "A")),
+            names
+                .first(|_, node| has_ipv6(node), |it| has(it, true))
+                .and_then(|it| Some((it.names().next()?.clone(), "AAAA"))),
         ];
         if trials.iter().any(Option::is_some) {
             writeln!(out, "Try:")?;
@@ -237,9 +248,9 @@ fn publishes(desired: &Desired, not_served: &[Name]) -> String {
     if let Some(zones) = zones(desired) {
         return zones;
     }
-    let not_served: BTreeSet<&Name> = not_served.iter().collect();
+    let not_served: HashSet<&Name> = not_served.iter().collect();
     let served = desired.publications.iter().filter(|it| !not_served.contains(&it.name));
-    let (names, endpoints): (BTreeSet<_>, BTreeSet<_>) =
+    let (names, endpoints): (HashSet<_>, HashSet<_>) =
         served.map(|it| (&it.name, &it.claim.endpoint)).unzip();
     format!("{} of {}", count(names.len(), "name"), count(endpoints.len(), "private endpoint"))
 }

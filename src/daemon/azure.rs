@@ -19,7 +19,7 @@ use super::known::Known;
 use super::resolver::Resolver;
 use super::role::{Role, Roles};
 use super::share::Share;
-use super::source::{self, Outcome, Published, Reading, Rules, SourceState, forget_confirmation};
+use super::source::{self, Outcome, Published, Reading, Restored, Rules, SourceState, forget_confirmation};
 use super::sources::StateAccess;
 use super::spare;
 use super::told::Told;
@@ -177,44 +177,59 @@ impl AzureSource {
     }
 
     /// Publishes what it had published before the restart.
-    pub(super) fn restore(&self, last: LastGood, store: &Store) -> Result<(), CommitError> {
-        let known = Known {
-            desired: Arc::new(last.desired),
-            read_at: Some(last.read_at),
-            ..Known::clone(&self.known())
-        };
+    pub(super) fn restore(&self, last: LastGood, store: &Store) -> Result<Restored, CommitError> {
+        let (desired, read_at) = (Arc::new(last.desired), Some(last.read_at));
+        let mut known = Known { desired, read_at, ..Known::clone(&self.known()) };
+        let restored = self.publish_known(&mut known, Author::Source(self.shared_name()), store);
         self.known.store(Arc::new(known));
-        self.republish(store)?;
+        let restored = restored?;
         self.is_kept(Some(last.read_at));
         let (name, names, age) = (&self.settings.name, self.known().desired.names(), Age::of(last.read_at));
         info!(source = %name, names,
             "Restored the last good state of `{name}`: {names} names from listings of {age} ago");
-        Ok(())
+        Ok(restored)
     }
 
     /// Publishes anew what is published, as these settings want it: what they withdraw, an operator withdrew.
     pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
-        self.republish_by(Author::Source(self.settings.name.as_str().into()), store)
+        self.republish_by(Author::Source(self.shared_name()), store)
     }
 
     /// The same on behalf of somebody.
     pub(super) fn republish_by(&self, author: Author, store: &Store) -> Result<(), CommitError> {
         let mut known = Known::clone(&self.known());
+        self.publish_known(&mut known, author, store)?;
+        self.known.store(Arc::new(known));
+        Ok(())
+    }
+
+    fn publish_known(
+        &self,
+        known: &mut Known,
+        author: Author,
+        store: &Store,
+    ) -> Result<Restored, CommitError> {
         let allow = &self.rules.publish.allow_subscriptions;
-        let desired = Arc::make_mut(&mut known.desired);
-        desired.retain(|subscription, id| {
-            sync::desired::is_allowed(allow, subscription) && self.settings.names(id)
-        });
+        let is_limited = !allow.is_empty() || !self.settings.names_all();
+        let is_less = is_limited
+            && Desired::retain(&mut known.desired, |subscription, id| {
+                sync::desired::is_allowed(allow, subscription) && self.settings.names(id)
+            });
         // What passes kept of subscriptions that they told nothing of is in there.
-        desired.extent = Extent::All;
-        let source: Arc<str> = self.settings.name.as_str().into();
+        if known.desired.extent != Extent::All {
+            Arc::make_mut(&mut known.desired).extent = Extent::All;
+        }
+        let source = self.shared_name();
         store.commit_with(author, |snapshot| {
             let plan = self.rules.plan(&known.desired, &source, snapshot);
             (known.not_served, known.remarks) = (plan.not_served, plan.remarks);
             Ok(plan.changes)
         })?;
-        self.known.store(Arc::new(known));
-        Ok(())
+        Ok(if is_less { Restored::Less } else { Restored::All })
+    }
+
+    fn shared_name(&self) -> Arc<str> {
+        self.settings.name.as_str().into()
     }
 
     /// Has the next pass planned anew, whatever it lists.

@@ -1,11 +1,8 @@
 //! From config to the parts that answer: zones, catalogue, cache, forwarder, responder.
 
 use std::collections::{BTreeSet, HashMap};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{iter, thread};
 
 use rand::Rng;
 
@@ -22,7 +19,7 @@ use crate::respond::{Responder, Serving};
 use crate::sync;
 use crate::zone::{
     Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileError, NetworkError, Networks,
-    Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
+    Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, at_once, changes_of_file,
     changes_that_make_room,
 };
 
@@ -115,6 +112,11 @@ impl Parts {
         Ok(())
     }
 
+    /// Gives back what the sources' last good state took on its way into the zones.
+    pub(super) fn give_back(&self) {
+        give_back(&self.store);
+    }
+
     /// Reads the inventories and publishes what they say.
     pub fn sync(&mut self) -> Result<(), LoadError> {
         Ok(self.sources.pass(&self.store)?)
@@ -142,27 +144,6 @@ fn read_zone_files(config: &Config) -> Result<Vec<ZoneFile<'_>>, LoadError> {
     let files = at_once(&zones, read);
     // Of several faults the first file's is told.
     zones.into_iter().zip(files).map(|((header, file), read)| Ok((header, file, read?))).collect()
-}
-
-/// What becomes of each item, in their order, made on as many cores as there are.
-fn at_once<I: Sync, O: Send>(items: &[I], make: impl Fn(&I) -> O + Sync) -> Vec<O> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let numbers = iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        let items = numbers.map_while(|number| Some((number, items.get(number)?)));
-        items.map(|(number, item)| (number, make(item))).collect::<Vec<_>>()
-    };
-    let mut made = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut made = work();
-        for other in others {
-            made.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        }
-        made
-    });
-    made.sort_unstable_by_key(|(number, _)| *number);
-    made.into_iter().map(|(_, made)| made).collect()
 }
 
 /// All files that were read, included ones too.

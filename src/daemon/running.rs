@@ -131,7 +131,7 @@ impl Daemon {
         let mut parts = Parts::restore_under(&config, StateAccess::Keep, written, journal)?;
         // What was served before the restart is no change.
         trail.iter().for_each(Trail::open);
-        parts.sync()?;
+        parts.sources.publish_all(&parts.store).map_err(LoadError::from)?;
         seen.include(&parts);
         seen.forget_followed(&config);
         // What operators wrote is there with the first answer.
@@ -152,6 +152,10 @@ impl Daemon {
             });
             administration.serve(api, Arc::new(ports), &config)?;
         }
+        // Nobody who asks need wait for that; dying before it leaves what the last one kept.
+        parts.sources.tell(&parts.store);
+        parts.sources.keep();
+        parts.give_back();
         Ok(Daemon { path: path.to_owned(), config, parts, listening, administration, watch, signals, seen })
     }
 

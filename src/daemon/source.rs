@@ -77,6 +77,14 @@ pub enum Published {
     HeldBack,
 }
 
+/// How much of what was published is published again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Restored {
+    All,
+    /// The settings of now leave some of it out.
+    Less,
+}
+
 /// How what is listed becomes what is published.
 #[derive(Clone)]
 pub(super) struct Rules {
@@ -152,21 +160,23 @@ impl Source {
         last: LastGood,
         store: &Store,
         rules: &Rules,
-    ) -> Result<(), CommitError> {
+    ) -> Result<Restored, CommitError> {
         self.desired = Arc::new(last.desired);
-        self.republish(store, rules)?;
+        let restored = self.republish(store, rules)?;
         (self.read_at, self.kept) = (Some(last.read_at), Some(last.read_at));
         let (name, names, age) = (&self.settings.name, self.desired.names(), Age::of(last.read_at));
         info!(source = %name, names,
             "Restored the last good state of `{name}`: {names} names from an inventory of {age} ago");
-        Ok(())
+        Ok(restored)
     }
 
     /// Publishes anew what is published, as these rules want it: what they withdraw, an operator withdrew.
-    pub(super) fn republish(&mut self, store: &Store, rules: &Rules) -> Result<(), CommitError> {
+    pub(super) fn republish(&mut self, store: &Store, rules: &Rules) -> Result<Restored, CommitError> {
         let allow = &rules.publish.allow_subscriptions;
-        Arc::make_mut(&mut self.desired)
-            .retain(|subscription, _| sync::desired::is_allowed(allow, subscription));
+        let is_less = !allow.is_empty()
+            && Desired::retain(&mut self.desired, |subscription, _| {
+                sync::desired::is_allowed(allow, subscription)
+            });
         let (mut not_served, name): (_, Arc<str>) = (Vec::new(), self.settings.name.as_str().into());
         store.commit_with(Author::Source(Arc::clone(&name)), |snapshot| {
             let plan = rules.plan(&self.desired, &name, snapshot);
@@ -174,7 +184,7 @@ impl Source {
             Ok(plan.changes)
         })?;
         self.not_served = not_served;
-        Ok(())
+        Ok(if is_less { Restored::Less } else { Restored::All })
     }
 
     pub(super) fn saved(&self) -> Option<Saved<'_>> {

@@ -1,5 +1,6 @@
 //! All sources that inventories are read from, and what they published kept for the next start.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,7 +10,7 @@ use tracing::{error, info, warn};
 use super::azure_sources::AzureSources;
 use super::role::Roles;
 use super::shared::{Now, Shared};
-use super::source::{self, Published, Reading, Rules, Source, SourceState, forget_confirmation};
+use super::source::{self, Published, Reading, Restored, Rules, Source, SourceState, forget_confirmation};
 use super::told::Told;
 use crate::admin::Written;
 use crate::config::Config;
@@ -17,7 +18,8 @@ use crate::sync::azure::Subject;
 use crate::sync::{self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateFolder};
 use crate::zone::{Author, CommitError, Snapshot, Store};
 
-/// Where nothing changes the file is still written this often, so that it tells how old its content really is.
+/// Where nothing changes the file is still written this often after listings, so that it tells how old its content
+/// really is.
 const SAVED_AT_LEAST_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// All `[[sync.source]]`: the folders, and live Azure beside them.
@@ -30,6 +32,10 @@ pub struct Sources {
     state: StateFolder,
     access: StateAccess,
     saved_at: Option<SystemTime>,
+    /// What is published is not what was last kept.
+    is_unkept: bool,
+    /// Names of sources that are no longer configured, whose records may still be there.
+    orphans: BTreeSet<String>,
     trouble: Option<String>,
 }
 
@@ -64,8 +70,19 @@ impl Sources {
         let roles = Roles::default();
         let azure = AzureSources::new(config, access, &rules, &told, &roles);
         let shared = Shared::new(&state, roles);
-        let sources =
-            Sources { rules, list, azure, told, shared, state, access, saved_at: None, trouble: None };
+        let sources = Sources {
+            rules,
+            list,
+            azure,
+            told,
+            shared,
+            state,
+            access,
+            saved_at: None,
+            is_unkept: false,
+            orphans: BTreeSet::new(),
+            trouble: None,
+        };
         sources.share();
         sources
     }
@@ -88,6 +105,8 @@ impl Sources {
 
     /// Other settings; a source that stays keeps what it knows.
     pub fn configure(&mut self, config: &Config) {
+        let before: Vec<String> = self.names().collect();
+        self.orphans.extend(before);
         let mut old = std::mem::take(&mut self.list);
         for settings in &config.sync.sources {
             // Its records are known by its name: elsewhere read, it has still published them.
@@ -99,6 +118,8 @@ impl Sources {
         }
         self.rules = Rules::new(config, &self.rules.written);
         self.azure.configure(config, self.access, &self.rules, &self.told);
+        let configured: BTreeSet<String> = self.names().collect();
+        self.orphans.retain(|name| !configured.contains(name));
         let state = StateFolder::new(&config.state_dir);
         if state != self.state {
             (self.state, self.saved_at) = (state, None);
@@ -138,26 +159,30 @@ impl Sources {
             Err(cause) => return self.give_up(&cause),
         };
         let mut failed = None;
+        let is_there = !restored.is_empty();
         for last in restored {
             let name = Arc::clone(&last.source);
-            if let Some(azure) = self.azure.named(&name) {
-                if let Err(cause) = azure.restore(last, store) {
-                    failed = Some(cause);
+            let of_list = self.list.iter_mut().find(|source| source.settings.name == *name);
+            let restored = match (self.azure.named(&name), of_list) {
+                (Some(azure), _) => azure.restore(last, store),
+                (None, Some(source)) => source.restore(last, store, &self.rules),
+                (None, None) => {
+                    info!(source = %name,
+                        "What source `{name}` had published is not restored: it is no longer configured");
+                    Ok(Restored::Less)
                 }
-                continue;
-            }
-            match self.list.iter_mut().find(|source| source.settings.name == *name) {
-                None => info!(source = %name,
-                    "What source `{name}` had published is not restored: it is no longer configured"),
-                Some(source) => {
-                    if let Err(cause) = source.restore(last, store, &self.rules) {
-                        failed = Some(cause);
-                    }
-                }
+            };
+            match restored {
+                Ok(restored) => self.is_unkept |= restored == Restored::Less,
+                Err(cause) => failed = Some(cause),
             }
         }
-        if let Some(cause) = failed {
-            self.give_up(&cause);
+        match failed {
+            Some(cause) => self.give_up(&cause),
+            // What was just read need not be written: a million names take seconds.
+            None if is_there && self.state.is_writable() => self.saved_at = self.state.saved_at(),
+            // The first attempt to keep it tells what is wrong.
+            None => {}
         }
         self.share();
     }
@@ -179,7 +204,14 @@ impl Sources {
 
     /// Reads every source and publishes what it says. A source that cannot be read leaves its records as they are.
     pub fn pass(&mut self, store: &Store) -> Result<(), CommitError> {
-        let mut changed = false;
+        self.publish_all(store)?;
+        self.tell(store);
+        self.keep();
+        Ok(())
+    }
+
+    /// The same as far as who asks is answered by it; the rest, [`Sources::tell`] and [`Sources::keep`], can wait.
+    pub(super) fn publish_all(&mut self, store: &Store) -> Result<(), CommitError> {
         for index in 0..self.list.len() {
             // What is confirmed comes first: the inventory read afterwards is not older than that the operator saw.
             let confirmed = self.access.confirmed(&self.state, &self.list[index].settings.name);
@@ -191,7 +223,7 @@ impl Sources {
                     let consents =
                         |source: &str, plan| confirmed == Some(plan) && forget_confirmation(state, source);
                     let published = source.publish(reading, store, &self.rules, consents)?;
-                    changed |= published == Published::Changed;
+                    self.is_unkept |= published == Published::Changed;
                     if confirmed.is_some() {
                         source::tell_unused_confirmation(&source.settings.name, &self.state, published);
                     }
@@ -199,12 +231,15 @@ impl Sources {
                 Err(why) => source.is_stale(why),
             }
         }
-        changed |= self.withdraw_orphans(store)?;
-        self.told.tell(&store.load());
-        self.tell_drift(store);
-        self.save_if(changed);
+        self.withdraw_orphans(store)?;
         self.share();
         Ok(())
+    }
+
+    /// Logs the conflicts and the drift that are new.
+    pub(super) fn tell(&self, store: &Store) {
+        self.told.tell(&store.load());
+        self.tell_drift(store);
     }
 
     /// Asks Azure no more, and keeps what was published.
@@ -240,10 +275,10 @@ impl Sources {
         self.told.tell_drift(self.drift(&store.load()));
     }
 
-    /// Keeps what passes of Azure have changed since.
+    /// Keeps what passes have changed since.
     pub fn keep(&mut self) {
-        let changed = self.azure.take_unsaved();
-        self.save_if(changed);
+        self.is_unkept |= self.azure.take_unsaved();
+        self.save_if_wanted();
         self.share();
     }
 
@@ -264,7 +299,7 @@ impl Sources {
     /// Publishes anew what is published, as other settings want it: what they withdraw, an operator withdrew.
     pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
         for source in &mut self.list {
-            source.republish(store, &self.rules)?;
+            self.is_unkept |= source.republish(store, &self.rules)? == Restored::Less;
         }
         self.azure.list().iter().try_for_each(|source| source.republish(store))?;
         self.share();
@@ -283,17 +318,16 @@ impl Sources {
         Ok(())
     }
 
-    fn save_if(&mut self, changed: bool) {
-        let is_due = || {
-            let age = self.saved_at.map(|saved_at| saved_at.elapsed().unwrap_or_default());
-            age.is_none_or(|age| age >= SAVED_AT_LEAST_EVERY)
+    fn save_if_wanted(&mut self) {
+        let is_due = || match self.saved_at.map(|saved_at| saved_at.elapsed().unwrap_or_default()) {
+            Some(age) => age >= SAVED_AT_LEAST_EVERY && self.is_listed_since(),
+            None => !self.list.is_empty() || !self.azure.list().is_empty(),
         };
-        let nothing = self.list.is_empty() && self.azure.list().is_empty() && !changed;
-        if self.access == StateAccess::Look || nothing || !(changed || is_due()) {
+        if self.access == StateAccess::Look || !(self.is_unkept || is_due()) {
             return;
         }
         match self.save() {
-            Ok(()) => self.trouble = None,
+            Ok(()) => (self.trouble, self.is_unkept) = (None, false),
             Err(cause) => {
                 let trouble = format!(
                     "What is published is not kept for a restart: {cause}; see that state_dir can be written to"
@@ -308,20 +342,35 @@ impl Sources {
         }
     }
 
-    /// Takes back what sources that are no longer configured had published; answers whether there were any.
-    fn withdraw_orphans(&self, store: &Store) -> Result<bool, CommitError> {
-        let mut any = false;
-        for name in sync::sources_of(&store.snapshot()) {
-            let is_azure = self.azure.named(&name).is_some();
-            if !is_azure && !self.list.iter().any(|source| source.settings.name == *name) {
-                let nothing = Desired::default();
-                let author = Author::Source(Arc::clone(&name));
-                store
-                    .commit_with(author, |snapshot| Ok(self.rules.plan(&nothing, &name, snapshot).changes))?;
+    /// Whether some source was listed since that was listed which is kept.
+    fn is_listed_since(&self) -> bool {
+        self.list.iter().any(|source| source.read_at != source.kept)
+            || self.azure.list().iter().any(|source| source.known().read_at != source.kept())
+    }
+
+    /// The names of all that are configured.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let of_azure = self.azure.list().iter().map(|source| &source.settings.name);
+        self.list.iter().map(|source| &source.settings.name).chain(of_azure).cloned()
+    }
+
+    /// Takes back what sources that are no longer configured had published.
+    fn withdraw_orphans(&mut self, store: &Store) -> Result<(), CommitError> {
+        while let Some(orphan) = self.orphans.first() {
+            let (nothing, name): (_, Arc<str>) = (Desired::default(), Arc::from(&**orphan));
+            let mut had_published = false;
+            store.commit_with(Author::Source(Arc::clone(&name)), |snapshot| {
+                let changes = self.rules.plan(&nothing, &name, snapshot).changes;
+                had_published = !changes.is_empty();
+                Ok(changes)
+            })?;
+            if had_published {
                 info!(source = %name, "Withdrew what source `{name}` had published: it is no longer configured");
-                any = true;
             }
+            // Its line is to go too, if it has nothing but that.
+            self.is_unkept = true;
+            self.orphans.pop_first();
         }
-        Ok(any)
+        Ok(())
     }
 }

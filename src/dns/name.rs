@@ -268,6 +268,13 @@ impl NameBuf {
 
     /// Reads text; see [`Name::parse`].
     pub fn parse(text: &str, origin: NameRef<'_>) -> Result<NameBuf, NameError> {
+        match NameBuf::parse_plain(text, origin) {
+            Some(name) => Ok(name),
+            None => NameBuf::parse_any(text, origin),
+        }
+    }
+
+    fn parse_any(text: &str, origin: NameRef<'_>) -> Result<NameBuf, NameError> {
         let mut name = NameBuf::empty();
         match text {
             "@" => return Ok(origin.to_buf()),
@@ -298,6 +305,34 @@ impl NameBuf {
         }
         name.push_label(&label[..length])?;
         name.finish(origin)
+    }
+
+    /// Reads a name without escapes, as nearly all are; `None` of any other, and of what is no name.
+    fn parse_plain(text: &str, origin: NameRef<'_>) -> Option<NameBuf> {
+        if text == "@" {
+            return None;
+        }
+        let (text, suffix) = text.strip_suffix('.').map_or((text, origin), |text| (text, NameRef::ROOT));
+        let (text, length) = (text.as_bytes(), text.len());
+        if length >= MAX_NAME_BYTES - 1 {
+            return None;
+        }
+        // Each byte goes one place behind its own; in those of the dots and in the first the lengths are told.
+        let mut name = NameBuf::empty();
+        let (mut is_plain, places) = (true, &mut name.bytes[1..1 + length]);
+        for (to, from) in places.iter_mut().zip(text) {
+            is_plain &= from.is_ascii() & (*from != b'\\');
+            *to = from.to_ascii_lowercase();
+        }
+        let mut start = 0;
+        let dots = text.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
+        for end in dots.chain([length]) {
+            is_plain &= (1..=MAX_LABEL_BYTES).contains(&(end - start));
+            name.bytes[start] = (end - start) as u8;
+            start = end + 1;
+        }
+        name.length = (length + 1) as u8;
+        if is_plain { name.finish(suffix).ok() } else { None }
     }
 
     /// Reads a name that may be compressed; answers it and the offset behind it (RFC 1035 §4.1.4).
@@ -521,7 +556,48 @@ impl Eq for NameBuf {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_text_is_read_as_any_is(
+            labels in prop::collection::vec("[a-zA-Z0-9_@*-]{1,70}|[ -~]{0,5}|.", 0..9),
+            end in "\\.?",
+            origin in "(origin\\.)?",
+        ) {
+            let text = labels.join(".") + &end;
+            let origin = if origin.is_empty() { Name::root() } else { name(&origin) };
+            let any = NameBuf::parse_any(&text, origin.borrow());
+            match NameBuf::parse_plain(&text, origin.borrow()) {
+                Some(plain) => prop_assert!(any.is_ok_and(|any| any.borrow() == plain.borrow()), "{text}"),
+                None => prop_assert!(any.is_err() || text.contains('\\') || ["@", "."].contains(&&*text), "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_plain_and_means_something_else_is_not_read_as_plain() {
+        for text in ["@", ".", "", "..", "a..", ".a", "a..b", r"a\.", r"a\.b."] {
+            for origin in [NameRef::ROOT, name("a.").borrow()] {
+                assert!(NameBuf::parse_plain(text, origin).is_none(), "{text}");
+            }
+        }
+        assert_eq!(name("@."), Name::parse(r"\@.", NameRef::ROOT).unwrap());
+    }
+
+    #[test]
+    fn the_longest_plain_text_is_read_and_no_longer_one() {
+        for (length, is_read) in [(59, true), (60, true), (61, true), (62, false), (63, false)] {
+            for (end, origin) in [(".", NameRef::ROOT), ("", NameRef::ROOT), ("", name("a.").borrow())] {
+                let is_read = is_read && (origin.is_root() || length < 60);
+                let text = format!("{0}.{0}.{0}.{1}{end}", "a".repeat(63), "b".repeat(length));
+                assert_eq!(NameBuf::parse_plain(&text, origin).is_some(), is_read, "{length} {origin:?}");
+                assert_eq!(NameBuf::parse_any(&text, origin).is_ok(), is_read, "{length} {origin:?}");
+            }
+        }
+    }
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()

@@ -96,10 +96,18 @@ impl Desired {
         self.publications.len() + self.zones.iter().map(|zone| zone.record_sets.len()).sum::<usize>()
     }
 
-    /// Gives up what is not wanted, by its subscription and the ARM id of its endpoint or zone.
-    pub fn retain(&mut self, is_wanted: impl Fn(&str, &Arc<str>) -> bool) {
-        self.publications.retain(|it| is_wanted(&it.claim.subscription, &it.claim.endpoint));
-        self.zones.retain(|it| is_wanted(&it.azure.subscription, &it.azure.id));
+    /// Gives up what is not wanted, by its subscription and the ARM id of its endpoint or zone; answers whether there
+    /// was any of that. What others hold is copied only then.
+    pub fn retain(desired: &mut Arc<Desired>, is_wanted: impl Fn(&str, &Arc<str>) -> bool) -> bool {
+        let is_published = |it: &Publication| is_wanted(&it.claim.subscription, &it.claim.endpoint);
+        let is_imported = |it: &Arc<PrivateZone>| is_wanted(&it.azure.subscription, &it.azure.id);
+        if desired.publications.iter().all(is_published) && desired.zones.iter().all(is_imported) {
+            return false;
+        }
+        let desired = Arc::make_mut(desired);
+        desired.publications.retain(is_published);
+        desired.zones.retain(is_imported);
+        true
     }
 
     /// Whether what is published is the same, whatever was remarked on besides.

@@ -11,7 +11,9 @@ use super::desired::{Desired, Publication};
 use super::private_dns::{Remark, plan_zones};
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
 use crate::privatelink::Catalogue;
-use crate::zone::{self, Change, ChangeSet, Claim, Offer, OnMissing, Origin, Owner, Snapshot, ZoneHeader};
+use crate::zone::{
+    self, Change, ChangeSet, Claim, Offer, OnMissing, Origin, Owner, Snapshot, Zone, ZoneHeader,
+};
 
 /// How endpoints' records are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,34 +73,19 @@ pub fn plan(
 ) -> Plan {
     let mut plan = Plan::default();
     // Found by where it lies: nearly all is as it was, and hashing its names and ids would take most of a pass.
-    let mut stays: HashSet<*const Offer> = HashSet::with_capacity(desired.publications.len());
-    let mut zones = Served { settings, catalogue, last: None };
+    let mut stays: HashSet<usize> = HashSet::with_capacity(desired.publications.len());
     let mut new_zones: BTreeMap<Name, ZoneHeader> = BTreeMap::new();
     let mut puts = Vec::new();
-    for publication in &desired.publications {
-        let zone = &publication.zone;
-        if !zones.are_served(zone) {
-            plan.not_served.push(publication.name.clone());
-            continue;
-        }
-        if snapshot.zone(zone.borrow()).is_none() {
-            let header =
-                ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(zone.clone()) };
-            new_zones.insert(zone.clone(), header);
-        }
-        for set in record_sets(publication, settings.ttl) {
-            let held = held(snapshot, publication, set.rtype);
-            stays.extend(held.map(std::ptr::from_ref));
-            match held {
-                Some(held) if same(held, &set, &publication.claim) => continue,
-                Some(_) => plan.replaced += 1,
-                None => plan.added += 1,
-            }
-            let origin = Origin::Endpoint(Arc::clone(&publication.claim));
-            let (zone, name) = (zone.clone(), publication.name.clone());
-            puts.push(Change::Put { zone, name, offer: Offer { set, origin } });
-        }
-    }
+    let shares: Vec<&[Publication]> = desired.publications.chunks(SHARE).collect();
+    let add = |mut share: Share<'_>| {
+        plan.added += share.added;
+        plan.replaced += share.replaced;
+        plan.not_served.append(&mut share.not_served);
+        stays.extend(share.held.into_iter().map(place));
+        new_zones.append(&mut share.new_zones);
+        puts.append(&mut share.puts);
+    };
+    zone::in_turn(&shares, |share| Share::of(share, settings, catalogue, snapshot), add);
     let unsettled: HashSet<&Arc<str>> = desired.unsettled.iter().collect();
     let changes = &mut plan.changes.changes;
     changes.extend(new_zones.into_values().map(Change::SetZone));
@@ -107,7 +94,7 @@ pub fn plan(
         plan.published += 1;
         let rtype = offer.set.rtype;
         // An endpoint whose names are not told for now keeps what it had, and so does a subscription.
-        let stays = stays.contains(&std::ptr::from_ref(offer))
+        let stays = stays.contains(&place(offer))
             || unsettled.contains(&claim.endpoint)
             || !desired.extent.covers(claim);
         if !stays {
@@ -116,7 +103,10 @@ pub fn plan(
             changes.push(Change::Remove { zone: zone.clone(), name: owner.to_name(), rtype, origin });
         }
     }
-    changes.extend(puts);
+    match changes.is_empty() {
+        true => *changes = puts,
+        false => changes.append(&mut puts),
+    }
     plan_zones(desired, source, settings, catalogue, snapshot, &mut plan);
     let changes = &mut plan.changes.changes;
     let mut withheld = withheld(desired);
@@ -134,22 +124,90 @@ pub fn plan(
     plan
 }
 
-/// Which zones may be published into; names come zone by zone, so that of each this is asked once.
-struct Served<'p> {
-    settings: &'p PublishSettings,
-    catalogue: &'p Catalogue,
-    last: Option<(&'p Name, bool)>,
+/// Where an offer lies.
+fn place(offer: &Offer) -> usize {
+    std::ptr::from_ref(offer).addr()
 }
 
-impl<'p> Served<'p> {
-    fn are_served(&mut self, zone: &'p Name) -> bool {
-        match self.last {
-            Some((last, is_served)) if last == zone => is_served,
-            _ => {
-                let is_served = self.catalogue.selects(&self.settings.zones, zone.borrow());
-                self.last = Some((zone, is_served));
-                is_served
+/// Publications that are planned together; others are meanwhile on other cores.
+// Tests of a few names have them in several shares too.
+const SHARE: usize = if cfg!(test) { 3 } else { 1000 };
+
+/// What some of the publications need, whatever the others do.
+#[derive(Default)]
+struct Share<'s> {
+    /// Offers of the source that are wanted, be it with other content.
+    held: Vec<&'s Offer>,
+    puts: Vec<Change>,
+    new_zones: BTreeMap<Name, ZoneHeader>,
+    added: usize,
+    replaced: usize,
+    not_served: Vec<Name>,
+}
+
+impl<'s> Share<'s> {
+    fn of(
+        publications: &[Publication],
+        settings: &PublishSettings,
+        catalogue: &Catalogue,
+        snapshot: &'s Snapshot,
+    ) -> Share<'s> {
+        let mut share = Share::default();
+        let mut zones = Zones { settings, catalogue, snapshot, last: None };
+        for publication in publications {
+            let ZoneAtHand { apex, there, is_served } = zones.of(publication);
+            if !is_served {
+                share.not_served.push(publication.name.clone());
+                continue;
             }
+            if there.is_none() {
+                let header =
+                    ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(apex.clone()) };
+                share.new_zones.insert(apex.clone(), header);
+            }
+            for set in record_sets(publication, settings.ttl) {
+                let held = there.and_then(|zone| held(zone, publication, set.rtype));
+                share.held.extend(held);
+                match held {
+                    Some(held) if same(held, &set, &publication.claim) => continue,
+                    Some(_) => share.replaced += 1,
+                    None => share.added += 1,
+                }
+                let origin = Origin::Endpoint(Arc::clone(&publication.claim));
+                let (zone, name) = (apex.clone(), publication.name.clone());
+                share.puts.push(Change::Put { zone, name, offer: Offer { set, origin } });
+            }
+        }
+        share
+    }
+}
+
+/// The zones of publications, which come zone by zone: each is looked for once.
+struct Zones<'s, 'p> {
+    settings: &'p PublishSettings,
+    catalogue: &'p Catalogue,
+    snapshot: &'s Snapshot,
+    last: Option<ZoneAtHand<'s>>,
+}
+
+struct ZoneAtHand<'s> {
+    /// A copy of our own: cores that count their references to one name wait for each other.
+    apex: Name,
+    there: Option<&'s Zone>,
+    /// Whether it may be published into.
+    is_served: bool,
+}
+
+impl<'s> Zones<'s, '_> {
+    fn of(&mut self, publication: &Publication) -> &ZoneAtHand<'s> {
+        let zone = publication.zone.borrow();
+        match self.last.take() {
+            Some(last) if last.apex.borrow() == zone => self.last.insert(last),
+            _ => self.last.insert(ZoneAtHand {
+                apex: zone.to_name(),
+                there: self.snapshot.zone(zone).map(|zone| &**zone),
+                is_served: self.catalogue.selects(&self.settings.zones, zone),
+            }),
         }
     }
 }
@@ -174,9 +232,10 @@ fn record_sets(publication: &Publication, ttl: Ttl) -> impl Iterator<Item = Reco
     [ipv4, ipv6].into_iter().flatten().filter(|set| !set.is_empty())
 }
 
-fn held<'s>(snapshot: &'s Snapshot, publication: &Publication, rtype: RecordType) -> Option<&'s Offer> {
+fn held<'s>(zone: &'s Zone, publication: &Publication, rtype: RecordType) -> Option<&'s Offer> {
+    let slot = zone.node(publication.name.borrow())?.slot(rtype)?;
     let origin = Origin::Endpoint(Arc::clone(&publication.claim));
-    snapshot.offer_of(&publication.zone, &publication.name, rtype, &origin)
+    slot.offers().iter().find(|offer| offer.origin.replaces(&origin))
 }
 
 /// Whether an offer is as wanted; the time when its claim was first seen stays what it was.

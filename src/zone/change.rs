@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
-use super::builder::{ZoneBuilder, is_newer, soa_serial, with_serial};
-use super::error::ZoneError;
+use super::builder::{is_newer, soa_serial, with_serial};
 use super::front::Owner;
 use super::network::Networks;
 use super::origin::Origin;
@@ -52,74 +49,6 @@ impl ChangeSet {
         self.changes.is_empty()
     }
 
-    /// The state after these changes; what they do not touch is shared with the old one.
-    pub fn apply(&self, old: &Snapshot) -> Result<(Snapshot, Effect), ZoneError> {
-        let mut new = old.clone();
-        new.revision += 1;
-        let networks = self.changes.iter().rev().find_map(|change| match change {
-            Change::SetNetworks(networks) => Some(networks.clone()),
-            _ => None,
-        });
-        let networks_changed = networks.is_some();
-        let networks = networks.unwrap_or_else(|| old.networks.clone());
-        let mut builders: Builders<'_> = HashMap::default();
-        let mut effect = Effect::default();
-        for change in &self.changes {
-            match change {
-                Change::SetZone(header) => match builders.get_mut(&header.apex) {
-                    Some(builder) => builder.set_header(header.clone()),
-                    None => {
-                        let builder = match new.zone(header.apex.borrow()) {
-                            Some(zone) => {
-                                let mut builder = ZoneBuilder::from_zone(zone, &networks);
-                                builder.set_header(header.clone());
-                                builder
-                            }
-                            None => ZoneBuilder::new(header.clone(), &networks),
-                        };
-                        builders.insert(header.apex.clone(), builder);
-                    }
-                },
-                Change::DropZone(apex) => {
-                    builders.remove(apex);
-                    if new.remove_zone(apex) {
-                        effect.zones.insert(apex.clone(), None);
-                    }
-                }
-                Change::Put { zone, name, offer } => {
-                    builder(&mut builders, &new, zone, &networks)?.put(name, offer.clone())?;
-                }
-                Change::Remove { zone, name, rtype, origin } => {
-                    builder(&mut builders, &new, zone, &networks)?.remove(name, *rtype, origin);
-                }
-                Change::SetNetworks(_) => {}
-                Change::SetWithheld { source, endpoints } => new.set_withheld(source, endpoints),
-            }
-        }
-        if networks_changed {
-            for (apex, zone) in old.zones() {
-                if new.zone(apex.borrow()).is_some() {
-                    let builder = ZoneBuilder::from_zone(zone, &networks);
-                    builders.entry(apex.clone()).or_insert(builder).choose_all();
-                }
-            }
-        }
-        // In order, so that of several faults the same one is always told.
-        let mut builders: Vec<_> = builders.into_iter().collect();
-        builders.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (apex, builder) in builders {
-            let zone = builder.finish()?;
-            let serial = zone.serial();
-            let was_dropped = effect.zones.contains_key(&apex);
-            if was_dropped || old.zone(apex.borrow()).is_none_or(|old| old.serial() != serial) {
-                effect.zones.insert(apex, Some(serial));
-            }
-            new.insert_zone(zone);
-        }
-        new.networks = networks;
-        Ok((new, effect))
-    }
-
     /// The changes that turn `old` into `new`, serials apart.
     pub fn diff(old: &Snapshot, new: &Snapshot) -> ChangeSet {
         let mut changes = Vec::new();
@@ -154,22 +83,6 @@ impl ChangeSet {
         }
         ChangeSet { changes }
     }
-}
-
-/// The zones that a change set touches, in the making.
-type Builders<'n> = HashMap<Name, ZoneBuilder<'n>, foldhash::fast::RandomState>;
-
-fn builder<'b, 'n>(
-    builders: &'b mut Builders<'n>,
-    snapshot: &Snapshot,
-    apex: &Name,
-    networks: &'n Networks,
-) -> Result<&'b mut ZoneBuilder<'n>, ZoneError> {
-    if !builders.contains_key(apex) {
-        let zone = snapshot.zone(apex.borrow()).ok_or_else(|| ZoneError::NoSuchZone(apex.clone()))?;
-        builders.insert(apex.clone(), ZoneBuilder::from_zone(zone, networks));
-    }
-    Ok(builders.get_mut(apex).expect("the builder was just made"))
 }
 
 fn offers(zone: &Zone) -> impl Iterator<Item = (Owner<'_>, &Offer)> {
@@ -224,6 +137,7 @@ fn is_older_soa(old: &Offer, new: &Offer) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ZoneError;
     use super::super::{
         AzureZone, Network, Networks, OnMissing, Outcome, ViewId, VirtualNetworkLink, Withheld,
     };

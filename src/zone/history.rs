@@ -18,14 +18,17 @@ pub struct History {
 }
 
 impl History {
-    /// Remembers what led to a revision, and forgets the oldest beyond the bounds.
-    pub(super) fn push(&mut self, revision: u64, changes: Arc<ChangeSet>) {
+    /// Remembers what led to a revision; answers the oldest beyond the bounds, which it forgets.
+    pub(super) fn push(&mut self, revision: u64, changes: Arc<ChangeSet>) -> Vec<Arc<ChangeSet>> {
+        let mut forgotten = Vec::new();
         self.changes += changes.changes.len();
         self.entries.push_back((revision, changes));
         while self.entries.len() > CHANGE_SETS_MAX || self.changes > CHANGES_MAX {
             let Some((_, oldest)) = self.entries.pop_front() else { break };
             self.changes -= oldest.changes.len();
+            forgotten.push(oldest);
         }
+        forgotten
     }
 
     /// The change sets after `revision`, oldest first; `None` when some are forgotten.

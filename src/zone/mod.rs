@@ -3,6 +3,8 @@
 //! A `Snapshot` holds all `Zone`s; each is made by a `ZoneBuilder` and changed by a `ChangeSet` through the `Store`.
 
 mod address_ranges;
+mod apply;
+mod at_once;
 mod builder;
 mod change;
 mod error;
@@ -23,6 +25,7 @@ mod store;
 mod withheld;
 
 pub use address_ranges::AddressRanges;
+pub use at_once::{Turns, at_once, in_turn};
 pub use builder::{ZoneBuilder, azure_soa, is_newer};
 pub use change::{Change, ChangeSet, Effect};
 pub use error::ZoneError;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -136,9 +137,10 @@ impl Store {
         drop(old);
         let old = self.current.swap(Arc::new(new));
         writer.retire(Some(old));
-        writer.history.push(revision, changes);
+        let forgotten = writer.history.push(revision, changes);
         drop(writer);
         self.revision.send_replace(revision);
+        free(forgotten);
         Ok(Committed { revision, effect })
     }
 
@@ -150,6 +152,16 @@ impl Store {
     /// The change sets after a revision; `None` when some are forgotten.
     pub fn changes_since(&self, revision: u64) -> Option<Vec<Arc<ChangeSet>>> {
         self.writer.lock().history.since(revision)
+    }
+}
+
+/// Changes that another thread frees: each takes about as long as a query.
+const FREED_AT_ONCE_MAX: usize = 10_000;
+
+fn free(forgotten: Vec<Arc<ChangeSet>>) {
+    if forgotten.iter().map(|set| set.changes.len()).sum::<usize>() > FREED_AT_ONCE_MAX {
+        // Where there can be no thread they are freed here.
+        let _ = thread::Builder::new().spawn(move || drop(forgotten));
     }
 }
 

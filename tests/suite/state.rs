@@ -1,13 +1,17 @@
 //! The last good state: over restarts, held back, confirmed; by the daemon and by `sync --once` beside it.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::{Parts, SourceState};
-use privatelink_dns::dns::Rcode;
-use privatelink_dns::sync::StateFolder;
+use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
+use privatelink_dns::dns::{Rcode, RecordType};
+use privatelink_dns::sync::{Saved, StateFolder, subscriptions_of};
 use privatelink_dns::zone::Snapshot;
 use tempfile::TempDir;
 
@@ -152,11 +156,11 @@ fn the_oldest_claim_still_wins_after_a_restart() {
     let kept = StateFolder::new(&state);
     // It was there a day before the other one came, whose id sorts first.
     let mut last = kept.load().unwrap().remove(0);
-    let claim = std::sync::Arc::make_mut(&mut last.desired.publications[0].claim);
+    let claim = Arc::make_mut(&mut last.desired.publications[0].claim);
     claim.since_secs -= 86_400;
     let since_secs = claim.since_secs;
     let (source, read_at, desired) = ("azure", last.read_at, &last.desired);
-    kept.save(&[privatelink_dns::sync::Saved { source, read_at, desired }]).unwrap();
+    kept.save(&[Saved { source, read_at, desired }]).unwrap();
     let both =
         format!("[{},{}]", endpoint(A1, 1, "shared", "Approved"), endpoint(A1, 9, "shared", "Approved"));
     write(folder.path(), "inventory/pe.json", &both);
@@ -337,4 +341,179 @@ fn a_source_that_is_read_elsewhere_keeps_what_it_published_until_it_is_read() {
     daemon.write("config.toml", &fs::read_to_string(daemon.folder.path().join("config.toml")).unwrap());
     daemon.wait_for(|snapshot| served(snapshot) == 5);
     daemon.stop();
+}
+
+/// An Azure that is not there.
+const NOWHERE: &str = "[forward]\nupstreams = []\n[[sync.source]]\nkind = \"arm\"\nname = \"live\"\n\
+    endpoint = \"http://127.0.0.1:9\"\nauthority = \"http://127.0.0.1:9\"\n\
+    identity_endpoint = \"http://127.0.0.1:9\"\n";
+
+/// A folder whose state of source `live` was listed and written a day ago; answers also when that was listed.
+fn yesterday(config: &str) -> (TempDir, SystemTime) {
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]).leave();
+    let state = StateFolder::new(&folder.path().join("state"));
+    let mut last = state.load().unwrap().remove(0);
+    for publication in &mut last.desired.publications {
+        Arc::make_mut(&mut publication.claim).source = "live".into();
+    }
+    let read_at = last.read_at - Duration::from_secs(86_400);
+    state.save(&[Saved { source: "live", read_at, desired: &last.desired }]).unwrap();
+    let file = fs::File::options().write(true).open(folder.path().join("state/sync-state.jsonl")).unwrap();
+    file.set_modified(read_at).unwrap();
+    let text =
+        format!("state_dir = \"state\"\n{config}[admin]\nlisten = []\n[listen]\ndns = [\"127.0.0.1:0\"]\n");
+    write(folder.path(), "config.toml", &text);
+    (folder, read_at)
+}
+
+/// What tells whether a file was written again.
+fn stamp(folder: &Path) -> (u64, SystemTime) {
+    let file = fs::metadata(folder.join("state/sync-state.jsonl")).unwrap();
+    (file.ino(), file.modified().unwrap())
+}
+
+#[test]
+fn a_start_that_restores_all_writes_nothing_and_tells_the_true_age() {
+    let (folder, read_at) = yesterday(NOWHERE);
+    let before = stamp(folder.path());
+    let daemon = TestDaemon::start_in(folder);
+    assert_eq!(served(&daemon.snapshot()), 3);
+    assert_eq!(stamp(daemon.folder.path()), before);
+    let check = String::from_utf8(run(daemon.folder.path(), &["check"]).stdout).unwrap();
+    assert!(
+        check.contains("live: 3 names of 3 private endpoints from 24 hours ago; not listed yet"),
+        "{check}"
+    );
+    let folder = daemon.leave();
+    assert_eq!(stamp(folder.path()), before);
+    assert_eq!(StateFolder::new(&folder.path().join("state")).load().unwrap()[0].read_at, read_at);
+}
+
+#[test]
+fn a_start_that_restores_less_keeps_just_that() {
+    let config = format!("[sync]\nallow_subscriptions = [\"{FOREIGN}\"]\n{NOWHERE}");
+    let (folder, read_at) = yesterday(&config);
+    let daemon = TestDaemon::start_in(folder);
+    assert_eq!(served(&daemon.snapshot()), 0);
+    let state = StateFolder::new(&daemon.folder.path().join("state"));
+    let last = state.load().unwrap().remove(0);
+    assert_eq!((last.desired.publications.len(), last.read_at), (0, read_at));
+    daemon.stop();
+    // So does one without the source whose state it is.
+    let (folder, _) = yesterday(&NOWHERE.replace("\"live\"", "\"other\""));
+    let folder = TestDaemon::start_in(folder).leave();
+    let kept = StateFolder::new(&folder.path().join("state")).load().unwrap();
+    assert!(kept.is_empty(), "{kept:?}");
+}
+
+#[test]
+fn a_folder_that_was_read_again_is_kept_with_its_new_age_once_that_is_due() {
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]).leave();
+    let (state, path) = (folder.path().join("state"), folder.path().join("state/sync-state.jsonl"));
+    let read_at = |state: &Path| StateFolder::new(state).load().unwrap()[0].read_at;
+    // What was written just now need not be written again.
+    let before = stamp(folder.path());
+    let folder = TestDaemon::start_in(folder).leave();
+    assert_eq!(stamp(folder.path()), before);
+    let last = StateFolder::new(&state).load().unwrap().remove(0);
+    let yesterday = last.read_at - Duration::from_secs(86_400);
+    let saved = Saved { source: "azure", read_at: yesterday, desired: &last.desired };
+    StateFolder::new(&state).save(&[saved]).unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_modified(yesterday).unwrap();
+    assert_eq!(read_at(&state), yesterday);
+    let _folder = TestDaemon::start_in(folder).leave();
+    assert!(read_at(&state) >= last.read_at);
+}
+
+#[test]
+fn a_source_that_is_no_longer_configured_is_withdrawn_and_no_longer_kept() {
+    let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..4))]);
+    daemon.configure(&CONFIG.replace("name = \"azure\"", "name = \"renamed\""));
+    // The new one claims the same names.
+    daemon.wait_for(|snapshot| {
+        let claims = |source: &str| !subscriptions_of(snapshot, source).is_empty();
+        claims("renamed") && !claims("azure")
+    });
+    let folder = daemon.leave();
+    let kept = StateFolder::new(&folder.path().join("state")).load().unwrap();
+    let sources: Vec<&str> = kept.iter().map(|last| &*last.source).collect();
+    assert_eq!(sources, ["renamed"]);
+}
+
+/// All that is served and why, but for when claims were first seen.
+fn content(snapshot: &Snapshot) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for (_, zone) in snapshot.zones() {
+        lines.insert(format!("{:?} {}", zone.header(), zone.content()));
+        for (owner, node) in zone.nodes() {
+            for offer in node.slots().iter().flat_map(|slot| slot.offers()) {
+                // How often a zone changed is told by its serial.
+                if offer.set.rtype != RecordType::SOA {
+                    lines.insert(format!("{owner} {:?} {}", offer.set, offer.origin));
+                }
+            }
+        }
+    }
+    for (source, withheld) in snapshot.withheld_by_source() {
+        lines.extend(withheld.iter().map(|it| format!("withheld by {source}: {it:?}")));
+    }
+    lines
+}
+
+#[test]
+fn what_is_restored_is_what_a_pass_publishes_whatever_config_says_by_then() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let source =
+        |name: &str| format!("[[sync.source]]\nkind = \"directory\"\nname = \"{name}\"\npath = \"{name}\"\n");
+    let both = source("one") + &source("two");
+    let zone = "[[zone]]\nname = \"privatelink.blob.core.windows.net\"\non_missing = \"nxdomain\"\n";
+    let operators = "[[zone]]\nname = \"privatelink.file.core.windows.net\"\nfile = \"file.zone\"\n";
+    let configs = [
+        both.clone(),
+        source("two"),
+        format!("{both}[sync]\nallow_subscriptions = [\"{A1}\"]\n"),
+        format!("{both}{zone}"),
+        format!("{both}{operators}"),
+        format!("[private_link]\nzones = [\"privatelink.file.core.windows.net\"]\nttl_secs = 20\n{both}"),
+    ];
+    for seed in 0..8_usize {
+        let folder = tempfile::tempdir().unwrap();
+        // Some accounts are claimed by endpoints of both sources.
+        for (name, step) in [("one", 3), ("two", 5)] {
+            let endpoints: Vec<String> = (0..30)
+                .map(|number| {
+                    let dice = (number * step + seed) * 7919 % 1009;
+                    let subscription = if dice % 3 == 0 { FOREIGN } else { A1 };
+                    let status = ["Approved", "Approved", "Pending"][dice % 7 % 3];
+                    let text =
+                        endpoint(subscription, number + step, &format!("account{}", dice % 25), status);
+                    if dice % 4 == 0 { text.replace("blob", "file") } else { text }
+                })
+                .collect();
+            write(folder.path(), &format!("{name}/pe.json"), &format!("[{}]", endpoints.join(",")));
+        }
+        write(folder.path(), "file.zone", "@ 60 SOA ns host 1 60 60 60 60\naccount1 60 A 192.0.2.1\n");
+        let config_of = |text: &str, state: &str| {
+            let text = format!("state_dir = \"{state}\"\n{text}[forward]\nupstreams = []\n");
+            Config::parse(&text, &folder.path().join("config.toml")).unwrap()
+        };
+        let mut first = Parts::load(&config_of(&both, "kept")).unwrap();
+        StateFolder::new(&folder.path().join("kept")).create().unwrap();
+        first.sources.save().unwrap();
+        for text in &configs {
+            let published = Parts::load(&config_of(text, "none")).unwrap();
+            let restored = Parts::restore(&config_of(text, "kept"), StateAccess::Look).unwrap();
+            let (published, restored) =
+                (content(&published.store.snapshot()), content(&restored.store.snapshot()));
+            let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
+                let only = one.difference(other);
+                // What is withheld of a subscription that may not publish stays told of until a pass.
+                only.filter(|it| !it.starts_with("withheld") || !it.contains(FOREIGN)).cloned().collect()
+            };
+            assert_eq!(only(&restored, &published), [""; 0], "{seed}: {text}");
+            assert_eq!(only(&published, &restored), [""; 0], "{seed}: {text}");
+            assert!(published.len() > 10, "{published:?}");
+        }
+    }
 }

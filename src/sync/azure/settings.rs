@@ -148,6 +148,12 @@ impl Settings {
         }
     }
 
+    /// Whether nothing is left out.
+    pub fn names_all(&self) -> bool {
+        let lists = [&self.subscriptions, &self.exclude_subscriptions];
+        lists.iter().all(|ids| ids.is_empty()) && self.resource_groups.is_empty()
+    }
+
     /// Whether what lies at an ARM id may be published at all: what is not named, an operator let go.
     pub fn names(&self, id: &str) -> bool {
         let id = ArmId::new(id);

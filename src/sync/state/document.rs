@@ -7,6 +7,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 use super::file::{self, Damage, LastGood, Saved};
+use super::reading::{self, Unread};
 
 /// Bytes of the lines at most, as of the file: what unpacks to more is none of ours.
 const LINES_BYTES_MAX: u64 = super::FILE_BYTES_MAX;
@@ -34,12 +35,15 @@ pub fn document(saved: &Saved<'_>) -> io::Result<Vec<u8>> {
 
 /// Unpacks what was packed of this source: all of it or nothing.
 pub fn read_document(source: &str, packed: &[u8]) -> Result<LastGood, DocumentError> {
-    let mut lines = Vec::new();
-    GzDecoder::new(packed).take(LINES_BYTES_MAX + 1).read_to_end(&mut lines)?;
-    if lines.len() as u64 > LINES_BYTES_MAX {
+    let mut lines = GzDecoder::new(packed).take(LINES_BYTES_MAX + 1);
+    let read = reading::read(&mut lines);
+    if lines.limit() == 0 {
         return Err(DocumentError::TooLarge);
     }
-    let mut sources = file::read(&lines)?;
+    let mut sources = read.map_err(|unread| match unread {
+        Unread::Input(cause) => DocumentError::Packing(cause),
+        Unread::Damage(cause) => DocumentError::Damage(cause),
+    })?;
     match sources.pop() {
         Some(last) if *last.source == *source && sources.is_empty() => Ok(last),
         _ => Err(DocumentError::OtherSource(source.to_owned())),

@@ -3,9 +3,13 @@
 mod confirmation;
 mod document;
 mod file;
+mod line;
+mod quick;
+mod reader;
+mod reading;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +19,7 @@ pub use document::{DocumentError, document, read_document};
 pub use file::{LastGood, Saved};
 
 use super::desired::Desired;
+use reading::Unread;
 
 /// What sources have published, in lines of JSON.
 const STATE_FILE: &str = "sync-state.jsonl";
@@ -60,14 +65,32 @@ impl StateFolder {
     /// What each source had published when that last changed; nothing when no file is there yet.
     pub fn load(&self) -> Result<Vec<LastGood>, StateError> {
         let path = self.0.join(STATE_FILE);
-        let bytes = match read(&path) {
-            Ok(bytes) => bytes,
+        let file = match open(&path) {
+            Ok(file) => file,
             Err(StateError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
         };
-        file::read(&bytes).map_err(|cause| StateError::Damaged { path, cause })
+        reading::read(file).map_err(|unread| match unread {
+            Unread::Input(cause) => StateError::Read { path, cause },
+            Unread::Damage(cause) => StateError::Damaged { path, cause },
+        })
+    }
+
+    /// When the file was last written, if it is there.
+    pub fn saved_at(&self) -> Option<SystemTime> {
+        fs::metadata(self.0.join(STATE_FILE)).and_then(|file| file.modified()).ok()
+    }
+
+    /// Whether a file can be made in the folder, as far as that can be told without making one.
+    pub fn is_writable(&self) -> bool {
+        // It has no name, so that nothing of it is left whatever happens. File systems that have no such files tell
+        // so, and nothing else.
+        let made = File::options().write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(&self.0);
+        let is_refused =
+            |kind| matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
+        !made.is_err_and(|cause| is_refused(cause.kind()))
     }
 
     /// Replaces what is there, whole or not at all; when this answers, it is durable.
@@ -146,12 +169,19 @@ impl StateFolder {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, StateError> {
+fn open(path: &Path) -> Result<File, StateError> {
     let failed = |cause| StateError::Read { path: path.to_owned(), cause };
-    if fs::metadata(path).map_err(failed)?.len() > FILE_BYTES_MAX {
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > FILE_BYTES_MAX {
         return Err(StateError::TooLarge { path: path.to_owned() });
     }
-    fs::read(path).map_err(failed)
+    Ok(file)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StateError> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).map_err(|cause| StateError::Read { path: path.to_owned(), cause })?;
+    Ok(bytes)
 }
 
 /// Seconds since 1970.

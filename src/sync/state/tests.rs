@@ -30,7 +30,7 @@ fn publication(number: u32) -> Publication {
     }
 }
 
-fn desired(count: u32) -> Desired {
+pub(super) fn desired(count: u32) -> Desired {
     let withheld = Withheld {
         zone: "privatelink.vaultcore.azure.net.".parse().unwrap(),
         name: "kv.privatelink.vaultcore.azure.net.".parse().unwrap(),
@@ -127,10 +127,10 @@ fn a_file_with_one_byte_changed_is_an_error() {
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x01;
-        assert!(file::read(&damaged).is_err(), "byte {at}");
+        assert!(reading::read(&damaged[..]).is_err(), "byte {at}");
     }
     for more in [&b"x"[..], b"\n", b"{\"end\":{\"checksum\":\"\"}}\n", &whole] {
-        assert!(file::read(&[&whole, more].concat()).is_err());
+        assert!(reading::read(&[&whole[..], more].concat()[..]).is_err());
     }
 }
 
