@@ -23,13 +23,14 @@ mod tables;
 mod target;
 mod writer;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 pub use audit::{AUDIT_ITEMS_SHOWN, AUDIT_PAGE_MAX, AuditEntry, AuditFilter, AuditItem};
 use database::Connection;
@@ -63,6 +64,11 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(1_900);
 /// How often a database that was not there at the start is tried.
 const REACH_EVERY: Duration = Duration::from_secs(1);
 
+/// How long another process may still have the store. One that just ends has it for a moment, and so has a child that a
+/// process is just making: until it becomes another program it holds all that is open.
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
+
 /// The store, open. A clone is the same store.
 #[derive(Clone)]
 pub struct Persist(Arc<Inner>);
@@ -86,7 +92,7 @@ impl Persist {
     /// Opens the store, makes it if it is not there, and brings its schema up to date.
     pub async fn open(settings: &Settings) -> Result<Persist, PersistError> {
         let target = Target::of(settings)?;
-        let lock = target.lock()?;
+        let lock = lock(&target).await?;
         let (connection, revision) = connect(&target).await?;
         let shared = Arc::new(Shared::new(target, revision));
         let writer = Writer::new(shared.clone(), connection, Pruning::new(settings, revision));
@@ -253,6 +259,17 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(listener) = &self.listener {
             listener.abort();
+        }
+    }
+}
+
+/// Keeps other processes out; one that has the store is given the time to end.
+async fn lock(target: &Target) -> Result<Option<File>, PersistError> {
+    let until = Instant::now() + LOCK_WITHIN;
+    loop {
+        match target.lock() {
+            Err(PersistError::InUse { .. }) if Instant::now() < until => sleep(LOCK_AGAIN).await,
+            locked => return locked,
         }
     }
 }
