@@ -3,7 +3,7 @@
 //! All unsafe code of the listeners is in this file.
 
 use std::io;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
@@ -29,8 +29,8 @@ const CONTROL_SIZE: usize = 128;
 
 /// Buffers for one system call's worth of datagrams and their replies.
 pub struct Batch {
-    /// Reached through raw pointers only, because the headers point there too.
-    slots: Slots,
+    /// Owned; reached through this pointer only, because the headers point there too.
+    slots: NonNull<Slot>,
     incoming: Vec<mmsghdr>,
     outgoing: Vec<mmsghdr>,
     received: usize,
@@ -96,24 +96,17 @@ struct Slot {
     reply: [u8; REPLY_SIZE_MAX],
 }
 
-/// Memory for BATCH slots on one huge page: as small ones, those that a batch touches are more than a processor remembers
-/// the places of, and the kernel, which copies to and from them, looks each up anew.
-struct Slots {
-    mapped: *mut libc::c_void,
-    mapped_bytes: usize,
-    first: NonNull<Slot>,
-}
-
-const HUGE_PAGE_BYTES: usize = 2 << 20;
-const _: () = assert!(BATCH * size_of::<Slot>() <= HUGE_PAGE_BYTES);
-
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_SIZE]);
 
 impl Batch {
     pub fn new() -> Batch {
+        // SAFETY: all-zero bytes are a valid Slot: byte arrays, C structures of numbers and null pointers;
+        // `source` is the exception and is written below, before anything can read it.
+        let slots: Box<[MaybeUninit<Slot>]> = Box::new_zeroed_slice(BATCH);
+        let slots = NonNull::from(Box::leak(slots)).cast::<Slot>();
         let mut batch = Batch {
-            slots: Slots::new(),
+            slots,
             incoming: Vec::new(),
             outgoing: Vec::new(),
             received: 0,
@@ -122,9 +115,8 @@ impl Batch {
         };
         for index in 0..BATCH {
             let slot = batch.slot(index);
-            // SAFETY: `slot` is valid for writes, being one of the BATCH slots that were just mapped, whose zeroes are
-            // valid but for `source`; the pointers stored stay valid as long as the slots, which live until `batch` is
-            // dropped.
+            // SAFETY: `slot` is valid for writes, being one of the BATCH slots that were just allocated; the
+            // pointers stored stay valid as long as the slots, which live until `batch` is dropped.
             unsafe {
                 (*slot).source = None;
                 (*slot).incoming_part =
@@ -296,43 +288,15 @@ impl Batch {
 
     fn slot(&self, index: usize) -> *mut Slot {
         assert!(index < BATCH);
-        // SAFETY: the memory has BATCH slots.
-        unsafe { self.slots.first.as_ptr().add(index) }
+        // SAFETY: the allocation has BATCH slots.
+        unsafe { self.slots.as_ptr().add(index) }
     }
 }
 
-impl Slots {
-    fn new() -> Slots {
-        // The kernel maps at no boundary of our choice: twice as much holds a huge page whole.
-        let mapped_bytes = 2 * HUGE_PAGE_BYTES;
-        // SAFETY: new memory of no file is mapped; none that is in use is touched.
-        let mapped = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                mapped_bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        assert!(mapped != libc::MAP_FAILED, "no memory for the messages of a thread");
-        let offset = mapped.align_offset(HUGE_PAGE_BYTES);
-        // SAFETY: both lie in what was mapped. That the kernel may decline is no fault: small pages serve as well.
-        let first = unsafe {
-            let first = mapped.byte_add(offset);
-            libc::madvise(first, HUGE_PAGE_BYTES, libc::MADV_HUGEPAGE);
-            first
-        };
-        let first = NonNull::new(first.cast()).expect("what is mapped is not at zero");
-        Slots { mapped, mapped_bytes, first }
-    }
-}
-
-impl Drop for Slots {
+impl Drop for Batch {
     fn drop(&mut self) {
-        // SAFETY: this is what was mapped, and nothing uses it after this.
-        unsafe { libc::munmap(self.mapped, self.mapped_bytes) };
+        // SAFETY: `slots` came from a leaked box of BATCH slots, and nothing uses it after this.
+        drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(self.slots.as_ptr(), BATCH)) });
     }
 }
 
@@ -531,8 +495,6 @@ unsafe fn header(slot: *mut Slot, part: *mut iovec, control: *mut Control) -> mm
 
 #[cfg(test)]
 mod tests {
-    use std::mem::MaybeUninit;
-
     use socket2::{Domain, Type};
 
     use super::*;
