@@ -2,13 +2,10 @@
 
 use super::{CHAIN_MAX, End, UpstreamReply};
 use crate::dns::edns::Edns;
-use crate::dns::header::HEADER_BYTES;
+use crate::dns::header::{HEADER_BYTES, QUESTION_POINTER};
 use crate::dns::record::CLASS_IN;
 use crate::dns::request::RawRecord;
 use crate::dns::{Flags, NameBuf, NameRef, Question, Rcode, Record, RecordType, Ttl, rdata};
-
-/// A pointer to the question's name, which stands behind the header (RFC 1035 §4.1.4).
-const QUESTION_POINTER: [u8; 2] = [0xC0, 0x0C];
 
 /// Records that room is made for at first: more than most replies have.
 const RECORDS_USUAL: usize = 4;

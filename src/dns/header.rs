@@ -5,6 +5,9 @@ use std::fmt;
 /// Bytes of a message header.
 pub const HEADER_BYTES: usize = 12;
 
+/// A pointer to the question's name, which stands behind the header (RFC 1035 §4.1.4).
+pub const QUESTION_POINTER: [u8; 2] = [0xC0, HEADER_BYTES as u8];
+
 /// The second 16 bits of a header.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Flags(pub u16);

@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::raw::RawName;
+
 /// The longest name in wire form (RFC 1035 §2.3.4).
 pub const MAX_NAME_BYTES: usize = 255;
 /// The longest label (RFC 1035 §2.3.4).
@@ -33,13 +35,6 @@ pub struct NameRef<'a>(&'a [u8]);
 pub struct NameBuf {
     length: u8,
     bytes: [u8; MAX_NAME_BYTES],
-}
-
-/// A name as a message or a record has it: uncompressed wire form, in any case.
-#[derive(Clone, Copy)]
-pub struct RawName<'m> {
-    wire: &'m [u8],
-    is_lower: bool,
 }
 
 /// Why bytes or text are not a domain name.
@@ -74,13 +69,12 @@ impl Name {
         NameBuf::parse(text, origin).map(|name| name.to_name())
     }
 
-    /// Reads a name that must not be compressed; answers it and the offset behind it.
-    pub fn read_plain(data: &[u8], start: usize) -> Result<(Name, usize), NameError> {
-        let end = plain_end(data, start)?;
-        let mut wire: Arc<[u8]> = Arc::from(&data[start..end]);
+    /// The name of uncompressed wire form in any case.
+    pub(super) fn lowered(wire: &[u8]) -> Name {
+        let mut wire: Arc<[u8]> = Arc::from(wire);
         // Nobody else has it yet.
         Arc::make_mut(&mut wire).make_ascii_lowercase();
-        Ok((Name(wire), end))
+        Name(wire)
     }
 
     /// The name as a reference, which has all the questions one can ask a name.
@@ -117,6 +111,11 @@ impl FromStr for Name {
 impl<'a> NameRef<'a> {
     /// The root, `.`.
     pub const ROOT: NameRef<'static> = NameRef(b"\0");
+
+    /// The name of uncompressed wire form without upper-case letters.
+    pub(super) fn of_lower(wire: &'a [u8]) -> NameRef<'a> {
+        NameRef(wire)
+    }
 
     /// Wire form.
     pub fn as_wire(self) -> &'a [u8] {
@@ -347,6 +346,13 @@ impl NameBuf {
         RawName::read(data, start).map(|(name, end)| (name.to_buf(), end))
     }
 
+    /// The name of uncompressed wire form in any case.
+    pub(super) fn lowered(wire: &[u8]) -> NameBuf {
+        let mut name = NameRef(wire).to_buf();
+        name.bytes[..wire.len()].make_ascii_lowercase();
+        name
+    }
+
     /// `front` (labels in wire form without a root label) before `suffix`.
     pub fn join(front: &[u8], suffix: NameRef<'_>) -> Result<NameBuf, NameError> {
         let mut name = NameBuf::empty();
@@ -386,34 +392,6 @@ impl NameBuf {
         self.bytes[start..end].copy_from_slice(suffix.0);
         self.length = end as u8;
         Ok(self)
-    }
-}
-
-impl<'m> RawName<'m> {
-    /// Reads a name that must not be compressed; answers it and the offset behind it.
-    pub fn read(data: &'m [u8], start: usize) -> Result<(RawName<'m>, usize), NameError> {
-        let end = plain_end(data, start)?;
-        let wire = &data[start..end];
-        // Without a branch for each byte: each question is read so.
-        let has_upper = wire.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase());
-        Ok((RawName { wire, is_lower: !has_upper }, end))
-    }
-
-    /// The bytes as they are.
-    pub fn as_wire(self) -> &'m [u8] {
-        self.wire
-    }
-
-    /// The name where it lies, if no letter of it is upper-case.
-    pub fn as_lower(self) -> Option<NameRef<'m>> {
-        self.is_lower.then_some(NameRef(self.wire))
-    }
-
-    /// Copies to the stack, lower-cased.
-    pub fn to_buf(self) -> NameBuf {
-        let mut name = NameRef(self.wire).to_buf();
-        name.bytes[..self.wire.len()].make_ascii_lowercase();
-        name
     }
 }
 
@@ -601,17 +579,6 @@ mod tests {
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_raw_name_is_used_where_it_lies_unless_it_has_capitals() {
-        // Lengths of labels are no letters, whatever they look like.
-        let lower = [&[63][..], &[b'a'; 63], b"\x03net\x00 behind it"].concat();
-        let (raw, end) = RawName::read(&lower, 0).unwrap();
-        assert_eq!((end, raw.as_lower()), (69, Some(raw.to_buf().borrow())));
-        let (raw, _) = RawName::read(b"\x02aB\x03nEt\x00", 0).unwrap();
-        assert!(raw.as_lower().is_none() && raw.to_buf() == name("ab.net").borrow().to_buf());
-        assert!(RawName::read(b"\x02a", 0).is_err() && RawName::read(b"\xc0\x00", 0).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::edns::Edns;
 use super::header::{Flags, HEADER_BYTES, OPCODE_QUERY};
 use super::record::CLASS_IN;
-use super::{RawName, Rcode, RecordType};
+use super::{RawName, RawQuestion, Rcode, RecordType};
 
 /// A query that can be answered.
 #[derive(Clone, Copy)]
@@ -47,22 +47,17 @@ impl<'m> Request<'m> {
         if questions != 1 {
             return Err(refuse(Rcode::FORMERR, &[], None));
         }
-        let Ok((name, end)) = RawName::read(message, HEADER_BYTES) else {
+        let Some(asked) = RawQuestion::read(message, HEADER_BYTES) else {
             return Err(refuse(Rcode::FORMERR, &[], None));
         };
-        let Some([type_high, type_low, class_high, class_low]) = message.get(end..end + 4) else {
-            return Err(refuse(Rcode::FORMERR, &[], None));
-        };
-        let rtype = RecordType(u16::from_be_bytes([*type_high, *type_low]));
-        let class = u16::from_be_bytes([*class_high, *class_low]);
-        let question = &message[HEADER_BYTES..end + 4];
+        let RawQuestion { name, rtype, class, bytes: question } = asked;
         // RFC 1995 §3: only IXFR carries a record, the client's SOA, in its authority section.
         if answers != 0 || (authorities != 0 && rtype != RecordType::IXFR) {
             return Err(refuse(Rcode::FORMERR, question, None));
         }
         let mut edns = None;
         let mut signed = false;
-        let mut at = end + 4;
+        let mut at = HEADER_BYTES + question.len();
         for index in 0..u32::from(authorities) + u32::from(additionals) {
             let Some(record) = RawRecord::read(message, at) else {
                 return Err(refuse(Rcode::FORMERR, question, None));

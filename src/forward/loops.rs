@@ -13,7 +13,7 @@ use super::inflight::Flight;
 use super::race::{DEADLINE, PATIENCE};
 use super::settings::Asked;
 use super::{Forwarder, Protocol, Query, Upstream};
-use crate::dns::{Name, NameBuf, QueryFlags, Question, RecordType};
+use crate::dns::{Name, QueryFlags, Question, RawQuestion, RecordType};
 
 /// The domain of probes; `.invalid` is nobody's (RFC 6761 §6.4).
 const PROBE_DOMAIN: &str = "loop.privatelink-dns.invalid.";
@@ -49,10 +49,7 @@ impl Forwarder {
 
     /// The upstream that we sent exactly this question to.
     fn sender_of(&self, raw_question: &[u8]) -> Option<Arc<Upstream>> {
-        let (name, end) = NameBuf::read_plain(raw_question, 0).ok()?;
-        let rtype = raw_question.get(end..end + 2)?;
-        let question =
-            Question { name: name.to_name(), rtype: RecordType(u16::from_be_bytes([rtype[0], rtype[1]])) };
+        let question = RawQuestion::read(raw_question, 0)?.to_question();
         if let Some(upstream) = self.probes.sender_of(&question.name) {
             return Some(upstream);
         }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::finished::Spot;
 use super::quick;
 use crate::dns::header::HEADER_BYTES;
-use crate::dns::{NameRef, RawName, RecordType};
+use crate::dns::{NameRef, RawQuestion, RecordType};
 use crate::zone::{Snapshot, ViewId, Way};
 
 /// Messages that are looked ahead to: a batch.
@@ -40,13 +40,9 @@ pub(super) fn look_ahead<'s, 'm>(
     messages: impl Iterator<Item = (&'m [u8], IpAddr)>,
 ) -> Aheads<Ahead<'s>> {
     let begin = |(message, client)| {
-        let (name, end) = RawName::read(message, HEADER_BYTES).ok()?;
-        let rtype = RecordType(u16::from_be_bytes(*message.get(end..)?.first_chunk()?));
+        let RawQuestion { name, rtype, .. } = RawQuestion::read(message, HEADER_BYTES)?;
         let view = snapshot.networks().view_of(client);
-        let place = match name.as_lower() {
-            Some(name) => Place::new(snapshot, name, rtype, view),
-            None => Place::new(snapshot, name.to_buf().borrow(), rtype, view),
-        };
+        let place = Place::new(snapshot, name.lower_in(&mut None), rtype, view);
         Some(Ahead { view, place })
     };
     let mut aheads: Aheads<Ahead<'s>> = messages.map(begin).collect();

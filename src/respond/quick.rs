@@ -5,12 +5,10 @@
 use super::ahead::Place;
 use super::client::Client;
 use super::complete::Asked;
+use crate::dns::header::QUESTION_POINTER;
 use crate::dns::record::CLASS_IN;
 use crate::dns::{Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter};
 use crate::zone::{OnMissing, Outcome, Snapshot, ViewId, Zone};
-
-/// A pointer to the question's name, which stands behind the header (RFC 1035 §4.1.4).
-const QUESTION_POINTER: [u8; 2] = [0xC0, 0x0C];
 
 /// Bytes of a record with a compressed owner before its data.
 const RECORD_HEAD_BYTES: usize = 12;

@@ -16,7 +16,7 @@ use super::complete::complete;
 use super::responder::{AtOnce, Attempt, Known, Missing, Responder, View};
 use crate::answer::Step;
 use crate::dns::header::HEADER_BYTES;
-use crate::dns::{Name, NameRef, QueryFlags, Question, RecordType};
+use crate::dns::{NameRef, QueryFlags, Question, RawQuestion};
 use crate::forward::{Landed, Lane, Outcome, Said, looks_own};
 
 /// Bytes of a message that are kept without the heap: most queries with EDNS and a cookie.
@@ -80,9 +80,8 @@ impl<T> Relay<T> {
         // One by one, so that a panic costs one.
         while let Some(guest) = staged.pop_front() {
             let missing = match guest.missing.at_once() {
-                Some(AtOnce { flags, .. }) => {
-                    question(&guest.message).map(|(asked, raw)| (asked, flags, raw))
-                }
+                Some(AtOnce { flags, .. }) => RawQuestion::read(&guest.message, HEADER_BYTES)
+                    .map(|asked| (asked.to_question(), flags, asked.bytes)),
                 None => responder.missing(&view, &guest.message, guest.client),
             };
             let missing = missing.filter(|(_, _, raw_question)| !looks_own(forwarder, raw_question));
@@ -210,12 +209,4 @@ impl Responder {
         }
         complete(&query.asked, guest.client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
     }
-}
-
-/// The question of a message that was read before, and its section as it came.
-fn question(message: &[u8]) -> Option<(Question, &[u8])> {
-    let (name, end) = Name::read_plain(message, HEADER_BYTES).ok()?;
-    let rtype = message.get(end..end + 2)?.first_chunk()?;
-    let question = Question { name, rtype: RecordType(u16::from_be_bytes(*rtype)) };
-    Some((question, message.get(HEADER_BYTES..end + 4)?))
 }

@@ -202,15 +202,8 @@ impl Responder {
         let client_view = ahead.map_or_else(|| view.of(client), |ahead| ahead.view);
         let place = ahead.map(|ahead| &ahead.place);
         let View { snapshot, serving, now, kept_hits } = view;
-        let lowered;
-        let name = match query.name.as_lower() {
-            Some(name) => name,
-            None => {
-                lowered = query.name.to_buf();
-                lowered.borrow()
-            }
-        };
-        let asked = &query.asked;
+        let mut room = None;
+        let (asked, name) = (&query.asked, query.name.lower_in(&mut room));
         if let Some(length) = quick::answer(asked, name, place, snapshot, client_view, client, buffer) {
             return Attempt::Reply(length);
         }
