@@ -157,7 +157,7 @@ impl World {
     }
 
     fn answer_by(&self, view: &View, ahead: Option<&Ahead<'_>>, message: &[u8], buffer: &mut [u8]) -> usize {
-        match self.responder.try_answer_by(view, ahead, message, client(), buffer) {
+        match self.responder.try_answer(view, ahead, message, client(), buffer) {
             Attempt::Reply(length) => length,
             other => panic!(
                 "{other:?} is no answer to {:?}",

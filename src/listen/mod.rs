@@ -94,7 +94,7 @@ impl Service for Responder {
         client: Client,
         buffer: &mut [u8],
     ) -> Attempt {
-        self.try_answer_by(view, ahead, message, client, buffer)
+        Responder::try_answer(self, view, ahead, message, client, buffer)
     }
 
     fn answer(

@@ -169,7 +169,7 @@ impl Responder {
         }
     }
 
-    /// Looks ahead to messages that `try_answer_by` is asked next.
+    /// Looks ahead to messages that `try_answer` is asked next.
     pub fn look_ahead<'v, 'm>(
         &self,
         view: &'v View,
@@ -178,13 +178,9 @@ impl Responder {
         ahead::look_ahead(&view.snapshot, messages)
     }
 
-    /// Answers without waiting, if zones and cache suffice.
-    pub fn try_answer(&self, view: &View, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
-        self.try_answer_by(view, None, message, client, buffer)
-    }
-
-    /// The same, with what was found out of this message and client.
-    pub fn try_answer_by(
+    /// Answers without waiting, if zones and cache suffice; with what was found out of this message and client, if they
+    /// were looked ahead to.
+    pub fn try_answer(
         &self,
         view: &View,
         ahead: Option<&Ahead<'_>>,

@@ -108,7 +108,7 @@ fn answers_allocate_nothing(public_names: &str) {
                     parts.responder.serving().cache.purge(Some("none.".parse::<Name>().unwrap().borrow()));
                 }
                 let before = ALLOCATIONS.get();
-                attempt = parts.responder.try_answer(&view, &message, client, &mut buffer);
+                attempt = parts.responder.try_answer(&view, None, &message, client, &mut buffer);
                 allocations += if round == 0 { 0 } else { ALLOCATIONS.get() - before };
             }
             let Attempt::Reply(length) = attempt else { panic!("{name} {rtype}: {attempt:?}") };

@@ -95,7 +95,7 @@ fn goes_through_the_responder(packet: &[u8], buffer: &mut [u8]) {
         // What the last reply left must not show in this one.
         buffer[..1500].fill(0xEE);
         let waited;
-        let reply = match responder.try_answer(&responder.view(), packet, client, buffer) {
+        let reply = match responder.try_answer(&responder.view(), None, packet, client, buffer) {
             Attempt::Reply(length) => &buffer[..length],
             Attempt::Wait(_) => {
                 waited = runtime.block_on(responder.clone().answer(packet.to_vec(), client));

@@ -126,7 +126,9 @@ impl World {
         let client = Client { address: SocketAddr::new(from, 40_000), local: None, transport };
         let mut buffer = vec![0xEE; 65_535];
         let attempt = match transport {
-            Transport::Udp => self.responder.try_answer(&self.responder.view(), sent, client, &mut buffer),
+            Transport::Udp => {
+                self.responder.try_answer(&self.responder.view(), None, sent, client, &mut buffer)
+            }
             Transport::Tcp => Attempt::Wait(Missing::UNKNOWN),
         };
         let waited = self.responder.clone().answer(sent.to_vec(), client).await;
@@ -147,7 +149,7 @@ impl World {
                 let batch = looks_ahead.then_some((sent, from));
                 let aheads = self.responder.look_ahead(&view, batch.into_iter());
                 let ahead = aheads.first().and_then(Option::as_ref);
-                let again = self.responder.try_answer_by(&view, ahead, sent, client, &mut buffer);
+                let again = self.responder.try_answer(&view, ahead, sent, client, &mut buffer);
                 let Attempt::Reply(length) = again else { continue };
                 let (again, long) = (
                     Some(buffer[..length].to_vec()),
