@@ -17,7 +17,6 @@ pub fn at_once<I: Sync, O: Send>(items: &[I], make: impl Fn(&I) -> O + Sync) -> 
 /// The same, where each is handed to `take` as soon as those before it were: what was made of a million items is then
 /// never there twice.
 pub fn in_turn<I: Sync, O: Send>(items: &[I], make: impl Fn(&I) -> O + Sync, take: impl FnMut(O) + Send) {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len());
     let (next, taking) = (AtomicUsize::new(0), Mutex::new((Turns::default(), take)));
     let work = || {
         let numbers = iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
@@ -30,13 +29,20 @@ pub fn in_turn<I: Sync, O: Send>(items: &[I], make: impl Fn(&I) -> O + Sync, tak
             }
         }
     };
+    on_all_cores(items.len(), work);
+}
+
+/// Does the same on as many threads as there are cores and at most so many, this one among them; answers what each came
+/// to.
+pub fn on_all_cores<T: Send>(threads_max: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(threads_max);
     thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        work();
-        for other in others {
-            other.join().unwrap_or_else(|panic| resume_unwind(panic));
-        }
-    });
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(&work)).collect();
+        let own = work();
+        let others =
+            others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        iter::once(own).chain(others).collect()
+    })
 }
 
 /// Puts what comes in any order, each with its number, into that of the numbers from nought.

@@ -25,7 +25,7 @@ mod store;
 mod withheld;
 
 pub use address_ranges::AddressRanges;
-pub use at_once::{Turns, at_once, in_turn};
+pub use at_once::{Turns, at_once, in_turn, on_all_cores};
 pub use builder::{ZoneBuilder, azure_soa, is_newer};
 pub use change::{Change, ChangeSet, Effect};
 pub use error::ZoneError;

@@ -2,9 +2,7 @@
 
 use std::hash::Hasher;
 use std::io::{self, Read};
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
 
 use parking_lot::Mutex;
 use siphasher::sip128::SipHasher13;
@@ -13,7 +11,7 @@ use super::Desired;
 use super::file::{Damage, LastGood, text_of};
 use super::line::Line;
 use super::reader::{Part, Place, Reader};
-use crate::zone::{AzureZone, Claim, Turns};
+use crate::zone::{AzureZone, Claim, Turns, on_all_cores};
 
 /// Bytes of a part: some thousand lines, which stay in a core's own cache from the checksum to their reading.
 const PART_BYTES: usize = 1 << 20;
@@ -51,15 +49,7 @@ fn read_in_parts(file: impl Read + Send, part_bytes: usize) -> Result<Vec<LastGo
             }
         }
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let read: io::Result<()> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut read = work();
-        for other in others {
-            read = read.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        }
-        read
-    });
+    let read: io::Result<()> = on_all_cores(usize::MAX, work).into_iter().collect();
     read.map_err(Unread::Input)?;
     let checked = input.into_inner().check();
     checked.and_then(|()| joined.into_inner().1.whole()).map_err(Unread::Damage)
