@@ -124,13 +124,8 @@ impl<'p> Names<'p> {
             true => self.catalogue.public_names(private.borrow()),
             false => of_azure.into_iter().cloned().collect(),
         };
-        let is_used_as_it_is = public.is_empty() || self.is_listed_in_private_form(&private);
+        let is_used_as_it_is = self.is_used_as_it_is(private.borrow());
         Some(Published { zone: zone.apex().clone(), private, public, is_used_as_it_is, addresses })
-    }
-
-    fn is_listed_in_private_form(&self, private: &Name) -> bool {
-        let listed = self.listed(private);
-        !listed.is_empty() && listed.iter().all(|it| it.public_names.is_empty())
     }
 }
 

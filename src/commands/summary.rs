@@ -189,8 +189,7 @@ impl<'p> Summary<'p> {
             *names_of.entry(&publication.claim.endpoint).or_default() += 1;
         }
         let is_single = |private: &Name| {
-            let endpoints = names.listed(private).iter().map(|it| &*it.claim.endpoint);
-            endpoints.into_iter().any(|endpoint| names_of.get(endpoint) == Some(&1))
+            names.listed(private).iter().any(|it| names_of.get(&*it.claim.endpoint) == Some(&1))
         };
         let has = |it: &Published, ipv6| it.addresses.iter().any(|address| address.is_ipv6() == ipv6);
         let (has_ipv4, has_ipv6) = (
