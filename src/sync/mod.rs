@@ -23,8 +23,6 @@ pub use extent::Extent;
 pub use guard::{Fingerprint, HeldBack};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
 pub use private_dns::{PrivateZone, imported_header};
-pub use reconcile::{
-    Conflict, Plan, PublishSettings, address, conflicts, plan, sources_of, subscriptions_of,
-};
+pub use reconcile::{Conflict, Plan, PublishSettings, address, conflicts, plan, subscriptions_of};
 pub use scope::Scope;
 pub use state::{LastGood, Saved, StateError, StateFolder};

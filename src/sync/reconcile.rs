@@ -276,6 +276,7 @@ impl fmt::Display for Conflict {
 }
 
 /// The sources that have claims or withheld endpoints in a snapshot.
+#[cfg(test)]
 pub fn sources_of(snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
     let mut sources: BTreeSet<Arc<str>> =
         snapshot.withheld_by_source().map(|(source, _)| source.clone()).collect();
