@@ -21,9 +21,9 @@ use crate::zone::{Node, Outcome, Owner, Snapshot, ViewId, Zone, ZoneKind};
 pub(super) struct Published {
     pub zone: Name,
     pub private: Name,
-    /// Those that Azure lists, else those that the catalogue knows.
+    /// Those that Azure lists, else those that the catalogue knows; none in a zone without public counterpart.
     pub public: Vec<Name>,
-    /// Azure lists no public name, as for Azure Backup: programs use the private one.
+    /// Programs use the private name, for want of a public one.
     pub is_used_as_it_is: bool,
     pub addresses: Vec<IpAddr>,
 }
@@ -98,6 +98,9 @@ impl<'p> Names<'p> {
 
     /// Whether programs use a private name, for want of a public one.
     pub(super) fn is_used_as_it_is(&self, private: NameRef<'_>) -> bool {
+        if !self.catalogue.has_public_counterpart(private) {
+            return true;
+        }
         match self.listed.get(private.as_wire()) {
             Some(all) => all.iter().all(|it| it.public_names.is_empty()),
             None => self.catalogue.public_names(private).is_empty(),
@@ -118,14 +121,22 @@ impl<'p> Names<'p> {
         if addresses.is_empty() {
             return None;
         }
-        let listed = self.listed(&private);
-        let of_azure: BTreeSet<&Name> = listed.iter().flat_map(|it| &it.public_names).collect();
-        let public = match of_azure.is_empty() {
-            true => self.catalogue.public_names(private.borrow()),
-            false => of_azure.into_iter().cloned().collect(),
-        };
+        let public = self.public_names(&private);
         let is_used_as_it_is = self.is_used_as_it_is(private.borrow());
         Some(Published { zone: zone.apex().clone(), private, public, is_used_as_it_is, addresses })
+    }
+
+    fn public_names(&self, private: &Name) -> Vec<Name> {
+        // Site Recovery lists names without the label that no public DNS knows.
+        if !self.catalogue.has_public_counterpart(private.borrow()) {
+            return Vec::new();
+        }
+        let listed = self.listed(private);
+        let of_azure: BTreeSet<&Name> = listed.iter().flat_map(|it| &it.public_names).collect();
+        match of_azure.is_empty() {
+            true => self.catalogue.public_names(private.borrow()),
+            false => of_azure.into_iter().cloned().collect(),
+        }
     }
 }
 

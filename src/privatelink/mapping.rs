@@ -143,13 +143,18 @@ impl Mapping {
 
     /// The public name of a private name.
     pub(super) fn outward(&self, private: NameRef<'_>) -> Option<Name> {
-        if self.way == Way::Inward {
+        if !self.leads_outward() {
             return None;
         }
         let mut bindings = Bindings::default();
         let front = self.private.match_suffix(private, &mut bindings)?;
         self.takes(front).then_some(())?;
         self.public.fill(front, &bindings).map(|name| name.to_name())
+    }
+
+    /// Whether private names lead back to public ones.
+    pub(super) fn leads_outward(&self) -> bool {
+        self.way == Way::Both
     }
 
     /// Whether a private name that this knows has no public name by another mapping.

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::catalogue::{Catalogue, IndexedMapping, Zone};
 use super::data::Service;
+use super::mapping::Mapping;
 use crate::dns::{Name, NameBuf, NameRef};
 
 /// The private names tried for one public name; more than any suffix of the catalogue has (a test holds it).
@@ -82,6 +83,14 @@ impl Catalogue {
             }
         }
         names
+    }
+
+    /// Whether public DNS has aliases that lead to the names of the zone around `private`. Without them, as for Azure
+    /// Backup, programs use the private names as they are. Of a zone it does not know the catalogue expects aliases.
+    pub fn has_public_counterpart(&self, private: NameRef<'_>) -> bool {
+        let Some(zone) = self.private_zone_of(private) else { return true };
+        let mut services = zone.services.iter().map(|at| &self.services()[*at as usize]);
+        services.any(|service| service.mappings.iter().any(Mapping::leads_outward))
     }
 
     /// The zone that encloses a name already in private form: the best in status, then the longest, then the most literal.

@@ -241,10 +241,35 @@ fn site_recovery_is_placed_with_and_without_the_label() {
             assert_eq!(place(cloud, &fqdn, "", ""), expected);
         }
     }
-    assert_eq!(
-        public_names(Cloud::Public, "1-asr-pod01-rcm1.cus.privatelink.siterecovery.windowsazure.com"),
-        ["1-asr-pod01-rcm1.cus.siterecovery.windowsazure.com"]
-    );
+}
+
+#[test]
+fn zones_without_a_public_counterpart_are_known_in_every_cloud() {
+    // Backup, Site Recovery, Migrate and the API servers of private AKS clusters.
+    let ends = [
+        "backup.windowsazure.",
+        "siterecovery.windowsazure.",
+        "prod.migration.windowsazure.",
+        "azmk8s.",
+        ".azk8s.",
+        ".aks.containerservice.azure.",
+    ];
+    for cloud in Cloud::ALL {
+        let catalogue = Catalogue::builtin(cloud);
+        for service in catalogue.services().iter().filter(|service| service.has_zone()) {
+            let zone = service.zone.as_ref().expect("it has one").to_string();
+            let private = zone.replace(['{', '}'], "");
+            let private = name(&format!("a.{private}"));
+            let is_without = ends.iter().any(|end| zone.contains(end));
+            assert_eq!(catalogue.has_public_counterpart(private.borrow()), !is_without, "{zone}");
+            if is_without {
+                assert!(catalogue.public_names(private.borrow()).is_empty(), "{zone}");
+            }
+        }
+    }
+    // The zone of a service that the catalogue does not know is expected to be like most.
+    let unknown = name("a.privatelink.new.azure.net");
+    assert!(Catalogue::builtin(Cloud::Public).has_public_counterpart(unknown.borrow()));
 }
 
 #[test]

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use privatelink_dns::dns::{Message, QueryFlags, RecordType, message};
+use privatelink_dns::dns::{Message, Name, QueryFlags, RecordType, message};
+use privatelink_dns::privatelink::{Catalogue, Cloud};
+
+use crate::support::upstream::Upstream;
 
 const QUICKSTART: &str = "config/quickstart.toml";
 const HUB: &str = "/subscriptions/00000000-0000-4000-8000-0000000000a1/resourcegroups/rg-app/providers/microsoft.network/privateendpoints/pe-contosodata01-blob";
@@ -242,6 +245,56 @@ fn doctor_tells_of_an_upstream_that_is_down() {
         out.contains(&format!("FAIL  upstream {} does not answer", silent.local_addr().unwrap())),
         "{out}"
     );
+}
+
+/// What public DNS says of Azure's names: a public name is an alias of its private one, which leads on to the public
+/// address; of Backup, Site Recovery, Migrate and private AKS clusters it knows nothing.
+fn public_dns(name: &Name, rtype: RecordType) -> Option<Vec<String>> {
+    const UNKNOWN: [&str; 4] = [
+        "backup.windowsazure.com",
+        "siterecovery.windowsazure.com",
+        "prod.migration.windowsazure.com",
+        "azmk8s.io",
+    ];
+    if name.borrow().is_root() {
+        return Some(vec![". 60 NS a.root.example.".into()]);
+    }
+    if UNKNOWN.iter().any(|end| name.to_string().ends_with(&format!(".{end}."))) {
+        return None;
+    }
+    let places = Catalogue::builtin(Cloud::Public).private_names(name.borrow());
+    let private = places.first().map(|place| place.record.to_name());
+    let alias = private.as_ref().map(|private| format!("{name} 60 CNAME {private}"));
+    let end = private.as_ref().unwrap_or(name);
+    let address = (rtype == RecordType::A).then(|| format!("{end} 60 A 20.60.1.1"));
+    Some(alias.into_iter().chain(address).collect())
+}
+
+#[test]
+fn doctor_is_well_with_public_dns_in_a_hub_with_backup_site_recovery_migrate_and_aks() {
+    let folder = copied();
+    let upstream = Upstream::answering(public_dns);
+    changed(&folder, "public_names = \"local\"", "public_names = \"splice\"");
+    let path = changed(&folder, "upstreams = []", &format!("upstreams = [\"{}\"]", upstream.address));
+    let (code, out, _) = run(&["doctor", "-c", path.to_str().unwrap()]);
+    assert!(code == 0 && out.contains("0 wrong"), "{out}");
+    assert!(!out.contains("FAIL"), "{out}");
+    assert!(upstream.asked() > 0);
+}
+
+#[test]
+fn hosts_prints_only_the_private_name_where_there_is_no_public_one() {
+    let out = quickstart(&["hosts"]);
+    for name in [
+        "-ab-pod01-fc1.{}wcus.backup.windowsazure.com",
+        "-asr-pod01-rcm1.cus.{}siterecovery.windowsazure.com",
+        "-isv.cus.hub.{}prod.migration.windowsazure.com",
+    ] {
+        assert!(out.contains(&name.replace("{}", "privatelink.")), "{name}: {out}");
+        assert!(!out.contains(&name.replace("{}", "")), "{name}: {out}");
+    }
+    assert!(out.contains(" contosodata01.blob.core.windows.net\n"), "{out}");
+    assert!(!out.contains("contosodata01.privatelink.blob"), "{out}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! An upstream on real sockets that answers from a table.
+//! An upstream on real sockets that answers from a table, or by a rule.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -16,40 +16,49 @@ pub struct Upstream {
     asked: Arc<AtomicU64>,
 }
 
-type Table = HashMap<(Name, RecordType), Vec<String>>;
+/// The answer section to a question, records as `owner ttl type data`; NXDOMAIN where there is none.
+type Answers = dyn Fn(&Name, RecordType) -> Option<Vec<String>> + Send + Sync;
 
 impl Upstream {
     /// `rows` are questions (`name type`) and their answer sections, records as `owner ttl type data`.
     pub fn start(rows: &[(&str, &[&str])]) -> Upstream {
-        let mut table = Table::new();
+        let mut table: HashMap<(Name, RecordType), Vec<String>> = HashMap::new();
         for (question, records) in rows {
             let (name, rtype) = question.split_once(' ').unwrap();
             let records = records.iter().map(|record| (*record).to_owned()).collect();
             table.insert((name.parse().unwrap(), rtype.parse().unwrap()), records);
         }
+        Upstream::answering(move |name, rtype| table.get(&(name.clone(), rtype)).cloned())
+    }
+
+    /// Answers what `answers` says.
+    pub fn answering(
+        answers: impl Fn(&Name, RecordType) -> Option<Vec<String>> + Send + Sync + 'static,
+    ) -> Upstream {
+        let answers: Arc<Answers> = Arc::new(answers);
         let (udp, tcp) = bind();
         let address = udp.local_addr().unwrap();
-        let (table, asked) = (Arc::new(table), Arc::new(AtomicU64::new(0)));
+        let asked = Arc::new(AtomicU64::new(0));
         let upstream = Upstream { address, asked: Arc::clone(&asked) };
-        let (for_udp, for_tcp) = ((Arc::clone(&table), Arc::clone(&asked)), (table, asked));
+        let (for_udp, for_tcp) = ((Arc::clone(&answers), Arc::clone(&asked)), (answers, asked));
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             // The thread ends with the test process: closing needs no ceremony.
             while let Ok((length, from)) = udp.recv_from(&mut buffer) {
                 for_udp.1.fetch_add(1, Ordering::SeqCst);
-                let _ = udp.send_to(&reply(&for_udp.0, &buffer[..length], 1232), from);
+                let _ = udp.send_to(&reply(&*for_udp.0, &buffer[..length], 1232), from);
             }
         });
         thread::spawn(move || {
             while let Ok((mut stream, _)) = tcp.accept() {
-                let (table, asked) = (Arc::clone(&for_tcp.0), Arc::clone(&for_tcp.1));
+                let (answers, asked) = (Arc::clone(&for_tcp.0), Arc::clone(&for_tcp.1));
                 thread::spawn(move || {
                     let mut length = [0; 2];
                     while stream.read_exact(&mut length).is_ok() {
                         let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
                         stream.read_exact(&mut message)?;
                         asked.fetch_add(1, Ordering::SeqCst);
-                        let reply = reply(&table, &message, usize::from(u16::MAX));
+                        let reply = reply(&*answers, &message, usize::from(u16::MAX));
                         stream.write_all(&(reply.len() as u16).to_be_bytes())?;
                         stream.write_all(&reply)?;
                     }
@@ -76,15 +85,15 @@ fn bind() -> (UdpSocket, TcpListener) {
     }
 }
 
-fn reply(table: &Table, message: &[u8], limit: usize) -> Vec<u8> {
+fn reply(answers: &Answers, message: &[u8], limit: usize) -> Vec<u8> {
     let request = Request::read(message).ok().expect("the forwarder asks well formed questions");
-    let records = table.get(&(request.name.to_buf().to_name(), request.rtype));
+    let records = answers(&request.name.to_buf().to_name(), request.rtype);
     let mut buffer = vec![0; usize::from(u16::MAX)];
     let mut writer = ReplyWriter::new(&mut buffer, limit, request.question).unwrap();
     let edns = ReplyEdns::default();
     writer.reserve(Some(&edns));
     let mut truncated = false;
-    for record in records.into_iter().flatten() {
+    for record in records.iter().flatten() {
         let record = super::client::record(record);
         truncated |= writer
             .record(Section::Answer, record.owner(), record.rtype, record.ttl.secs(), &record.data)
