@@ -165,6 +165,12 @@ impl Mapping {
         self.front == Front::None && self.likeness == Likeness::OtherStem
     }
 
+    /// Whether it is of this one private name, and of no other.
+    pub(super) fn is_of(&self, private: NameRef<'_>) -> bool {
+        let front = self.private.match_suffix(private, &mut Bindings::default());
+        self.front == Front::None && self.private.is_literal() && front.is_some_and(<[u8]>::is_empty)
+    }
+
     fn takes(&self, front: &[u8]) -> bool {
         match self.front {
             Front::Needed => !front.is_empty(),

@@ -7,6 +7,8 @@ mod geo;
 mod mapping;
 mod nearest;
 mod placing;
+#[cfg(test)]
+mod recorded;
 mod selecting;
 mod template;
 #[cfg(test)]

@@ -93,6 +93,17 @@ impl Catalogue {
         services.any(|service| service.mappings.iter().any(Mapping::leads_outward))
     }
 
+    /// Whether the catalogue has a wildcard by its whole name for this type of resource: one that stands for the service's
+    /// own names, which are the same for every endpoint, as Defender for Cloud's does.
+    pub fn names_wildcard(&self, wildcard: NameRef<'_>, hint: Hint<'_>) -> bool {
+        let is_type = |at: &u32| {
+            let service = &self.services()[*at as usize];
+            hint.resource_type.is_some_and(|it| service.resource_type.eq_ignore_ascii_case(it))
+        };
+        let mut mappings = self.mappings_of_private(wildcard);
+        mappings.any(|indexed| indexed.mapping.is_of(wildcard) && indexed.services.iter().any(is_type))
+    }
+
     /// The zone that encloses a name already in private form: the best in status, then the longest, then the most literal.
     pub(super) fn private_zone_of<'a>(&'a self, name: NameRef<'a>) -> Option<&'a Zone> {
         self.zones_above(name).filter(|(_, front)| !front.is_empty()).map(|(zone, _)| zone).min_by_key(
@@ -234,7 +245,9 @@ mod tests {
                     for mapping in service.mappings.iter().filter(|mapping| !mapping.needs_beside()) {
                         let labels = if mapping.is_whole() { vec![] } else { vec![label.clone()] };
                         let public = sample(&mapping.public, &labels, numbers.map(u32::from));
-                        let (zone, record) = mapping.inward(public.borrow(), &[]).unwrap();
+                        // Of two records of one public name the first is the endpoint's.
+                        let mut ways = service.mappings.iter().filter_map(|it| it.inward(public.borrow(), &[]));
+                        let (zone, record) = ways.next().unwrap();
                         let hint = Hint {
                             resource_type: Some(&service.resource_type),
                             group_id: service.group_ids.first().map(String::as_str),

@@ -245,7 +245,7 @@ fn site_recovery_is_placed_with_and_without_the_label() {
 
 #[test]
 fn zones_without_a_public_counterpart_are_known_in_every_cloud() {
-    // Backup, Site Recovery, Migrate and the API servers of private AKS clusters.
+    // Backup, Site Recovery, Migrate, the API servers of private AKS clusters, and frontends.
     let ends = [
         "backup.windowsazure.",
         "siterecovery.windowsazure.",
@@ -253,6 +253,8 @@ fn zones_without_a_public_counterpart_are_known_in_every_cloud() {
         "azmk8s.",
         ".azk8s.",
         ".aks.containerservice.azure.",
+        // Application Gateway for Containers gives its frontends private names.
+        "alb.azure.",
     ];
     for cloud in Cloud::ALL {
         let catalogue = Catalogue::builtin(cloud);
@@ -343,7 +345,7 @@ fn machine_learning_names_are_renamed_with_the_workspace_that_stands_beside_them
             beside.iter().map(|fqdn| write(&catalogue.place(fqdn.borrow(), hint).unwrap())).collect();
         let zone = format!("privatelink.{api}");
         assert_eq!(places[0], format!("9b4d.workspace.eastus in {zone}"));
-        assert_eq!(places[1], places[0]);
+        assert_eq!(places[1], format!("9b4d.workspace.eastus.cert in {zone}"));
         assert_eq!(places[2], format!("*.9b4d.inference.eastus in {zone}"));
         assert_eq!(
             public_names(cloud, &format!("ep.9b4d.inference.eastus.{zone}")),
@@ -352,6 +354,16 @@ fn machine_learning_names_are_renamed_with_the_workspace_that_stands_beside_them
         assert_eq!(
             public_names(cloud, &format!("9b4d.workspace.eastus.{zone}")),
             [format!("9b4d.workspace.eastus.{api}"), format!("9b4d.workspace.eastus.cert.{api}")]
+        );
+        assert_eq!(
+            public_names(cloud, &format!("9b4d.workspace.eastus.cert.{zone}")),
+            [format!("9b4d.workspace.eastus.cert.{api}")]
+        );
+        // Public DNS folds the certificate's name into the workspace's record: both are tried.
+        assert_eq!(
+            private_names(cloud, &format!("9b4d.workspace.eastus.cert.{api}")),
+            ["9b4d.workspace.eastus.cert", "9b4d.workspace.eastus"]
+                .map(|record| format!("{record} in {zone}"))
         );
         // The workspace of another region tells nothing.
         let other = name(&format!("*.westus.{inference}"));
@@ -447,6 +459,61 @@ fn a_service_that_has_no_zone_is_not_given_anothers() {
          Microsoft.Network/privateLinkServices
          x.blob.core.windows.net -> nowhere",
     );
+}
+
+#[test]
+fn a_name_below_one_services_suffix_can_lead_into_anothers_zone() {
+    for suffix in ["azure.com", "azure.us"] {
+        let cloud = if suffix == "azure.us" { Cloud::UsGov } else { Cloud::Public };
+        let script = "Microsoft.Purview/accounts portal
+             web.purview.@ -> web in privatelink.purviewstudio.@
+             Microsoft.Purview/accounts account
+             contosopv.purview.@ -> contosopv in privatelink.purview.@
+             web.purview.@ -> web in privatelink.purviewstudio.@
+             any
+             web.purview.@ -> web in privatelink.purviewstudio.@";
+        check(cloud, &script.replace('@', suffix));
+        let back = public_names(cloud, &format!("web.privatelink.purviewstudio.{suffix}"));
+        assert_eq!(back, [format!("web.purview.{suffix}")]);
+    }
+    for (public, private) in [
+        ("contosobot.botplinks.botframework.com", "contosobot.privatelink.directline.botframework.com"),
+        ("contosobot.bottoken.botframework.com", "contosobot.privatelink.token.botframework.com"),
+    ] {
+        assert!(public_names(Cloud::Public, private).contains(&public.to_owned()));
+    }
+}
+
+#[test]
+fn a_public_suffix_can_be_a_name_itself() {
+    for (cloud, suffix) in [(Cloud::Public, "com"), (Cloud::UsGov, "us"), (Cloud::China, "cn")] {
+        let fqdn = format!("adf.azure.{suffix}");
+        let expected = format!("portal in privatelink.adf.azure.{suffix}");
+        assert_eq!(place(cloud, &fqdn, "Microsoft.DataFactory/factories", "portal"), expected);
+        assert_eq!(private_names(cloud, &fqdn), [expected]);
+        assert_eq!(public_names(cloud, &format!("portal.privatelink.{fqdn}")), [fqdn]);
+    }
+}
+
+#[test]
+fn zones_that_were_renamed_are_told_apart_from_those_in_use() {
+    use crate::privatelink::Status;
+    for (cloud, zone, status) in [
+        (Cloud::Public, "privatelink.kubernetesconfiguration.azure.com", Status::Older),
+        (Cloud::Public, "privatelink.farmbeats.azure.net", Status::Older),
+        (Cloud::Public, "privatelink.durabletask.io", Status::Current),
+        (Cloud::Public, "privatelink.notificationhub.windows.net", Status::Current),
+        (Cloud::Public, "privatelink.notificationhubs.windows.net", Status::Current),
+        (Cloud::Public, "privatelink.contentunderstanding.ai.azure.com", Status::Variant),
+        (Cloud::UsGov, "privatelink.afs.azure.us", Status::Current),
+        (Cloud::China, "privatelink.vaultcore.chinacloudapi.cn", Status::Older),
+    ] {
+        let catalogue = Catalogue::builtin(cloud);
+        let zone = name(zone);
+        let services = catalogue.is_private_link_zone(zone.borrow()).unwrap();
+        assert_eq!(services[0].status, status, "{zone}");
+        assert_ne!(services[0].sources, ["D26"], "{zone}");
+    }
 }
 
 #[test]

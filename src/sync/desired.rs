@@ -386,6 +386,27 @@ mod tests {
     }
 
     #[test]
+    fn the_wildcard_of_a_whole_zone_is_for_the_service_that_the_catalogue_says_it_is_of() {
+        let names = || {
+            let wildcards = ["*.cloud.defender.microsoft.com", "*.blob.core.windows.net"];
+            wildcards.map(|fqdn| listed(fqdn, "10.0.0.1")).to_vec()
+        };
+        let of_type = |resource_type: Option<&str>| {
+            let resource_type = resource_type.map(Arc::from);
+            Endpoint { resource_type, ..endpoint("pe", ConnectionState::Approved, names()) }
+        };
+        let defender = desired_of(vec![of_type(Some("microsoft.security/PRIVATELINKS"))]);
+        assert_eq!(
+            told(&defender),
+            ["pe *.privatelink.cloud.defender.microsoft.com. [10.0.0.1][] [*.cloud.defender.microsoft.com.]"]
+        );
+        for other in [Some("Microsoft.Storage/storageAccounts"), None] {
+            let desired = desired_of(vec![of_type(other)]);
+            assert_eq!((told(&desired).len(), desired.unplaced.len()), (0, 2), "{other:?}");
+        }
+    }
+
+    #[test]
     fn only_approved_endpoints_publish() {
         let names = vec![listed("a.blob.core.windows.net", "10.0.0.1"), listed("a.example", "10.0.0.1")];
         let states = [

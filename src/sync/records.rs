@@ -61,7 +61,11 @@ impl Records {
         let beside: Vec<Name> = endpoint.names.iter().map(|name| name.fqdn.clone()).collect();
         for name in listed {
             let hint = hint(endpoint, name, &beside);
-            records.place(endpoint, name, catalogue.place(name.fqdn.borrow(), hint), desired);
+            let place = catalogue.place(name.fqdn.borrow(), hint);
+            // One endpoint's wildcard below the apex would take the names of all others, of other tenants too.
+            let place =
+                place.filter(|it| !stands_for_all(it) || catalogue.names_wildcard(it.record.borrow(), hint));
+            records.place(endpoint, name, place, desired);
         }
         records
     }
@@ -74,11 +78,6 @@ impl Records {
         place: Option<Place>,
         desired: &mut Desired,
     ) {
-        let stands_for_all = |it: &Place| {
-            it.record.borrow().parent() == Some(it.zone.borrow()) && it.record.borrow().is_wildcard()
-        };
-        // One endpoint's wildcard below the apex would take the names of all others, of other tenants too.
-        let place = place.filter(|it| !stands_for_all(it));
         let Some(Place { zone, record: private }) = place else {
             if !self.group_has(name, None) && endpoint.state == ConnectionState::Approved {
                 desired.unplaced.push(Unplaced {
@@ -165,6 +164,12 @@ impl Record {
             self.public_names.push(fqdn.clone());
         }
     }
+}
+
+/// Whether a place is the wildcard of a whole zone.
+fn stands_for_all(place: &Place) -> bool {
+    let record = place.record.borrow();
+    record.parent() == Some(place.zone.borrow()) && record.is_wildcard()
 }
 
 fn same_addresses(mine: &[IpAddr], theirs: &[IpAddr]) -> bool {

@@ -41,7 +41,11 @@ fn read_scenario(path: &Path) -> Inventory {
 }
 
 fn desired_of(inventory: &Inventory) -> Desired {
-    desired(inventory, &Catalogue::builtin(Cloud::Public), &"test".into(), &[], |_| 0)
+    desired_in(Cloud::Public, inventory)
+}
+
+fn desired_in(cloud: Cloud, inventory: &Inventory) -> Desired {
+    desired(inventory, &Catalogue::builtin(cloud), &"test".into(), &[], |_| 0)
 }
 
 /// Zone, name and address of all that is published.
@@ -101,6 +105,39 @@ fn every_fixture_publishes_what_the_table_of_expected_records_says() {
         assert!(conflicts == 0 || desired.publications.len() == conflicts, "{fixture}");
         assert!(desired.unplaced.is_empty(), "{fixture}: {:?}", desired.unplaced);
         assert!(desired.warnings.is_empty(), "{fixture}: {:?}", desired.warnings);
+    }
+}
+
+#[test]
+fn services_of_every_kind_publish_what_recorded_azure_data_say() {
+    let text = std::fs::read_to_string(fixtures().join("services/expected-records.csv")).unwrap();
+    let mut expected = BTreeMap::<Cloud, BTreeSet<[String; 4]>>::new();
+    let mut types = BTreeSet::new();
+    for line in text.lines().skip(1) {
+        let [cloud, endpoint, resource_type, zone, record, address] = line.split(',').collect::<Vec<_>>()[..]
+        else {
+            panic!("{line}")
+        };
+        let zone = name(zone);
+        let record = Name::parse(record, zone.borrow()).unwrap().to_string();
+        let row = [endpoint.to_owned(), zone.to_string(), record, address.to_owned()];
+        expected.entry(cloud.parse().unwrap()).or_default().insert(row);
+        types.insert(resource_type);
+    }
+    assert!(types.len() >= 20 && expected.len() == 3, "{types:?}");
+    for (cloud, rows) in expected {
+        let desired = desired_in(cloud, &read(&fixtures().join("services").join(cloud.as_str())).unwrap());
+        let published: BTreeSet<[String; 4]> = desired
+            .publications
+            .iter()
+            .map(|it| {
+                let endpoint = it.claim.endpoint.rsplit('/').next().unwrap().to_owned();
+                [endpoint, it.zone.to_string(), it.name.to_string(), it.ipv4[0].to_string()]
+            })
+            .collect();
+        assert_eq!(published, rows, "{cloud}");
+        assert_eq!((desired.unplaced, desired.warnings), (vec![], vec![]), "{cloud}");
+        assert!(desired.unsettled.is_empty() && desired.nameless.is_empty(), "{cloud}");
     }
 }
 
