@@ -65,6 +65,8 @@ pub struct PrivateLinkSettings {
     pub ttl: Ttl,
     pub on_missing: OnMissing,
     pub public_names: PublicNames,
+    /// Only these addresses of endpoints are published; none = all but those of the platform.
+    pub addresses: Vec<IpNet>,
 }
 
 /// One `[[zone]]`.
