@@ -108,6 +108,12 @@ impl Doctor {
                     return self.tell(&findings, out);
                 }
             };
+            findings.extend(parts.zone_warnings.iter().map(|warning| {
+                Finding::note(
+                    warning.to_string(),
+                    "write several strings of at most 255 bytes, each in quotes",
+                )
+            }));
             let files = config.zones.iter().filter(|zone| zone.file.is_some()).count();
             findings.push(Finding::well(format!("{} can be served", count(files, "zone file"))));
             findings.extend(parts.sources.list().iter().flat_map(source::of_source));
