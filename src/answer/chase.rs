@@ -2,6 +2,7 @@
 //!
 //! A chase is pure: it is handed upstream's replies and asks for the next. It never waits.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
@@ -168,7 +169,7 @@ impl<'s> Chase<'s> {
                 Entry::Held(zone) => {
                     // Design R4: cut here; the target is answered from memory.
                     self.note(|| format!("{target} lies in zone {} and exists there: cut", zone.apex()));
-                    self.parts.push(Part::Upstream { relayed, records: 0..end });
+                    self.take_upstream(relayed, 0..end);
                     self.authenticated = false;
                     return self.run();
                 }
@@ -176,7 +177,7 @@ impl<'s> Chase<'s> {
                     self.note(|| {
                         format!("{target} is missing in zone {}, which is strict: cut", zone.apex())
                     });
-                    self.parts.push(Part::Upstream { relayed, records: 0..end });
+                    self.take_upstream(relayed, 0..end);
                     return self.no_such_name(zone);
                 }
             }
@@ -195,7 +196,7 @@ impl<'s> Chase<'s> {
             self.names.extend(rest);
         }
         self.authenticated &= reply.authenticated;
-        self.parts.push(Part::Upstream { records: 0..reply.answer.len(), relayed: relayed.clone() });
+        self.take_upstream(relayed.clone(), 0..reply.answer.len());
         match &reply.end {
             End::Continues(_) => self.run(),
             End::Data => Step::Done,
@@ -243,7 +244,9 @@ impl<'s> Chase<'s> {
                 self.authenticated = false;
                 let front = name.borrow().strip_suffix(owner.to_buf().borrow()).unwrap_or_default();
                 let target = offer.set.target().map(|target| NameBuf::join(front, target.borrow()));
-                self.parts.push(Part::Dname { owner, offer, zone });
+                if !self.has_dname(owner.to_buf().borrow()) {
+                    self.parts.push(Part::Dname { owner, offer, zone });
+                }
                 match target {
                     // RFC 6672 §2.2.
                     Some(Err(_)) | None => {
@@ -252,6 +255,10 @@ impl<'s> Chase<'s> {
                     }
                     Some(Ok(target)) => {
                         self.parts.push(Part::Alias { owner: at, ttl_secs: offer.set.ttl.secs() });
+                        if self.rtype.ends_at_alias() {
+                            self.names.push(target);
+                            return Local::Done;
+                        }
                         match self.push(target) {
                             Ok(()) => Local::Follow,
                             Err(why) => self.fail_local(why),
@@ -335,6 +342,34 @@ impl<'s> Chase<'s> {
         self.authenticated = false;
         self.rcode = *rcode;
         Step::Done
+    }
+
+    /// Takes records of upstream's into the answer. A DNAME that several steps of the chain pass stands there once.
+    fn take_upstream(&mut self, relayed: Relayed, records: Range<usize>) {
+        let mut start = records.start;
+        if !self.parts.is_empty() {
+            for index in records.clone() {
+                let record = &relayed.reply.answer[index];
+                let rtype = record.type_covered().unwrap_or(record.rtype);
+                if rtype == RecordType::DNAME && self.has_dname(record.owner()) {
+                    self.parts.push(Part::Upstream { relayed: relayed.clone(), records: start..index });
+                    start = index + 1;
+                }
+            }
+        }
+        self.parts.push(Part::Upstream { relayed, records: start..records.end });
+    }
+
+    /// Whether the DNAME at `owner` is in the answer.
+    fn has_dname(&self, owner: NameRef<'_>) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Dname { owner: other, .. } => other.to_buf().borrow() == owner,
+            Part::Upstream { relayed, records } => {
+                let mut records = relayed.reply.answer[records.clone()].iter();
+                records.any(|record| record.rtype == RecordType::DNAME && record.owner() == owner)
+            }
+            Part::Local { .. } | Part::Alias { .. } => false,
+        })
     }
 
     /// Adds the next name of the chain.

@@ -94,6 +94,8 @@ impl ExtendedError {
     pub const NOT_SUPPORTED: u16 = 21;
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     pub const NETWORK_ERROR: u16 = 23;
+    /// RFC 9824 §8.
+    pub const INVALID_QUERY_TYPE: u16 = 30;
 
     /// A code and its text.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> ExtendedError {

@@ -44,9 +44,10 @@ fn fields(rtype: RecordType) -> Option<&'static [Field]> {
         RecordType::A => &[Ipv4],
         RecordType::AAAA => &[Ipv6],
         RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::DNAME => &[Name],
-        RecordType::MB | RecordType::MG | RecordType::MR => &[Name],
+        RecordType::MD | RecordType::MF | RecordType::MB | RecordType::MG | RecordType::MR => &[Name],
         RecordType::SOA => &[Name, Name, U32, U32, U32, U32, U32],
-        RecordType::MX | RecordType::AFSDB | RecordType::KX => &[U16, Name],
+        RecordType::MX | RecordType::AFSDB | RecordType::RT | RecordType::KX => &[U16, Name],
+        RecordType::PX => &[U16, Name, Name],
         RecordType::MINFO | RecordType::RP => &[Name, Name],
         RecordType::TXT | RecordType::SPF => &[Texts],
         RecordType::HINFO => &[Text, Text],
@@ -62,6 +63,17 @@ fn fields(rtype: RecordType) -> Option<&'static [Field]> {
         RecordType::CAA => &[U8, Word, RestText],
         _ => return None,
     })
+}
+
+/// The fields up to the last name of types that old messages may compress (RFC 3597 §4), where the data is opaque to
+/// us otherwise.
+fn opaque_fields(rtype: RecordType) -> &'static [Field] {
+    use Field::*;
+    match rtype {
+        RecordType::SIG => &[U16, U8, U8, U32, U32, U32, U16, Name],
+        RecordType::NXT => &[Name],
+        _ => &[],
+    }
 }
 
 /// Why text or bytes are not data of a record type.
@@ -376,7 +388,7 @@ pub fn expand(rtype: RecordType, message: &[u8], start: usize, end: usize) -> Re
     let data = message.get(start..end).ok_or_else(bad)?;
     let mut out = Vec::with_capacity(data.len());
     let mut at = start;
-    for field in fields(rtype).unwrap_or(&[]) {
+    for field in fields(rtype).unwrap_or_else(|| opaque_fields(rtype)) {
         match field {
             Field::Name => {
                 at = name::walk(&message[..end], at, |label| {
@@ -465,6 +477,8 @@ mod tests {
             ("TYPE65280", "\\# 3 abcdef"),
             ("TYPE65280", "\\# 0"),
             ("HINFO", "\"RFC8482\" \"\""),
+            ("RT", "10 relay.example."),
+            ("PX", "10 map822.example. mapx400.example."),
             ("CAA", "0 issue \"\""),
         ] {
             assert_eq!(round(rtype, text), text, "{rtype}");
@@ -500,6 +514,32 @@ mod tests {
         assert_eq!(data, b"\x00\x0a\x04Mail\x03Foo\x03COM\x00");
         assert!(expand(RecordType::MX, message, 9, message.len() - 1).is_err());
         assert!(expand(RecordType::A, message, 0, 3).is_err());
+    }
+
+    #[test]
+    fn names_that_old_messages_compress_are_expanded_and_written_in_full() {
+        // RFC 3597 §4: these may come compressed, and are never sent so.
+        let name = b"\x01a\x03COM\x00";
+        let sig = [&[0, 1, 5, 2][..], &[0; 14]].concat();
+        for (rtype, front, names) in [
+            ("MD", &[][..], 1),
+            ("RP", &[], 2),
+            ("AFSDB", &[0, 1], 1),
+            ("RT", &[0, 10], 1),
+            ("PX", &[0, 10], 2),
+            ("KX", &[0, 10], 1),
+            ("SRV", &[0, 1, 0, 2, 0, 3], 1),
+            ("NAPTR", &[0, 1, 0, 2, 1, b'u', 0, 0], 1),
+            ("DNAME", &[], 1),
+            ("SIG", &sig, 1),
+            ("NXT", &[], 1),
+        ] {
+            let rtype = rtype.parse().unwrap();
+            let message = [&name[..], front, &b"\xc0\x00".repeat(names)].concat();
+            let data = expand(rtype, &message, name.len(), message.len()).unwrap();
+            assert_eq!(data, [front, &name.repeat(names)].concat(), "{rtype}");
+            assert!(pieces(rtype, &data).names.concat().is_empty(), "{rtype}");
+        }
     }
 
     #[test]

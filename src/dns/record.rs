@@ -22,17 +22,23 @@ macro_rules! record_types {
 }
 
 record_types! {
-    A = 1, NS = 2, CNAME = 5, SOA = 6, MB = 7, MG = 8, MR = 9, NULL = 10, PTR = 12, HINFO = 13, MINFO = 14, MX = 15,
-    TXT = 16, RP = 17, AFSDB = 18, KEY = 25, AAAA = 28, LOC = 29, SRV = 33, NAPTR = 35, KX = 36, CERT = 37,
+    A = 1, NS = 2, MD = 3, MF = 4, CNAME = 5, SOA = 6, MB = 7, MG = 8, MR = 9, NULL = 10, PTR = 12, HINFO = 13, MINFO = 14, MX = 15,
+    TXT = 16, RP = 17, AFSDB = 18, RT = 21, SIG = 24, KEY = 25, PX = 26, AAAA = 28, LOC = 29, NXT = 30, SRV = 33, NAPTR = 35, KX = 36, CERT = 37,
     DNAME = 39, OPT = 41, DS = 43, SSHFP = 44, RRSIG = 46, NSEC = 47, DNSKEY = 48, NSEC3 = 50, NSEC3PARAM = 51,
     TLSA = 52, SMIMEA = 53, CDS = 59, CDNSKEY = 60, OPENPGPKEY = 61, CSYNC = 62, ZONEMD = 63, SVCB = 64, HTTPS = 65,
-    SPF = 99, TKEY = 249, TSIG = 250, IXFR = 251, AXFR = 252, MAILB = 253, MAILA = 254, ANY = 255, URI = 256, CAA = 257,
+    SPF = 99, NXNAME = 128, TKEY = 249, TSIG = 250, IXFR = 251, AXFR = 252, MAILB = 253, MAILA = 254, ANY = 255, URI = 256, CAA = 257,
 }
 
 impl RecordType {
     /// Whether the number asks something rather than names data (RFC 6895 §3.1).
     pub fn is_question_only(self) -> bool {
         matches!(self.0, 0 | 41 | 128..=255)
+    }
+
+    /// Whether an alias is itself the answer, and its target is not (RFC 1034 §3.6.2; RFC 8482 §4.1 for ANY).
+    // RFC 6672 §3.2 would go on behind the alias that a DNAME makes; BIND, NSD and Knot do not.
+    pub fn ends_at_alias(self) -> bool {
+        matches!(self, RecordType::CNAME | RecordType::ANY)
     }
 
     /// Types that live beside a CNAME or are answered instead of it (RFC 4035 §2.5).

@@ -3,6 +3,7 @@
 use super::client::{Client, Transport};
 use crate::answer::{Authority, Chase, Part, Relayed, STALE_TTL_SECS};
 use crate::dns::edns::{ReplyEdns, UDP_PAYLOAD_BYTES, UDP_PAYLOAD_BYTES_PLAIN};
+use crate::dns::header::OPCODE_QUERY;
 use crate::dns::reply::Full;
 use crate::dns::{
     ExtendedError, Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter, Request, Section, edns::Edns,
@@ -82,8 +83,9 @@ pub(super) fn complete_error(
 ) -> Option<usize> {
     let edns = asked.reply_edns(client, errors);
     let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
-    // Nothing but id, opcode and RD of the request goes back (the JIGGLE attacks).
-    let flags = Flags::QR.with(Flags(asked.flags.0 & 0x7900), true).with(Flags::RA, true);
+    // Nothing but id, opcode and RD of the request goes back (the JIGGLE attacks). RA is of queries alone (RFC 8906 §8.1.4).
+    let is_query = asked.flags.opcode() == OPCODE_QUERY;
+    let flags = Flags::QR.with(Flags(asked.flags.0 & 0x7900), true).with(Flags::RA, is_query);
     Some(writer.finish(asked.id, flags, rcode, edns.as_ref()))
 }
 

@@ -392,6 +392,10 @@ impl Responder {
                 let why = "zone transfers are not served";
                 return Err(refuse(Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, why, buffer));
             }
+            RecordType::NXNAME => {
+                let why = "NXNAME only stands in proofs and cannot be asked for";
+                return Err(refuse(Rcode::FORMERR, ExtendedError::INVALID_QUERY_TYPE, why, buffer));
+            }
             // RFC 6891 §6.1: OPT is no question; the others only mean something in other messages.
             rtype if rtype.is_question_only() && rtype != RecordType::ANY => {
                 let why = "this type cannot be asked for";
