@@ -3,6 +3,10 @@
 //! A forwarding rule's upstream speaks for the rule's domain. A record outside it is neither kept nor handed on:
 //! where the chain leaves the domain it is cut, and its next name is asked again by its own rule (MaginotDNS).
 
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
 use crate::dns::edns::ExtendedError;
 use crate::dns::{Flags, Message, Name, NameBuf, NameRef, Question, Rcode, Record, RecordType, Ttl};
 use crate::telemetry::Quoted;
@@ -19,7 +23,7 @@ pub struct UpstreamReply {
     pub authenticated: bool,
     /// Aliases and the last name's records, in the order of the chain, signatures behind what they sign.
     pub answer: Vec<Record>,
-    /// The SOA of a negative answer, and its proof if it was asked for.
+    /// The SOA of a negative answer and its proof if that was asked for; of another answer what proves its wildcards.
     pub authority: Vec<Record>,
     pub end: End,
     /// Upstream's own extended error.
@@ -115,6 +119,12 @@ impl UpstreamReply {
                 let minimum = soa.data.last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
                 soa.ttl = soa.ttl.min(Ttl::from_wire(minimum));
             }
+        } else if reply.end != End::Failed {
+            let wildcards = wildcard_zones(&reply.answer);
+            let proves = |record: &Record| {
+                speaks_for(record.owner()) && wildcards.iter().any(|zone| is_proof_of(record, zone))
+            };
+            reply.authority = message.authority.into_iter().filter(proves).collect();
         }
         reply.level_ttls();
         Ok(reply)
@@ -141,6 +151,16 @@ impl UpstreamReply {
         self.answer.iter().any(|record| record.owner().is_within(domain) || leads_there(record))
     }
 
+    /// What proves that these records of the answer stand in for names that are not there (RFC 4035 §3.1.3.3): NSEC and
+    /// NSEC3 with their signatures.
+    pub fn proofs(&self, records: Range<usize>) -> impl Iterator<Item = &Record> {
+        let wildcards = match self.authority.is_empty() {
+            true => SmallVec::new(),
+            false => wildcard_zones(&self.answer[records]),
+        };
+        self.authority.iter().filter(move |record| wildcards.iter().any(|zone| is_proof_of(record, zone)))
+    }
+
     /// The SOA of a negative answer.
     pub fn soa(&self) -> Option<&Record> {
         self.authority.iter().find(|record| record.rtype == RecordType::SOA)
@@ -150,7 +170,9 @@ impl UpstreamReply {
     pub fn lifetime_secs(&self) -> u32 {
         let answer = self.answer.iter().map(|record| record.ttl.secs()).min();
         if self.end != End::Negative {
-            return answer.unwrap_or(0);
+            // Without its proof an answer is of no use to who validates it.
+            let proof = self.authority.iter().map(|record| record.ttl.secs());
+            return answer.map_or(0, |answer| proof.fold(answer, u32::min));
         }
         let negative = self.soa().map_or(0, |soa| soa.ttl.secs());
         answer.map_or(negative, |answer| answer.min(negative))
@@ -163,6 +185,17 @@ impl UpstreamReply {
             set.iter_mut().for_each(|record| record.ttl = least.unwrap_or(record.ttl));
         }
     }
+}
+
+/// The zones whose signatures say that a wildcard made the records they sign (RFC 4035 §5.3.4).
+fn wildcard_zones(records: &[Record]) -> SmallVec<[NameBuf; 1]> {
+    records.iter().filter(|record| record.is_of_wildcard()).filter_map(Record::signer).collect()
+}
+
+/// Whether a record may prove that a name of a zone does not exist.
+fn is_proof_of(record: &Record, zone: &NameBuf) -> bool {
+    let is_of = |rtype| matches!(rtype, RecordType::NSEC | RecordType::NSEC3);
+    is_of(record.type_covered().unwrap_or(record.rtype)) && record.owner().is_within(zone.borrow())
 }
 
 /// The records kept while a chain is followed.

@@ -121,7 +121,7 @@ pub struct ReplyEdns<'e> {
 
 impl ReplyEdns<'_> {
     /// Bytes without padding.
-    pub(super) fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         let errors = self.extended_errors.iter().map(|error| 6 + shortened(&error.text).len());
         11 + self.cookie.map_or(0, |_| 28) + self.keepalive_100ms.map_or(0, |_| 6) + errors.sum::<usize>()
     }

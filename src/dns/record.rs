@@ -255,6 +255,9 @@ impl fmt::Debug for RecordSet {
     }
 }
 
+/// Bytes of an RRSIG record's data before its signer (RFC 4034 §3.1).
+const RRSIG_FIXED_BYTES: usize = 18;
+
 /// One record as a message carried it, names in its data uncompressed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
@@ -274,6 +277,19 @@ impl Record {
     pub fn type_covered(&self) -> Option<RecordType> {
         let bytes = self.data.first_chunk::<2>().filter(|_| self.rtype == RecordType::RRSIG)?;
         Some(RecordType(u16::from_be_bytes(*bytes)))
+    }
+
+    /// The zone whose key made an RRSIG record (RFC 4034 §3.1.7).
+    pub fn signer(&self) -> Option<NameBuf> {
+        let data = self.data.get(RRSIG_FIXED_BYTES..).filter(|_| self.rtype == RecordType::RRSIG)?;
+        NameBuf::read_plain(data, 0).ok().map(|(name, _)| name)
+    }
+
+    /// Whether an RRSIG record signs what a wildcard made: its owner has more labels than were signed (RFC 4034 §3.1.3).
+    pub fn is_of_wildcard(&self) -> bool {
+        let signed = self.data.get(3).filter(|_| self.rtype == RecordType::RRSIG);
+        let labels = self.owner().label_count() - usize::from(self.owner().is_wildcard());
+        signed.is_some_and(|signed| usize::from(*signed) < labels)
     }
 
     /// Owner as a reference.
