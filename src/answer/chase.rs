@@ -2,14 +2,15 @@
 //!
 //! A chase is pure: it is handed upstream's replies and asks for the next. It never waits.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
 use super::part::{Authority, Freshness, Names, Part, Relayed};
 use super::rules::{PublicNames, Rules};
-use crate::cache::{CHAIN_MAX, End};
-use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, RecordType, rdata};
+use crate::cache::{CHAIN_MAX, End, UpstreamReply};
+use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, Record, RecordType, rdata};
 use crate::zone::{Contested, Offer, OnMissing, Outcome, Snapshot, ViewId, Zone};
 
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
@@ -51,6 +52,8 @@ pub struct Chase<'s> {
     authenticated: bool,
     /// How often upstream was asked.
     asked: usize,
+    /// Whether something that upstream said decided the answer and is no part of it.
+    hides_upstream: bool,
     errors: SmallVec<[ExtendedError; 1]>,
     trace: Option<Vec<String>>,
 }
@@ -78,6 +81,7 @@ impl<'s> Chase<'s> {
             authoritative: false,
             authenticated: true,
             asked: 0,
+            hides_upstream: false,
             errors: SmallVec::new(),
             trace: None,
         }
@@ -95,6 +99,11 @@ impl<'s> Chase<'s> {
             let at = self.names.len() - 1;
             let name = self.names[at];
             let zone = self.zone_for(name.borrow());
+            if self.rtype == RecordType::DS && zone.is_some_and(|zone| self.is_of_parent(zone, name.borrow()))
+            {
+                self.note(|| format!("{name} is an apex: its DS belongs to the parent (RFC 4035 §3.1.4.1)"));
+                return self.ask_upstream();
+            }
             if let Some(zone) = zone {
                 match self.ask_zone(zone, &name, at) {
                     Local::Done => return Step::Done,
@@ -121,12 +130,19 @@ impl<'s> Chase<'s> {
                 return self.refuse_recursion();
             }
             if self.rules.public_names == PublicNames::Local && self.take_catalogue(&name, at) {
-                continue;
+                match self.rtype.ends_at_alias() {
+                    true => return Step::Done,
+                    false => continue,
+                }
             }
-            if self.asked >= CHAIN_MAX {
-                return self.fail("the chain of aliases is longer than 16");
-            }
-            return Step::Ask;
+            return self.ask_upstream();
+        }
+    }
+
+    fn ask_upstream(&mut self) -> Step {
+        match self.asked >= CHAIN_MAX {
+            true => self.fail("the chain of aliases is longer than 16"),
+            false => Step::Ask,
         }
     }
 
@@ -149,6 +165,17 @@ impl<'s> Chase<'s> {
         if let Some(error) = &reply.extended_error {
             self.add_error(error.clone());
         }
+        if self.rtype == RecordType::DS && !is_of_delegation(&reply) {
+            // An apex of ours exists, whatever upstream knows of it.
+            let name = self.names[at];
+            let zone = self.zone_for(name.borrow()).filter(|zone| self.is_of_parent(zone, name.borrow()));
+            if let Some(zone) = zone {
+                self.note(|| format!("upstream's {} says nothing of a delegation of {name}", reply.rcode));
+                self.hides_upstream = true;
+                self.ask_zone(zone, &name, at);
+                return Step::Done;
+            }
+        }
         let mut owner = at;
         for (index, record) in reply.answer.iter().enumerate() {
             let is_alias = record.rtype == RecordType::CNAME && self.rtype != RecordType::CNAME;
@@ -161,14 +188,13 @@ impl<'s> Chase<'s> {
             }
             owner += 1;
             self.note(|| format!("upstream: {record}"));
-            let end =
-                index + 1 + reply.answer[index + 1..].iter().take_while(|next| is_signature(next)).count();
+            let end = end_of_set(&reply.answer, index);
             match self.enters(target.borrow()) {
                 Entry::Nowhere => {}
                 Entry::Held(zone) => {
                     // Design R4: cut here; the target is answered from memory.
                     self.note(|| format!("{target} lies in zone {} and exists there: cut", zone.apex()));
-                    self.parts.push(Part::Upstream { relayed, records: 0..end });
+                    self.take_upstream(relayed, 0..end);
                     self.authenticated = false;
                     return self.run();
                 }
@@ -176,26 +202,23 @@ impl<'s> Chase<'s> {
                     self.note(|| {
                         format!("{target} is missing in zone {}, which is strict: cut", zone.apex())
                     });
-                    self.parts.push(Part::Upstream { relayed, records: 0..end });
+                    self.take_upstream(relayed, 0..end);
                     return self.no_such_name(zone);
                 }
             }
         }
         self.note(|| format!("upstream's answer ends with {}", reply.rcode));
         if reply.end == End::Failed {
-            return self.upstream_failed(&reply.rcode, at);
+            return self.upstream_failed(&relayed, at);
         }
         // Design R5: upstream is down, and what it said last may be of before the endpoint.
-        if relayed.freshness == Freshness::Stale {
-            let rest: Names = self.names.drain(at + 1..).collect();
-            let name = self.names[at];
-            if self.take_catalogue(&name, at) {
-                return self.run();
-            }
-            self.names.extend(rest);
+        if relayed.freshness == Freshness::Stale
+            && let Some(step) = self.take_published(&relayed, at)
+        {
+            return step;
         }
         self.authenticated &= reply.authenticated;
-        self.parts.push(Part::Upstream { records: 0..reply.answer.len(), relayed: relayed.clone() });
+        self.take_upstream(relayed.clone(), 0..reply.answer.len());
         match &reply.end {
             End::Continues(_) => self.run(),
             End::Data => Step::Done,
@@ -213,6 +236,20 @@ impl<'s> Chase<'s> {
         // RFC 4035 §3.1.4.1: the parent answers for DS, if it is served here too.
         let parent = name.parent().filter(|_| self.rtype == RecordType::DS && zone.apex().borrow() == name);
         parent.and_then(|parent| self.snapshot.zone_for(parent, self.view)).or(Some(zone))
+    }
+
+    /// Whether upstream is asked for the DS of `name`: the apex of a zone here, whose parent is elsewhere.
+    // RFC 4035 §3.1.4.1. What lies below a special name has no parent that upstream could know.
+    fn is_of_parent(&self, zone: &Zone, name: NameRef<'_>) -> bool {
+        self.recursion == Recursion::Desired
+            && zone.apex().borrow() == name
+            && !name.is_root()
+            && self.rules.special_zone_for(name).is_none()
+    }
+
+    /// Whether a zone of this name is served to the view.
+    fn is_apex(&self, name: NameRef<'_>) -> bool {
+        self.snapshot.zone_for(name, self.view).is_some_and(|zone| zone.apex().borrow() == name)
     }
 
     /// Answers from one zone.
@@ -249,7 +286,9 @@ impl<'s> Chase<'s> {
                 self.authenticated = false;
                 let front = name.borrow().strip_suffix(owner.to_buf().borrow()).unwrap_or_default();
                 let target = offer.set.target().map(|target| NameBuf::join(front, target.borrow()));
-                self.parts.push(Part::Dname { owner, offer, zone });
+                if !self.has_dname(owner.to_buf().borrow()) {
+                    self.parts.push(Part::Dname { owner, offer, zone });
+                }
                 match target {
                     // RFC 6672 §2.2.
                     Some(Err(_)) | None => {
@@ -258,6 +297,10 @@ impl<'s> Chase<'s> {
                     }
                     Some(Ok(target)) => {
                         self.parts.push(Part::Alias { owner: at, ttl_secs: offer.set.ttl.secs() });
+                        if self.rtype.ends_at_alias() {
+                            self.names.push(target);
+                            return Local::Done;
+                        }
                         match self.push(target) {
                             Ok(()) => Local::Follow,
                             Err(why) => self.fail_local(why),
@@ -277,6 +320,12 @@ impl<'s> Chase<'s> {
                 }
                 self.authenticated = false;
                 self.authority = Authority::Delegation { cut, servers: offer, zone };
+                Local::Done
+            }
+            // RFC 4035 §3.1.4.1: the parent answers for it, and has no delegation; the name is an apex here all the same.
+            Outcome::NoSuchName if rtype == RecordType::DS && self.is_apex(name.borrow()) => {
+                self.authenticated = false;
+                self.authority = Authority::Soa(zone);
                 Local::Done
             }
             Outcome::NoSuchName => {
@@ -330,17 +379,69 @@ impl<'s> Chase<'s> {
     }
 
     /// Upstream said nothing of use to the name number `at`.
-    fn upstream_failed(&mut self, rcode: &Rcode, at: usize) -> Step {
-        self.names.truncate(at + 1);
-        let name = self.names[at];
-        if self.take_catalogue(&name, at) {
-            return self.run();
+    fn upstream_failed(&mut self, relayed: &Relayed, at: usize) -> Step {
+        if let Some(step) = self.take_published(relayed, at) {
+            return step;
         }
+        self.names.truncate(at + 1);
         self.parts.clear();
         self.authoritative = false;
         self.authenticated = false;
-        self.rcode = *rcode;
+        self.rcode = relayed.reply.rcode;
         Step::Done
+    }
+
+    /// Goes on from the first name of a published endpoint that upstream's chain comes by, from the name number `at` on.
+    fn take_published(&mut self, relayed: &Relayed, at: usize) -> Option<Step> {
+        let rest: Names = self.names.drain(at + 1..).collect();
+        let (answer, mut end) = (&relayed.reply.answer, 0);
+        for number in at..=at + rest.len() {
+            let name = self.names[number];
+            let before = self.parts.len();
+            if self.take_catalogue(&name, number) {
+                self.hides_upstream = true;
+                if end > 0 {
+                    let alias: SmallVec<[Part<'s>; 1]> = self.parts.drain(before..).collect();
+                    self.take_upstream(relayed.clone(), 0..end);
+                    self.parts.extend(alias);
+                }
+                return Some(if self.rtype.ends_at_alias() { Step::Done } else { self.run() });
+            }
+            let Some(next) = rest.get(number - at) else { break };
+            let is_alias =
+                |record: &Record| record.rtype == RecordType::CNAME && record.owner() == name.borrow();
+            end = answer.iter().position(is_alias).map_or(end, |index| end_of_set(answer, index));
+            self.names.push(*next);
+        }
+        None
+    }
+
+    /// Takes records of upstream's into the answer. A DNAME that several steps of the chain pass stands there once.
+    fn take_upstream(&mut self, relayed: Relayed, records: Range<usize>) {
+        let mut start = records.start;
+        if !self.parts.is_empty() {
+            for index in records.clone() {
+                let record = &relayed.reply.answer[index];
+                let rtype = record.type_covered().unwrap_or(record.rtype);
+                if rtype == RecordType::DNAME && self.has_dname(record.owner()) {
+                    self.parts.push(Part::Upstream { relayed: relayed.clone(), records: start..index });
+                    start = index + 1;
+                }
+            }
+        }
+        self.parts.push(Part::Upstream { relayed, records: start..records.end });
+    }
+
+    /// Whether the DNAME at `owner` is in the answer.
+    fn has_dname(&self, owner: NameRef<'_>) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Dname { owner: other, .. } => other.to_buf().borrow() == owner,
+            Part::Upstream { relayed, records } => {
+                let mut records = relayed.reply.answer[records.clone()].iter();
+                records.any(|record| record.rtype == RecordType::DNAME && record.owner() == owner)
+            }
+            Part::Local { .. } | Part::Alias { .. } => false,
+        })
     }
 
     /// Adds the next name of the chain.
@@ -447,6 +548,28 @@ impl<'s> Chase<'s> {
         &self.authority
     }
 
+    /// What goes with upstream's parts into the authority section: the proofs of wildcards in them (RFC 4035 §3.1.3.3),
+    /// each once. A negative answer of upstream's has its own there.
+    pub fn proofs(&self) -> SmallVec<[(&Relayed, &Record); 4]> {
+        let mut proofs: SmallVec<[(&Relayed, &Record); 4]> = SmallVec::new();
+        for part in &self.parts {
+            let Part::Upstream { relayed, records } = part else { continue };
+            let at_end = match &self.authority {
+                Authority::Upstream(end) => &end.reply.authority[..],
+                _ => &[],
+            };
+            for record in relayed.reply.proofs(records.clone()) {
+                let is_same = |other: &Record| {
+                    (&other.owner, other.rtype, &other.data) == (&record.owner, record.rtype, &record.data)
+                };
+                if !at_end.iter().chain(proofs.iter().map(|(_, other)| *other)).any(is_same) {
+                    proofs.push((relayed, record));
+                }
+            }
+        }
+        proofs
+    }
+
     /// Why the answer is what it is.
     pub fn errors(&self) -> &[ExtendedError] {
         &self.errors
@@ -460,6 +583,11 @@ impl<'s> Chase<'s> {
     /// The view that the answer is for.
     pub fn view(&self) -> ViewId {
         self.view
+    }
+
+    /// Whether the answer is good for as long as its parts are.
+    pub fn ends_with_its_parts(&self) -> bool {
+        !self.hides_upstream
     }
 
     /// The steps in words, if they were asked for.
@@ -491,8 +619,16 @@ enum Entry<'s> {
     Missing(&'s Zone),
 }
 
-fn is_signature(record: &crate::dns::Record) -> bool {
-    record.rtype == RecordType::RRSIG
+/// Whether a reply to a question for DS tells how a name is delegated.
+fn is_of_delegation(reply: &UpstreamReply) -> bool {
+    let is_alias = reply.answer.first().is_some_and(|record| record.rtype != RecordType::DS);
+    reply.rcode == Rcode::NOERROR && reply.end != End::Failed && !is_alias
+}
+
+/// Where the signatures of the record at `index` end.
+fn end_of_set(records: &[Record], index: usize) -> usize {
+    let signatures = records[index + 1..].iter().take_while(|next| next.rtype == RecordType::RRSIG);
+    index + 1 + signatures.count()
 }
 
 fn offered(offer: &Offer) -> String {

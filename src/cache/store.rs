@@ -190,8 +190,12 @@ impl Cache {
         for record in &mut reply.answer {
             record.ttl = cap(record.ttl, LIFETIME_SECS_MAX);
         }
+        let authority_secs = match reply.end {
+            End::Negative => self.settings.negative_max_secs,
+            _ => LIFETIME_SECS_MAX,
+        };
         for record in &mut reply.authority {
-            record.ttl = cap(record.ttl, self.settings.negative_max_secs);
+            record.ttl = cap(record.ttl, authority_secs);
         }
         reply
     }

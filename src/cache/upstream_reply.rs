@@ -3,6 +3,10 @@
 //! A forwarding rule's upstream speaks for the rule's domain. A record outside it is neither kept nor handed on:
 //! where the chain leaves the domain it is cut, and its next name is asked again by its own rule (MaginotDNS).
 
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
 use crate::dns::edns::ExtendedError;
 use crate::dns::{Flags, Message, Name, NameBuf, NameRef, Question, Rcode, Record, RecordType, Ttl};
 use crate::telemetry::Quoted;
@@ -19,7 +23,7 @@ pub struct UpstreamReply {
     pub authenticated: bool,
     /// Aliases and the last name's records, in the order of the chain, signatures behind what they sign.
     pub answer: Vec<Record>,
-    /// The SOA of a negative answer, and its proof if it was asked for.
+    /// The SOA of a negative answer and its proof if that was asked for; of another answer what proves its wildcards.
     pub authority: Vec<Record>,
     pub end: End,
     /// Upstream's own extended error.
@@ -62,9 +66,12 @@ impl UpstreamReply {
             if aliases > 0 && !speaks_for(current.borrow()) {
                 break End::Continues(current.clone());
             }
-            if question.rtype != RecordType::CNAME
-                && let Some(target) = chain.follow(&current, &speaks_for)?
-            {
+            if question.rtype == RecordType::CNAME {
+                // The alias is the answer. One that a DNAME makes may be left to us (RFC 6672 §3.1).
+                if chain.follow_dname(&current, &speaks_for)?.is_some() {
+                    break End::Data;
+                }
+            } else if let Some(target) = chain.follow(&current, &speaks_for)? {
                 aliases += 1;
                 let seen = chain.kept.iter().any(|record| record.owner == target);
                 if seen || aliases > CHAIN_MAX {
@@ -112,6 +119,12 @@ impl UpstreamReply {
                 let minimum = soa.data.last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
                 soa.ttl = soa.ttl.min(Ttl::from_wire(minimum));
             }
+        } else if reply.end != End::Failed {
+            let wildcards = wildcard_zones(&reply.answer);
+            let proves = |record: &Record| {
+                speaks_for(record.owner()) && wildcards.iter().any(|zone| is_proof_of(record, zone))
+            };
+            reply.authority = message.authority.into_iter().filter(proves).collect();
         }
         reply.level_ttls();
         Ok(reply)
@@ -138,6 +151,16 @@ impl UpstreamReply {
         self.answer.iter().any(|record| record.owner().is_within(domain) || leads_there(record))
     }
 
+    /// What proves that these records of the answer stand in for names that are not there (RFC 4035 §3.1.3.3): NSEC and
+    /// NSEC3 with their signatures.
+    pub fn proofs(&self, records: Range<usize>) -> impl Iterator<Item = &Record> {
+        let wildcards = match self.authority.is_empty() {
+            true => SmallVec::new(),
+            false => wildcard_zones(&self.answer[records]),
+        };
+        self.authority.iter().filter(move |record| wildcards.iter().any(|zone| is_proof_of(record, zone)))
+    }
+
     /// The SOA of a negative answer.
     pub fn soa(&self) -> Option<&Record> {
         self.authority.iter().find(|record| record.rtype == RecordType::SOA)
@@ -147,7 +170,9 @@ impl UpstreamReply {
     pub fn lifetime_secs(&self) -> u32 {
         let answer = self.answer.iter().map(|record| record.ttl.secs()).min();
         if self.end != End::Negative {
-            return answer.unwrap_or(0);
+            // Without its proof an answer is of no use to who validates it.
+            let proof = self.authority.iter().map(|record| record.ttl.secs());
+            return answer.map_or(0, |answer| proof.fold(answer, u32::min));
         }
         let negative = self.soa().map_or(0, |soa| soa.ttl.secs());
         answer.map_or(negative, |answer| answer.min(negative))
@@ -160,6 +185,17 @@ impl UpstreamReply {
             set.iter_mut().for_each(|record| record.ttl = least.unwrap_or(record.ttl));
         }
     }
+}
+
+/// The zones whose signatures say that a wildcard made the records they sign (RFC 4035 §5.3.4).
+fn wildcard_zones(records: &[Record]) -> SmallVec<[NameBuf; 1]> {
+    records.iter().filter(|record| record.is_of_wildcard()).filter_map(Record::signer).collect()
+}
+
+/// Whether a record may prove that a name of a zone does not exist.
+fn is_proof_of(record: &Record, zone: &NameBuf) -> bool {
+    let is_of = |rtype| matches!(rtype, RecordType::NSEC | RecordType::NSEC3);
+    is_of(record.type_covered().unwrap_or(record.rtype)) && record.owner().is_within(zone.borrow())
 }
 
 /// The records kept while a chain is followed.
@@ -175,32 +211,46 @@ impl Chain<'_> {
         owner: &Name,
         speaks_for: &impl Fn(NameRef<'_>) -> bool,
     ) -> Result<Option<Name>, NotAReply> {
-        let answer = &self.message.answer;
-        let alias = answer.iter().find(|record| record.rtype == RecordType::CNAME && record.owner == *owner);
-        let dname = answer.iter().find(|record| {
-            // Its owner lies above the question and may lie outside of what upstream speaks for.
-            record.rtype == RecordType::DNAME
-                && record.owner != *owner
-                && owner.is_within(&record.owner)
-                && speaks_for(record.owner())
-        });
-        if let Some(dname) = dname {
-            self.keep(dname);
-            let front = owner.borrow().strip_suffix(dname.owner()).unwrap_or_default();
-            let Some(target) = dname.target() else { return Ok(None) };
-            let target = NameBuf::join(front, target.borrow()).map_err(|_| NotAReply::TooLong)?.to_name();
-            // RFC 6672 §3.1: the CNAME follows from the DNAME, whatever upstream made of it.
-            self.kept.push(Record {
-                owner: owner.clone(),
-                rtype: RecordType::CNAME,
-                ttl: dname.ttl,
-                data: target.as_wire().into(),
-            });
+        if let Some(target) = self.follow_dname(owner, speaks_for)? {
             return Ok(Some(target));
         }
+        let mut answer = self.message.answer.iter();
+        let alias = answer.find(|record| record.rtype == RecordType::CNAME && record.owner == *owner);
         let Some(alias) = alias else { return Ok(None) };
         self.keep(alias);
         Ok(alias.target().map(|target| target.to_name()))
+    }
+
+    /// Keeps the DNAME above `owner` and the alias that it makes; answers the alias's target.
+    fn follow_dname(
+        &mut self,
+        owner: &Name,
+        speaks_for: &impl Fn(NameRef<'_>) -> bool,
+    ) -> Result<Option<Name>, NotAReply> {
+        let answer = &self.message.answer;
+        let is_above = |record: &&Record| {
+            record.rtype == RecordType::DNAME && record.owner != *owner && owner.is_within(&record.owner)
+        };
+        let Some(dname) = answer.iter().find(is_above) else { return Ok(None) };
+        // Its owner lies above the question and may lie outside of what upstream speaks for. The alias does not.
+        let is_spoken_for = speaks_for(dname.owner());
+        if !is_spoken_for && answer.iter().any(|record| record.owner == *owner) {
+            return Ok(None);
+        }
+        let Some(target) = dname.target() else { return Ok(None) };
+        if is_spoken_for && !self.kept.contains(dname) {
+            self.keep(dname);
+        }
+        let front = owner.borrow().strip_suffix(dname.owner()).unwrap_or_default();
+        let target = NameBuf::join(front, target.borrow()).map_err(|_| NotAReply::TooLong)?.to_name();
+        // RFC 6672 §3.1: the CNAME follows from the DNAME, whatever upstream made of it.
+        self.kept.push(Record {
+            owner: owner.clone(),
+            rtype: RecordType::CNAME,
+            ttl: dname.ttl,
+            data: target.as_wire().into(),
+        });
+        Ok(Some(target))
     }
 
     /// Keeps what `owner` has of a type; answers whether there is any.
@@ -349,8 +399,27 @@ mod tests {
         let asked = reply(Rcode::NOERROR, "a.x. CNAME", &["a.x. 60 CNAME b.x."], &[]).unwrap();
         assert_eq!((&asked.end, asked.answer.len()), (&End::Data, 1));
         assert_eq!(asked.lifetime_secs(), 60);
-        let dname = reply(Rcode::NOERROR, "a.x. A", &["x. 60 DNAME y.", "a.y. 5 A 10.0.0.1"], &[]).unwrap();
-        let text: Vec<String> = dname.answer.iter().map(Record::to_string).collect();
-        assert_eq!(text, ["x. 60 DNAME y.", "a.x. 60 CNAME a.y.", "a.y. 5 A 10.0.0.1"]);
+        let made = |question: &str, answer: &[&str]| {
+            let reply = reply(Rcode::NOERROR, question, answer, &[]).unwrap();
+            assert_eq!(reply.end, End::Data, "{question}");
+            reply.answer.iter().map(Record::to_string).collect::<Vec<_>>()
+        };
+        let dname = ["x. 60 DNAME y.", "a.y. 5 A 10.0.0.1"];
+        assert_eq!(made("a.x. A", &dname), ["x. 60 DNAME y.", "a.x. 60 CNAME a.y.", "a.y. 5 A 10.0.0.1"]);
+        assert_eq!(made("a.x. CNAME", &dname), ["x. 60 DNAME y.", "a.x. 60 CNAME a.y."]);
+        let further = ["x. 60 DNAME y.", "a.x. 60 CNAME a.y.", "a.y. 5 CNAME z."];
+        assert_eq!(made("a.x. CNAME", &further), further[..2]);
+        let twice = ["x. 60 DNAME y.", "a.y. 5 CNAME b.x.", "b.y. 5 A 10.0.0.1"];
+        let once = [
+            "x. 60 DNAME y.",
+            "a.x. 60 CNAME a.y.",
+            "a.y. 5 CNAME b.x.",
+            "b.x. 60 CNAME b.y.",
+            "b.y. 5 A 10.0.0.1",
+        ];
+        assert_eq!(made("a.x. A", &twice), once);
+        // Not spoken for itself, it makes the alias of a name that is.
+        assert_eq!(made("a.top. CNAME", &["top. 60 DNAME y."]), ["a.top. 60 CNAME a.y."]);
+        assert_eq!(made("x. DNAME", &["x. 60 DNAME y."]), ["x. 60 DNAME y."]);
     }
 }

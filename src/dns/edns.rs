@@ -94,6 +94,8 @@ impl ExtendedError {
     pub const NOT_SUPPORTED: u16 = 21;
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     pub const NETWORK_ERROR: u16 = 23;
+    /// RFC 9824 §8.
+    pub const INVALID_QUERY_TYPE: u16 = 30;
 
     /// A code and its text.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> ExtendedError {
@@ -119,7 +121,7 @@ pub struct ReplyEdns<'e> {
 
 impl ReplyEdns<'_> {
     /// Bytes without padding.
-    pub(super) fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         let errors = self.extended_errors.iter().map(|error| 6 + shortened(&error.text).len());
         11 + self.cookie.map_or(0, |_| 28) + self.keepalive_100ms.map_or(0, |_| 6) + errors.sum::<usize>()
     }

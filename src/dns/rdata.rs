@@ -124,7 +124,7 @@ fn fields_on_the_wire(rtype: RecordType) -> Option<&'static [Field]> {
         RecordType::A => &[Ipv4],
         RecordType::AAAA => &[Ipv6],
         RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::DNAME => &[Name],
-        RecordType::MB | RecordType::MG | RecordType::MR => &[Name],
+        RecordType::MD | RecordType::MF | RecordType::MB | RecordType::MG | RecordType::MR => &[Name],
         RecordType::SOA => &[Name, Name, U32, Seconds, Seconds, Seconds, Seconds],
         RecordType::MX | RecordType::AFSDB | RecordType::KX => &[U16, Name],
         // RFC 3597 §4: expanded, and never compressed.
@@ -145,6 +145,17 @@ fn fields_on_the_wire(rtype: RecordType) -> Option<&'static [Field]> {
         RecordType::CAA => &[U8, Word, RestText],
         _ => return None,
     })
+}
+
+/// The fields up to the last name of types that old messages may compress (RFC 3597 §4), where the data is opaque to
+/// us otherwise.
+fn opaque_fields(rtype: RecordType) -> &'static [Field] {
+    use Field::*;
+    match rtype {
+        RecordType::SIG => &[U16, U8, U8, U32, U32, U32, U16, Name],
+        RecordType::NXT => &[Name],
+        _ => &[],
+    }
 }
 
 /// Why text or bytes are not data of a record type.
@@ -296,7 +307,10 @@ pub fn expand(rtype: RecordType, message: &[u8], start: usize, end: usize) -> Re
     let data = message.get(start..end).ok_or_else(bad)?;
     let mut out = Vec::with_capacity(data.len());
     let mut at = start;
-    let Some(fields) = fields_on_the_wire(rtype) else { return Ok(data.to_vec()) };
+    let fields = fields_on_the_wire(rtype).unwrap_or_else(|| opaque_fields(rtype));
+    if fields.is_empty() {
+        return Ok(data.to_vec());
+    }
     for field in fields {
         match field {
             Field::Name => {

@@ -22,19 +22,26 @@ macro_rules! record_types {
 }
 
 record_types! {
-    A = 1, NS = 2, CNAME = 5, SOA = 6, MB = 7, MG = 8, MR = 9, NULL = 10, PTR = 12, HINFO = 13, MINFO = 14, MX = 15,
-    TXT = 16, RP = 17, AFSDB = 18, X25 = 19, ISDN = 20, RT = 21, NSAP = 22, KEY = 25, PX = 26, GPOS = 27, AAAA = 28,
-    LOC = 29, SRV = 33, NAPTR = 35, KX = 36, CERT = 37, DNAME = 39, OPT = 41, APL = 42, DS = 43, SSHFP = 44,
-    IPSECKEY = 45, RRSIG = 46, NSEC = 47, DNSKEY = 48, DHCID = 49, NSEC3 = 50, NSEC3PARAM = 51, TLSA = 52, SMIMEA = 53,
-    NINFO = 56, RKEY = 57, TALINK = 58, CDS = 59, CDNSKEY = 60, OPENPGPKEY = 61, CSYNC = 62, ZONEMD = 63, SVCB = 64,
-    HTTPS = 65, SPF = 99, NID = 104, L32 = 105, L64 = 106, LP = 107, EUI48 = 108, EUI64 = 109, TKEY = 249, TSIG = 250, IXFR = 251, AXFR = 252, MAILB = 253, MAILA = 254, ANY = 255, URI = 256, CAA = 257,
-    AVC = 258, RESINFO = 261, WALLET = 262,
+    A = 1, NS = 2, MD = 3, MF = 4, CNAME = 5, SOA = 6, MB = 7, MG = 8, MR = 9, NULL = 10, PTR = 12, HINFO = 13,
+    MINFO = 14, MX = 15, TXT = 16, RP = 17, AFSDB = 18, X25 = 19, ISDN = 20, RT = 21, NSAP = 22, SIG = 24, KEY = 25,
+    PX = 26, GPOS = 27, AAAA = 28, LOC = 29, NXT = 30, SRV = 33, NAPTR = 35, KX = 36, CERT = 37, DNAME = 39, OPT = 41,
+    APL = 42, DS = 43, SSHFP = 44, IPSECKEY = 45, RRSIG = 46, NSEC = 47, DNSKEY = 48, DHCID = 49, NSEC3 = 50,
+    NSEC3PARAM = 51, TLSA = 52, SMIMEA = 53, NINFO = 56, RKEY = 57, TALINK = 58, CDS = 59, CDNSKEY = 60,
+    OPENPGPKEY = 61, CSYNC = 62, ZONEMD = 63, SVCB = 64, HTTPS = 65, SPF = 99, NID = 104, L32 = 105, L64 = 106,
+    LP = 107, EUI48 = 108, EUI64 = 109, NXNAME = 128, TKEY = 249, TSIG = 250, IXFR = 251, AXFR = 252, MAILB = 253,
+    MAILA = 254, ANY = 255, URI = 256, CAA = 257, AVC = 258, RESINFO = 261, WALLET = 262,
 }
 
 impl RecordType {
     /// Whether the number asks something rather than names data (RFC 6895 §3.1).
     pub fn is_question_only(self) -> bool {
         matches!(self.0, 0 | 41 | 128..=255)
+    }
+
+    /// Whether an alias is itself the answer, and its target is not (RFC 1034 §3.6.2; RFC 8482 §4.1 for ANY).
+    // RFC 6672 §3.2 would go on behind the alias that a DNAME makes; BIND, NSD and Knot do not.
+    pub fn ends_at_alias(self) -> bool {
+        matches!(self, RecordType::CNAME | RecordType::ANY)
     }
 
     /// Types that live beside a CNAME or are answered instead of it (RFC 4035 §2.5).
@@ -263,6 +270,9 @@ impl fmt::Debug for RecordSet {
     }
 }
 
+/// Bytes of an RRSIG record's data before its signer (RFC 4034 §3.1).
+const RRSIG_FIXED_BYTES: usize = 18;
+
 /// One record as a message carried it, names in its data uncompressed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
@@ -282,6 +292,19 @@ impl Record {
     pub fn type_covered(&self) -> Option<RecordType> {
         let bytes = self.data.first_chunk::<2>().filter(|_| self.rtype == RecordType::RRSIG)?;
         Some(RecordType(u16::from_be_bytes(*bytes)))
+    }
+
+    /// The zone whose key made an RRSIG record (RFC 4034 §3.1.7).
+    pub fn signer(&self) -> Option<NameBuf> {
+        let data = self.data.get(RRSIG_FIXED_BYTES..).filter(|_| self.rtype == RecordType::RRSIG)?;
+        NameBuf::read_plain(data, 0).ok().map(|(name, _)| name)
+    }
+
+    /// Whether an RRSIG record signs what a wildcard made: its owner has more labels than were signed (RFC 4034 §3.1.3).
+    pub fn is_of_wildcard(&self) -> bool {
+        let signed = self.data.get(3).filter(|_| self.rtype == RecordType::RRSIG);
+        let labels = self.owner().label_count() - usize::from(self.owner().is_wildcard());
+        signed.is_some_and(|signed| usize::from(*signed) < labels)
     }
 
     /// Owner as a reference.

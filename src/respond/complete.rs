@@ -3,6 +3,7 @@
 use super::client::{Client, Transport};
 use crate::answer::{Authority, Chase, Part, Relayed, STALE_TTL_SECS};
 use crate::dns::edns::{ReplyEdns, UDP_PAYLOAD_BYTES, UDP_PAYLOAD_BYTES_PLAIN};
+use crate::dns::header::{HEADER_BYTES, OPCODE_QUERY};
 use crate::dns::reply::Full;
 use crate::dns::{
     ExtendedError, Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter, Request, Section, edns::Edns,
@@ -82,9 +83,38 @@ pub(super) fn complete_error(
 ) -> Option<usize> {
     let edns = asked.reply_edns(client, errors);
     let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
-    // Nothing but id, opcode and RD of the request goes back (the JIGGLE attacks).
-    let flags = Flags::QR.with(Flags(asked.flags.0 & 0x7900), true).with(Flags::RA, true);
+    // Nothing but id, opcode and RD of the request goes back (the JIGGLE attacks). RA is of queries alone (RFC 8906 §8.1.4).
+    let is_query = asked.flags.opcode() == OPCODE_QUERY;
+    let flags = Flags::QR.with(Flags(asked.flags.0 & 0x7900), true).with(Flags::RA, is_query);
     Some(writer.finish(asked.id, flags, rcode, edns.as_ref()))
+}
+
+/// What a reply may be longer than its question where the question may be forged: the code of an extended error.
+const BYTES_MORE_MAX: usize = 6;
+
+/// As `complete_error`, no longer than the message it answers but for `BYTES_MORE_MAX`: such replies must not be of use
+/// to those who have them sent to others. The reason goes without its text, and a new cookie if there is no room.
+pub(super) fn complete_error_briefly(
+    asked: &Asked<'_>,
+    message_bytes: usize,
+    client: Client,
+    rcode: Rcode,
+    code: Option<u16>,
+    buffer: &mut [u8],
+) -> Option<usize> {
+    let error = code.map(|code| ExtendedError::new(code, ""));
+    let bytes_max = message_bytes + BYTES_MORE_MAX - HEADER_BYTES - asked.question.len();
+    let fits = |cookie, errors| {
+        let asked = Asked { cookie, ..*asked };
+        asked
+            .reply_edns(client, errors)
+            .is_none_or(|edns| edns.length() <= bytes_max)
+            .then_some((asked, errors))
+    };
+    let (asked, errors) = fits(asked.cookie, error.as_slice())
+        .or_else(|| fits(None, error.as_slice()))
+        .unwrap_or((Asked { cookie: None, ..*asked }, &[]));
+    complete_error(&asked, client, rcode, errors, buffer)
 }
 
 /// The reply that a finished chase makes; answers its length, or `None` when it does not fit the buffer.
@@ -162,17 +192,23 @@ impl Sections<'_, '_, '_, '_> {
             }
         }
         match chase.authority() {
-            Authority::Nothing => Ok(()),
-            Authority::Soa(zone) => self.soa(zone),
-            Authority::Upstream(relayed) => relayed
-                .reply
-                .authority
-                .iter()
-                .try_for_each(|record| self.relayed(Section::Authority, relayed, record)),
-            Authority::Delegation { cut, servers, zone } => {
-                self.set(Section::Authority, cut.to_buf().borrow(), &servers.set)?;
-                self.glue(servers, zone, chase.view())
+            Authority::Nothing => {}
+            Authority::Soa(zone) => self.soa(zone)?,
+            Authority::Upstream(relayed) => {
+                let mut authority = relayed.reply.authority.iter();
+                authority.try_for_each(|record| self.relayed(Section::Authority, relayed, record))?;
             }
+            Authority::Delegation { cut, servers, .. } => {
+                self.set(Section::Authority, cut.to_buf().borrow(), &servers.set)?
+            }
+        }
+        if self.dnssec_ok {
+            let mut proofs = chase.proofs().into_iter();
+            proofs.try_for_each(|(relayed, record)| self.relayed(Section::Authority, relayed, record))?;
+        }
+        match chase.authority() {
+            Authority::Delegation { servers, zone, .. } => self.glue(servers, zone, chase.view()),
+            _ => Ok(()),
         }
     }
 

@@ -292,7 +292,8 @@ impl Answer {
         let name = key.name.as_wire();
         let word = |at: usize| u16::from_be_bytes([reply[at], reply[at + 1]]);
         let reply_flags = Flags(word(2) & !0x0F);
-        let is_plain = chase.errors().is_empty() && !reply_flags.has(Flags::TC);
+        let is_plain =
+            chase.errors().is_empty() && !reply_flags.has(Flags::TC) && chase.ends_with_its_parts();
         if !is_plain || matches!(chase.authority(), Authority::Delegation { .. }) {
             return None;
         }
@@ -374,7 +375,10 @@ fn sources<'c>(chase: &'c Chase<'_>, asked: &Asked<'_>) -> impl Iterator<Item = 
         Authority::Upstream(relayed) => theirs(relayed, &relayed.reply.authority),
         Authority::Delegation { servers, .. } => ours(servers.set.len()),
     };
-    answer.chain([authority]).flat_map(move |(ours, theirs)| {
+    let proofs = if dnssec_ok { chase.proofs() } else { Default::default() };
+    let proofs =
+        proofs.into_iter().map(move |(relayed, record)| (0, Some((relayed, std::slice::from_ref(record)))));
+    answer.chain([authority]).chain(proofs).flat_map(move |(ours, theirs)| {
         let theirs = theirs.into_iter().flat_map(move |(relayed, records)| {
             let shown = records.iter().filter(move |record| is_shown(record.rtype, rtype, dnssec_ok));
             shown.map(move |record| Some((relayed, record.ttl.secs())))

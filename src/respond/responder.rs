@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ahead::{Ahead, Aheads, Place};
 use super::client::{Client, Transport};
-use super::complete::{Asked, complete, complete_error};
+use super::complete::{Asked, complete, complete_error, complete_error_briefly};
 use super::cookie::Cookies;
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
@@ -363,7 +363,13 @@ impl Responder {
         client: Client,
         buffer: &mut [u8],
     ) -> Result<Query<'m>, Attempt> {
+        let ip = client.address.ip();
         let reply = |length: Option<usize>| length.map_or(Attempt::Drop, Attempt::Reply);
+        // Over UDP without a cookie of ours the client's address may be forged.
+        let is_forgeable = |cookie: Option<&[u8]>| {
+            client.transport == Transport::Udp
+                && !cookie.is_some_and(|cookie| self.cookies.is_ours(cookie, ip, now_secs()))
+        };
         let request = match Request::read(message) {
             Ok(request) => request,
             Err(Unanswerable::Drop) => {
@@ -372,25 +378,41 @@ impl Responder {
             }
             Err(Unanswerable::Refuse { id, flags, rcode, question, edns }) => {
                 self.counters.unanswerable.add(1);
-                let cookie = edns.and_then(|edns| self.cookie(edns.cookie, client.address.ip()));
+                let cookie = edns.and_then(|edns| self.cookie(edns.cookie, ip));
                 let asked = Asked { id, flags, question, edns, rtype: RecordType(0), cookie };
-                return Err(reply(complete_error(&asked, client, rcode, &[], buffer)));
+                let is_malformed = matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS);
+                let is_brief = (is_malformed || !rules.access().allows(ip))
+                    && is_forgeable(edns.and_then(|edns| edns.cookie));
+                return Err(reply(match is_brief {
+                    true => complete_error_briefly(&asked, message.len(), client, rcode, None, buffer),
+                    false => complete_error(&asked, client, rcode, &[], buffer),
+                }));
             }
         };
-        let cookie = request.edns.and_then(|edns| self.cookie(edns.cookie, client.address.ip()));
+        let cookie = request.edns.and_then(|edns| self.cookie(edns.cookie, ip));
         let asked = Asked::new(&request, cookie);
         let refuse = |rcode, code, why: &'static str, buffer: &mut [u8]| {
             reply(complete_error(&asked, client, rcode, &[ExtendedError::new(code, why)], buffer))
         };
-        if !rules.access().allows(client.address.ip()) {
+        let refuse_briefly = |rcode, code, why: &'static str, buffer: &mut [u8]| {
+            if !is_forgeable(request.edns.and_then(|edns| edns.cookie)) {
+                return refuse(rcode, code, why, buffer);
+            }
+            reply(complete_error_briefly(&asked, message.len(), client, rcode, Some(code), buffer))
+        };
+        if !rules.access().allows(ip) {
             self.counters.not_allowed.add(1);
             let why = "client network not allowed";
-            return Err(refuse(Rcode::REFUSED, ExtendedError::PROHIBITED, why, buffer));
+            return Err(refuse_briefly(Rcode::REFUSED, ExtendedError::PROHIBITED, why, buffer));
         }
         match request.rtype {
             RecordType::AXFR | RecordType::IXFR => {
                 let why = "zone transfers are not served";
-                return Err(refuse(Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, why, buffer));
+                return Err(refuse_briefly(Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, why, buffer));
+            }
+            RecordType::NXNAME => {
+                let why = "NXNAME only stands in proofs and cannot be asked for";
+                return Err(refuse_briefly(Rcode::FORMERR, ExtendedError::INVALID_QUERY_TYPE, why, buffer));
             }
             // RFC 6891 §6.1: OPT is no question; the others only mean something in other messages.
             rtype if rtype.is_question_only() && rtype != RecordType::ANY => {
@@ -405,10 +427,14 @@ impl Responder {
     }
 
     fn cookie(&self, request: Option<&[u8]>, client: IpAddr) -> Option<[u8; 24]> {
-        let now_secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        // RFC 9018 §4.3: the time is taken modulo 2^32.
-        self.cookies.reply(request?, client, now_secs as u32)
+        self.cookies.reply(request?, client, now_secs())
     }
+}
+
+/// The time of cookies.
+// RFC 9018 §4.3: it is taken modulo 2^32.
+fn now_secs() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()) as u32
 }
 
 /// An outcome as a chase takes it.

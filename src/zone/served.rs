@@ -248,11 +248,6 @@ impl Zone {
             let front = name.trim_to(labels)?.strip_suffix(self.apex().borrow())?;
             let Some((front, node)) = self.nodes.get_entry(front) else { continue };
             let owner = Owner::new(front, self.apex());
-            if labels < depth
-                && let Some(offer) = node.served(RecordType::DNAME, view)
-            {
-                return Some(Outcome::Dname { owner, offer });
-            }
             // RFC 4035 §3.1.4.1: the parent answers for DS.
             let own_ds = labels == depth && rtype == RecordType::DS;
             if !front.is_empty()
@@ -260,6 +255,12 @@ impl Zone {
                 && let Some(offer) = node.served(RecordType::NS, view)
             {
                 return Some(Outcome::Referral { cut: owner, offer });
+            }
+            // RFC 6672 §3.2: what is delegated is not ours to rename.
+            if labels < depth
+                && let Some(offer) = node.served(RecordType::DNAME, view)
+            {
+                return Some(Outcome::Dname { owner, offer });
             }
         }
         None

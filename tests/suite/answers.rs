@@ -12,7 +12,7 @@ use privatelink_dns::zone::{Change, Network, OnMissing};
 use crate::support::message::{Ask, CD, Line, Reply, same_section, word};
 use crate::support::script::{Case, Step, cases};
 use crate::support::scripted::{Says, Scripted, Told, Upstreams, record};
-use crate::support::words::{extended_error, name, puts, question, rcode, record_type, removals};
+use crate::support::words::{extended_error, name, puts, questions, rcode, record_type, removals};
 use crate::support::world::{Setup, World, default_soa, endpoint_id, header, range};
 
 /// A test for each script; `every_script_is_run` holds the list complete.
@@ -35,6 +35,7 @@ scripts! {
     r3_on_missing
     r4_splice
     r4_views
+    r5_every_type
     r5_public_names_local
     r5_upstream_down
     r6_forwarding
@@ -42,6 +43,7 @@ scripts! {
     r7_recursion_and_access
     r8_special_names
     r9_malformed
+    r9_proofs
     r9_protocol
     r10_reasons
     bounds
@@ -134,11 +136,14 @@ struct Play {
     setup: Setup,
     upstreams: Arc<Upstreams>,
     world: Option<World>,
-    /// What came of the last `ask` or `raw`, until an `expect` takes it.
-    got: Option<Got>,
+    /// What came of the last `ask` or `raw`, until an `expect` takes it: one reply for each type that was asked for.
+    got: Vec<Got>,
+    /// The cookie that came with the last reply.
+    cookie: Vec<u8>,
 }
 
 struct Got {
+    transport: Transport,
     sent: Sent,
     reply: Option<Reply>,
 }
@@ -150,7 +155,14 @@ enum Sent {
 
 impl Play {
     fn new(transport: Transport) -> Play {
-        Play { transport, setup: Setup::default(), upstreams: Arc::default(), world: None, got: None }
+        Play {
+            transport,
+            setup: Setup::default(),
+            upstreams: Arc::default(),
+            world: None,
+            got: Vec::new(),
+            cookie: Vec::new(),
+        }
     }
 
     /// The world, made when it is first needed: what sets it up comes before.
@@ -167,9 +179,9 @@ impl Play {
     }
 
     fn forget_reply(&mut self) -> Result<(), String> {
-        match self.got.take() {
-            Some(_) => Err("a question has no `expect`".to_owned()),
-            None => Ok(()),
+        match std::mem::take(&mut self.got).is_empty() {
+            true => Ok(()),
+            false => Err("a question has no `expect`".to_owned()),
         }
     }
 
@@ -230,10 +242,16 @@ impl Play {
             }
             "ask" => {
                 self.forget_reply()?;
-                let ask = question(rest)?;
-                let transport = self.transport;
-                let reply = self.world().ask(&ask, transport).await?;
-                self.got = Some(Got { sent: Sent::Ask(ask), reply });
+                let (transport, cookie) = (self.transport, self.cookie.clone());
+                for ask in questions(rest, &cookie)? {
+                    let reply = self.world().ask(&ask, transport).await?;
+                    self.cookie = reply.as_ref().and_then(|reply| reply.cookie.clone()).unwrap_or_default();
+                    self.got.push(Got {
+                        transport: ask.transport.unwrap_or(transport),
+                        sent: Sent::Ask(ask),
+                        reply,
+                    });
+                }
             }
             "raw" => {
                 self.forget_reply()?;
@@ -244,11 +262,14 @@ impl Play {
                     .map_err(|error| error.to_string())?;
                 let transport = self.transport;
                 let reply = self.world().send(&bytes, [10, 10, 0, 5].into(), transport).await?;
-                self.got = Some(Got { sent: Sent::Raw(bytes), reply });
+                self.got.push(Got { transport, sent: Sent::Raw(bytes), reply });
             }
             "expect" => {
-                let got = self.got.take().ok_or("there was no question")?;
-                expect(rest, &step.block, &got)?;
+                let got = std::mem::take(&mut self.got);
+                if got.is_empty() {
+                    return Err("there was no question".to_owned());
+                }
+                got.iter().try_for_each(|got| expect(rest, &step.block, got))?;
             }
             "asked" => self.asked(rest, &step.block)?,
             other => return Err(format!("`{other}` is no word of scripts")),
@@ -374,10 +395,16 @@ fn expect(rest: &str, block: &[(usize, String)], got: &Got) -> Result<(), String
         before > words.len()
     };
     let (no_question, no_opt, cookie) = (take("noquestion"), take("noopt"), take("cookie"));
+    let brief = take("brief");
     let sent = match &got.sent {
         Sent::Ask(ask) => ask.to_bytes(),
         Sent::Raw(bytes) => bytes.clone(),
     };
+    // A question whose sender may be forged is not worth sending for the size of its reply.
+    let is_brief = brief || reply.rcode == Rcode::FORMERR && got.transport == Transport::Udp;
+    if is_brief && reply.size_bytes > sent.len() + 6 {
+        return Err(format!("{}\nof {} bytes to {}", written(), reply.size_bytes, sent.len()));
+    }
     if reply.question.is_empty() != no_question || !sent[12.min(sent.len())..].starts_with(&reply.question) {
         return Err(format!("{}\nwith the question {:02x?}", written(), reply.question));
     }

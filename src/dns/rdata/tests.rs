@@ -76,6 +76,32 @@ fn compressed_names_are_expanded_with_their_case() {
 }
 
 #[test]
+fn names_that_old_messages_compress_are_expanded_and_written_in_full() {
+    // RFC 3597 §4: these may come compressed, and are never sent so.
+    let name = b"\x01a\x03COM\x00";
+    let sig = [&[0, 1, 5, 2][..], &[0; 14]].concat();
+    for (rtype, front, names) in [
+        ("MD", &[][..], 1),
+        ("RP", &[], 2),
+        ("AFSDB", &[0, 1], 1),
+        ("RT", &[0, 10], 1),
+        ("PX", &[0, 10], 2),
+        ("KX", &[0, 10], 1),
+        ("SRV", &[0, 1, 0, 2, 0, 3], 1),
+        ("NAPTR", &[0, 1, 0, 2, 1, b'u', 0, 0], 1),
+        ("DNAME", &[], 1),
+        ("SIG", &sig, 1),
+        ("NXT", &[], 1),
+    ] {
+        let rtype = rtype.parse().unwrap();
+        let message = [&name[..], front, &b"\xc0\x00".repeat(names)].concat();
+        let data = expand(rtype, &message, name.len(), message.len()).unwrap();
+        assert_eq!(data, [front, &name.repeat(names)].concat(), "{rtype}");
+        assert!(pieces(rtype, &data).names.concat().is_empty(), "{rtype}");
+    }
+}
+
+#[test]
 fn pieces_put_together_are_the_data() {
     for (rtype, text, names) in [
         ("SOA", "a. b. 1 2 3 4 5", ["a.", "b."]),

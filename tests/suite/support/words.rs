@@ -60,11 +60,15 @@ fn endpoint(text: &str) -> Result<Origin, String> {
     })))
 }
 
-/// `NAME TYPE [words]`.
-pub fn question(text: &str) -> Result<Ask, String> {
-    let mut words = text.split_whitespace();
-    let asked = words.next().ok_or("a question has a name")?;
-    let mut ask = Ask::new(asked, record_type(words.next().ok_or("a question has a type")?)?);
+/// `NAME TYPE[,TYPE…] [words]`: a question for each type. `cookie` came with the last reply.
+pub fn questions(text: &str, cookie: &[u8]) -> Result<Vec<Ask>, String> {
+    let (name, rest) = word(text)?;
+    let (types, words) = word(rest).map_err(|_| "a question has a type")?;
+    types.split(',').map(|rtype| question(Ask::new(name, record_type(rtype)?), words, cookie)).collect()
+}
+
+fn question(mut ask: Ask, words: &str, cookie: &[u8]) -> Result<Ask, String> {
+    let mut words = words.split_whitespace();
     while let Some(word) = words.next() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         let number = || value.parse::<u16>().map_err(|_| format!("`{word}` wants a number"));
@@ -83,6 +87,9 @@ pub fn question(text: &str) -> Result<Ask, String> {
             "+do" => ask.edns.as_mut().ok_or("DO needs EDNS")?.dnssec_ok = true,
             "edns" => ask.edns.as_mut().ok_or("noedns or edns")?.payload_bytes = number()?,
             "version" => ask.edns.as_mut().ok_or("noedns or version")?.version = number()? as u8,
+            "cookie" if value == "last" => {
+                ask.edns.as_mut().ok_or("noedns or cookie")?.cookie = cookie.to_vec();
+            }
             "cookie" => {
                 let cookie = data_encoding::HEXLOWER_PERMISSIVE.decode(value.as_bytes());
                 ask.edns.as_mut().ok_or("noedns or cookie")?.cookie =

@@ -173,9 +173,10 @@ fn check_header(sent: &[u8], reply: &Reply) -> Result<(), String> {
     if reply.id != word(0) {
         return Err(format!("the reply's id is {:04x}", reply.id));
     }
-    // QR and RA are set, Z is clear, opcode and RD are the question's.
+    // QR is set, RA is in replies to queries (RFC 8906 §8.1.4), Z is clear, opcode and RD are the question's.
     const MASK: u16 = 0xFB_C0 & !0x0600;
-    let expected = 0x8080 | word(2) & 0x7900;
+    let is_query = word(2) & 0x7800 == 0;
+    let expected = 0x8000 | if is_query { 0x0080 } else { 0 } | word(2) & 0x7900;
     if reply.flags & MASK != expected {
         return Err(format!("the reply's flags are {:04x}, to a question's {:04x}", reply.flags, word(2)));
     }
