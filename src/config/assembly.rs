@@ -20,6 +20,7 @@ use super::{Config, PrivateLinkSettings, SyncSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
 use crate::dns::{Name, Ttl};
 use crate::forward::UpstreamAddress;
+use crate::listen::Ipv6;
 use crate::privatelink::Catalogue;
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
@@ -233,6 +234,7 @@ impl Assembly<'_> {
             dns,
             workers: listen.workers,
             udp_waiting_max: listen.udp_waiting_max,
+            ipv6: if self.document.says("listen.dns") { Ipv6::Needed } else { Ipv6::IfThere },
             udp_buffer_size_bytes: listen.udp_buffer_size_bytes,
             tcp: listen::TcpSettings {
                 connections_max: tcp.connections_max,
