@@ -1,6 +1,6 @@
 //! One name and type: every record set that was offered for it, and which is served to whom.
 
-use super::network::{Networks, ViewId};
+use super::network::{Network, Networks, ViewId};
 use super::origin::{Claim, Origin};
 use crate::dns::{RecordSet, RecordType};
 
@@ -162,9 +162,7 @@ fn choice(offers: &[Offer], networks: &Networks) -> (u16, Vec<(ViewId, u16)>) {
     }
     for (view, network) in networks.iter() {
         let is_own = |origin: &Origin| match origin {
-            Origin::Endpoint(claim) => {
-                claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
-            }
+            Origin::Endpoint(claim) => is_claim_of(claim, network),
             Origin::AzureZone(zone) => zone.is_linked_to(&network.virtual_networks),
             _ => false,
         };
@@ -195,8 +193,13 @@ fn best(offers: &[Offer], distance: impl Fn(&Origin) -> u8, networks: &Networks)
     best.map_or(0, |(index, _)| index as u16)
 }
 
+/// Whether a claim is of a virtual network that a network stands for.
+pub(super) fn is_claim_of(claim: &Claim, network: &Network) -> bool {
+    claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
+}
+
 /// The place of a claim in the configured preference; a shorter ARM id stands for all below it.
-fn preference(claim: &Claim, networks: &Networks) -> usize {
+pub(super) fn preference(claim: &Claim, networks: &Networks) -> usize {
     let covers = |id: &str, preferred: &str| {
         id.strip_prefix(preferred).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
@@ -212,7 +215,6 @@ fn preference(claim: &Claim, networks: &Networks) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::network::Network;
     use super::super::origin::{AzureZone, VirtualNetworkLink};
     use super::super::served::OnMissing;
     use super::*;
