@@ -29,6 +29,10 @@ const BAD: &[(&str, &[&str])] = &[
         ],
     ),
     ("[[network]]\nname = 'a'\n", &["c.toml:1: network[0]: missing key `clients`"]),
+    (
+        "[forward]\nupstreams = []\nprivate_reverse = 'ask'\n",
+        &["c.toml:3: forward.private_reverse: there is nobody to ask: forward.upstreams is empty"],
+    ),
     ("[forward]\n[[forward.rule]]\nupstreams = []\n", &["c.toml:2: forward.rule[0]: missing key `domain`"]),
     // Values, and what cannot stand together.
     (
