@@ -181,8 +181,8 @@ fn notes_of(old: &Snapshot, changes: &ChangeSet) -> Vec<Note> {
                 let (before, after) = (Some(text_of(old.networks())), Some(text_of(networks)));
                 notes.push(Note { zone: None, name: None, rtype: None, before, after });
             }
-            // Nothing is served of these.
-            Change::SetWithheld { .. } => {}
+            // Nothing is served of these that is not told of elsewhere.
+            Change::SetReverse { .. } | Change::SetWithheld { .. } => {}
         }
     }
     notes

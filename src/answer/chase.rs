@@ -11,7 +11,7 @@ use super::part::{Authority, Freshness, Names, Part, Relayed};
 use super::rules::{PublicNames, Rules};
 use crate::cache::{CHAIN_MAX, End, UpstreamReply};
 use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, Record, RecordType, rdata};
-use crate::zone::{Contested, Offer, OnMissing, Outcome, Snapshot, ViewId, Zone};
+use crate::zone::{Contested, Offer, OnMissing, Outcome, Reversed, Snapshot, ViewId, Zone};
 
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
 const CATALOGUE_TTL_SECS: u32 = 10;
@@ -54,6 +54,8 @@ pub struct Chase<'s> {
     asked: usize,
     /// Whether something that upstream said decided the answer and is no part of it.
     hides_upstream: bool,
+    /// What upstream said in vain: a special zone answers in its place, for as long as that would be kept.
+    replaced: Option<Relayed>,
     errors: SmallVec<[ExtendedError; 1]>,
     trace: Option<Vec<String>>,
 }
@@ -82,6 +84,7 @@ impl<'s> Chase<'s> {
             authenticated: true,
             asked: 0,
             hides_upstream: false,
+            replaced: None,
             errors: SmallVec::new(),
             trace: None,
         }
@@ -111,6 +114,9 @@ impl<'s> Chase<'s> {
                     Local::Missed => {}
                 }
             }
+            if self.ask_addresses(&name, at) {
+                return Step::Done;
+            }
             // What a zone leaves to upstream is special all the same, unless the zone lies within the special one.
             if let Some(special) = self.rules.special_zone_for(name.borrow())
                 && zone.is_none_or(|zone| !zone.apex().is_within(special.apex()))
@@ -118,10 +124,13 @@ impl<'s> Chase<'s> {
                 self.note(|| {
                     format!("{} is a special name of zone {} (RFC 6761, RFC 6303)", name, special.apex())
                 });
-                match self.ask_zone(special, &name, at) {
-                    Local::Done | Local::Missed => return Step::Done,
-                    Local::Follow => continue,
+                if self.recursion == Recursion::NotDesired || !self.rules.is_asked(special, name.borrow()) {
+                    match self.ask_special(special, &name, at) {
+                        Local::Done | Local::Missed => return Step::Done,
+                        Local::Follow => continue,
+                    }
                 }
+                self.note(|| "upstream may know the address, and is asked first".to_owned());
             }
             if zone.is_none() {
                 self.tell_withheld(name.borrow());
@@ -150,6 +159,11 @@ impl<'s> Chase<'s> {
     pub fn is_untouched(&self) -> bool {
         let is_first = self.asked == 0 && self.names.len() == 1;
         is_first && self.parts.is_empty() && self.errors.is_empty() && !self.authoritative
+    }
+
+    /// Whether there is an answer to the name that upstream must be asked for, should upstream fail.
+    pub fn has_own_answer(&self) -> bool {
+        self.asked_special_zone().is_some()
     }
 
     /// The name that upstream must be asked for.
@@ -209,7 +223,15 @@ impl<'s> Chase<'s> {
         }
         self.note(|| format!("upstream's answer ends with {}", reply.rcode));
         if reply.end == End::Failed {
-            return self.upstream_failed(&relayed, at);
+            return self.upstream_failed(relayed, at);
+        }
+        if reply.rcode == Rcode::NXDOMAIN
+            && let Some(special) = self.asked_special_zone()
+        {
+            if !reply.answer.is_empty() {
+                self.take_upstream(relayed.clone(), 0..reply.answer.len());
+            }
+            return self.answer_in_place(relayed, special);
         }
         // Design R5: upstream is down, and what it said last may be of before the endpoint.
         if relayed.freshness == Freshness::Stale
@@ -345,7 +367,13 @@ impl<'s> Chase<'s> {
 
     /// What a target of upstream's chain means to us.
     fn enters(&mut self, target: NameRef<'_>) -> Entry<'s> {
-        let special = || self.rules.special_zone_for(target);
+        let special = self.rules.special_zone_for(target);
+        if let (Some(special), Some(Reversed::Pointer { .. })) =
+            (special, self.snapshot.reversed(target, self.view))
+        {
+            return Entry::Held(special);
+        }
+        let special = || special.filter(|special| !self.rules.is_asked(special, target));
         let Some(zone) = self.snapshot.zone_for(target, self.view).or_else(special) else {
             self.tell_withheld(target);
             return Entry::Nowhere;
@@ -379,11 +407,14 @@ impl<'s> Chase<'s> {
     }
 
     /// Upstream said nothing of use to the name number `at`.
-    fn upstream_failed(&mut self, relayed: &Relayed, at: usize) -> Step {
-        if let Some(step) = self.take_published(relayed, at) {
+    fn upstream_failed(&mut self, relayed: Relayed, at: usize) -> Step {
+        if let Some(step) = self.take_published(&relayed, at) {
             return step;
         }
         self.names.truncate(at + 1);
+        if let Some(special) = self.asked_special_zone() {
+            return self.answer_in_place(relayed, special);
+        }
         self.parts.clear();
         self.authoritative = false;
         self.authenticated = false;
@@ -442,6 +473,61 @@ impl<'s> Chase<'s> {
             }
             Part::Local { .. } | Part::Alias { .. } => false,
         })
+    }
+
+    /// The special zone of the chain's last name, if upstream is asked for its names first (design R8).
+    fn asked_special_zone(&self) -> Option<&'s Zone> {
+        let special = self.rules.special_zone_for(self.current())?;
+        self.rules.is_asked(special, self.current()).then_some(special)
+    }
+
+    /// Answers the chain's last name from a special zone, as upstream knows nothing of it.
+    fn answer_in_place(&mut self, of: Relayed, special: &'s Zone) -> Step {
+        let at = self.names.len() - 1;
+        let name = self.names[at];
+        self.replaced = Some(of);
+        self.ask_special(special, &name, at);
+        Step::Done
+    }
+
+    /// Answers from a special zone. What lies above the addresses of endpoints exists.
+    fn ask_special(&mut self, special: &'s Zone, name: &NameBuf, at: usize) -> Local {
+        let is_above = !special.holds(name.borrow(), self.view)
+            && self.snapshot.reversed(name.borrow(), self.view) == Some(Reversed::Above);
+        if !is_above {
+            return self.ask_zone(special, name, at);
+        }
+        self.note(|| format!("{name} exists: addresses of private endpoints lie below it"));
+        self.answer_locally(at);
+        self.authority = Authority::Soa(special);
+        Local::Done
+    }
+
+    /// Answers the reverse name of an endpoint's address (`private_link.reverse`). Its other types are ours to deny only
+    /// within a special zone, whose SOA says so; a rule that forwards the range is asked for them.
+    fn ask_addresses(&mut self, name: &NameBuf, at: usize) -> bool {
+        let Some(Reversed::Pointer { target, ttl, claim }) = self.snapshot.reversed(name.borrow(), self.view)
+        else {
+            return false;
+        };
+        let special = self.rules.special_zone_for(name.borrow());
+        let is_asked_for = matches!(self.rtype, RecordType::PTR | RecordType::ANY);
+        if !is_asked_for && special.is_none() {
+            return false;
+        }
+        self.note(|| format!("{name} is the address of {target}, from private endpoint {}", claim.endpoint));
+        self.answer_locally(at);
+        match special.filter(|_| !is_asked_for) {
+            Some(special) => self.authority = Authority::Soa(special),
+            None => self.parts.push(Part::Pointer { owner: at, ttl_secs: ttl.secs(), target }),
+        }
+        true
+    }
+
+    /// Notes that the name number `at` is answered here; before its records.
+    fn answer_locally(&mut self, at: usize) {
+        self.authoritative |= at == 0 && self.parts.is_empty();
+        self.authenticated = false;
     }
 
     /// Adds the next name of the chain.
@@ -541,6 +627,11 @@ impl<'s> Chase<'s> {
     /// The records in their order.
     pub fn parts(&self) -> &[Part<'s>] {
         &self.parts
+    }
+
+    /// What upstream said that is not shown, but that the answer rests on.
+    pub fn replaced(&self) -> Option<&Relayed> {
+        self.replaced.as_ref()
     }
 
     /// The authority section.

@@ -9,4 +9,4 @@ mod special;
 pub use access::{Access, AccessSettings};
 pub use chase::{Chase, Recursion, Step};
 pub use part::{Authority, Freshness, Part, Relayed, STALE_TTL_SECS};
-pub use rules::{PublicNames, Rules, Settings};
+pub use rules::{PrivateReverse, PublicNames, Rules, Settings};

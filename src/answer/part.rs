@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::cache::{Life, UpstreamReply};
-use crate::dns::NameBuf;
+use crate::dns::{Name, NameBuf};
 use crate::zone::{Offer, Owner, Zone};
 
 /// One step of an answer, in the order of the chain.
@@ -16,6 +16,8 @@ pub enum Part<'s> {
     Dname { owner: Owner<'s>, offer: &'s Offer, zone: &'s Zone },
     /// An alias that no zone holds: it follows from a DNAME, or from the catalogue.
     Alias { owner: usize, ttl_secs: u32 },
+    /// A PTR record: the name that the view is served with the address of the owner.
+    Pointer { owner: usize, ttl_secs: u32, target: &'s Name },
     /// Records that upstream gave.
     Upstream { relayed: Relayed, records: Range<usize> },
 }

@@ -19,11 +19,22 @@ pub enum PublicNames {
     Local,
 }
 
+/// Who is asked for the reverse names of private addresses (`forward.private_reverse`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PrivateReverse {
+    /// Upstream; what it does not know or fails on is answered as RFC 6303 wants it.
+    Ask,
+    /// Nobody: RFC 6303.
+    #[default]
+    Here,
+}
+
 /// What the parts of an answer depend on.
 #[derive(Clone)]
 pub struct Settings {
     pub access: AccessSettings,
     pub public_names: PublicNames,
+    pub private_reverse: PrivateReverse,
     /// The domains of explicit forwarding rules: below them no name is special.
     pub forwarded: Vec<Name>,
     pub catalogue: Arc<Catalogue>,
@@ -36,6 +47,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 pub struct Rules {
     pub(super) access: Access,
     pub(super) public_names: PublicNames,
+    private_reverse: PrivateReverse,
     pub(super) catalogue: Arc<Catalogue>,
     forwarded: SuffixMap<()>,
     special: &'static Snapshot,
@@ -49,6 +61,7 @@ impl Rules {
         Rules {
             access: Access::new(&settings.access),
             public_names: settings.public_names,
+            private_reverse: settings.private_reverse,
             catalogue: settings.catalogue,
             forwarded: explicit.map(|domain| (domain, ())).collect(),
             special: special::zones(),
@@ -71,6 +84,11 @@ impl Rules {
         &self.catalogue
     }
 
+    /// Who is asked for the reverse names of private addresses.
+    pub fn private_reverse(&self) -> PrivateReverse {
+        self.private_reverse
+    }
+
     /// Whether a rule other than the default one forwards this name.
     pub(super) fn is_forwarded(&self, name: NameRef<'_>) -> bool {
         !self.forwarded.is_empty() && self.forwarded.enclosing(name).next().is_some()
@@ -79,5 +97,12 @@ impl Rules {
     /// The special zone that this name lies in, unless a rule forwards it (design R8).
     pub(super) fn special_zone_for(&self, name: NameRef<'_>) -> Option<&'static Zone> {
         self.special.zone_for(name, ViewId::NONE).filter(|_| !self.is_forwarded(name))
+    }
+
+    /// Whether upstream is asked for a name of a special zone before that says it does not exist.
+    pub(super) fn is_asked(&self, special: &Zone, name: NameRef<'_>) -> bool {
+        self.private_reverse == PrivateReverse::Ask
+            && special::is_private_reverse(special.apex().borrow())
+            && !special.holds(name, ViewId::NONE)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::dns::{Name, NameRef, RecordSet, RecordType, Ttl, rdata};
+use crate::dns::{Name, NameRef, RecordSet, RecordType, SuffixMap, Ttl, rdata};
 use crate::zone::{Change, ChangeSet, Offer, Origin, Snapshot, ZoneHeader};
 
 /// RFC 6303 §3 gives these times for the empty zones.
@@ -32,6 +32,10 @@ const REVERSE: [&str; 16] = [
     "127.in-addr.arpa.",
 ];
 
+/// Those of them whose addresses an upstream may know: RFC 1918 and unique local addresses (RFC 4193); the others of
+/// RFC 1918 and the shared address space are counted out below.
+const PRIVATE_REVERSE: [&str; 3] = ["10.in-addr.arpa.", "168.192.in-addr.arpa.", "d.f.ip6.arpa."];
+
 const LOOPBACK_V6: &str = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.";
 
 /// All special zones; made once, they are the same for every config.
@@ -40,13 +44,26 @@ pub(super) fn zones() -> &'static Snapshot {
     &ZONES
 }
 
+/// The zones that upstream may be asked about before they answer: those of private addresses that hosts have.
+pub(super) fn is_private_reverse(apex: NameRef<'_>) -> bool {
+    static APEXES: LazyLock<SuffixMap<()>> = LazyLock::new(|| {
+        let fixed = PRIVATE_REVERSE.iter().map(|apex| (*apex).to_owned());
+        let all = fixed.chain(counted()).map(|apex| apex.parse().expect("the name is well formed"));
+        all.map(|apex: Name| (apex, ())).collect()
+    });
+    APEXES.exact(apex).is_some()
+}
+
+/// 172.16/12 of RFC 1918, and 100.64/10, the shared address space of RFC 7793.
+fn counted() -> impl Iterator<Item = String> {
+    let private_172 = (16..32).map(|second| format!("{second}.172.in-addr.arpa."));
+    private_172.chain((64..128).map(|second| format!("{second}.100.in-addr.arpa.")))
+}
+
 fn make_zones() -> Snapshot {
     let mut changes = Vec::new();
-    let private_172 = (16..32).map(|second| format!("{second}.172.in-addr.arpa."));
-    // RFC 7793: shared address space.
-    let shared_100 = (64..128).map(|second| format!("{second}.100.in-addr.arpa."));
     let empty = EMPTY.iter().chain(&REVERSE).map(|apex| (*apex).to_owned());
-    for apex in empty.chain(private_172).chain(shared_100).chain(["localhost.".into(), LOOPBACK_V6.into()]) {
+    for apex in empty.chain(counted()).chain(["localhost.".into(), LOOPBACK_V6.into()]) {
         let apex: Name = apex.parse().expect("the name is well formed");
         changes.push(Change::SetZone(ZoneHeader::plain(apex.clone())));
         changes.push(put(apex.borrow(), "@", RecordType::SOA, SOA));

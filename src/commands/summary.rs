@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use hashbrown::{HashMap, HashSet};
 
 use super::published::{Names, OddAddresses, Published, contests, publications};
-use crate::answer::PublicNames;
+use crate::answer::{PrivateReverse, PublicNames};
 use crate::config::Config;
 use crate::daemon::{AzureSource, Parts, SourceState};
 use crate::dns::{Name, NameRef, RecordType};
@@ -180,7 +180,17 @@ impl<'p> Summary<'p> {
             PublicNames::Splice => "spliced into what upstream says",
             PublicNames::Local => "answered from the catalogue, without upstream",
         };
-        writeln!(out, "public names {public}")
+        writeln!(out, "public names {public}")?;
+        let others = match self.parts.responder.serving().rules.private_reverse() {
+            PrivateReverse::Ask => "asked upstream, else answered as RFC 6303 wants",
+            PrivateReverse::Here => "answered as RFC 6303 wants, without upstream",
+        };
+        let endpoints = if self.config.private_link.reverse {
+            "those of endpoints with their names, others "
+        } else {
+            ""
+        };
+        writeln!(out, "reverse      of private addresses: {endpoints}{others}")
     }
 
     /// Three questions about what is really published: a public name, a name used as it is, an IPv6 address.

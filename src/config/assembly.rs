@@ -15,11 +15,12 @@ use tracing_subscriber::EnvFilter;
 
 use super::document::Document;
 use super::error::{ConfigError, ConfigErrors};
-use super::words::{ClientRange, Domain, ListenAddress, SourceKind};
+use super::words::{ClientRange, Domain, ListenAddress, PrivateReverse, SourceKind};
 use super::{Config, PrivateLinkSettings, SyncSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
 use crate::dns::{Name, Ttl};
 use crate::forward::UpstreamAddress;
+use crate::listen::Ipv6;
 use crate::privatelink::Catalogue;
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
@@ -54,6 +55,7 @@ pub(super) fn assemble(
         Some(private_link) => assembly.zones(file.zone, &networks, private_link, imports),
         None => Vec::new(),
     };
+    let private_reverse = file.forward.private_reverse.map(Into::into);
     let forward = assembly.forward(file.forward, &listen);
     let access = AccessSettings {
         allow: assembly.ranges("access.allow", &file.access.allow).collect(),
@@ -79,6 +81,7 @@ pub(super) fn assemble(
             private_link,
             zones,
             forward,
+            private_reverse,
             cache,
             sync,
             admin,
@@ -231,6 +234,7 @@ impl Assembly<'_> {
         }
         listen::Settings {
             dns,
+            ipv6: if self.document.says("listen.dns") { Ipv6::Needed } else { Ipv6::IfThere },
             workers: listen.workers,
             udp_waiting_max: listen.udp_waiting_max,
             udp_buffer_size_bytes: listen.udp_buffer_size_bytes,
@@ -317,6 +321,7 @@ impl Assembly<'_> {
             ttl: ttl.unwrap_or(Ttl::MAX),
             on_missing: file.on_missing.into(),
             public_names: file.public_names.into(),
+            reverse: file.reverse,
         })
     }
 
@@ -414,6 +419,10 @@ impl Assembly<'_> {
     }
 
     fn forward(&mut self, file: file::Forward, listen: &listen::Settings) -> forward::Settings {
+        if file.private_reverse == Some(PrivateReverse::Ask) && file.upstreams.is_empty() {
+            let message = "there is nobody to ask: forward.upstreams is empty";
+            self.error("forward.private_reverse", message);
+        }
         let default = file::Rule {
             domain: Domain(Name::root()),
             upstreams: file.upstreams,

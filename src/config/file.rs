@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::words::{Cloud, Credential, Domain, Format, OnMissing, PublicNames, SourceKind};
+use super::words::{Cloud, Credential, Domain, Format, OnMissing, PrivateReverse, PublicNames, SourceKind};
 use crate::admin::auth::Role;
 use crate::answer::AccessSettings;
 use crate::{admin, cache, forward, listen, persist, telemetry};
@@ -81,6 +81,7 @@ pub(super) struct PrivateLink {
     pub ttl_secs: u32,
     pub on_missing: OnMissing,
     pub public_names: PublicNames,
+    pub reverse: bool,
     pub prefer: Vec<String>,
     pub addresses: Vec<String>,
     pub catalogue: Option<PathBuf>,
@@ -100,6 +101,7 @@ pub(super) struct Zone {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Forward {
     pub upstreams: Vec<String>,
+    pub private_reverse: Option<PrivateReverse>,
     pub queries_per_second_max: Option<u32>,
     pub questions_in_flight_max: usize,
     pub waiters_max: usize,
@@ -289,6 +291,7 @@ impl Default for PrivateLink {
             ttl_secs: 10,
             on_missing: OnMissing::AskPublic,
             public_names: PublicNames::Splice,
+            reverse: false,
             prefer: Vec::new(),
             addresses: Vec::new(),
             catalogue: None,
@@ -302,6 +305,7 @@ impl Default for Forward {
         let upstreams = settings.rules.iter().flat_map(|rule| &rule.upstreams).map(ToString::to_string);
         Forward {
             upstreams: upstreams.collect(),
+            private_reverse: None,
             queries_per_second_max: None,
             questions_in_flight_max: settings.questions_in_flight_max,
             waiters_max: settings.waiters_max,

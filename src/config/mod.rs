@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::answer::{AccessSettings, PublicNames};
+use crate::answer::{AccessSettings, PrivateReverse, PublicNames};
 use crate::dns::{Name, Ttl};
 use crate::privatelink::Catalogue;
 use crate::sync::{azure, directory};
@@ -45,6 +45,8 @@ pub struct Config {
     pub private_link: PrivateLinkSettings,
     pub zones: Vec<ZoneSettings>,
     pub forward: forward::Settings,
+    /// `forward.private_reverse`; none = as the upstreams want it.
+    pub private_reverse: Option<PrivateReverse>,
     pub cache: cache::Settings,
     pub sync: SyncSettings,
     pub admin: AdminSettings,
@@ -67,6 +69,8 @@ pub struct PrivateLinkSettings {
     pub public_names: PublicNames,
     /// Only these addresses of endpoints are published; none = all but those of the platform.
     pub addresses: Vec<IpNet>,
+    /// Whether the reverse names of endpoints' addresses are answered.
+    pub reverse: bool,
 }
 
 /// One `[[zone]]`.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Config;
+use crate::listen::Ipv6;
 use crate::sync::azure::Subject;
 use crate::zone::{OnMissing, ZoneKind};
 
@@ -28,6 +29,10 @@ const BAD: &[(&str, &[&str])] = &[
         ],
     ),
     ("[[network]]\nname = 'a'\n", &["c.toml:1: network[0]: missing key `clients`"]),
+    (
+        "[forward]\nupstreams = []\nprivate_reverse = 'ask'\n",
+        &["c.toml:3: forward.private_reverse: there is nobody to ask: forward.upstreams is empty"],
+    ),
     ("[forward]\n[[forward.rule]]\nupstreams = []\n", &["c.toml:2: forward.rule[0]: missing key `domain`"]),
     // Values, and what cannot stand together.
     (
@@ -480,4 +485,12 @@ fn a_source_of_private_dns_zones_is_listed_less_often_and_its_zones_need_no_file
     assert!(
         errors("[[sync.source]]\nkind = 'private-dns'\ninterval_secs = 0".to_owned()).contains("between")
     );
+}
+
+#[test]
+fn ipv6_may_be_missing_only_where_nobody_wrote_the_addresses() {
+    let ipv6 = |text: &str| Config::parse(text, Path::new("c.toml")).unwrap().listen.ipv6;
+    assert_eq!(ipv6(""), Ipv6::IfThere);
+    assert_eq!(ipv6("[listen]\nworkers = 1"), Ipv6::IfThere);
+    assert_eq!(ipv6("[listen]\ndns = ['0.0.0.0:53', '[::]:53']"), Ipv6::Needed);
 }

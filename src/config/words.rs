@@ -40,6 +40,14 @@ pub(super) enum PublicNames {
     Local,
 }
 
+/// What `private_reverse` may be.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PrivateReverse {
+    Ask,
+    Here,
+}
+
 /// What `log_format` may be.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -125,6 +133,15 @@ impl From<PublicNames> for answer::PublicNames {
         match word {
             PublicNames::Splice => answer::PublicNames::Splice,
             PublicNames::Local => answer::PublicNames::Local,
+        }
+    }
+}
+
+impl From<PrivateReverse> for answer::PrivateReverse {
+    fn from(word: PrivateReverse) -> answer::PrivateReverse {
+        match word {
+            PrivateReverse::Ask => answer::PrivateReverse::Ask,
+            PrivateReverse::Here => answer::PrivateReverse::Here,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::sources::{Sources, StateAccess};
 use super::spare;
 use super::surroundings::{Surroundings, forward_over};
 use crate::admin::{Bases, Written};
-use crate::answer::{self, Rules};
+use crate::answer::{self, PrivateReverse, Rules};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
@@ -129,9 +129,15 @@ impl Parts {
 
 /// What the responder serves with, by the rules of a forwarder.
 pub(super) fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forwarder>) -> Serving {
+    // Azure's resolver knows the virtual machines of its networks; what others know of private addresses is not ours.
+    let by_upstreams = match forwarder.settings().asks_azure_alone() {
+        true => PrivateReverse::Ask,
+        false => PrivateReverse::Here,
+    };
     let rules = Rules::new(answer::Settings {
         access: config.access.clone(),
         public_names: config.private_link.public_names,
+        private_reverse: config.private_reverse.unwrap_or(by_upstreams),
         forwarded: forwarder.settings().rules.iter().map(|rule| rule.domain.clone()).collect(),
         catalogue: Arc::clone(&config.private_link.catalogue),
     });
@@ -187,6 +193,9 @@ fn commit_zones(
         let mut changes = Vec::new();
         if **old.networks() != *networks {
             changes.push(Change::SetNetworks(Arc::clone(&networks)));
+        }
+        if old.keeps_reverse() != config.private_link.reverse {
+            changes.push(Change::SetReverse { kept: config.private_link.reverse });
         }
         for (apex, zone) in old.zones().filter(|(apex, _)| !configured.contains(apex)) {
             let is_private_link = zone.header().kind == ZoneKind::PrivateLink;
@@ -295,4 +304,36 @@ fn private_link_headers(config: &Config) -> Vec<ZoneHeader> {
         }
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who is asked for reverse names of private addresses with this `[forward]`.
+    async fn private_reverse(forward: &str) -> PrivateReverse {
+        let text = format!("[listen]\ndns = ['127.0.0.1:0']\n[forward]\n{forward}");
+        let config = Config::parse(&text, Path::new("c.toml")).unwrap();
+        let cache = Arc::new(Cache::new(config.cache.clone()));
+        let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
+        serving(&config, cache, forwarder).rules.private_reverse()
+    }
+
+    #[tokio::test]
+    async fn azures_resolver_alone_is_asked_for_reverse_names_unless_config_says_otherwise() {
+        use PrivateReverse::{Ask, Here};
+        for (forward, expected) in [
+            ("", Ask),
+            ("upstreams = ['168.63.129.16']", Ask),
+            ("upstreams = ['168.63.129.16', '10.0.0.1']", Here),
+            ("upstreams = ['10.0.0.1']", Here),
+            ("upstreams = []", Here),
+            ("private_reverse = 'here'", Here),
+            ("upstreams = ['10.0.0.1']\nprivate_reverse = 'ask'", Ask),
+            // A rule for other names changes nothing for these.
+            ("[[forward.rule]]\ndomain = 'corp.example'\nupstreams = ['10.0.0.1']", Ask),
+        ] {
+            assert_eq!(private_reverse(forward).await, expected, "{forward}");
+        }
+    }
 }

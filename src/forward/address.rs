@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use super::settings::AZURE_DNS;
+
 /// The port of plain DNS.
 const PORT: u16 = 53;
 
@@ -28,6 +30,11 @@ impl UpstreamAddress {
     /// Where its queries go.
     pub fn socket(self) -> SocketAddr {
         self.0
+    }
+
+    /// Whether it is Azure's resolver.
+    pub fn is_azure(self) -> bool {
+        self.0.ip() == AZURE_DNS
     }
 }
 

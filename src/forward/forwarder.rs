@@ -125,6 +125,25 @@ impl Forwarder {
         self.wait(waiter).await
     }
 
+    /// Asks as [`Forwarder::ask`] does, for callers who have an answer of their own: none of them waits for upstreams that
+    /// are known to be down. Those are tried behind the question when their time has come.
+    pub async fn ask_unless_down(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
+        let now = Instant::now();
+        let rule = self.rules.of(question.name.borrow());
+        let Some(rule) = rule.filter(|rule| !rule.upstreams.is_empty() && rule.is_down(now)) else {
+            return self.ask(question, flags).await;
+        };
+        count(&self.counters.questions);
+        let why = Failure::known(rule, now).explain(now);
+        let is_due = rule.upstreams.iter().any(|upstream| upstream.health.take_probe(now));
+        let asked = Asked { question, flags };
+        if is_due {
+            // If it cannot be tried now, it is when the next pause is over.
+            let _ = self.join(&asked);
+        }
+        self.fall_back(&asked, why)
+    }
+
     /// Waits for a flight.
     pub(super) async fn wait(&self, waiter: Waiter) -> Outcome {
         let flight = waiter.flight.clone();
@@ -324,6 +343,35 @@ mod tests {
         assert_eq!(forwarder.counters.coalesced.load(Ordering::Relaxed), 199);
         assert!(matches!(cached(&forwarder, "a.x."), Lookup::Fresh(_)));
         assert_eq!(forwarder.questions_in_flight(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_an_answer_waits_for_no_upstream_that_is_down_and_it_is_tried_again() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+        let ask = async |name: &str| {
+            let start = Instant::now();
+            let outcome = forwarder.ask_unless_down(question(name), NONE).await;
+            (start.elapsed(), outcome.reply.end.clone())
+        };
+        // Until it is known to be down, each question may be the first that it answers.
+        for name in ["a.x.", "b.x."] {
+            assert_eq!(ask(name).await, (Duration::from_millis(1800), End::Failed));
+        }
+        for name in ["c.x.", "d.x."] {
+            assert_eq!(ask(name).await, (Duration::ZERO, End::Failed));
+        }
+        script.replace(|seen| {
+            let record = format!("{} 60 A 10.0.0.1", seen.name());
+            Said::Reply(seen.answer(Rcode::NOERROR, &[&record], &[]))
+        });
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(ask("e.x.").await, (Duration::ZERO, End::Failed));
+        // The try behind that question finds it well again.
+        while matches!(cached(&forwarder, "e.x."), Lookup::Miss) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ask("f.x.").await, (Duration::ZERO, End::Data));
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,6 +40,16 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether what no other rule takes goes to Azure's resolver and to nobody else.
+    pub fn asks_azure_alone(&self) -> bool {
+        let default = self.rules.iter().find(|rule| rule.domain.borrow().is_root());
+        default.is_some_and(|rule| {
+            !rule.upstreams.is_empty() && rule.upstreams.iter().all(|upstream| upstream.is_azure())
+        })
+    }
+}
+
 /// What makes two questions the same one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Asked {

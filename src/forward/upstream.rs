@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::health::{Health, Standing};
-use super::settings::{AZURE_DNS, AZURE_DNS_QUERIES_PER_SECOND};
+use super::settings::AZURE_DNS_QUERIES_PER_SECOND;
 use super::{UpstreamAddress, failure};
 
 /// A server that questions go to.
@@ -35,7 +35,7 @@ pub struct UpstreamHealth {
 
 impl Upstream {
     pub(super) fn new(address: UpstreamAddress, queries_per_second_max: Option<u32>) -> Upstream {
-        let azure = (address.socket().ip() == AZURE_DNS).then_some(AZURE_DNS_QUERIES_PER_SECOND);
+        let azure = address.is_azure().then_some(AZURE_DNS_QUERIES_PER_SECOND);
         Upstream {
             address,
             health: Health::default(),

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tracing::warn;
 
 use super::Service;
 use super::batch;
 use super::counters::Counters;
 use super::limits::Connections;
 use super::listening::{Closing, Listening};
-use super::settings::Settings;
+use super::settings::{Ipv6, Settings};
 use super::tcp::{Acceptor, TcpService, TcpSocket};
 use super::udp::{self, RECEIVE_TIMEOUT, UdpSocket, UdpWorker};
 
@@ -95,6 +96,7 @@ pub(super) fn bind_beside(
     let settings = settings.clone();
     let mut bound = Bound { addresses: Vec::new(), udp: Vec::new(), tcp: Vec::new(), counters, settings };
     let mut asked: Vec<SocketAddr> = Vec::new();
+    let is_first = held_udp.is_empty();
     for &address in &bound.settings.dns {
         if address.port() != 0 && asked.contains(&address) {
             continue;
@@ -118,7 +120,16 @@ pub(super) fn bind_beside(
         let tcp = match tcp {
             Some(tcp) => tcp,
             None => {
-                let (new_udp, new_tcp) = open_both(address, &bound.settings, sharing)?;
+                let (new_udp, new_tcp) = match open_both(address, &bound.settings, sharing) {
+                    Err(error) if bound.settings.ipv6 == Ipv6::IfThere && error.is_for_want_of_ipv6() => {
+                        // Once, not with each reload.
+                        if is_first {
+                            warn!("IPv6 is switched off on this host: {address} is left out, IPv4 is served");
+                        }
+                        continue;
+                    }
+                    opened => opened?,
+                };
                 udp = vec![Arc::new(new_udp)];
                 Arc::new(new_tcp)
             }
@@ -267,6 +278,15 @@ impl BindError {
             _ => BindError::Other { address, transport, source },
         }
     }
+
+    /// Whether the kernel has no IPv6: then it has no such sockets, or none of its addresses.
+    fn is_for_want_of_ipv6(&self) -> bool {
+        match self {
+            BindError::NoIpv6 { .. } => true,
+            BindError::NoSuchAddress { address, .. } => address.is_ipv6() && address.ip().is_unspecified(),
+            _ => false,
+        }
+    }
 }
 
 impl Kind {
@@ -355,6 +375,58 @@ mod tests {
         let error = bind(&settings(&[&free.to_string(), "192.0.2.1:53"])).unwrap_err();
         assert!(!matches!(error, BindError::InUse { .. }), "{error}");
         bind(&settings(&[&free.to_string()])).unwrap();
+    }
+
+    /// Runs where the kernel gives no IPv6 socket: as with `ipv6.disable=1`, but for one thread alone.
+    fn without_ipv6<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+        let op = |code: u32, jump_true, jump_false, k| libc::sock_filter {
+            code: code as u16,
+            jt: jump_true,
+            jf: jump_false,
+            k,
+        };
+        let (load, equals, end) = (
+            libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            libc::BPF_RET,
+        );
+        // The number of the call, then the low half of its first argument (seccomp(2)).
+        let argument = if cfg!(target_endian = "big") { 20 } else { 16 };
+        let mut filter = [
+            op(load, 0, 0, 0),
+            op(equals, 0, 3, libc::SYS_socket as u32),
+            op(load, 0, 0, argument),
+            op(equals, 0, 1, libc::AF_INET6 as u32),
+            op(end, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32),
+            op(end, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+                // SAFETY: the program lives until the call returns, and holds for this thread alone, which ends below.
+                unsafe {
+                    assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+                    let mode = libc::SECCOMP_MODE_FILTER;
+                    assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
+                }
+                run()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn without_ipv6_in_the_kernel_the_default_is_served_on_ipv4_and_what_is_asked_for_is_an_error() {
+        let both = settings(&["127.0.0.1:0", "[::]:0"]);
+        let by_default = Settings { ipv6: Ipv6::IfThere, ..both.clone() };
+        let bound = without_ipv6(|| bind(&by_default)).unwrap();
+        assert!(bound.addresses().len() == 1 && bound.addresses()[0].is_ipv4(), "{:?}", bound.addresses());
+        let error = without_ipv6(|| bind(&both)).unwrap_err();
+        assert!(error.to_string().contains("remove it from `listen.dns`"), "{error}");
+        // Where there is IPv6, or another reason, nothing is left out.
+        let taken = bind(&settings(&["127.0.0.1:0"])).unwrap();
+        let again = settings(&[&taken.addresses()[0].to_string()]);
+        assert!(bind(&Settings { ipv6: Ipv6::IfThere, ..again }).is_err());
     }
 
     #[test]

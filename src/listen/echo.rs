@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{Attempt, Listening, Service, Settings, bind};
+use super::{Attempt, Ipv6, Listening, Service, Settings, bind};
 use crate::respond::{Aheads, Client, Missing};
 
 /// Sends messages back with QR set; `w…` waits until the gate is opened, `p…` panics, `n…` gets no reply, `l…` a large one.
@@ -100,7 +100,7 @@ pub fn id(message: &[u8]) -> u16 {
 /// Settings for one address of loopback, with one worker.
 pub fn settings(dns: &[&str]) -> Settings {
     let dns = dns.iter().map(|address| address.parse().unwrap()).collect();
-    Settings { dns, workers: 1, ..Settings::default() }
+    Settings { dns, ipv6: Ipv6::Needed, workers: 1, ..Settings::default() }
 }
 
 pub fn listen(settings: &Settings) -> (Arc<Echo>, Listening) {

@@ -13,6 +13,7 @@ pub const WORKERS_MAX: usize = 256;
 pub struct Settings {
     /// Addresses of UDP and TCP; port 0 takes a free one, the same for both.
     pub dns: Vec<SocketAddr>,
+    pub ipv6: Ipv6,
     /// UDP threads an address; 0 is one a core.
     pub workers: usize,
     /// UDP requests that may wait for upstream at once; more are dropped, and the client asks again.
@@ -20,6 +21,15 @@ pub struct Settings {
     /// Asked of the kernel for each UDP socket and direction; it gives at most `net.core.rmem_max`.
     pub udp_buffer_size_bytes: usize,
     pub tcp: TcpSettings,
+}
+
+/// What becomes of IPv6 addresses where the kernel has no IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// They are an error: somebody asked for them.
+    Needed,
+    /// They are left out, as nobody named them.
+    IfThere,
 }
 
 /// Limits of TCP (RFC 7766 §6.2, §10).
@@ -47,6 +57,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             dns: vec![(Ipv4Addr::UNSPECIFIED, 53).into(), (Ipv6Addr::UNSPECIFIED, 53).into()],
+            ipv6: Ipv6::IfThere,
             workers: 0,
             // About 8 KiB each: 64 MiB when upstream hangs, some seconds of misses at 2000 a second.
             udp_waiting_max: 8192,

@@ -184,6 +184,13 @@ impl Sections<'_, '_, '_, '_> {
                         target,
                     )?;
                 }
+                Part::Pointer { owner, ttl_secs, target } => self.writer.record(
+                    Section::Answer,
+                    chase.name(*owner),
+                    RecordType::PTR,
+                    *ttl_secs,
+                    target.as_wire(),
+                )?,
                 Part::Upstream { relayed, records } => {
                     for record in &relayed.reply.answer[records.clone()] {
                         self.relayed(Section::Answer, relayed, record)?;

@@ -314,6 +314,9 @@ impl Answer {
             ageing: [Ageing::default(); AGEING_MAX],
             bytes: [0; BYTES_MAX],
         };
+        if let Some(replaced) = chase.replaced() {
+            answer.life(replaced, now)?;
+        }
         let start = HEADER_BYTES + asked.question.len();
         let mut sources = sources(chase, asked);
         let mut at = start;
@@ -366,7 +369,7 @@ fn sources<'c>(chase: &'c Chase<'_>, asked: &Asked<'_>) -> impl Iterator<Item = 
     let theirs = |relayed: &'c Relayed, records: &'c [Record]| (0, Some((relayed, records)));
     let answer = chase.parts().iter().map(move |part| match part {
         Part::Local { offer, .. } | Part::Dname { offer, .. } => ours(offer.set.len()),
-        Part::Alias { .. } => ours(1),
+        Part::Alias { .. } | Part::Pointer { .. } => ours(1),
         Part::Upstream { relayed, records } => theirs(relayed, &relayed.reply.answer[records.clone()]),
     });
     let authority = match chase.authority() {

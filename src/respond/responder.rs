@@ -293,7 +293,10 @@ impl Responder {
                 Some(Said::Awaited(awaited)) => awaited.outcome().await,
                 None => {
                     let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-                    serving.forwarder.ask(question, query.flags).await
+                    match chase.has_own_answer() {
+                        true => serving.forwarder.ask_unless_down(question, query.flags).await,
+                        false => serving.forwarder.ask(question, query.flags).await,
+                    }
                 }
             }
         };

@@ -9,6 +9,7 @@ use super::builder::ZoneBuilder;
 use super::change::{Change, ChangeSet, Effect};
 use super::error::ZoneError;
 use super::network::Networks;
+use super::reverse::Reverse;
 use super::served::Zone;
 use super::snapshot::Snapshot;
 use crate::dns::Name;
@@ -66,11 +67,31 @@ impl ChangeSet {
                 new.set_withheld(source, endpoints);
             }
         }
+        new.reverse = self.reverse_of(old, &new, &parts);
         new.revision += 1;
         if let Some(networks) = networks {
             new.networks = networks;
         }
         Ok((new, effect))
+    }
+
+    /// The names of addresses after these changes: only those that changed are looked at, unless they are wanted anew.
+    fn reverse_of(&self, old: &Snapshot, new: &Snapshot, parts: &[Part<'_>]) -> Option<Arc<Reverse>> {
+        let kept = self.changes.iter().rev().find_map(|change| match change {
+            Change::SetReverse { kept } => Some(*kept),
+            _ => None,
+        });
+        match (kept.unwrap_or(old.keeps_reverse()), &old.reverse) {
+            (false, _) => None,
+            (true, None) => Some(Arc::new(Reverse::of(new))),
+            (true, Some(reverse)) => {
+                let mut reverse = Arc::clone(reverse);
+                for part in parts {
+                    part.reverse(&self.changes, new, &mut reverse);
+                }
+                Some(reverse)
+            }
+        }
     }
 
     /// The zones that are touched, the most changed first.
@@ -89,7 +110,7 @@ impl ChangeSet {
                 Change::SetZone(header) => &header.apex,
                 Change::DropZone(apex) => apex,
                 Change::Put { zone, .. } | Change::Remove { zone, .. } => zone,
-                Change::SetNetworks(_) | Change::SetWithheld { .. } => continue,
+                Change::SetNetworks(_) | Change::SetReverse { .. } | Change::SetWithheld { .. } => continue,
             };
             // Changes of a zone often follow each other.
             let place = match last {
@@ -159,7 +180,7 @@ impl<'c> Part<'c> {
                     let builder = begun(&mut builder, there, self.apex, networks).map_err(at_fault)?;
                     builder.remove(name, *rtype, origin);
                 }
-                Change::SetNetworks(_) | Change::SetWithheld { .. } => {}
+                Change::SetNetworks(_) | Change::SetReverse { .. } | Change::SetWithheld { .. } => {}
             }
         }
         if context.networks_changed
@@ -173,6 +194,29 @@ impl<'c> Part<'c> {
         };
         let zone = builder.finish().map_err(|error| Fault { change: None, error })?;
         Ok(Applied::Made { zone: Box::new(zone), was_dropped })
+    }
+}
+
+impl Part<'_> {
+    /// Tells of each name that may have another address now.
+    fn reverse(&self, changes: &[Change], new: &Snapshot, reverse: &mut Arc<Reverse>) {
+        let new = new.zone(self.apex.borrow());
+        let mut change = |name: &Name| {
+            let (old, new) =
+                (self.old.map(|zone| zone.node(name.borrow())), new.map(|zone| zone.node(name.borrow())));
+            Arc::make_mut(reverse).change(name, old.flatten(), new.flatten());
+        };
+        let mut is_dropped = false;
+        for number in &self.changes {
+            match &changes[*number] {
+                Change::Put { name, .. } | Change::Remove { name, .. } => change(name),
+                Change::DropZone(_) => is_dropped = true,
+                _ => {}
+            }
+        }
+        if is_dropped {
+            self.old.iter().flat_map(|zone| zone.nodes()).for_each(|(owner, _)| change(&owner.to_name()));
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Change {
     Remove { zone: Name, name: Name, rtype: RecordType, origin: Origin },
     /// Other networks or preferences: who is served what is decided anew.
     SetNetworks(Arc<Networks>),
+    /// Whether it is kept which names endpoints claim for each address; not before it is wanted.
+    SetReverse { kept: bool },
     /// The endpoints that a source lists but that do not publish; replaces what it said before.
     SetWithheld { source: Arc<str>, endpoints: Vec<Withheld> },
 }
@@ -54,6 +56,9 @@ impl ChangeSet {
         let mut changes = Vec::new();
         if old.networks != new.networks {
             changes.push(Change::SetNetworks(new.networks.clone()));
+        }
+        if old.keeps_reverse() != new.keeps_reverse() {
+            changes.push(Change::SetReverse { kept: new.keeps_reverse() });
         }
         for (apex, _) in old.zones().filter(|(apex, _)| new.zone(apex.borrow()).is_none()) {
             changes.push(Change::DropZone(apex.clone()));

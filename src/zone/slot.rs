@@ -179,9 +179,7 @@ fn choice(offers: &[Offer], front: &[u8], networks: &Networks) -> (u16, Vec<(Vie
 /// Whether an endpoint lies in a network, or a zone is linked to it.
 fn is_own(origin: &Origin, network: &Network) -> bool {
     match origin {
-        Origin::Endpoint(claim) => {
-            claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
-        }
+        Origin::Endpoint(claim) => is_claim_of(claim, network),
         Origin::AzureZone(zone) => zone.is_linked_to(&network.virtual_networks),
         _ => false,
     }
@@ -280,8 +278,13 @@ impl Slot {
     }
 }
 
+/// Whether a claim is of a virtual network that a network stands for.
+pub(super) fn is_claim_of(claim: &Claim, network: &Network) -> bool {
+    claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
+}
+
 /// The place of a claim in the configured preference; a shorter ARM id stands for all below it.
-fn preference(claim: &Claim, networks: &Networks) -> usize {
+pub(super) fn preference(claim: &Claim, networks: &Networks) -> usize {
     let covers = |id: &str, preferred: &str| {
         id.strip_prefix(preferred).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
@@ -297,7 +300,6 @@ fn preference(claim: &Claim, networks: &Networks) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::network::Network;
     use super::super::origin::{AzureZone, VirtualNetworkLink};
     use super::super::served::OnMissing;
     use super::*;

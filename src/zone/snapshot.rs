@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::network::{Networks, ViewId};
 use super::origin::Origin;
+use super::reverse::Reverse;
 use super::served::{Way, Zone};
 use super::slot::Offer;
 use super::withheld::Withheld;
@@ -17,6 +18,8 @@ use crate::dns::{Name, NameRef, RecordType, SuffixMap};
 pub struct Snapshot {
     pub(super) revision: u64,
     pub(super) networks: Arc<Networks>,
+    /// `None` where nobody wants reverse names.
+    pub(super) reverse: Option<Arc<Reverse>>,
     zones: Arc<SuffixMap<Arc<Zone>>>,
     withheld: Arc<WithheldIndex>,
 }
@@ -36,6 +39,11 @@ impl Snapshot {
     /// The networks that clients belong to.
     pub fn networks(&self) -> &Arc<Networks> {
         &self.networks
+    }
+
+    /// Whether `reversed` knows the addresses of endpoints.
+    pub fn keeps_reverse(&self) -> bool {
+        self.reverse.is_some()
     }
 
     /// The zone that answers for a name in a view: the longest apex that encloses it (design R1).

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use privatelink_dns::answer::PublicNames;
+use privatelink_dns::answer::{PrivateReverse, PublicNames};
 use privatelink_dns::dns::{NameRef, Rcode};
 use privatelink_dns::respond::Transport;
 use privatelink_dns::zone::{Change, Network, OnMissing};
@@ -41,6 +41,7 @@ scripts! {
     r6_forwarding
     r6_stale
     r7_recursion_and_access
+    r8_private_reverse
     r8_special_names
     r9_malformed
     r9_proofs
@@ -287,6 +288,9 @@ impl Play {
         match (key, value) {
             ("public_names", "local") => setup.public_names = PublicNames::Local,
             ("public_names", "splice") => setup.public_names = PublicNames::Splice,
+            ("private_reverse", "ask") => setup.private_reverse = PrivateReverse::Ask,
+            ("private_reverse", "here") => setup.private_reverse = PrivateReverse::Here,
+            ("reverse", "on") => setup.reverse = true,
             ("serve_stale_secs", secs) => {
                 setup.cache.serve_stale_secs = secs.parse().map_err(|_| "no number of seconds")?;
             }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
-use privatelink_dns::answer::{AccessSettings, PublicNames, Rules, Settings};
+use privatelink_dns::answer::{AccessSettings, PrivateReverse, PublicNames, Rules, Settings};
 use privatelink_dns::cache::{self, Cache};
 use privatelink_dns::dns::{Name, NameRef, RecordSet, RecordType, Ttl, rdata};
 use privatelink_dns::privatelink::{Catalogue, Cloud};
@@ -28,6 +28,9 @@ static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue
 #[derive(Default)]
 pub struct Setup {
     pub public_names: PublicNames,
+    pub private_reverse: PrivateReverse,
+    /// Whether reverse names of endpoints' addresses are answered.
+    pub reverse: bool,
     pub access: AccessSettings,
     /// The domains of explicit forwarding rules.
     pub rules: Vec<Name>,
@@ -53,6 +56,7 @@ impl World {
         let rules = Rules::new(Settings {
             access: setup.access,
             public_names: setup.public_names,
+            private_reverse: setup.private_reverse,
             forwarded: setup.rules,
             catalogue: CATALOGUE.clone(),
         });
@@ -60,7 +64,8 @@ impl World {
         let responder = Arc::new(Responder::new(store.clone(), serving, [7; 16]));
         upstreams.lead_back_to(&responder);
         let world = World { store, responder, withheld: Vec::new() };
-        world.commit(vec![Change::SetNetworks(networks.into())]);
+        let reverse = Change::SetReverse { kept: setup.reverse };
+        world.commit(vec![Change::SetNetworks(networks.into()), reverse]);
         world
     }
 
