@@ -174,7 +174,7 @@ pub struct SourceReport {
     pub failing_count: usize,
     /// The first of them.
     pub failing: Vec<FailingReport>,
-    /// The pass that waits for an operator.
+    /// The withdrawals that wait for an operator; all else of the pass is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBackReport>,
     pub passes: PassesReport,
@@ -230,6 +230,17 @@ pub struct HeldBackReport {
     /// What a confirmation must name.
     #[schema(example = "7d0c6a0b2f3e4d5c8b9a0f1e2d3c4b5a")]
     pub plan: String,
+    /// By subscription, the largest first; at most 100 are shown.
+    pub subscriptions: Vec<HeldSubscription>,
+}
+
+/// What waits of one subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct HeldSubscription {
+    pub subscription: String,
+    pub would_withdraw: usize,
+    /// Record sets that are published of it.
+    pub of: usize,
 }
 
 /// When a source is read.

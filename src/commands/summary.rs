@@ -11,8 +11,8 @@ use crate::answer::PublicNames;
 use crate::config::Config;
 use crate::daemon::{AzureSource, Parts, SourceState};
 use crate::dns::{Name, NameRef, RecordType};
-use crate::sync::Desired;
 use crate::sync::azure::Subject;
+use crate::sync::{Desired, HeldBack};
 use crate::telemetry::Age;
 use crate::zone::{Node, ZoneKind};
 
@@ -93,12 +93,12 @@ impl<'p> Summary<'p> {
                     let age = source.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
                     writeln!(out, "inventory    {name}: STALE, {publishes}{age}: {why}")?;
                 }
-                SourceState::HeldBack { would_withdraw, of, .. } => {
+                SourceState::HeldBack { .. } => {
                     let age = source.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
                     writeln!(out, "inventory    {name}: HELD BACK, {publishes}{age}")?;
-                    held_back(name, *would_withdraw, *of, out)?;
                 }
             }
+            held_back(name, source.held_back(), out)?;
             beside(desired, &source.not_served, out)?;
         }
         for source in azure {
@@ -137,11 +137,11 @@ impl<'p> Summary<'p> {
             SourceState::Stale { why, .. } => {
                 writeln!(out, "azure        {name}: STALE, {publishes}{age}: {why}")?
             }
-            SourceState::HeldBack { would_withdraw, of, .. } => {
+            SourceState::HeldBack { .. } => {
                 writeln!(out, "azure        {name}: HELD BACK, {publishes}{age}")?;
-                held_back(name, *would_withdraw, *of, out)?;
             }
         }
+        held_back(name, known.held_back(), out)?;
         for remark in &known.remarks {
             writeln!(out, "             {remark}")?;
         }
@@ -254,11 +254,12 @@ fn publishes(desired: &Desired, not_served: &[Name]) -> String {
     format!("{} of {}", count(names.len(), "name"), count(endpoints.len(), "private endpoint"))
 }
 
-fn held_back(name: &str, would_withdraw: usize, of: usize, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn held_back(name: &str, held_back: Option<&HeldBack>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(held_back) = held_back else { return Ok(()) };
     writeln!(
         out,
-        "             {would_withdraw} of {of} record sets would go: `sync --once --dry-run` shows them, \
-         `sync --once --confirm {name}` lets them go"
+        "             {held_back} would go: `sync --once --dry-run` shows them, `sync --once --confirm {name}` lets \
+         them go"
     )
 }
 

@@ -23,9 +23,9 @@ use crate::daemon::{Parts, Proposal, Reading, SourceAt, StateAccess};
 #[derive(Args)]
 #[command(after_help = "\
 A line for each record set: + added, ~ replaced, - withdrawn; zone, name, TTL, type, data, private endpoint or private DNS
-zone, reason. Behind `# drift`, ! what private DNS zones say otherwise than the endpoints.
+zone, reason. One that ends in HELD BACK stays until it is confirmed; all else is done. Behind `# drift`, ! what private DNS zones say otherwise than the endpoints.
 
-Exit status: 0 = done, or nothing to do, 1 = a source is held back, 2 = an error: a source or a subscription that cannot be
+Exit status: 0 = done, or nothing to do, 1 = withdrawals are held back, 2 = an error: a source or a subscription that cannot be
 read stays as it was, and the others are done.
 
 Examples:
@@ -104,7 +104,12 @@ impl Sync {
                     continue;
                 }
             };
-            let proposal = parts.sources.propose(at, &reading, &parts.store.load());
+            let mut proposal = parts.sources.propose(at, &reading, &parts.store.load());
+            let is_confirmed = self.confirm.contains(&name);
+            let confirmed = proposal.held_back.take_if(|_| is_confirmed).map(|held_back| held_back.plan);
+            if confirmed.is_some() {
+                proposal.differences.iter_mut().for_each(|it| it.is_held_back = false);
+            }
             tell(&name, &proposal, out)?;
             for (id, why) in &reading.failed {
                 let kind = if id.starts_with('/') { "private DNS zone" } else { "subscription" };
@@ -117,19 +122,22 @@ impl Sync {
                 let kinds: Vec<String> = kinds.map(|(number, kind)| count(*number, kind)).collect();
                 failed.push(format!("{} of source `{name}` cannot be listed", kinds.join(" and ")));
             }
-            let confirmed = match &proposal.held_back {
-                Some(held_back) if self.confirm.contains(&name) => {
-                    parts.sources.confirm(at, held_back.plan)?;
-                    writeln!(out, "# {name}: confirmed; a running server withdraws them now")?;
-                    Some(held_back.plan)
+            if let Some(plan) = confirmed {
+                parts.sources.confirm(at, plan)?;
+                writeln!(
+                    out,
+                    "# {name}: what was held back is confirmed: a running server withdraws it too"
+                )?;
+            } else if is_confirmed {
+                writeln!(out, "# {name}: nothing was held back, and nothing had to be confirmed")?;
+            }
+            if let Some(held_back) = &proposal.held_back {
+                for part in &held_back.parts {
+                    writeln!(out, "# {name}: {part} would be withdrawn, and wait")?;
                 }
-                Some(_) => {
-                    writeln!(out, "# {name}: `privatelink-dns sync --once --confirm {name}` lets this pass")?;
-                    outcome = Outcome::Found;
-                    continue;
-                }
-                None => None,
-            };
+                writeln!(out, "# {name}: `privatelink-dns sync --once --confirm {name}` lets this pass")?;
+                outcome = Outcome::Found;
+            }
             // Also when it is only shown: in memory, so that the plans of other sources and the drift come out the same.
             parts.sources.publish(at, reading, &parts.store, confirmed)?;
         }
@@ -256,7 +264,8 @@ fn tell(name: &str, proposal: &Proposal, out: &mut impl Write) -> anyhow::Result
         writeln!(out, "{difference}")?;
     }
     let number = |is: fn(bool, bool) -> bool| {
-        proposal.differences.iter().filter(|it| is(it.before.is_some(), it.after.is_some())).count()
+        let done = proposal.differences.iter().filter(|it| !it.is_held_back);
+        done.filter(|it| is(it.before.is_some(), it.after.is_some())).count()
     };
     let (added, replaced, withdrawn) =
         (number(|before, _| !before), number(|before, after| before && after), number(|_, after| !after));
@@ -269,7 +278,7 @@ fn tell(name: &str, proposal: &Proposal, out: &mut impl Write) -> anyhow::Result
         )?,
         Some(held_back) => writeln!(
             out,
-            "# {name}: HELD BACK: {} of {} would be withdrawn, {added} added, {replaced} replaced",
+            "# {name}: HELD BACK: {} of {} would be withdrawn, {added} added, {replaced} replaced, {withdrawn} withdrawn",
             held_back.would_withdraw,
             count(held_back.of, "record set")
         )?,

@@ -26,7 +26,7 @@ use super::told::Told;
 use crate::config::Config;
 use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
 use crate::sync::state::unix_secs;
-use crate::sync::{self, Desired, Extent, Fingerprint, HeldBack, Inventory, LastGood, StateFolder};
+use crate::sync::{self, Desired, Extent, Fingerprint, Inventory, LastGood, StateFolder};
 use crate::telemetry::Age;
 use crate::zone::{Author, CommitError, Store};
 
@@ -179,7 +179,8 @@ impl AzureSource {
     /// Publishes what it had published before the restart.
     pub(super) fn restore(&self, last: LastGood, store: &Store) -> Result<Restored, CommitError> {
         let (desired, read_at) = (Arc::new(last.desired), Some(last.read_at));
-        let mut known = Known { desired, read_at, ..Known::clone(&self.known()) };
+        let held_back = desired.held_back.clone();
+        let mut known = Known { desired, read_at, held_back, ..Known::clone(&self.known()) };
         let restored = self.publish_known(&mut known, Author::Source(self.shared_name()), store);
         self.known.store(Arc::new(known));
         let restored = restored?;
@@ -422,7 +423,7 @@ impl AzureSource {
         Reading { desired, read_at, failed, listed, whole: whole(&pass) }
     }
 
-    /// Commits a reading as one change, or nothing of it when it would withdraw too much and nobody `consents`.
+    /// Commits a reading as one change, without the withdrawals that are too many unless somebody `consents` to them.
     pub(super) fn publish(
         &self,
         reading: Reading,
@@ -432,26 +433,19 @@ impl AzureSource {
         let Reading { desired, read_at: now, failed, listed, whole } = reading;
         *self.last.lock() = None;
         let (name, older) = (&self.settings.name, self.known());
-        let outcome = self.rules.commit(&desired, &name.as_str().into(), store, consents)?;
-        let Outcome {
-            held_back,
-            counts: (added, replaced, withdrawn),
-            changed,
-            revision,
-            not_served,
-            remarks,
-        } = outcome;
+        let outcome = self.rules.commit(desired, &older.desired, &name.as_str().into(), store, consents)?;
+        let Outcome { desired, counts: (added, replaced, withdrawn), changed, revision, not_served, remarks } =
+            outcome;
         let failing = self.failing(failed, &older, now);
-        if let Some(held_back) = held_back {
-            self.is_held_back(held_back, failing);
-            return Ok(Published::HeldBack);
-        }
         if changed {
             info!(source = %name, added, replaced, withdrawn,
                 "Synced source `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
         source::tell("Source", name, &desired, &older.desired);
+        source::tell_held_back("Source", name, &desired, &older.desired);
+        let held_back = desired.held_back.clone();
         let state = match failing.iter().min_by_key(|(_, (since, _))| *since) {
+            _ if let Some(held_back) = &held_back => older.state.held_back(held_back),
             None => SourceState::Current { since: now },
             Some((id, (since, why))) => {
                 let all = failing.len() + listed;
@@ -464,7 +458,7 @@ impl AzureSource {
             }
         };
         // It is as old as the oldest of its parts.
-        let read_at = match failing.is_empty() {
+        let read_at = match failing.is_empty() && held_back.is_none() {
             true => Some(now),
             false => older.read_at.or((listed > 0).then_some(now)),
         };
@@ -475,6 +469,7 @@ impl AzureSource {
         if !is_same {
             self.has_changed();
         }
+        let is_held_back = held_back.is_some();
         let known = Known {
             state,
             asked: true,
@@ -483,23 +478,13 @@ impl AzureSource {
             not_served,
             failing,
             remarks,
-            held_back: None,
+            held_back,
         };
         self.known.store(Arc::new(known));
         *self.last.lock() = whole.map(|listed| Last { listed, revision });
         self.told.tell(&store.load());
         self.passed.notify_one();
-        Ok(if changed { Published::Changed } else { Published::Unchanged })
-    }
-
-    fn is_held_back(&self, held_back: HeldBack, failing: BTreeMap<Arc<str>, (SystemTime, String)>) {
-        let mut known = Known::clone(&self.known());
-        if known.held_back.as_ref() != Some(&held_back) {
-            source::tell_held_back("Source", &self.settings.name, &held_back);
-        }
-        (known.state, known.asked) = (known.state.held_back(&held_back), true);
-        (known.failing, known.held_back) = (failing, Some(held_back));
-        self.known.store(Arc::new(known));
+        Ok(Published { is_changed: changed, is_held_back })
     }
 
     fn desired(

@@ -1,5 +1,7 @@
 //! An operator's hand on sources of every kind: read one, see what that would do, publish it.
 
+use std::sync::Arc;
+
 use super::source::{Proposal, Published, Reading};
 use super::sources::Sources;
 use crate::sync::state::Confirmation;
@@ -40,7 +42,11 @@ impl Sources {
 
     /// What publishing that would do.
     pub fn propose(&self, at: SourceAt, reading: &Reading, snapshot: &Snapshot) -> Proposal {
-        self.rules().propose(&reading.desired, &self.name(at).into(), snapshot)
+        let older = match at {
+            SourceAt::Directory(index) => Arc::clone(&self.list()[index].desired),
+            SourceAt::Azure(index) => Arc::clone(&self.azure().list()[index].known().desired),
+        };
+        self.rules().propose(&reading.desired, &older, &self.name(at).into(), snapshot)
     }
 
     /// Leaves word for a running server that exactly this plan may pass.
@@ -48,7 +54,7 @@ impl Sources {
         self.state_folder().confirm(&Confirmation { source: self.name(at).to_owned(), plan })
     }
 
-    /// Publishes what one source said; what would be held back only if it is that plan which was confirmed.
+    /// Publishes what one source said; what would be held back of it only if it is that plan which was confirmed.
     pub fn publish(
         &mut self,
         at: SourceAt,

@@ -25,7 +25,7 @@ pub struct Known {
     pub failing: BTreeMap<Arc<str>, (SystemTime, String)>,
     /// What an operator should know of private DNS zones.
     pub remarks: BTreeSet<Remark>,
-    /// The pass that waits for an operator.
+    /// The withdrawals that wait for an operator, as the instance that lists told.
     pub(super) held_back: Option<HeldBack>,
 }
 
@@ -34,7 +34,7 @@ impl Known {
         self.read_at.map(|read_at| Saved { source, read_at, desired: &self.desired })
     }
 
-    /// The pass that waits for an operator.
+    /// The withdrawals that wait for an operator.
     pub fn held_back(&self) -> Option<&HeldBack> {
         self.held_back.as_ref()
     }

@@ -16,12 +16,12 @@ use super::role::Role;
 use super::source::{Published, SourceState};
 use super::{in_full, spare};
 use crate::sync::state::{DocumentError, document, read_document};
-use crate::sync::{Fingerprint, HeldBack, LastGood};
+use crate::sync::{HeldBack, LastGood};
 use crate::zone::{Author, CommitError, Store};
 
 /// Characters of a reason that other instances are told; who lists has it whole in its log.
 const WHY_CHARS_MAX: usize = 300;
-/// Subscriptions and zones that cannot be listed, of which others are told more than the number.
+/// Subscriptions and zones that cannot be listed or wait, of which others are told more than the number.
 const FAILING_TOLD_MAX: usize = 3;
 
 /// What instances have told each other of a source.
@@ -61,7 +61,7 @@ pub(super) struct Status {
     pub why: Option<String>,
     pub asked: bool,
     pub read_at_ms: Option<u64>,
-    pub held_back: Option<HeldBackWord>,
+    pub held_back: Option<HeldBack>,
     pub failing_count: usize,
     /// The first of them: id, since when, why.
     pub failing: Vec<(String, u64, String)>,
@@ -79,14 +79,6 @@ pub(super) enum StateWord {
     Current,
     Stale,
     HeldBack,
-}
-
-/// A pass that waits for an operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct HeldBackWord {
-    pub would_withdraw: usize,
-    pub of: usize,
-    pub plan: Fingerprint,
 }
 
 /// What a document did.
@@ -109,11 +101,9 @@ impl Mark {
 }
 
 impl AzureSource {
-    /// Notes that a pass was published, or held back.
+    /// Notes that a pass was published.
     pub(super) fn pass_published(&self, published: &Result<Published, CommitError>) {
-        if let (Ok(Published::Changed | Published::Unchanged), Role::Listing { term }) =
-            (published, self.roles.now())
-        {
+        if let (Ok(_), Role::Listing { term }) = (published, self.roles.now()) {
             self.share.lock().published_in = Some(term);
         }
     }
@@ -215,8 +205,13 @@ impl AzureSource {
     fn serve(&self, last: LastGood, mark: Mark, store: &Store) -> Result<(), CommitError> {
         let (before, read_at) = (self.known(), last.read_at);
         let is_same = last.desired.publishes_as(&before.desired);
-        let desired = Arc::new(last.desired);
-        self.known.store(Arc::new(Known { desired, read_at: Some(read_at), ..Known::clone(&before) }));
+        let (held_back, desired) = (last.desired.held_back.clone(), Arc::new(last.desired));
+        self.known.store(Arc::new(Known {
+            desired,
+            read_at: Some(read_at),
+            held_back,
+            ..Known::clone(&before)
+        }));
         // The one that listed it has it in the audit.
         if let Err(cause) = self.republish_by(Author::Audited, store) {
             self.known.store(before);
@@ -287,7 +282,11 @@ impl AzureSource {
             let failing =
                 failing.map(|(id, since, why)| (Arc::from(&**id), (time_of_ms(*since), why.clone())));
             known.failing = failing.collect::<BTreeMap<_, _>>();
-            known.held_back = told.held_back.as_ref().map(HeldBackWord::meant);
+            // What is served here names all parts of it.
+            let served = known.desired.held_back.as_ref();
+            let is_told =
+                |served: &&HeldBack| told.held_back.as_ref().is_some_and(|it| it.plan == served.plan);
+            known.held_back = served.filter(is_told).or(told.held_back.as_ref()).cloned();
             *self.times.lock() = PassTimes {
                 began: told.began_ms.map(time_of_ms),
                 ended: told.ended_ms.map(time_of_ms),
@@ -317,7 +316,10 @@ impl AzureSource {
             why,
             asked: known.asked,
             read_at_ms: known.read_at.map(unix_ms),
-            held_back: known.held_back().map(HeldBackWord::of),
+            held_back: known.held_back().cloned().map(|mut held_back| {
+                held_back.parts.truncate(FAILING_TOLD_MAX);
+                held_back
+            }),
             failing_count: known.failing.len(),
             failing: failing.map(|(id, (since, why))| (cut(id), unix_ms(*since), cut(why))).collect(),
             began_ms: times.began.map(unix_ms),
@@ -351,17 +353,6 @@ impl Status {
             }
             _ => SourceState::Stale { since, why: self.why.clone().unwrap_or_default() },
         }
-    }
-}
-
-impl HeldBackWord {
-    fn of(held_back: &HeldBack) -> HeldBackWord {
-        let HeldBack { would_withdraw, of, plan } = held_back.clone();
-        HeldBackWord { would_withdraw, of, plan }
-    }
-
-    fn meant(&self) -> HeldBack {
-        HeldBack { would_withdraw: self.would_withdraw, of: self.of, plan: self.plan }
     }
 }
 

@@ -14,11 +14,11 @@ use crate::privatelink::Catalogue;
 use crate::sync::private_dns::Remark;
 use crate::sync::state::unix_secs;
 use crate::sync::{
-    self, Desired, Difference, Fingerprint, HeldBack, Inventory, LastGood, Plan, PublishSettings, Saved,
-    StateFolder, directory,
+    self, Desired, Difference, Fingerprint, HeldBack, Hold, Inventory, LastGood, Plan, PublishSettings,
+    Saved, StateFolder, directory,
 };
 use crate::telemetry::Age;
-use crate::zone::{Author, Change, ChangeSet, CommitError, Snapshot, Store, ZoneKind};
+use crate::zone::{Author, Change, CommitError, Snapshot, Store, ZoneKind};
 
 /// One folder.
 #[derive(Clone)]
@@ -33,8 +33,6 @@ pub struct Source {
     pub kept: Option<SystemTime>,
     /// Names that are not published because their zone is not served.
     pub not_served: Vec<crate::dns::Name>,
-    /// The pass that waits for an operator.
-    pub(super) held_back: Option<HeldBack>,
     /// When it was last read, whatever came of that.
     pub(super) passed_at: Option<SystemTime>,
 }
@@ -46,7 +44,7 @@ pub enum SourceState {
     Current { since: SystemTime },
     /// Its inventory could not be read; the last good one, if there was any, stays in force.
     Stale { since: SystemTime, why: String },
-    /// Its inventory was read whole, but withdraws so much that an operator must confirm it.
+    /// Its inventory was read whole, but withdraws so much that an operator must confirm that; all else is published.
     HeldBack { since: SystemTime, would_withdraw: usize, of: usize },
 }
 
@@ -71,10 +69,10 @@ pub struct Proposal {
 
 /// What publishing it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
-    Unchanged,
-    Changed,
-    HeldBack,
+pub struct Published {
+    pub is_changed: bool,
+    /// Some withdrawals wait for an operator; all else is done.
+    pub is_held_back: bool,
 }
 
 /// How much of what was published is published again.
@@ -97,8 +95,8 @@ pub(super) struct Rules {
 /// What a commit came to.
 #[derive(Default)]
 pub(super) struct Outcome {
-    /// Then nothing was done.
-    pub(super) held_back: Option<HeldBack>,
+    /// What is published, with what waits for an operator.
+    pub(super) desired: Desired,
     /// Record sets added, replaced, withdrawn.
     pub(super) counts: (usize, usize, usize),
     pub(super) changed: bool,
@@ -144,9 +142,13 @@ impl Source {
             read_at: None,
             kept: None,
             not_served: Vec::new(),
-            held_back: None,
             passed_at: None,
         }
+    }
+
+    /// The withdrawals that wait for an operator.
+    pub fn held_back(&self) -> Option<&HeldBack> {
+        self.desired.held_back.as_ref()
     }
 
     /// How long ago the inventory was read that is published.
@@ -215,7 +217,7 @@ impl Source {
         self.state = self.state.failed(why);
     }
 
-    /// Publishes a reading whole, or nothing of it when it would withdraw too much and nobody `consents`.
+    /// Publishes a reading, without the withdrawals that are too many unless somebody `consents` to them.
     pub(super) fn publish(
         &mut self,
         reading: Reading,
@@ -225,40 +227,42 @@ impl Source {
     ) -> Result<Published, CommitError> {
         let Reading { desired, read_at, .. } = reading;
         let name = self.settings.name.clone();
-        let Outcome { held_back, counts, changed, not_served, .. } =
-            rules.commit(&desired, &name.as_str().into(), store, consents)?;
-        if let Some(held_back) = held_back {
-            self.is_held_back(held_back);
-            return Ok(Published::HeldBack);
-        }
+        let Outcome { desired, counts, changed, not_served, .. } =
+            rules.commit(desired, &self.desired, &name.as_str().into(), store, consents)?;
         if changed {
             let (added, replaced, withdrawn) = counts;
             info!(source = %name, added, replaced, withdrawn,
                 "Synced inventory `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
         tell("Inventory", &name, &desired, &self.desired);
-        let is_same = desired.publishes_as(&self.desired);
-        (self.desired, self.not_served, self.held_back) = (Arc::new(desired), not_served, None);
-        self.read_at = Some(read_at);
-        self.state = SourceState::Current { since: read_at };
-        Ok(if is_same { Published::Unchanged } else { Published::Changed })
-    }
-
-    fn is_held_back(&mut self, held_back: HeldBack) {
-        let name = &self.settings.name;
-        if self.held_back.as_ref() != Some(&held_back) {
-            tell_held_back("Inventory", name, &held_back);
+        tell_held_back("Inventory", &name, &desired, &self.desired);
+        let is_changed = !desired.publishes_as(&self.desired);
+        match &desired.held_back {
+            None => {
+                self.read_at = Some(read_at);
+                self.state = SourceState::Current { since: read_at };
+            }
+            Some(held_back) => {
+                // It is as old as the oldest of its parts.
+                self.read_at = self.read_at.or(Some(read_at));
+                self.state = self.state.held_back(held_back);
+            }
         }
-        self.state = self.state.held_back(&held_back);
-        self.held_back = Some(held_back);
+        let is_held_back = desired.held_back.is_some();
+        (self.desired, self.not_served) = (Arc::new(desired), not_served);
+        Ok(Published { is_changed, is_held_back })
     }
 }
 
-/// Logs that an operator must look at a pass.
-pub(super) fn tell_held_back(kind: &str, name: &str, held_back: &HeldBack) {
+/// Logs that an operator must look at withdrawals, unless the last pass had the same.
+pub(super) fn tell_held_back(kind: &str, name: &str, desired: &Desired, old: &Desired) {
+    let Some(held_back) = &desired.held_back else { return };
+    if old.held_back.as_ref().is_some_and(|old| old.plan == held_back.plan) {
+        return;
+    }
     let HeldBack { would_withdraw, of, .. } = held_back;
     error!(source = %name, would_withdraw, of,
-        "{kind} `{name}` would withdraw {would_withdraw} of {of} record sets and is held back: look at \
+        "{kind} `{name}` would withdraw {held_back}: these are held back, and all else is done. Look at \
          `privatelink-dns sync --once --dry-run`, and if that is meant, `sync --once --confirm {name}`");
 }
 
@@ -282,9 +286,9 @@ pub(super) fn tell(kind: &str, name: &str, desired: &Desired, old: &Desired) {
 pub(super) fn tell_unused_confirmation(name: &str, state: &StateFolder, published: Published) {
     // One that was followed is gone already.
     if !matches!(state.confirmed(name), Ok(None)) && forget_confirmation(state, name) {
-        if published == Published::HeldBack {
+        if published.is_held_back {
             warn!(source = %name,
-                "What was confirmed for `{name}` is not what it would do now, which stays held back");
+                "What was confirmed for `{name}` is not what it would withdraw now, which stays held back");
         } else {
             info!(source = %name, "Nothing of `{name}` was held back: the confirmation is forgotten");
         }
@@ -321,47 +325,61 @@ impl Rules {
         plan
     }
 
-    /// What publishing would do.
-    pub(super) fn propose(&self, desired: &Desired, source: &Arc<str>, snapshot: &Snapshot) -> Proposal {
-        let plan = self.plan(desired, source, snapshot);
-        let differences = Difference::all(&plan.changes, snapshot, desired);
-        let held_back = self.holds_back(&plan).then(|| HeldBack {
-            would_withdraw: plan.withdrawn,
-            of: plan.published,
-            plan: Fingerprint::of(&differences),
-        });
-        Proposal { differences, held_back }
-    }
-
-    fn holds_back(&self, plan: &Plan) -> bool {
-        plan.withdraws_too_much(self.publish.withdraw_max_percent)
-    }
-
-    /// Commits all that a source wants, or nothing of it when that would withdraw too much and nobody `consents`.
-    pub(super) fn commit(
+    /// What publishing would do to what `older` has published.
+    pub(super) fn propose(
         &self,
         desired: &Desired,
+        older: &Desired,
+        source: &Arc<str>,
+        snapshot: &Snapshot,
+    ) -> Proposal {
+        let plan = self.plan(desired, source, snapshot);
+        let mut differences = Difference::all(&plan.changes, snapshot, desired);
+        let hold = self.hold(&plan, desired, older, source, snapshot);
+        if let Some(hold) = &hold {
+            hold.mark(&mut differences);
+        }
+        Proposal { differences, held_back: hold.map(|hold| hold.held_back) }
+    }
+
+    fn hold<'p>(
+        &self,
+        plan: &'p Plan,
+        desired: &Desired,
+        older: &Desired,
+        source: &Arc<str>,
+        snapshot: &'p Snapshot,
+    ) -> Option<Hold<'p>> {
+        let before = older.held_back.as_ref();
+        Hold::of(plan, desired, before, source, snapshot, self.publish.withdraw_max_percent)
+    }
+
+    /// Commits what a source wants, without the withdrawals that are too many unless somebody `consents` to them.
+    pub(super) fn commit(
+        &self,
+        mut desired: Desired,
+        older: &Desired,
         source: &Arc<str>,
         store: &Store,
         consents: impl FnOnce(&str, Fingerprint) -> bool,
     ) -> Result<Outcome, CommitError> {
         let mut outcome = Outcome::default();
         let committed = store.commit_with(Author::Source(Arc::clone(source)), |snapshot| {
-            let plan = self.plan(desired, source, snapshot);
-            if self.holds_back(&plan) {
-                let fingerprint = Fingerprint::of(&Difference::all(&plan.changes, snapshot, desired));
-                if !consents(source, fingerprint) {
-                    let (would_withdraw, of) = (plan.withdrawn, plan.published);
-                    outcome.held_back = Some(HeldBack { would_withdraw, of, plan: fingerprint });
-                    return Ok(ChangeSet::default());
+            let mut plan = self.plan(&desired, source, snapshot);
+            if let Some(hold) = self.hold(&plan, &desired, older, source, snapshot) {
+                if consents(source, hold.held_back.plan) {
+                    info!(source = %source, "The withdrawals of `{source}` that were held back are confirmed");
+                } else {
+                    hold.keep(&mut desired, older, snapshot.networks());
+                    plan = self.plan(&desired, source, snapshot);
                 }
-                info!(source = %source, "The plan of `{source}` that was held back is confirmed");
             }
             outcome.counts = (plan.added, plan.replaced, plan.withdrawn);
             outcome.not_served = plan.not_served;
             outcome.remarks = plan.remarks;
             Ok(plan.changes)
         })?;
+        outcome.desired = desired;
         outcome.revision = committed.revision;
         outcome.changed = !committed.effect.zones.is_empty();
         Ok(outcome)

@@ -15,7 +15,9 @@ use super::told::Told;
 use crate::admin::Written;
 use crate::config::Config;
 use crate::sync::azure::Subject;
-use crate::sync::{self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateFolder};
+use crate::sync::{
+    self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateError, StateFolder,
+};
 use crate::zone::{Author, CommitError, Snapshot, Store};
 
 /// Where nothing changes the file is still written this often after listings, so that it tells how old its content
@@ -56,6 +58,9 @@ impl StateAccess {
         }
         state.confirmed(name).unwrap_or_else(|cause| {
             error!(source = %name, "The confirmation for source `{name}` is not followed: {cause}");
+            if matches!(cause, StateError::OtherConfirmation { .. }) {
+                forget_confirmation(state, name);
+            }
             None
         })
     }
@@ -223,7 +228,7 @@ impl Sources {
                     let consents =
                         |source: &str, plan| confirmed == Some(plan) && forget_confirmation(state, source);
                     let published = source.publish(reading, store, &self.rules, consents)?;
-                    self.is_unkept |= published == Published::Changed;
+                    self.is_unkept |= published.is_changed;
                     if confirmed.is_some() {
                         source::tell_unused_confirmation(&source.settings.name, &self.state, published);
                     }

@@ -10,6 +10,7 @@ use crate::privatelink::Catalogue;
 use crate::zone::Claim;
 
 use super::extent::Extent;
+use super::guard::HeldBack;
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Inventory, Knowledge, Warning};
 use super::private_dns::PrivateZone;
 use super::records::{Records, hint};
@@ -31,6 +32,8 @@ pub struct Desired {
     pub foreign: Vec<Arc<str>>,
     pub warnings: Vec<Warning>,
     pub extent: Extent,
+    /// What of all this is published though it is not listed any more: it waits for an operator.
+    pub held_back: Option<HeldBack>,
 }
 
 impl Desired {
@@ -68,7 +71,7 @@ impl Desired {
     }
 
     // By the endpoints' ids too: in whatever order the parts come, what is the same looks the same.
-    fn sort(&mut self) {
+    pub(super) fn sort(&mut self) {
         self.publications.sort_by(|a, b| (&a.name, &a.claim.endpoint).cmp(&(&b.name, &b.claim.endpoint)));
         self.withheld.sort_by(|a, b| (&a.name, &a.endpoint).cmp(&(&b.name, &b.endpoint)));
         self.zones.sort_by(|a, b| a.azure.id.cmp(&b.azure.id));
@@ -107,6 +110,12 @@ impl Desired {
         let desired = Arc::make_mut(desired);
         desired.publications.retain(is_published);
         desired.zones.retain(is_imported);
+        if let Some(held_back) = desired.held_back.take() {
+            let published = desired.publications.iter().map(|it| &it.claim.subscription);
+            let published: HashSet<&Arc<str>> =
+                published.chain(desired.zones.iter().map(|it| &it.azure.subscription)).collect();
+            desired.held_back = held_back.retain(|part| published.contains(&part.subscription));
+        }
         true
     }
 
@@ -115,6 +124,7 @@ impl Desired {
         self.publications == other.publications
             && self.withheld == other.withheld
             && self.zones == other.zones
+            && self.held_back == other.held_back
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::desired::{Desired, Publication, Withheld};
+use super::desired::{Desired, Publication};
+use super::inventory::ConnectionState;
 use super::reconcile::claims;
 use crate::dns::{Name, RecordSet, RecordType, rdata};
 use crate::zone::{AzureZone, Change, ChangeSet, Claim, Origin, Snapshot};
@@ -23,6 +24,8 @@ pub struct Difference {
     /// ARM id of the private endpoint or of the private DNS zone.
     pub endpoint: Arc<str>,
     pub reason: String,
+    /// It waits for an operator: see [`super::Hold::mark`].
+    pub is_held_back: bool,
 }
 
 impl Difference {
@@ -66,6 +69,7 @@ impl Difference {
                 after: after.cloned(),
                 endpoint: Arc::clone(endpoint),
                 reason,
+                is_held_back: false,
             });
         }
         let key = |it: &Difference| (it.zone.clone(), it.name.clone(), it.rtype, Arc::clone(&it.endpoint));
@@ -74,7 +78,7 @@ impl Difference {
     }
 
     /// The change alone, without its reason.
-    pub fn change(&self) -> String {
+    fn change(&self) -> String {
         let (sign, ttl) = match (&self.before, &self.after) {
             (None, Some(after)) => ('+', after.ttl),
             (Some(before), None) => ('-', before.ttl),
@@ -93,9 +97,10 @@ impl Difference {
 }
 
 impl fmt::Display for Difference {
-    /// `+ zone name TTL type data  endpoint  (reason)`.
+    /// `+ zone name TTL type data  endpoint  (reason)`, and whether it is held back.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}  ({})", self.change(), self.reason)
+        let held_back = if self.is_held_back { "  HELD BACK" } else { "" };
+        write!(out, "{}  ({}){held_back}", self.change(), self.reason)
     }
 }
 
@@ -117,7 +122,8 @@ fn text_of(set: &RecordSet) -> String {
 /// What became of endpoints, found fast: a bad listing may lack tens of thousands.
 struct Fates<'d> {
     names: HashMap<&'d str, Vec<&'d Publication>>,
-    withheld: HashMap<&'d str, &'d Withheld>,
+    /// The states of those that are listed as not approved.
+    states: HashMap<&'d str, &'d ConnectionState>,
     foreign: HashSet<&'d str>,
     zones: HashSet<&'d str>,
 }
@@ -128,9 +134,11 @@ impl<'d> Fates<'d> {
         for publication in &desired.publications {
             names.entry(&publication.claim.endpoint).or_default().push(publication);
         }
+        let nameless = desired.nameless.iter().map(|it| (&*it.endpoint, &it.state));
+        let nameless = nameless.filter(|(_, state)| **state != ConnectionState::Approved);
         Fates {
             names,
-            withheld: desired.withheld.iter().map(|it| (&*it.endpoint, it)).collect(),
+            states: desired.withheld.iter().map(|it| (&*it.endpoint, &it.state)).chain(nameless).collect(),
             foreign: desired.foreign.iter().map(|endpoint| &**endpoint).collect(),
             zones: desired.zones.iter().map(|zone| &*zone.azure.id).collect(),
         }
@@ -154,8 +162,8 @@ impl<'d> Fates<'d> {
 
     fn why_withdrawn(&self, claim: &Claim, name: &Name) -> String {
         let endpoint = &*claim.endpoint;
-        if let Some(withheld) = self.withheld.get(endpoint) {
-            return format!("the connection is {}", withheld.state);
+        if let Some(state) = self.states.get(endpoint) {
+            return format!("the connection is {state}");
         }
         if self.foreign.contains(endpoint) {
             return format!("sync.allow_subscriptions leaves out {}", claim.subscription);

@@ -31,6 +31,18 @@ impl Extent {
         id.subscription().is_none_or(|subscription| self.covers_place(subscription, group))
     }
 
+    /// Whether all is told of a subscription, or of a resource group of it.
+    pub fn covers_some_of(&self, subscription: &str) -> bool {
+        let is_of = |key: &Arc<str>| {
+            key.strip_prefix(subscription).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match self {
+            Extent::All => true,
+            Extent::AllBut(others) => !others.iter().any(is_of),
+            Extent::Only(these) => these.iter().any(is_of),
+        }
+    }
+
     fn covers_place(&self, subscription: &str, group: impl Fn() -> Option<Arc<str>>) -> bool {
         let is_in = |scopes: &BTreeSet<Arc<str>>| {
             let has_group = |group| {

@@ -189,7 +189,8 @@ fn endpoint(number: usize, state: &str) -> EndpointReport {
 }
 
 fn fake() -> FakeServer {
-    let held_back = HeldBackReport { would_withdraw: 13, of: 40, plan: PLAN.to_owned() };
+    let held_back =
+        HeldBackReport { would_withdraw: 13, of: 40, plan: PLAN.to_owned(), subscriptions: Vec::new() };
     let sources = vec![
         source("azure"),
         SourceReport { held_back: Some(held_back), state: SourceStateWord::HeldBack, ..source("held") },

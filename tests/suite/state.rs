@@ -175,23 +175,25 @@ fn the_oldest_claim_still_wins_after_a_restart() {
 }
 
 #[test]
-fn a_pass_that_withdraws_too_much_is_held_back_whole_and_done_when_confirmed() {
+fn what_withdraws_too_much_waits_while_the_rest_of_a_pass_is_done() {
     let daemon = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]);
     // 13 of 40 would go, and one would come.
     let less = inventory((14..41).chain([99]));
     daemon.write("inventory/pe.json", &less);
-    daemon.write("inventory/marker.json", "[]");
+    daemon.wait_for(|snapshot| served(snapshot) == 41);
     let (status, plan) = sync(daemon.folder.path(), &["--dry-run"]);
-    assert_eq!((status, lines(&plan, '-'), lines(&plan, '+')), (1, 13, 1), "{plan}");
-    assert!(plan.contains("HELD BACK: 13 of 40 record sets would be withdrawn"), "{plan}");
+    let held = plan.lines().filter(|line| line.starts_with("- ") && line.ends_with("  HELD BACK")).count();
+    assert_eq!((status, lines(&plan, '-'), held), (1, 13, 13), "{plan}");
+    assert!(plan.contains("HELD BACK: 13 of 4"), "{plan}");
     assert!(plan.contains("(the private endpoint is not listed any more)"), "{plan}");
     let doctor = String::from_utf8(run(daemon.folder.path(), &["doctor"]).stdout).unwrap();
-    assert!(doctor.contains("it would withdraw 13 of 40 record sets"), "{doctor}");
+    assert!(doctor.contains("it would withdraw 13 of 4"), "{doctor}");
     assert!(doctor.contains("sync --once --confirm azure"), "{doctor}");
     assert_eq!(sync(daemon.folder.path(), &[]).0, 1);
-    assert_eq!(served(&daemon.snapshot()), 40);
+    assert_eq!(served(&daemon.snapshot()), 41);
     let (status, done) = sync(daemon.folder.path(), &["--confirm", "azure"]);
     assert_eq!(status, 0, "{done}");
+    assert!(!done.contains("HELD BACK") && !done.contains("would be"), "{done}");
     daemon.wait_for(|snapshot| served(snapshot) == 28);
     let folder = daemon.leave();
     // What was confirmed is used up, and what it did is kept.
@@ -217,6 +219,18 @@ fn a_confirmation_is_for_the_plan_that_was_shown_and_for_no_later_one() {
     write(folder.path(), "inventory/pe.json", &inventory(21..41));
     let daemon = TestDaemon::start_in(folder);
     assert_eq!(served(&daemon.snapshot()), 40);
+    daemon.stop();
+}
+
+#[test]
+fn a_confirmation_of_the_version_before_confirms_nothing_and_goes() {
+    let folder = TestDaemon::start(CONFIG, &[("inventory/pe.json", &inventory(1..41))]).leave();
+    write(folder.path(), "inventory/pe.json", &inventory(21..41));
+    let state = StateFolder::new(&folder.path().join("state"));
+    let old = "{\"source\":\"azure\",\"plan\":\"000000000000000000000000000000ff\"}\n";
+    fs::write(state.confirmation_file("azure"), old).unwrap();
+    let daemon = TestDaemon::start_in(folder);
+    daemon.wait_for(|snapshot| served(snapshot) == 40 && state.confirmation_files().is_empty());
     daemon.stop();
 }
 

@@ -159,19 +159,61 @@ fn what_is_held_back_is_shown_and_confirmed_in_one_call() {
     let (status, out, error) = sync(folder.path(), &[]);
     assert_eq!((status, error.as_str()), (1, ""), "{out}");
     assert!(out.contains("# live: HELD BACK: 13 of 40 record sets would be withdrawn, 1 added"), "{out}");
+    assert!(
+        out.contains(&format!("# live: 13 of 40 of subscription {FIRST} would be withdrawn, and wait")),
+        "{out}"
+    );
     assert!(out.contains("`privatelink-dns sync --once --confirm live` lets this pass"), "{out}");
-    assert_eq!(kept(folder.path()), 40);
+    assert_eq!((lines(&out, '+'), kept(folder.path())), (1, 41));
     let found = doctor(folder.path());
     assert!(
-        found.contains("FAIL  source live is held back: it would withdraw 13 of 40 record sets"),
+        found.contains("FAIL  source live is held back: it would withdraw 13 of 41 record sets: 13 of 41 of subscription "),
         "{found}"
     );
     assert!(found.contains("`privatelink-dns sync --once --confirm live`"), "{found}");
     assert_eq!(sync(folder.path(), &["--confirm", "another"]).0, 2);
     let (status, out, _) = sync(folder.path(), &["--confirm", "live"]);
     assert_eq!((status, lines(&out, '-')), (0, 13), "{out}");
+    assert!(out.contains("# live: 0 record sets added, 0 replaced, 13 withdrawn"), "{out}");
+    assert!(!out.contains("HELD BACK") && !out.contains("would be"), "{out}");
     assert_eq!(kept(folder.path()), 28);
     assert_eq!(sync(folder.path(), &[]).1, "# live: no change\n");
+}
+
+#[test]
+fn one_subscription_that_lists_too_little_holds_up_no_other() {
+    let arm = arm_with(1..41);
+    arm.add(SECOND, |text| text);
+    list(&arm, SECOND, 101..121);
+    let folder = folder(&config(&arm));
+    assert_eq!(sync(folder.path(), &[]).0, 0);
+    // Of the first half is gone and one comes; of the second one goes, one comes, one moves.
+    list(&arm, FIRST, 21..42);
+    let second = accounts(SECOND, 102..122).map(|page| page.replace("\"10.0.0.110\"", "\"10.0.0.222\""));
+    arm.list(SECOND, "privateEndpoints", second);
+    for arguments in [&["--dry-run"][..], &[]] {
+        let (status, out, error) = sync(folder.path(), arguments);
+        let held = out.lines().filter(|line| line.ends_with("  HELD BACK")).count();
+        assert_eq!((status, held, error.as_str()), (1, 20, ""), "{out}");
+        assert_eq!((lines(&out, '+'), lines(&out, '~'), lines(&out, '-')), (2, 1, 21), "{out}");
+        assert!(
+            out.contains(&format!("# live: 20 of 40 of subscription {FIRST} would be withdrawn")),
+            "{out}"
+        );
+        assert!(!out.contains(&format!("of subscription {SECOND}")), "{out}");
+    }
+    assert_eq!(kept(folder.path()), 61);
+    // Without Azure all of that is still there, and known to wait.
+    lose(folder.path(), &arm);
+    let (_, check, _) = run(folder.path(), &["check"]);
+    assert!(check.contains(&format!("20 of 40 of subscription {FIRST} would go")), "{check}");
+    let (_, hosts, _) = run(folder.path(), &["hosts"]);
+    assert!(
+        hosts.contains("10.0.0.1 account1.blob") && hosts.contains("10.0.0.222 account110.blob"),
+        "{hosts}"
+    );
+    let (_, found, _) = run(folder.path(), &["doctor", "--offline"]);
+    assert!(found.contains("FAIL  source live is held back"), "{found}");
 }
 
 #[test]

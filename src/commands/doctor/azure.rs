@@ -32,8 +32,13 @@ pub(super) fn of_last_state(source: &AzureSource) -> Vec<Finding> {
             "run this without --offline",
         ),
     }];
+    findings.extend(of_held_back(name, &known));
     findings.extend(of_desired("source", name, &known.desired, &known.not_served, "look at the resource"));
     findings
+}
+
+fn of_held_back(name: &str, known: &Known) -> Option<Finding> {
+    known.held_back().map(|it| held_back("source", name, it, "look at the identity's rights"))
 }
 
 /// Asks Azure as a server does, and for the reason of what fails.
@@ -77,18 +82,10 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
             format!("source {name} cannot be listed: {why}; {}", served(&known)),
             "look at the way to Azure, and at the roles of the identity; a running server keeps what it listed last",
         )),
-        SourceState::HeldBack { would_withdraw, of, .. } => {
-            let age = known.read_at.map(|at| format!("; what was listed {} ago stays", Age::of(at)));
-            let otherwise = "look at the identity's rights";
-            findings.push(held_back(
-                "source",
-                name,
-                (*would_withdraw, *of),
-                &age.unwrap_or_default(),
-                otherwise,
-            ));
-        }
+        // What waits is told of below.
+        SourceState::HeldBack { .. } => {}
     }
+    findings.extend(of_held_back(name, &known));
     findings.extend(of_rights(source, &azure, &known).await);
     findings.extend(of_desired(
         "source",

@@ -7,7 +7,7 @@ use super::super::summary::{count, last_segment};
 use super::Finding;
 use crate::daemon::{Source, SourceState};
 use crate::dns::Name;
-use crate::sync::{ConnectionState, Desired, directory};
+use crate::sync::{ConnectionState, Desired, HeldBack, directory};
 
 /// An export older than this lacks what was made since.
 const EXPORT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -34,17 +34,10 @@ pub(super) fn of_source(source: &Source) -> Vec<Finding> {
                 "export it anew; a server that runs already keeps what it read last",
             ),
         }),
-        SourceState::HeldBack { would_withdraw, of, .. } => {
-            let age = source.age().map(|age| format!("; what was read {age} ago stays")).unwrap_or_default();
-            findings.push(held_back(
-                "inventory",
-                name,
-                (*would_withdraw, *of),
-                &age,
-                "export everything anew",
-            ));
-        }
+        // What waits is told of below.
+        SourceState::HeldBack { .. } => {}
     }
+    findings.extend(source.held_back().map(|it| held_back("inventory", name, it, "export everything anew")));
     if let Some(age) = age_of(&source.settings).filter(|age| *age > EXPORT_AGE_MAX) {
         let hours = age.as_secs() / 3600;
         findings.push(Finding::note(
@@ -56,16 +49,12 @@ pub(super) fn of_source(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// A pass that waits for an operator, and what else there is to do.
-pub(super) fn held_back(
-    kind: &str,
-    name: &str,
-    (would_withdraw, of): (usize, usize),
-    age: &str,
-    otherwise: &str,
-) -> Finding {
+/// Withdrawals that wait for an operator, and what else there is to do.
+pub(super) fn held_back(kind: &str, name: &str, held_back: &HeldBack, otherwise: &str) -> Finding {
     Finding::wrong(
-        format!("{kind} {name} is held back: it would withdraw {would_withdraw} of {of} record sets{age}"),
+        format!(
+            "{kind} {name} is held back: it would withdraw {held_back}; these stay, and all else is done"
+        ),
         format!(
             "look at `privatelink-dns sync --once --dry-run`: if these endpoints are really gone, \
              `privatelink-dns sync --once --confirm {name}`; else {otherwise}"

@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_written_and_others_are_none_of_ours() {
-        let plan = Fingerprint::of(&[]);
+        let plan = "0f".parse().unwrap();
         for word in [
             Word::Tell,
             Word::Ask { id: 7, want: Want::Pass { source: None } },

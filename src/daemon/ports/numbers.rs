@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::sync::HELD_SHOWN_MAX;
 use crate::admin::metrics::{
     CacheMetrics, Family, FamilyKind, Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics,
 };
@@ -49,7 +50,7 @@ pub(super) fn metrics(responder: &Responder, now: &Now, roles: &Roles) -> Metric
 
 fn sources(now: &Now) -> Vec<SourceMetrics> {
     let directories = now.directories.iter().map(|source| {
-        let (names, held_back) = (source.desired.names(), source.held_back.as_ref());
+        let (names, held_back) = (source.desired.names(), source.held_back());
         of_source(&source.settings.name, &source.state, source.read_at, names, held_back)
     });
     let azure = now.azure.iter().map(|source| {
@@ -86,6 +87,20 @@ fn of_source(
     }
 }
 
+/// By source and subscription, as many of a source as `/sync` shows.
+fn held_back(now: &Now) -> Vec<(String, String, usize)> {
+    let directories =
+        now.directories.iter().map(|source| (source.settings.name.clone(), source.held_back().cloned()));
+    let azure =
+        now.azure.iter().map(|source| (source.settings.name.clone(), source.known().held_back().cloned()));
+    let all = directories.chain(azure).filter_map(|(name, held_back)| Some((name, held_back?)));
+    let parts = all.flat_map(|(name, held_back)| {
+        let parts = held_back.parts.into_iter().take(HELD_SHOWN_MAX);
+        parts.map(move |part| (name.clone(), part.subscription.to_string(), part.would_withdraw))
+    });
+    parts.collect()
+}
+
 /// The largest first: those beyond the bound of `/metrics` appear in its sums only.
 fn zones(snapshot: &Snapshot) -> Vec<ZoneMetrics> {
     let mut zones: Vec<_> = snapshot.zones().filter(|(_, zone)| !zone.is_empty()).collect();
@@ -112,7 +127,17 @@ fn others(responder: &Responder, now: &Now, roles: &Roles) -> Vec<Family> {
         kind: FamilyKind::Gauge,
         series: vec![(Vec::new(), value as f64)],
     };
+    let held_back = held_back(now).into_iter().map(|(source, subscription, sets)| {
+        (vec![("source", source), ("subscription", subscription)], sets as f64)
+    });
+    let held_back = Family {
+        name: "sync_held_back_record_sets",
+        help: "Record sets of a subscription whose withdrawal waits for an operator",
+        kind: FamilyKind::Gauge,
+        series: held_back.collect(),
+    };
     vec![
+        held_back,
         counter("messages_dropped", "Messages that were no query and got no reply", counters.dropped.value()),
         counter(
             "messages_unanswerable",

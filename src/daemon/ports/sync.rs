@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use crate::admin::when::rfc3339;
 use crate::admin::{
-    ConfirmError, DriftReport, FailingReport, HeldBackReport, NoSuchSource, NotReady, NudgeError,
-    PassesReport, SourceKind, SourceReport, SourceRole, SourceStateWord, SyncReport,
+    ConfirmError, DriftReport, FailingReport, HeldBackReport, HeldSubscription, NoSuchSource, NotReady,
+    NudgeError, PassesReport, SourceKind, SourceReport, SourceRole, SourceStateWord, SyncReport,
 };
 use crate::daemon::azure::AzureSource;
 use crate::daemon::instances::{NotTold, Reply, Want};
@@ -20,6 +20,8 @@ use crate::sync::{Fingerprint, HeldBack};
 
 /// Subscriptions and zones of one source that are shown; who cannot list thousands has one cause for all.
 const FAILING_SHOWN_MAX: usize = 100;
+/// Subscriptions with withdrawals that wait: as many as are shown of those that fail.
+pub(super) const HELD_SHOWN_MAX: usize = FAILING_SHOWN_MAX;
 /// Drift that is shown: a screen full. `doctor` lists all.
 const DRIFT_SHOWN_MAX: usize = 30;
 
@@ -44,8 +46,8 @@ fn of_directory(source: &Source) -> SourceReport {
     SourceReport {
         names: source.desired.names(),
         names_not_served: source.not_served.len(),
-        held_back: source.held_back.as_ref().map(of_held_back),
         ..usual(&source.settings.name, SourceKind::Directory, &source.state, source.read_at, passes)
+            .holding(source.held_back())
     }
 }
 
@@ -70,8 +72,21 @@ fn of_azure(source: &AzureSource) -> SourceReport {
         failing_count: listed_by.as_ref().map_or(known.failing.len(), |(_, failing)| *failing),
         listed_by: listed_by.map(|(host, _)| host),
         failing: failing(&known.failing),
-        held_back: known.held_back().map(of_held_back),
-        ..usual(&source.settings.name, kind, &known.state, known.read_at, passes)
+        ..usual(&source.settings.name, kind, &known.state, known.read_at, passes).holding(known.held_back())
+    }
+}
+
+impl SourceReport {
+    /// With what waits for an operator.
+    fn holding(self, held_back: Option<&HeldBack>) -> SourceReport {
+        let Some(held_back) = held_back else { return self };
+        let why = match self.state {
+            SourceStateWord::HeldBack => Some(format!(
+                "it would withdraw {held_back}; all else is done: look at that, and confirm the plan if it is meant"
+            )),
+            SourceStateWord::Current | SourceStateWord::Stale => self.why,
+        };
+        SourceReport { why, held_back: Some(of_held_back(held_back)), ..self }
     }
 }
 
@@ -86,12 +101,7 @@ fn usual(
     let (word, since, why) = match state {
         SourceState::Current { since } => (SourceStateWord::Current, since, None),
         SourceState::Stale { since, why } => (SourceStateWord::Stale, since, Some(why.clone())),
-        SourceState::HeldBack { since, would_withdraw, of } => {
-            let why = format!(
-                "it would withdraw {would_withdraw} of {of} record sets: look at that, and confirm the plan if it is meant"
-            );
-            (SourceStateWord::HeldBack, since, Some(why))
-        }
+        SourceState::HeldBack { since, .. } => (SourceStateWord::HeldBack, since, None),
     };
     SourceReport {
         name: name.to_owned(),
@@ -123,8 +133,19 @@ fn failing(all: &BTreeMap<Arc<str>, (SystemTime, String)>) -> Vec<FailingReport>
 }
 
 fn of_held_back(held_back: &HeldBack) -> HeldBackReport {
-    let HeldBack { would_withdraw, of, plan } = held_back;
-    HeldBackReport { would_withdraw: *would_withdraw, of: *of, plan: plan.to_string() }
+    let mut subscriptions: Vec<HeldSubscription> = held_back
+        .parts
+        .iter()
+        .map(|part| HeldSubscription {
+            subscription: part.subscription.to_string(),
+            would_withdraw: part.would_withdraw,
+            of: part.of,
+        })
+        .collect();
+    subscriptions.sort_by_key(|it| std::cmp::Reverse(it.would_withdraw));
+    subscriptions.truncate(HELD_SHOWN_MAX);
+    let HeldBack { would_withdraw, of, plan, .. } = held_back;
+    HeldBackReport { would_withdraw: *would_withdraw, of: *of, plan: plan.to_string(), subscriptions }
 }
 
 fn age_secs(time: SystemTime) -> u64 {
@@ -202,7 +223,7 @@ fn confirm_here(sources: &Shared, name: &str, plan: Fingerprint) -> Result<(), C
     let directory = now.directories.iter().find(|it| it.settings.name == name);
     let held_back = match (azure, directory) {
         (Some(source), _) => source.known().held_back().cloned(),
-        (None, Some(source)) => source.held_back.clone(),
+        (None, Some(source)) => source.held_back().cloned(),
         (None, None) => return Err(NoSuchSource(name.to_owned()).into()),
     };
     let held_back = held_back.ok_or(ConfirmError::NothingHeldBack)?;

@@ -15,7 +15,7 @@ use crate::dns::{Name, NameError, RecordType};
 use crate::zone::{AzureZone, OnMissing, VirtualNetworkLink};
 
 pub use header::{Remark, imported_header, is_ours, is_public_suffix};
-pub(super) use plan::plan_zones;
+pub(super) use plan::{azure_offers, plan_zones};
 pub use record_set::{ImportedSet, LeftOut};
 
 /// Record sets of one zone: Azure's own limit.

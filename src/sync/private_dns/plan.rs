@@ -14,7 +14,9 @@ use crate::privatelink::Catalogue;
 use crate::zone::{AzureZone, Change, Offer, Origin, Owner, Snapshot, Zone, ZoneHeader, ZoneKind, azure_soa};
 
 /// All record sets of imported zones.
-fn azure_offers(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, Owner<'_>, &Offer, &Arc<AzureZone>)> {
+pub(in super::super) fn azure_offers(
+    snapshot: &Snapshot,
+) -> impl Iterator<Item = (&Name, Owner<'_>, &Offer, &Arc<AzureZone>)> {
     let zones = snapshot.zones().filter(|(_, zone)| zone.azure_zones().next().is_some());
     zones.flat_map(|(apex, zone)| {
         zone.nodes().flat_map(move |(name, node)| {

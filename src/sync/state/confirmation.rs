@@ -1,5 +1,6 @@
 //! An operator's yes to a pass that was held back, left for the running server to find.
 
+use std::borrow::Cow;
 use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,23 @@ use super::{StateError, StateFolder, read};
 /// How names of files that hold confirmations begin.
 const PREFIX: &str = "sync-confirmed-";
 
+/// What is written into them: of version 1, which did not say so, a plan was all that a pass changes.
+const VERSION: u32 = 2;
+
 /// A yes to one plan, and to no other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmation {
     pub source: String,
     pub plan: Fingerprint,
+}
+
+/// The file's content.
+#[derive(Serialize, Deserialize)]
+struct Content<'a> {
+    #[serde(default)]
+    version: u32,
+    source: Cow<'a, str>,
+    plan: Fingerprint,
 }
 
 impl StateFolder {
@@ -25,12 +38,14 @@ impl StateFolder {
     pub fn confirm(&self, confirmation: &Confirmation) -> Result<(), StateError> {
         let name = file_name(&confirmation.source);
         self.replace(&name, |out| {
-            serde_json::to_writer(&mut *out, confirmation)?;
+            let Confirmation { source, plan } = confirmation;
+            let content = Content { version: VERSION, source: source.into(), plan: *plan };
+            serde_json::to_writer(&mut *out, &content)?;
             out.write_all(b"\n")
         })
     }
 
-    /// What was confirmed for a source; what cannot be read confirms nothing.
+    /// What was confirmed for a source; what cannot be read, or is of another version, confirms nothing.
     pub fn confirmed(&self, source: &str) -> Result<Option<Fingerprint>, StateError> {
         let path = self.confirmation_file(source);
         let bytes = match read(&path) {
@@ -40,8 +55,13 @@ impl StateFolder {
             }
             Err(error) => return Err(error),
         };
-        let told: Confirmation =
-            serde_json::from_slice(&bytes).map_err(|cause| StateError::Read { path, cause: cause.into() })?;
+        let told: Content<'_> = match serde_json::from_slice(&bytes) {
+            Ok(told) => told,
+            Err(cause) => return Err(StateError::Read { path, cause: cause.into() }),
+        };
+        if told.version != VERSION {
+            return Err(StateError::OtherConfirmation { path });
+        }
         Ok((told.source == source).then_some(told.plan))
     }
 

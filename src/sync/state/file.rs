@@ -2,6 +2,7 @@
 //!
 //! JSON, so that `grep` and `jq` answer an operator's question; a million names are read in about a second.
 
+use std::borrow::Cow;
 use std::hash::Hasher;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct Saved<'a> {
     pub source: &'a str,
     /// When the inventory was read.
     pub read_at: SystemTime,
-    /// Of this, publications, private DNS zones and what is withheld are written.
+    /// Of this, publications, private DNS zones, what is withheld and what is held back are written.
     pub desired: &'a Desired,
 }
 
@@ -32,7 +33,7 @@ pub struct LastGood {
     pub source: Arc<str>,
     /// When its inventory was read, to the second.
     pub read_at: SystemTime,
-    /// Only publications, private DNS zones and what is withheld.
+    /// Only publications, private DNS zones, what is withheld and what is held back.
     pub desired: Desired,
 }
 
@@ -60,7 +61,8 @@ pub(super) fn write(sources: &[Saved<'_>], out: &mut dyn Write) -> io::Result<()
     lines.put(&Line::SyncState { version: VERSION })?;
     for Saved { source, read_at, desired } in sources {
         let read_at_secs = unix_secs(*read_at);
-        lines.put(&Line::Source { name: (*source).into(), read_at_secs })?;
+        let held_back = desired.held_back.as_ref().map(Cow::Borrowed);
+        lines.put(&Line::Source { name: (*source).into(), read_at_secs, held_back })?;
         for publication in &desired.publications {
             lines.put(&Line::Published(Box::new(PublishedLine::of(publication))))?;
         }

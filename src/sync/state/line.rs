@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::super::desired::{Publication, Withheld};
+use super::super::guard::HeldBack;
 use super::super::private_dns::{ImportedSet, PrivateZone};
 use crate::dns::{Name, rdata};
 use crate::zone::OnMissing;
@@ -20,6 +21,9 @@ pub(super) enum Line<'a> {
     Source {
         name: Cow<'a, str>,
         read_at_secs: u64,
+        /// What is published of it and waits for an operator; older files have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held_back: Option<Cow<'a, HeldBack>>,
     },
     #[serde(borrow)]
     Published(Box<PublishedLine<'a>>),

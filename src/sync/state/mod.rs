@@ -41,6 +41,11 @@ pub enum StateError {
     Write { path: PathBuf, cause: io::Error },
     #[error("{} is damaged: {cause}", path.display())]
     Damaged { path: PathBuf, cause: file::Damage },
+    #[error(
+        "{} is of another version of this program and confirms nothing: look at what is held back now, and confirm that",
+        path.display()
+    )]
+    OtherConfirmation { path: PathBuf },
     #[error("{} is larger than {FILE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
 }

@@ -1,5 +1,6 @@
 //! From lines to what sources have published: one part of the file after the other.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -84,8 +85,9 @@ impl Reader {
                 return if version == VERSION { Ok(()) } else { Err(Damage::Version(version)) };
             }
             _ if is_first => return Err(Damage::Order { line: self.line }),
-            Line::Source { name, read_at_secs } => {
-                let (read_at, desired) = (time_of(read_at_secs), Desired::default());
+            Line::Source { name, read_at_secs, held_back } => {
+                let held_back = held_back.map(Cow::into_owned);
+                let (read_at, desired) = (time_of(read_at_secs), Desired { held_back, ..Desired::default() });
                 self.source = Arc::from(&*name);
                 self.claim = None;
                 self.part.sources.push(LastGood { source: Arc::clone(&self.source), read_at, desired });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::dns::{RecordSet, RecordType, Ttl};
 use crate::sync::desired::{Publication, Withheld};
-use crate::sync::guard::Fingerprint;
+use crate::sync::guard::{Fingerprint, HeldBack, HeldPart};
 use crate::sync::inventory::ConnectionState;
 use crate::sync::private_dns::{ImportedSet, PrivateZone};
 use crate::zone::{AzureZone, Claim, OnMissing, VirtualNetworkLink};
@@ -224,4 +224,33 @@ fn a_confirmation_is_found_by_its_source_until_it_is_forgotten() {
     folder.forget_confirmation("a/b").unwrap();
     assert_eq!(folder.confirmed("a/b").unwrap(), None);
     assert!(folder.confirmation_files().is_empty());
+}
+
+#[test]
+fn a_confirmation_of_the_version_before_is_known_and_confirms_nothing() {
+    let (_outer, folder) = folder();
+    folder.create().unwrap();
+    let path = folder.confirmation_file("azure");
+    fs::write(path, "{\"source\":\"azure\",\"plan\":\"000000000000000000000000000000ff\"}\n").unwrap();
+    let cause = folder.confirmed("azure").unwrap_err();
+    assert!(matches!(cause, StateError::OtherConfirmation { .. }), "{cause}");
+    assert!(cause.to_string().contains("confirms nothing"), "{cause}");
+}
+
+#[test]
+fn what_is_held_back_is_kept_and_a_file_without_it_is_read() {
+    let (_outer, folder) = folder();
+    let part = HeldPart {
+        subscription: "s".into(),
+        would_withdraw: 13,
+        of: 44,
+        began_of: 40,
+        plan: "00ff".parse().unwrap(),
+    };
+    let held_back = HeldBack::of(vec![part], 44);
+    save(&folder, &Desired { held_back: held_back.clone(), ..desired(3) });
+    assert_eq!(folder.load().unwrap()[0].desired.held_back, held_back);
+    save(&folder, &desired(3));
+    assert!(!fs::read_to_string(file(&folder)).unwrap().contains("held_back"));
+    assert_eq!(folder.load().unwrap()[0].desired.held_back, None);
 }
