@@ -10,7 +10,7 @@ use super::part::{Authority, Freshness, Names, Part, Relayed};
 use super::rules::{PublicNames, Rules};
 use crate::cache::{CHAIN_MAX, End};
 use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, RecordType, rdata};
-use crate::zone::{OnMissing, Outcome, Snapshot, ViewId, Zone};
+use crate::zone::{Contested, Offer, OnMissing, Outcome, Snapshot, ViewId, Zone};
 
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
 const CATALOGUE_TTL_SECS: u32 = 10;
@@ -221,6 +221,12 @@ impl<'s> Chase<'s> {
         let outcome = zone.lookup(name.borrow(), rtype, self.view);
         let is_first = at == 0 && self.parts.is_empty();
         self.note(|| format!("zone {} to {name} {}: {}", zone.apex(), rtype, words(&outcome)));
+        if self.trace.is_some() {
+            let losers = zone.contested(name.borrow(), rtype, self.view, self.snapshot.networks());
+            for Contested { offer, why } in losers {
+                self.note(|| format!("not served: {}, as {why}", offered(offer)));
+            }
+        }
         // A miss that upstream answers is not ours, nor is a delegation.
         self.authoritative |=
             is_first && !self.is_missed(zone, &outcome) && !matches!(outcome, Outcome::Referral { .. });
@@ -489,12 +495,14 @@ fn is_signature(record: &crate::dns::Record) -> bool {
     record.rtype == RecordType::RRSIG
 }
 
+fn offered(offer: &Offer) -> String {
+    let data = offer.set.records().map(|data| rdata::to_text(offer.set.rtype, data));
+    format!("{} {} {}", offer.set.rtype, data.collect::<Vec<_>>().join(", "), offer.origin)
+}
+
 fn words(outcome: &Outcome<'_>) -> String {
     match outcome {
-        Outcome::Hit(offer) | Outcome::Alias(offer) | Outcome::Dname { offer, .. } => {
-            let data = offer.set.records().map(|data| rdata::to_text(offer.set.rtype, data));
-            format!("{} {} {}", offer.set.rtype, data.collect::<Vec<_>>().join(", "), offer.origin)
-        }
+        Outcome::Hit(offer) | Outcome::Alias(offer) | Outcome::Dname { offer, .. } => offered(offer),
         Outcome::NoData => "the name exists, the type does not".to_owned(),
         Outcome::NoSuchName => "no such name".to_owned(),
         Outcome::Referral { cut, .. } => format!("delegated at {cut}"),

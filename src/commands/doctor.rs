@@ -14,7 +14,7 @@ use clap::Args;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::published::{Contest, Published, contests};
+use super::published::{Contest, OddAddresses, Published, contests};
 use super::summary::{count, last_segment};
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::cache::{self, Cache, End};
@@ -118,6 +118,7 @@ impl Doctor {
                 });
             }
             findings.extend(of_state(&parts));
+            findings.extend(of_addresses(&config, &parts));
             findings.extend(of_conflicts(&parts));
             findings.extend(of_drift(&parts));
             if !self.offline {
@@ -212,12 +213,26 @@ fn of_state(parts: &Parts) -> Vec<Finding> {
     vec![Finding::well(format!("the last good state is kept in {folder}: {}", kept.join(", ")))]
 }
 
+fn of_addresses(config: &Config, parts: &Parts) -> Vec<Finding> {
+    let OddAddresses { left_out, public } = OddAddresses::of(config, parts);
+    let left_out = left_out.into_iter().map(|it| {
+        let advice = "if it is right, add its range to private_link.addresses; else look at the endpoint";
+        Finding::note(format!("{it} is not published: private_link.addresses leaves it out"), advice)
+    });
+    let public = public.into_iter().map(|it| {
+        let advice = "if your networks use such addresses, leave it so; else private_link.addresses names those that may \
+                      be published";
+        Finding::note(format!("{it} is published, and is no private address"), advice)
+    });
+    left_out.chain(public).collect()
+}
+
 fn of_conflicts(parts: &Parts) -> Vec<Finding> {
     let failing = parts.sources.azure().known();
     let of = |contest: &Contest| {
         let mut advice =
-            "a client in the virtual networks of a [[network]] is served that network's; others what \
-            private_link.prefer says, else the oldest"
+            "whose resource has the name is served; else a client in the virtual networks of a [[network]] is served \
+            that network's, others what private_link.prefer says, else the oldest"
                 .to_owned();
         let is_stale =
             |subscription: &Arc<str>| failing.iter().any(|known| known.failing.contains_key(subscription));

@@ -13,7 +13,9 @@ use crate::config::Config;
 use crate::daemon::{AzureSource, Known, Parts};
 use crate::dns::{Name, NameRef, RecordType};
 use crate::privatelink::Catalogue;
-use crate::sync::{self, desired::Publication};
+use crate::sync;
+use crate::sync::desired::Publication;
+use crate::sync::inventory::{is_private, may_be_published};
 use crate::telemetry::Age;
 use crate::zone::{Node, Outcome, Owner, Snapshot, ViewId, Zone, ZoneKind};
 
@@ -171,6 +173,33 @@ fn addresses(snapshot: &Snapshot, private: &Name, view: ViewId) -> Vec<IpAddr> {
         _ => None,
     });
     hits.flatten().collect()
+}
+
+/// Addresses of endpoints that an operator should look at, each with its name.
+#[derive(Default)]
+pub(super) struct OddAddresses {
+    /// What `private_link.addresses` leaves out.
+    pub left_out: Vec<String>,
+    /// Published, and of no private network.
+    pub public: Vec<String>,
+}
+
+impl OddAddresses {
+    pub(super) fn of(config: &Config, parts: &Parts) -> OddAddresses {
+        let (azure, ranges) = (parts.sources.azure().known(), &config.private_link.addresses);
+        let mut odd = OddAddresses::default();
+        for it in publications(parts, &azure) {
+            let ipv4 = it.ipv4.iter().map(|ip| IpAddr::V4(*ip));
+            for address in ipv4.chain(it.ipv6.iter().map(|ip| IpAddr::V6(*ip))) {
+                if !may_be_published(address, ranges) {
+                    odd.left_out.push(format!("{} at {address}", it.name));
+                } else if !is_private(address) {
+                    odd.public.push(format!("{} at {address}", it.name));
+                }
+            }
+        }
+        odd
+    }
 }
 
 /// Names that the same endpoints claim with different addresses.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::published::{Names, Published, contests, publications};
+use super::published::{Names, OddAddresses, Published, contests, publications};
 use crate::answer::PublicNames;
 use crate::config::Config;
 use crate::daemon::{AzureSource, Parts, SourceState};
@@ -103,6 +103,17 @@ impl<'p> Summary<'p> {
         }
         for source in azure {
             self.azure(source, out)?;
+        }
+        let OddAddresses { left_out, public } = OddAddresses::of(self.config, self.parts);
+        for (what, all) in
+            [("is left out by private_link.addresses", left_out), ("is no private address", public)]
+        {
+            for it in all.iter().take(TOLD_MAX) {
+                writeln!(out, "address      {it} {what}")?;
+            }
+            if all.len() > TOLD_MAX {
+                writeln!(out, "            {}", more(all.len()))?;
+            }
         }
         let drift = self.parts.sources.drift(&self.parts.store.load());
         for drift in drift.iter().take(TOLD_MAX) {

@@ -306,7 +306,9 @@ impl Assembly<'_> {
         if ttl.is_none() {
             self.within("private_link.ttl_secs", file.ttl_secs.into(), 0, Ttl::MAX.secs().into());
         }
+        let addresses = self.ranges("private_link.addresses", &file.addresses).collect();
         Some(PrivateLinkSettings {
+            addresses,
             catalogue: Arc::new(catalogue),
             catalogue_file,
             selectors: file.zones,

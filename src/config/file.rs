@@ -82,6 +82,7 @@ pub(super) struct PrivateLink {
     pub on_missing: OnMissing,
     pub public_names: PublicNames,
     pub prefer: Vec<String>,
+    pub addresses: Vec<String>,
     pub catalogue: Option<PathBuf>,
 }
 
@@ -289,6 +290,7 @@ impl Default for PrivateLink {
             on_missing: OnMissing::AskPublic,
             public_names: PublicNames::Splice,
             prefer: Vec::new(),
+            addresses: Vec::new(),
             catalogue: None,
         }
     }

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::answer::{AccessSettings, PublicNames};
 use crate::dns::{Name, Ttl};
 use crate::privatelink::Catalogue;
@@ -65,6 +67,8 @@ pub struct PrivateLinkSettings {
     pub ttl: Ttl,
     pub on_missing: OnMissing,
     pub public_names: PublicNames,
+    /// Only these addresses of endpoints are published; none = all but those of the platform.
+    pub addresses: Vec<IpNet>,
 }
 
 /// One `[[zone]]`.

@@ -395,6 +395,7 @@ fn publish_settings(config: &Config) -> PublishSettings {
         ttl: settings.ttl,
         on_missing: settings.on_missing,
         zones,
+        addresses: settings.addresses.clone(),
         allow_subscriptions: config.sync.allow_subscriptions.clone(),
         withdraw_max_percent: config.sync.withdraw_max_percent,
         configured: config.zones.iter().map(|zone| (zone.header.apex.clone(), zone.header.clone())).collect(),

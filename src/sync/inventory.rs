@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::dns::{Name, NameError, NameRef};
 use crate::telemetry::Quoted;
@@ -351,11 +353,15 @@ impl NameReader<'_> {
     }
 }
 
+/// Azure's own resolver, DHCP server and health probe, in every network.
+const PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 /// Whether an interface in a network can have this address; public ones it can, where a network uses such.
 fn can_be_an_interface(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => {
-            !(ip.is_unspecified()
+            !(ip == PLATFORM
+                || ip.is_unspecified()
                 || ip.is_loopback()
                 || ip.is_link_local()
                 || ip.is_multicast()
@@ -368,6 +374,20 @@ fn can_be_an_interface(address: IpAddr) -> bool {
                 || ip.is_multicast()
                 || ip.to_ipv4_mapped().is_some())
         }
+    }
+}
+
+/// Whether an endpoint's address may be published: in these ranges if there are any, and never one of the platform.
+// What an older version kept may have others than inventories do.
+pub fn may_be_published(address: IpAddr, ranges: &[IpNet]) -> bool {
+    can_be_an_interface(address) && (ranges.is_empty() || ranges.iter().any(|range| range.contains(&address)))
+}
+
+/// Whether an address is one of private networks (RFC 1918, RFC 6598, RFC 4193).
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_private() || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64),
+        IpAddr::V6(ip) => ip.is_unique_local(),
     }
 }
 
@@ -459,6 +479,7 @@ mod tests {
             "169.254.169.254",
             "224.0.0.1",
             "255.255.255.255",
+            "168.63.129.16",
             "::",
             "::1",
             "fe80::1",

@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hashbrown::HashSet;
+use ipnet::IpNet;
 
 use super::desired::{Desired, Publication};
+use super::inventory::may_be_published;
 use super::private_dns::{Remark, plan_zones};
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
 use crate::privatelink::Catalogue;
@@ -24,6 +26,8 @@ pub struct PublishSettings {
     pub on_missing: OnMissing,
     /// Selectors of the zones that may be published into, as the catalogue knows them.
     pub zones: Vec<String>,
+    /// Only these addresses may be published; none = all that an interface can have.
+    pub addresses: Vec<IpNet>,
     /// Ids of the subscriptions whose endpoints may publish; none = all.
     pub allow_subscriptions: Vec<Arc<str>>,
     /// The share of a source's record sets that a pass may withdraw without being asked.
@@ -39,6 +43,7 @@ impl Default for PublishSettings {
             ttl,
             on_missing: OnMissing::AskPublic,
             zones: vec!["all".to_owned()],
+            addresses: Vec::new(),
             allow_subscriptions: Vec::new(),
             withdraw_max_percent: 30,
             configured: BTreeMap::new(),
@@ -165,7 +170,7 @@ impl<'s> Share<'s> {
                     ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(apex.clone()) };
                 share.new_zones.insert(apex.clone(), header);
             }
-            for set in record_sets(publication, settings.ttl) {
+            for set in record_sets(publication, settings) {
                 let held = there.and_then(|zone| held(zone, publication, set.rtype));
                 share.held.extend(held);
                 match held {
@@ -225,10 +230,12 @@ pub(super) fn claims(snapshot: &Snapshot) -> impl Iterator<Item = (&Name, Owner<
     })
 }
 
-fn record_sets(publication: &Publication, ttl: Ttl) -> impl Iterator<Item = RecordSet> {
+fn record_sets(publication: &Publication, settings: &PublishSettings) -> impl Iterator<Item = RecordSet> {
+    let ipv4 = publication.ipv4.iter().filter(|ip| may_be_published(IpAddr::V4(**ip), &settings.addresses));
+    let ipv6 = publication.ipv6.iter().filter(|ip| may_be_published(IpAddr::V6(**ip), &settings.addresses));
     // A set of more addresses than a message holds is no endpoint's: it is left out.
-    let ipv4 = RecordSet::new(RecordType::A, ttl, publication.ipv4.iter().map(Ipv4Addr::octets)).ok();
-    let ipv6 = RecordSet::new(RecordType::AAAA, ttl, publication.ipv6.iter().map(Ipv6Addr::octets)).ok();
+    let ipv4 = RecordSet::new(RecordType::A, settings.ttl, ipv4.map(Ipv4Addr::octets)).ok();
+    let ipv6 = RecordSet::new(RecordType::AAAA, settings.ttl, ipv6.map(Ipv6Addr::octets)).ok();
     [ipv4, ipv6].into_iter().flatten().filter(|set| !set.is_empty())
 }
 
@@ -425,6 +432,29 @@ mod tests {
         let settings = PublishSettings { zones, ..PublishSettings::default() };
         let refused = plan(&desired, &"dir".into(), &settings, &catalogue(), &Snapshot::default());
         assert_eq!((refused.added, refused.not_served.len()), (0, 1));
+    }
+
+    #[test]
+    fn addresses_of_the_platform_and_those_that_config_leaves_out_are_not_published() {
+        let both = |addresses: &[[u8; 4]]| {
+            let mut publication = publication("/a", "x", [10, 0, 0, 1]);
+            publication.ipv4 = addresses.iter().map(|ip| Ipv4Addr::from(*ip)).collect();
+            Desired { publications: vec![publication], ..Desired::default() }
+        };
+        let addresses = vec!["10.0.0.0/8".parse().unwrap()];
+        let limited = PublishSettings { addresses, ..PublishSettings::default() };
+        let served = |desired: &Desired, settings: &PublishSettings| {
+            let plan = plan(desired, &"dir".into(), settings, &catalogue(), &Snapshot::default());
+            plan.changes.changes.iter().find_map(|change| match change {
+                Change::Put { offer, .. } => Some(offer.set.len()),
+                _ => None,
+            })
+        };
+        let desired = both(&[[168, 63, 129, 16], [8, 8, 8, 8], [10, 0, 0, 1]]);
+        assert_eq!(served(&desired, &PublishSettings::default()), Some(2));
+        assert_eq!(served(&desired, &limited), Some(1));
+        assert_eq!(served(&both(&[[168, 63, 129, 16], [8, 8, 8, 8]]), &limited), None);
+        assert_eq!(served(&both(&[[168, 63, 129, 16]]), &PublishSettings::default()), None);
     }
 
     #[test]

@@ -96,9 +96,9 @@ impl<'n> ZoneBuilder<'n> {
         let networks = self.networks;
         let (node, is_new_name) = self.zone.nodes.entry(front, Node::default);
         let (changed, is_new_slot) = match node.slot_mut(rtype) {
-            Some(slot) => (slot.put(offer, networks), false),
+            Some(slot) => (slot.put(offer, front, networks), false),
             None => {
-                node.push(Slot::new(offer, networks));
+                node.push(Slot::new(offer, front, networks));
                 (true, true)
             }
         };
@@ -128,7 +128,7 @@ impl<'n> ZoneBuilder<'n> {
         }
         let networks = self.networks;
         let (node, _) = self.zone.nodes.entry(front, Node::default);
-        node.replace(rtype, |slot| slot.without(origin, networks));
+        node.replace(rtype, |slot| slot.without(origin, front, networks));
         if node.slot(rtype).is_none() {
             self.count(front, rtype, -1);
             self.prune(front);
@@ -144,7 +144,7 @@ impl<'n> ZoneBuilder<'n> {
         let contested: Vec<Box<[u8]>> = contested.map(|(owner, _)| owner.front().into()).collect();
         for front in contested {
             let (node, _) = self.zone.nodes.entry(&front, Node::default);
-            node.slots_mut().iter_mut().for_each(|slot| slot.choose(self.networks));
+            node.slots_mut().iter_mut().for_each(|slot| slot.choose(&front, self.networks));
         }
     }
 
@@ -178,7 +178,7 @@ impl<'n> ZoneBuilder<'n> {
             let slot = node.slot_mut(RecordType::SOA).expect("the slot was just seen");
             for offer in offers {
                 let set = with_serial(&offer.set, new);
-                slot.put(Offer { set, origin: offer.origin }, self.networks);
+                slot.put(Offer { set, origin: offer.origin }, &[], self.networks);
             }
         }
         self.zone.negative = NegativeAuthority::new(apex.borrow(), &self.zone.soa().set);

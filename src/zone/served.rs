@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::front::{self, Owner};
 use super::name_trie::{self, NameTrie};
-use super::network::ViewId;
+use super::network::{Networks, ViewId};
 use super::node::Node;
 use super::origin::{AzureZone, Origin};
-use super::slot::{Offer, Slot};
+use super::slot::{Contested, Offer, Slot};
 use crate::dns::{Name, NameRef, NegativeAuthority, RecordType};
 
 /// What kind of zone it is.
@@ -179,6 +179,29 @@ impl Zone {
     pub fn lookup(&self, name: NameRef<'_>, rtype: RecordType, view: ViewId) -> Outcome<'_> {
         let Some(front) = name.strip_suffix(self.apex().borrow()) else { return Outcome::NoSuchName };
         self.lookup_by(|| self.node_at(front), name, front, rtype, view)
+    }
+
+    /// The offers for a name and type that a view is not served.
+    pub fn contested(
+        &self,
+        name: NameRef<'_>,
+        rtype: RecordType,
+        view: ViewId,
+        networks: &Networks,
+    ) -> Vec<Contested<'_>> {
+        let Some(front) = name.strip_suffix(self.apex().borrow()) else { return Vec::new() };
+        if let Some(node) = self.node_at(front) {
+            let slot = node.slot(rtype);
+            return slot.map_or_else(Vec::new, |slot| slot.contested(front, view, networks));
+        }
+        // RFC 4592 §3.3.1: the wildcard below the closest encloser, which is the nearest there is.
+        let above = name.ancestors().skip(1).filter_map(|above| above.child(b"*").ok());
+        let mut contests = above.filter_map(|wildcard| {
+            let front = wildcard.borrow().strip_suffix(self.apex().borrow())?;
+            let slot = self.node_at(front)?.slot(rtype)?;
+            Some(slot.contested(front, view, networks))
+        });
+        contests.next().unwrap_or_default()
     }
 
     /// The same, where `node` finds what is at the name.

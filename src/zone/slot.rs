@@ -1,6 +1,7 @@
 //! One name and type: every record set that was offered for it, and which is served to whom.
 
-use super::network::{Networks, ViewId};
+use super::fit::Fit;
+use super::network::{Network, Networks, ViewId};
 use super::origin::{Claim, Origin};
 use crate::dns::{RecordSet, RecordType};
 
@@ -34,9 +35,10 @@ struct Contest {
 }
 
 impl Slot {
-    pub(super) fn new(offer: Offer, networks: &Networks) -> Slot {
+    /// A slot of a name, which is told by its labels in front of the apex.
+    pub(super) fn new(offer: Offer, front: &[u8], networks: &Networks) -> Slot {
         let mut slot = Slot { content: Content::Sole(offer) };
-        slot.choose(networks);
+        slot.choose(front, networks);
         slot
     }
 
@@ -92,7 +94,7 @@ impl Slot {
 
     /// Adds an offer, or replaces the one from the same origin; answers whether that changed anything.
     /// A claim keeps the time when it was first seen.
-    pub(super) fn put(&mut self, mut offer: Offer, networks: &Networks) -> bool {
+    pub(super) fn put(&mut self, mut offer: Offer, front: &[u8], networks: &Networks) -> bool {
         match self.offers_mut().iter_mut().find(|other| other.origin.replaces(&offer.origin)) {
             Some(before) => {
                 if let (Origin::Endpoint(old), Origin::Endpoint(new)) = (&before.origin, &mut offer.origin)
@@ -111,19 +113,19 @@ impl Slot {
                 self.content = Content::Contest(Box::new(Contest { offers, ..Contest::default() }));
             }
         }
-        self.choose(networks);
+        self.choose(front, networks);
         true
     }
 
     /// Takes an offer back; answers what is left of the slot.
-    pub(super) fn without(mut self, origin: &Origin, networks: &Networks) -> Option<Slot> {
+    pub(super) fn without(mut self, origin: &Origin, front: &[u8], networks: &Networks) -> Option<Slot> {
         let mut offers = self.take_offers();
         offers.retain(|offer| !offer.origin.replaces(origin));
         if offers.is_empty() {
             return None;
         }
         self.content = Content::Contest(Box::new(Contest { offers, ..Contest::default() }));
-        self.choose(networks);
+        self.choose(front, networks);
         Some(self)
     }
 
@@ -136,11 +138,11 @@ impl Slot {
     }
 
     /// Decides anew who is served what (design §3).
-    pub(super) fn choose(&mut self, networks: &Networks) {
+    pub(super) fn choose(&mut self, front: &[u8], networks: &Networks) {
         if matches!(self.content, Content::Sole(_)) && !self.depends_on_networks() {
             return;
         }
-        let (served, by_view) = choice(self.offers(), networks);
+        let (served, by_view) = choice(self.offers(), front, networks);
         if self.offers().len() > 1 || !by_view.is_empty() {
             let offers = self.take_offers();
             self.content = Content::Contest(Box::new(Contest { offers, served, by_view }));
@@ -151,9 +153,14 @@ impl Slot {
 }
 
 /// The offer that is served, and the views that are served another one.
-fn choice(offers: &[Offer], networks: &Networks) -> (u16, Vec<(ViewId, u16)>) {
+fn choice(offers: &[Offer], front: &[u8], networks: &Networks) -> (u16, Vec<(ViewId, u16)>) {
     let mut by_view = Vec::new();
-    let served = best(offers, |_| 0, networks);
+    let fits = fits(offers, front, networks);
+    let best = |network: Option<&Network>| {
+        let ranks = offers.iter().zip(&fits).map(|(offer, fit)| Rank::of(offer, *fit, network, networks));
+        ranks.enumerate().min_by(|(_, one), (_, other)| one.cmp(other)).map_or(0, |(index, _)| index as u16)
+    };
+    let served = best(None);
     // An operator's record is for everyone.
     let offer = &offers[usize::from(served)];
     let is_azure_alias = offer.set.rtype == RecordType::CNAME && matches!(offer.origin, Origin::AzureZone(_));
@@ -161,38 +168,129 @@ fn choice(offers: &[Offer], networks: &Networks) -> (u16, Vec<(ViewId, u16)>) {
         return (served, by_view);
     }
     for (view, network) in networks.iter() {
-        let is_own = |origin: &Origin| match origin {
-            Origin::Endpoint(claim) => {
-                claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
-            }
-            Origin::AzureZone(zone) => zone.is_linked_to(&network.virtual_networks),
-            _ => false,
-        };
-        let index = best(offers, |origin| u8::from(!is_own(origin)), networks);
-        if index != served || (is_azure_alias && is_own(&offers[usize::from(index)].origin)) {
+        let index = best(Some(network));
+        if index != served || (is_azure_alias && is_own(&offers[usize::from(index)].origin, network)) {
             by_view.push((view, index));
         }
     }
     (served, by_view)
 }
 
-/// The index of the best offer: operators first, then claims by `distance`, preference, age, id, then Azure's zones.
-fn best(offers: &[Offer], distance: impl Fn(&Origin) -> u8, networks: &Networks) -> u16 {
-    let rank = |offer: &Offer| match &offer.origin {
-        origin @ Origin::Endpoint(claim) => {
-            (1, distance(origin), preference(claim, networks), claim.since_secs, Some(claim.endpoint.clone()))
+/// Whether an endpoint lies in a network, or a zone is linked to it.
+fn is_own(origin: &Origin, network: &Network) -> bool {
+    match origin {
+        Origin::Endpoint(claim) => {
+            claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
         }
-        // What endpoints say themselves is newer than what was written down of them.
-        origin @ Origin::AzureZone(zone) => (2, distance(origin), 0, 0, Some(zone.id.clone())),
-        // What operators wrote goes before what came with the zone.
-        Origin::Rest => (0, 0, 0, 0, None),
-        Origin::Update => (0, 1, 0, 0, None),
-        Origin::File => (0, 2, 0, 0, None),
-        Origin::Transfer => (0, 3, 0, 0, None),
-        Origin::BuiltIn => (0, 4, 0, 0, None),
+        Origin::AzureZone(zone) => zone.is_linked_to(&network.virtual_networks),
+        _ => false,
+    }
+}
+
+/// How well a name fits the resource behind each offer. Whoever is named in `private_link.prefer` is believed: as much as
+/// the one whose resource fits best.
+fn fits(offers: &[Offer], front: &[u8], networks: &Networks) -> Vec<Fit> {
+    let fit = |offer: &Offer| match &offer.origin {
+        Origin::Endpoint(claim) => Fit::of(claim, front),
+        _ => Fit::None,
     };
-    let best = offers.iter().enumerate().min_by_key(|(_, offer)| rank(offer));
-    best.map_or(0, |(index, _)| index as u16)
+    let mut fits: Vec<Fit> = offers.iter().map(fit).collect();
+    if let Some(best) = fits.iter().min().copied().filter(|best| *best != Fit::None) {
+        for (offer, fit) in offers.iter().zip(&mut fits) {
+            if let Origin::Endpoint(claim) = &offer.origin
+                && preference(claim, networks) != usize::MAX
+            {
+                *fit = best;
+            }
+        }
+    }
+    fits
+}
+
+/// The place of an offer among others; the least is served.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Rank<'o> {
+    /// What operators wrote takes precedence over what came with the zone.
+    Operators(u8),
+    Claim {
+        /// Before all else, so that nobody takes over a name by an endpoint in the clients' own network.
+        fit: Fit,
+        is_far: bool,
+        preference: usize,
+        since_secs: u64,
+        endpoint: &'o str,
+    },
+    /// What endpoints say themselves is newer than what was written down of them.
+    AzureZone { is_far: bool, zone: &'o str },
+}
+
+impl<'o> Rank<'o> {
+    fn of(offer: &'o Offer, fit: Fit, network: Option<&Network>, networks: &Networks) -> Rank<'o> {
+        let is_far = network.is_some_and(|network| !is_own(&offer.origin, network));
+        match &offer.origin {
+            Origin::Endpoint(claim) => {
+                let preference = preference(claim, networks);
+                Rank::Claim {
+                    fit,
+                    is_far,
+                    preference,
+                    since_secs: claim.since_secs,
+                    endpoint: &claim.endpoint,
+                }
+            }
+            Origin::AzureZone(zone) => Rank::AzureZone { is_far, zone: &zone.id },
+            Origin::Rest => Rank::Operators(0),
+            Origin::Update => Rank::Operators(1),
+            Origin::File => Rank::Operators(2),
+            Origin::Transfer => Rank::Operators(3),
+            Origin::BuiltIn => Rank::Operators(4),
+        }
+    }
+
+    /// Why this one is not served where the other one is.
+    fn why_behind(&self, served: &Rank<'_>) -> &'static str {
+        match (served, self) {
+            (Rank::Operators(_), Rank::Operators(_)) => "another of the operator's records takes precedence",
+            (Rank::Operators(_), _) => "an operator's record takes precedence",
+            (_, Rank::AzureZone { .. }) if !matches!(served, Rank::AzureZone { .. }) => {
+                "private DNS zones give way to endpoints"
+            }
+            (Rank::AzureZone { is_far: false, .. }, Rank::AzureZone { is_far: true, .. }) => {
+                "the zone is not linked to the client's network"
+            }
+            (Rank::Claim { fit, .. }, Rank::Claim { fit: own, .. }) if fit < own => {
+                "the name does not fit the resource behind it as well"
+            }
+            (Rank::Claim { is_far: false, .. }, Rank::Claim { is_far: true, .. }) => {
+                "it does not lie in a virtual network of the client's network"
+            }
+            (Rank::Claim { preference, .. }, Rank::Claim { preference: own, .. }) if preference < own => {
+                "private_link.prefer names the other"
+            }
+            (Rank::Claim { since_secs, .. }, Rank::Claim { since_secs: own, .. }) if since_secs < own => {
+                "it was first seen later"
+            }
+            _ => "the other's id comes first",
+        }
+    }
+}
+
+/// An offer that a view is not served, and why.
+pub struct Contested<'o> {
+    pub offer: &'o Offer,
+    pub why: &'static str,
+}
+
+impl Slot {
+    /// The offers that a view is not served, of a name that is told by its labels in front of the apex.
+    pub(super) fn contested(&self, front: &[u8], view: ViewId, networks: &Networks) -> Vec<Contested<'_>> {
+        let served = self.served(view);
+        let all = self.offers().iter().zip(fits(self.offers(), front, networks));
+        let ranked = all.map(|(offer, fit)| (offer, Rank::of(offer, fit, networks.get(view), networks)));
+        let (served, others): (Vec<_>, Vec<_>) = ranked.partition(|(offer, _)| std::ptr::eq(*offer, served));
+        let why = |rank: &Rank<'_>| served.first().map_or("", |(_, served)| rank.why_behind(served));
+        others.iter().map(|(offer, rank)| Contested { offer, why: why(rank) }).collect()
+    }
 }
 
 /// The place of a claim in the configured preference; a shorter ARM id stands for all below it.
@@ -217,6 +315,8 @@ mod tests {
     use super::super::served::OnMissing;
     use super::*;
     use crate::dns::Ttl;
+
+    const FRONT: &[u8] = b"\x06data01";
 
     fn offer(last: u8, origin: Origin) -> Offer {
         let ttl = Ttl::from_secs(10).unwrap();
@@ -248,22 +348,22 @@ mod tests {
     #[test]
     fn each_network_is_served_its_own_claim_and_strangers_the_oldest() {
         let networks = networks(&[]);
-        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)), &networks);
-        slot.put(offer(1, claim("a", "vnet1", 100)), &networks);
+        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)), FRONT, &networks);
+        slot.put(offer(1, claim("a", "vnet1", 100)), FRONT, &networks);
         assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (2, 1, 2));
         assert!(slot.is_conflict());
-        let left = slot.without(&claim("b", "vnet2", 0), &networks).unwrap();
+        let left = slot.without(&claim("b", "vnet2", 0), FRONT, &networks).unwrap();
         assert_eq!((served(&left, 0), served(&left, 2)), (1, 1));
-        assert!(left.without(&claim("a", "vnet1", 0), &networks).is_none());
+        assert!(left.without(&claim("a", "vnet1", 0), FRONT, &networks).is_none());
     }
 
     #[test]
     fn a_preference_goes_before_age_and_an_operator_before_all() {
         let networks = networks(&["/subscriptions/s/a"]);
-        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)), &networks);
-        slot.put(offer(1, claim("a", "vnet1", 100)), &networks);
+        let mut slot = Slot::new(offer(2, claim("b", "vnet2", 50)), FRONT, &networks);
+        slot.put(offer(1, claim("a", "vnet1", 100)), FRONT, &networks);
         assert_eq!((served(&slot, 0), served(&slot, 2)), (1, 2));
-        slot.put(offer(9, Origin::Rest), &networks);
+        slot.put(offer(9, Origin::Rest), FRONT, &networks);
         assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (9, 9, 9));
     }
 
@@ -276,32 +376,56 @@ mod tests {
     #[test]
     fn a_zone_of_azure_gives_way_to_endpoints_and_is_served_again_without_them() {
         let networks = networks(&[]);
-        let mut slot = Slot::new(offer(7, azure("/zone", "vnet1")), &networks);
-        slot.put(offer(1, claim("a", "vnet2", 100)), &networks);
+        let mut slot = Slot::new(offer(7, azure("/zone", "vnet1")), FRONT, &networks);
+        slot.put(offer(1, claim("a", "vnet2", 100)), FRONT, &networks);
         assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (1, 1, 1));
         assert!(!slot.is_conflict());
-        let left = slot.without(&claim("a", "vnet2", 0), &networks).unwrap();
+        let left = slot.without(&claim("a", "vnet2", 0), FRONT, &networks).unwrap();
         assert_eq!((served(&left, 0), served(&left, 1), served(&left, 2)), (7, 7, 7));
     }
 
     #[test]
     fn of_two_zones_of_azure_each_network_is_served_the_one_linked_to_it() {
         let networks = networks(&[]);
-        let mut slot = Slot::new(offer(2, azure("/b", "vnet2")), &networks);
-        slot.put(offer(1, azure("/a", "vnet1")), &networks);
+        let mut slot = Slot::new(offer(2, azure("/b", "vnet2")), FRONT, &networks);
+        slot.put(offer(1, azure("/a", "vnet1")), FRONT, &networks);
         assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (1, 1, 2));
-        slot.put(offer(3, azure("/b", "vnet2")), &networks);
+        slot.put(offer(3, azure("/b", "vnet2")), FRONT, &networks);
         assert_eq!((slot.offers().len(), served(&slot, 2)), (2, 3));
-        slot.put(offer(9, Origin::File), &networks);
+        slot.put(offer(9, Origin::File), FRONT, &networks);
         assert_eq!((served(&slot, 0), served(&slot, 1), served(&slot, 2)), (9, 9, 9));
+    }
+
+    fn of_resource(origin: Origin, resource: &str) -> Origin {
+        let Origin::Endpoint(claim) = origin else { return origin };
+        let resource = format!("/subscriptions/s/resourcegroups/g/providers/{resource}");
+        Origin::Endpoint(Arc::new(Claim { resource: Some(resource.into()), ..Claim::clone(&claim) }))
+    }
+
+    #[test]
+    fn the_name_of_its_resource_outranks_network_and_age_but_no_preference() {
+        let owner = || of_resource(claim("owner", "vnet2", 900), "microsoft.storage/storageaccounts/data01");
+        let other = || of_resource(claim("other", "vnet1", 100), "microsoft.storage/storageaccounts/evil");
+        let networks_of = |preferred: &[&str]| {
+            let networks = networks(preferred);
+            let mut slot = Slot::new(offer(6, other()), FRONT, &networks);
+            slot.put(offer(1, owner()), FRONT, &networks);
+            let served = [0, 1, 2].map(|view| served(&slot, view));
+            let contested = slot.contested(FRONT, ViewId(1), &networks);
+            (served, contested.iter().map(|it| it.why).collect::<Vec<_>>())
+        };
+        let (served, why) = networks_of(&[]);
+        assert_eq!((served, why), ([1, 1, 1], vec!["the name does not fit the resource behind it as well"]));
+        // An operator who names it means it; where it is preferred, networks decide as ever.
+        assert_eq!(networks_of(&["/subscriptions/s/other"]).0, [6, 6, 1]);
     }
 
     #[test]
     fn a_claim_seen_again_keeps_its_age() {
         let networks = networks(&[]);
-        let mut slot = Slot::new(offer(1, claim("a", "vnet1", 100)), &networks);
-        slot.put(offer(3, claim("a", "vnet1", 900)), &networks);
-        slot.put(offer(2, claim("b", "vnet1", 500)), &networks);
+        let mut slot = Slot::new(offer(1, claim("a", "vnet1", 100)), FRONT, &networks);
+        slot.put(offer(3, claim("a", "vnet1", 900)), FRONT, &networks);
+        slot.put(offer(2, claim("b", "vnet1", 500)), FRONT, &networks);
         assert_eq!(served(&slot, 0), 3);
     }
 }

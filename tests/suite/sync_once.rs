@@ -12,7 +12,9 @@ use privatelink_dns::sync::StateFolder;
 use privatelink_dns::zone::Snapshot;
 use tempfile::TempDir;
 
-use crate::support::fake_arm::{FIRST, FakeArm, Pages, SECOND, TOKEN_MARK, list_of, storage_accounts};
+use crate::support::fake_arm::{
+    FIRST, FakeArm, Pages, SECOND, TOKEN_MARK, endpoint, list_of, storage_accounts,
+};
 use crate::support::test_daemon::{TestDaemon, write};
 
 /// A config with one source of live Azure.
@@ -214,6 +216,76 @@ fn one_subscription_that_lists_too_little_holds_up_no_other() {
     );
     let (_, found, _) = run(folder.path(), &["doctor", "--offline"]);
     assert!(found.contains("FAIL  source live is held back"), "{found}");
+}
+
+#[test]
+fn who_claims_what_is_not_its_resources_name_loses_it_whatever_came_first() {
+    let arm = arm_with([]);
+    arm.add(SECOND, |text| text);
+    list(&arm, SECOND, []);
+    let evil = endpoint(SECOND, "evil", "hub", &[("account1.blob.core.windows.net", "10.6.6.6")]);
+    arm.list(SECOND, "privateEndpoints", [list_of(vec![evil]), list_of(Vec::new())]);
+    let own =
+        format!("/subscriptions/{SECOND}/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/hub");
+    let network =
+        format!("[[network]]\nname = 'hub'\nclients = ['127.0.0.0/8']\nvirtual_networks = ['{own}']\n");
+    let folder = folder(&(config(&arm) + &network));
+    let explained = || run(folder.path(), &["explain", "account1.privatelink.blob.core.windows.net"]).1;
+    // It came first, and lies in the client's own network.
+    assert_eq!(sync(folder.path(), &[]).0, 0);
+    assert!(explained().contains("A 10.6.6.6 from private endpoint"), "{}", explained());
+    list(&arm, FIRST, 1..3);
+    let is_right = || {
+        let told = explained();
+        assert!(told.contains(": A 10.0.0.1 from private endpoint"), "{told}");
+        let loser = "not served: A 10.6.6.6 from private endpoint";
+        let line = told.lines().find(|line| line.contains(loser)).unwrap_or_else(|| panic!("{told}"));
+        assert!(line.contains("/privateendpoints/evil"), "{line}");
+        assert!(line.ends_with("as the name does not fit the resource behind it as well"), "{line}");
+    };
+    assert_eq!(sync(folder.path(), &[]).0, 0);
+    is_right();
+    // The same without a memory of what came first, and while its owner's subscription cannot be listed.
+    fs::remove_dir_all(folder.path().join("state")).unwrap();
+    assert_eq!(sync(folder.path(), &[]).0, 0);
+    is_right();
+    arm.refuse(FIRST, "Microsoft.Network/privateEndpoints/read");
+    assert_eq!(sync(folder.path(), &[]).0, 2);
+    is_right();
+}
+
+#[test]
+fn addresses_that_config_leaves_out_and_public_ones_are_told() {
+    let arm = arm_with(1..2);
+    let strange = |name: &str, ip: &str| {
+        endpoint(FIRST, name, "hub", &[(&format!("{name}.blob.core.windows.net"), ip)])
+    };
+    let all =
+        vec![strange("public", "8.8.8.8"), strange("platform", "168.63.129.16"), strange("own", "10.0.0.9")];
+    arm.list(FIRST, "privateEndpoints", [list_of(all), list_of(Vec::new())]);
+    let folder = folder(&config(&arm));
+    assert_eq!(sync(folder.path(), &[]).0, 0);
+    let hosts = || run(folder.path(), &["hosts"]).1;
+    let (found, check) = (doctor(folder.path()), run(folder.path(), &["check"]).1);
+    assert!(hosts().contains("8.8.8.8 public.blob") && !hosts().contains("168.63"), "{}", hosts());
+    assert!(
+        found.contains(
+            "note  public.privatelink.blob.core.windows.net. at 8.8.8.8 is published, and is no private"
+        ),
+        "{found}"
+    );
+    assert!(
+        check.contains("public.privatelink.blob.core.windows.net. at 8.8.8.8 is no private address"),
+        "{check}"
+    );
+    let path = folder.path().join("config.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("[private_link]\n", "[private_link]\naddresses = ['10.0.0.0/8']\n"))
+        .unwrap();
+    let (found, check) = (doctor(folder.path()), run(folder.path(), &["check"]).1);
+    assert_eq!(hosts().lines().skip(1).collect::<Vec<_>>(), ["10.0.0.9 own.blob.core.windows.net"]);
+    assert!(found.contains("at 8.8.8.8 is not published: private_link.addresses leaves it out"), "{found}");
+    assert!(check.contains("at 8.8.8.8 is left out by private_link.addresses"), "{check}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use privatelink_dns::zone::{Change, Claim, Origin};
 use super::message::{AD, Ask, CD, QR, RD, word};
 use super::world::{endpoint_id, put, set};
 
-/// The record sets of lines `name ttl TYPE data [@endpoint NAME VNET [SINCE]]`.
+/// The record sets of lines `name ttl TYPE data [@endpoint NAME VNET [SINCE [RESOURCE]]]`.
 pub fn puts(apex: &Name, lines: &[(usize, String)]) -> Result<Vec<Change>, String> {
     let mut sets: Vec<(Name, RecordType, u32, Vec<&str>, Origin)> = Vec::new();
     for (_, line) in lines {
@@ -46,7 +46,7 @@ pub fn removals(apex: &Name, lines: &[(usize, String)]) -> Result<Vec<Change>, S
     lines.iter().map(|(_, line)| removal(line)).collect()
 }
 
-/// `NAME VNET [SINCE]`.
+/// `NAME VNET [SINCE [RESOURCE]]`.
 fn endpoint(text: &str) -> Result<Origin, String> {
     let mut words = text.split_whitespace();
     let endpoint = words.next().ok_or("an endpoint has a name")?;
@@ -54,9 +54,9 @@ fn endpoint(text: &str) -> Result<Origin, String> {
         endpoint: endpoint_id(endpoint),
         virtual_network: words.next().map(Arc::from),
         subscription: "s".into(),
-        resource: None,
         source: "arm".into(),
         since_secs: words.next().map_or(Ok(0), str::parse).map_err(|_| "the time is no number")?,
+        resource: words.next().map(Arc::from),
     })))
 }
 
