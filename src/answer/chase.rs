@@ -139,7 +139,7 @@ impl<'s> Chase<'s> {
                 return self.refuse_recursion();
             }
             if self.rules.public_names == PublicNames::Local && self.take_catalogue(&name, at) {
-                match self.rtype.ends_at_alias() {
+                match self.rtype == RecordType::CNAME {
                     true => return Step::Done,
                     false => continue,
                 }
@@ -436,7 +436,7 @@ impl<'s> Chase<'s> {
                     self.take_upstream(relayed.clone(), 0..end);
                     self.parts.extend(alias);
                 }
-                return Some(if self.rtype.ends_at_alias() { Step::Done } else { self.run() });
+                return Some(if self.rtype == RecordType::CNAME { Step::Done } else { self.run() });
             }
             let Some(next) = rest.get(number - at) else { break };
             let is_alias =
@@ -471,7 +471,7 @@ impl<'s> Chase<'s> {
                 let mut records = relayed.reply.answer[records.clone()].iter();
                 records.any(|record| record.rtype == RecordType::DNAME && record.owner() == owner)
             }
-            Part::Local { .. } | Part::Alias { .. } => false,
+            Part::Local { .. } | Part::Alias { .. } | Part::Pointer { .. } => false,
         })
     }
 

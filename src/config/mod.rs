@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::answer::{AccessSettings, PrivateReverse, PublicNames};
 use crate::dns::{Name, Ttl};
 use crate::privatelink::Catalogue;

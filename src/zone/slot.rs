@@ -155,7 +155,7 @@ impl Slot {
 /// The offer that is served, and the views that are served another one.
 fn choice(offers: &[Offer], front: &[u8], networks: &Networks) -> (u16, Vec<(ViewId, u16)>) {
     let mut by_view = Vec::new();
-    let fits: Vec<Fit> = offers.iter().map(|offer| fit(offer, front)).collect();
+    let fits = fits(offers, front, networks);
     let best = |network: Option<&Network>| {
         let ranks = offers.iter().zip(&fits).map(|(offer, fit)| Rank::of(offer, *fit, network, networks));
         ranks.enumerate().min_by(|(_, one), (_, other)| one.cmp(other)).map_or(0, |(index, _)| index as u16)
@@ -185,11 +185,24 @@ fn is_own(origin: &Origin, network: &Network) -> bool {
     }
 }
 
-fn fit(offer: &Offer, front: &[u8]) -> Fit {
-    match &offer.origin {
+/// How well a name fits the resource behind each offer. Whoever is named in `private_link.prefer` is believed: as much as
+/// the one whose resource fits best.
+fn fits(offers: &[Offer], front: &[u8], networks: &Networks) -> Vec<Fit> {
+    let fit = |offer: &Offer| match &offer.origin {
         Origin::Endpoint(claim) => Fit::of(claim, front),
         _ => Fit::None,
+    };
+    let mut fits: Vec<Fit> = offers.iter().map(fit).collect();
+    if let Some(best) = fits.iter().min().copied().filter(|best| *best != Fit::None) {
+        for (offer, fit) in offers.iter().zip(&mut fits) {
+            if let Origin::Endpoint(claim) = &offer.origin
+                && preference(claim, networks) != usize::MAX
+            {
+                *fit = best;
+            }
+        }
     }
+    fits
 }
 
 /// The place of an offer among others; the least is served.
@@ -198,8 +211,7 @@ enum Rank<'o> {
     /// What operators wrote takes precedence over what came with the zone.
     Operators(u8),
     Claim {
-        /// Before all else, so that nobody takes over a name by an endpoint in the clients' own network; who is named in
-        /// `private_link.prefer` is believed. Whoever fits does so also after a restart.
+        /// Before all else, so that nobody takes over a name by an endpoint in the clients' own network.
         fit: Fit,
         is_far: bool,
         preference: usize,
@@ -216,7 +228,6 @@ impl<'o> Rank<'o> {
         match &offer.origin {
             Origin::Endpoint(claim) => {
                 let preference = preference(claim, networks);
-                let fit = if preference == usize::MAX { fit } else { Fit::Whole };
                 Rank::Claim {
                     fit,
                     is_far,
@@ -272,9 +283,11 @@ impl Slot {
     /// The offers that a view is not served, of a name that is told by its labels in front of the apex.
     pub(super) fn contested(&self, front: &[u8], view: ViewId, networks: &Networks) -> Vec<Contested<'_>> {
         let served = self.served(view);
-        let rank = |offer| Rank::of(offer, fit(offer, front), networks.get(view), networks);
-        let others = self.offers().iter().filter(|offer| !std::ptr::eq(*offer, served));
-        others.map(|offer| Contested { offer, why: rank(offer).why_behind(&rank(served)) }).collect()
+        let all = self.offers().iter().zip(fits(self.offers(), front, networks));
+        let ranked = all.map(|(offer, fit)| (offer, Rank::of(offer, fit, networks.get(view), networks)));
+        let (served, others): (Vec<_>, Vec<_>) = ranked.partition(|(offer, _)| std::ptr::eq(*offer, served));
+        let why = |rank: &Rank<'_>| served.first().map_or("", |(_, served)| rank.why_behind(served));
+        others.iter().map(|(offer, rank)| Contested { offer, why: why(rank) }).collect()
     }
 }
 
@@ -300,6 +313,7 @@ pub(super) fn preference(claim: &Claim, networks: &Networks) -> usize {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::network::Network;
     use super::super::origin::{AzureZone, VirtualNetworkLink};
     use super::super::served::OnMissing;
     use super::*;

@@ -65,7 +65,7 @@ fn answers_allocate_nothing(public_names: &str) {
     let zone = "@ 60 SOA ns host 1 60 60 60 60\n*.w 60 A 10.0.0.1\nalias 60 CNAME x.w\nsub 60 NS ns.sub\nns.sub 60 A 10.0.0.2\n";
     std::fs::write(folder.path().join("corp.zone"), zone).unwrap();
     let text = format!(
-        "[private_link]\npublic_names = \"{public_names}\"\n[[sync.source]]\nkind = \"directory\"\npath = \"{}\"\n[[zone]]\nname = \"corp.internal\"\nfile = \"corp.zone\"\n",
+        "[private_link]\npublic_names = \"{public_names}\"\n[forward]\nprivate_reverse = \"here\"\n[[sync.source]]\nkind = \"directory\"\npath = \"{}\"\n[[zone]]\nname = \"corp.internal\"\nfile = \"corp.zone\"\n",
         inventory.display()
     );
     let config =
