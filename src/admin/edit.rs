@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use super::etag::{Need, Preconditions};
 use super::problem::{Kind, Problem};
-use crate::dns::{Name, NameRef, RecordSet, RecordType, Ttl, rdata};
+use crate::dns::record::UnknownRecordType;
+use crate::dns::{Name, RecordSet, RecordType, Ttl, rdata};
 use crate::persist::StoredChange;
 use crate::telemetry::{Quoted, is_hidden};
 use crate::zone::ZoneError;
@@ -66,7 +67,8 @@ pub struct RecordSetBody {
     /// Seconds, 0 to 2147483647.
     #[schema(example = 300, minimum = 0, maximum = 2147483647)]
     pub ttl: i64,
-    /// Record data in master-file form; relative names end in the zone's.
+    /// Record data in master-file form without comments; relative names end in the zone's. TXT without quotes is one
+    /// text, blanks and `;` included, split every 255 bytes.
     pub records: Vec<String>,
 }
 
@@ -177,8 +179,8 @@ pub fn owner(text: &str, zone: &Name) -> Result<Name, String> {
 
 /// A record type that data can have: a mnemonic, or `TYPE65`.
 pub fn record_type(text: &str) -> Result<RecordType, String> {
-    let rtype: RecordType = text.parse().map_err(|_| {
-        format!("`{}` is not a record type: A, AAAA, CNAME, TXT, … or TYPE65280", Quoted(text))
+    let rtype: RecordType = text.parse().map_err(|error: UnknownRecordType| {
+        format!("{}; types are A, AAAA, CNAME, TXT, … or TYPE65280", Quoted(&error.to_string()))
     })?;
     match rtype.is_question_only() {
         true => Err(format!("{rtype} only asks, it has no data")),
@@ -208,7 +210,7 @@ pub fn record_set(
     }
     let mut data = Vec::with_capacity(body.records.len());
     for (index, text) in body.records.iter().enumerate() {
-        match rdata::from_text(rtype, text, zone.borrow()) {
+        match rdata::from_sole_text(rtype, text, zone.borrow()) {
             Ok(record) => data.push(record),
             Err(error) => faults.add(format!("{field}/{index}"), Quoted(&error.to_string())),
         }
@@ -234,20 +236,8 @@ pub fn comment(text: Option<&str>) -> Result<Option<std::sync::Arc<str>>, Proble
 impl RecordSetBody {
     /// A record set as text that reads back the same.
     pub fn of(set: &RecordSet) -> RecordSetBody {
-        let records = set.records().map(|data| data_text(set.rtype, data)).collect();
+        let records = set.records().map(|data| rdata::to_faithful_text(set.rtype, data)).collect();
         RecordSetBody { ttl: set.ttl.secs().into(), records }
-    }
-}
-
-/// Record data as words; as RFC 3597's hex where the words would not say the same.
-fn data_text(rtype: RecordType, data: &[u8]) -> String {
-    let text = rdata::to_text(rtype, data);
-    match rdata::from_text(rtype, &text, NameRef::ROOT) {
-        Ok(same) if same.eq_ignore_ascii_case(data) => text,
-        _ => {
-            let space = if data.is_empty() { "" } else { " " };
-            format!("\\# {}{space}{}", data.len(), data_encoding::HEXLOWER.encode(data))
-        }
     }
 }
 
@@ -255,7 +245,9 @@ fn data_text(rtype: RecordType, data: &[u8]) -> String {
 pub fn part_at_fault(error: &ZoneError) -> (Part, Option<&Name>) {
     match error {
         ZoneError::OutOfZone { name, .. } | ZoneError::BelowDname { name, .. } => (Part::Name, Some(name)),
-        ZoneError::CnameBesideData(name) | ZoneError::WildcardDelegation(name) => (Part::Type, Some(name)),
+        ZoneError::CnameBesideData(name)
+        | ZoneError::WildcardDelegation(name)
+        | ZoneError::DsAtApex(name) => (Part::Type, Some(name)),
         ZoneError::NotAtApex { name, .. } => (Part::Type, Some(name)),
         ZoneError::MoreThanOne { name, .. }
         | ZoneError::BadData { name, .. }

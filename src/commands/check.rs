@@ -9,8 +9,8 @@ use super::summary::Summary;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::admin;
 use crate::config::Config;
-use crate::daemon::{Parts, SourceState};
-use crate::zone::{MasterFile, MasterFileError};
+use crate::daemon::{LoadError, Parts, SourceState};
+use crate::zone::{MasterFile, MasterFileErrors, faults_of_file};
 
 /// Read the config, zone files and inventories, and print what would be served or every error.
 #[derive(Args)]
@@ -31,15 +31,20 @@ impl Check {
         let config = self.config.load()?;
         let faults = faults(&config);
         if !faults.is_empty() {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            anyhow::bail!(faults.join("\nerror: "));
+            anyhow::bail!(listed(&faults));
         }
         // Certificates are read, and nothing is bound.
         admin::bind(admin::Settings { listen: Vec::new(), ..config.admin.api.clone() })?;
         let runtime = small_runtime()?;
         let _entered = runtime.enter();
-        let parts = Parts::load(&config)?;
+        let parts = match Parts::load(&config) {
+            Err(LoadError::ZoneFiles(faults)) => anyhow::bail!(listed(&faults)),
+            loaded => loaded?,
+        };
         write!(out, "{}", Summary::new(&config, &parts))?;
+        for warning in &parts.zone_warnings {
+            writeln!(out, "warning: {warning}")?;
+        }
         let is_stale = |state: &SourceState| !matches!(state, SourceState::Current { .. });
         if parts.sources.list().iter().any(|source| is_stale(&source.state)) {
             // A server that starts without an inventory still forwards; one that does not start is an outage.
@@ -53,6 +58,12 @@ impl Check {
     }
 }
 
+/// Each error on a line of its own, which begins as the first does.
+fn listed(faults: &[MasterFileErrors]) -> String {
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    faults.join("\n").replace('\n', "\nerror: ")
+}
+
 /// What is served of live Azure before it is listed.
 fn last_state(parts: &Parts) -> Option<String> {
     let azure = parts.sources.azure();
@@ -60,9 +71,19 @@ fn last_state(parts: &Parts) -> Option<String> {
     (!known.is_empty()).then(|| known.join("; "))
 }
 
-/// What is wrong in all zone files: loading stops at the first.
-fn faults(config: &Config) -> Vec<MasterFileError> {
+/// What is wrong in all zone files: loading stops at the first. Those that can be read are made zones only if others
+/// cannot; else loading does it.
+fn faults(config: &Config) -> Vec<MasterFileErrors> {
     let files = config.zones.iter().filter_map(|zone| Some((zone, zone.file.as_deref()?)));
-    let read = files.map(|(zone, file)| MasterFile::read(file, &zone.header.apex, config.folder()));
-    read.filter_map(Result::err).collect()
+    let read =
+        files.map(|(zone, file)| (&zone.header, MasterFile::read(file, &zone.header.apex, config.folder())));
+    let read: Vec<_> = read.collect();
+    if read.iter().all(|(_, read)| read.is_ok()) {
+        return Vec::new();
+    }
+    let faults = read.into_iter().filter_map(|(header, read)| match read {
+        Ok(file) => faults_of_file(&file, header),
+        Err(errors) => Some(errors),
+    });
+    faults.collect()
 }

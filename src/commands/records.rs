@@ -21,7 +21,7 @@ Exit status: 0 = done, 1 = there is no such record set, 2 = an error.
 Examples:
   privatelink-dns records list corp.internal --type A
   privatelink-dns records put corp.internal www A 10.0.0.4 10.0.0.5 --ttl 300
-  privatelink-dns records put corp.internal @ TXT '\"v=spf1 -all\"' --dry-run
+  privatelink-dns records put corp.internal @ TXT 'v=spf1 include:spf.example -all' --dry-run
   privatelink-dns records get corp.internal www A -o json
   privatelink-dns records delete corp.internal www A")]
 pub(super) struct Records {
@@ -84,7 +84,8 @@ struct Get {
 struct Put {
     #[command(flatten)]
     place: Place,
-    /// The data of each record in master-file form.
+    /// The data of each record in master-file form without comments. TXT without quotes is one text, blanks and `;`
+    /// included.
     #[arg(required = true)]
     data: Vec<String>,
     /// Seconds.

@@ -19,7 +19,7 @@ use crate::daemon::Parts;
 use crate::dns::{Name, RecordSet, rdata};
 use crate::zone::{
     Change, ChangeSet, MasterFile, Networks, OnMissing, Snapshot, ViewId, ZoneHeader, ZoneKind,
-    changes_of_file, write_master_file,
+    changes_of_file, faults_of_file, write_master_file,
 };
 
 /// List zones, write one as a master file, or take a master file in.
@@ -372,6 +372,13 @@ fn records(
     networks: &Networks,
 ) -> anyhow::Result<(BTreeSet<String>, usize)> {
     let read = MasterFile::read(file, &header.apex, root)?;
+    if let Some(faults) = faults_of_file(&read, header) {
+        return Err(faults.into());
+    }
+    for warning in &read.warnings {
+        // Nothing can be done about a closed stderr.
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     let empty = Snapshot::default();
     let mut changes =
         changes_of_file(&read, header.clone(), &empty).with_context(|| file.display().to_string())?;

@@ -18,9 +18,9 @@ use crate::forward::Forwarder;
 use crate::respond::{Responder, Serving};
 use crate::sync;
 use crate::zone::{
-    Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileError, NetworkError, Networks,
-    Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, at_once, changes_of_file,
-    changes_that_make_room,
+    Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileErrors, MasterFileWarning,
+    NetworkError, Networks, Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, at_once,
+    changes_of_file, changes_that_make_room, faults_of_file,
 };
 
 /// All that answers, without sockets.
@@ -33,17 +33,20 @@ pub struct Parts {
     pub(super) surroundings: Arc<Surroundings>,
     /// All files that zones were read from, included ones too.
     pub zone_files: Vec<PathBuf>,
+    /// What was read of them in another way than it is written.
+    pub zone_warnings: Vec<MasterFileWarning>,
 }
 
 /// Why config cannot be put to work.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(transparent)]
-    MasterFile(#[from] MasterFileError),
+    MasterFile(#[from] MasterFileErrors),
     #[error(transparent)]
     Network(#[from] NetworkError),
-    #[error("zone file {file}: {cause}")]
-    Zone { file: String, cause: ZoneError },
+    /// What single files say is wrong together, each of them listed.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    ZoneFiles(Vec<MasterFileErrors>),
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
@@ -71,7 +74,7 @@ impl Parts {
         let store = Arc::new(Store::new(journal));
         let files = read_zone_files(config)?;
         commit_zones(config, &files, &store, &written)?;
-        let zone_files = paths(&files);
+        let (zone_files, zone_warnings) = (paths(&files), warnings(&files));
         drop(files);
         give_back(&store);
         let mut sources = Sources::new(config, access, &written);
@@ -81,7 +84,7 @@ impl Parts {
         let serving = serving(config, cache, forwarder);
         let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
         let surroundings = Surroundings::new(config, &responder, &written, sources.shared());
-        Ok(Parts { store, responder, sources, written, surroundings, zone_files })
+        Ok(Parts { store, responder, sources, written, surroundings, zone_files, zone_warnings })
     }
 
     /// Goes on with another config. On an error nothing is changed.
@@ -98,6 +101,7 @@ impl Parts {
         let files = read_zone_files(new)?;
         exchange(self, &files)?;
         self.zone_files = paths(&files);
+        self.zone_warnings = warnings(&files);
         drop(files);
         give_back(&self.store);
         self.sources.configure(new);
@@ -149,6 +153,13 @@ fn read_zone_files(config: &Config) -> Result<Vec<ZoneFile<'_>>, LoadError> {
 /// All files that were read, included ones too.
 fn paths(files: &[ZoneFile<'_>]) -> Vec<PathBuf> {
     files.iter().flat_map(|(.., file)| &file.files).map(|file| file.to_path_buf()).collect()
+}
+
+/// What was read in another way than it is written; each is logged.
+fn warnings(files: &[ZoneFile<'_>]) -> Vec<MasterFileWarning> {
+    let warnings: Vec<_> = files.iter().flat_map(|(.., file)| file.warnings.iter().cloned()).collect();
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    warnings
 }
 
 /// Gives back what zone files took on their way into the zones: several times what the zones take.
@@ -223,10 +234,14 @@ fn commit_zones(
     });
     match committed {
         Ok(_) => Ok(()),
-        Err(CommitError::Zone(cause)) => Err(at_fault(files, &networks, &store.snapshot()).map_or_else(
-            || CommitError::Zone(cause).into(),
-            |(file, cause)| LoadError::Zone { file, cause },
-        )),
+        Err(CommitError::Zone(cause)) => {
+            let faults = files.iter().filter_map(|(header, _, file)| faults_of_file(file, header));
+            let faults: Vec<MasterFileErrors> = faults.collect();
+            match faults.is_empty() {
+                true => Err(CommitError::Zone(cause).into()),
+                false => Err(LoadError::ZoneFiles(faults)),
+            }
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -259,19 +274,7 @@ fn header_with_links(header: ZoneHeader, config: &Config, old: &Snapshot, networ
 
 /// What makes a zone without a file: what one said of it before, it says no more.
 fn without_file(header: &ZoneHeader, old: &Snapshot) -> Result<Vec<Change>, ZoneError> {
-    let none = MasterFile { apex: header.apex.clone(), entries: Vec::new(), files: Vec::new() };
-    changes_of_file(&none, header.clone(), old)
-}
-
-/// The first file that makes no zone by itself, and why. Only asked for when something is wrong: it applies all again.
-fn at_fault(files: &[ZoneFile<'_>], networks: &Arc<Networks>, old: &Snapshot) -> Option<(String, ZoneError)> {
-    files.iter().find_map(|(header, path, file)| {
-        let applied = changes_of_file(file, (*header).clone(), old).and_then(|mut changes| {
-            changes.push(Change::SetNetworks(Arc::clone(networks)));
-            ChangeSet { changes }.apply(old)
-        });
-        applied.err().map(|cause| (path.display().to_string(), cause))
-    })
+    changes_of_file(&MasterFile::empty(&header.apex), header.clone(), old)
 }
 
 /// A private-link zone that no `[[zone]]` speaks of.

@@ -23,10 +23,12 @@ macro_rules! record_types {
 
 record_types! {
     A = 1, NS = 2, CNAME = 5, SOA = 6, MB = 7, MG = 8, MR = 9, NULL = 10, PTR = 12, HINFO = 13, MINFO = 14, MX = 15,
-    TXT = 16, RP = 17, AFSDB = 18, KEY = 25, AAAA = 28, LOC = 29, SRV = 33, NAPTR = 35, KX = 36, CERT = 37,
-    DNAME = 39, OPT = 41, DS = 43, SSHFP = 44, RRSIG = 46, NSEC = 47, DNSKEY = 48, NSEC3 = 50, NSEC3PARAM = 51,
-    TLSA = 52, SMIMEA = 53, CDS = 59, CDNSKEY = 60, OPENPGPKEY = 61, CSYNC = 62, ZONEMD = 63, SVCB = 64, HTTPS = 65,
-    SPF = 99, TKEY = 249, TSIG = 250, IXFR = 251, AXFR = 252, MAILB = 253, MAILA = 254, ANY = 255, URI = 256, CAA = 257,
+    TXT = 16, RP = 17, AFSDB = 18, X25 = 19, ISDN = 20, RT = 21, NSAP = 22, KEY = 25, PX = 26, GPOS = 27, AAAA = 28,
+    LOC = 29, SRV = 33, NAPTR = 35, KX = 36, CERT = 37, DNAME = 39, OPT = 41, APL = 42, DS = 43, SSHFP = 44,
+    IPSECKEY = 45, RRSIG = 46, NSEC = 47, DNSKEY = 48, DHCID = 49, NSEC3 = 50, NSEC3PARAM = 51, TLSA = 52, SMIMEA = 53,
+    NINFO = 56, RKEY = 57, TALINK = 58, CDS = 59, CDNSKEY = 60, OPENPGPKEY = 61, CSYNC = 62, ZONEMD = 63, SVCB = 64,
+    HTTPS = 65, SPF = 99, NID = 104, L32 = 105, L64 = 106, LP = 107, EUI48 = 108, EUI64 = 109, TKEY = 249, TSIG = 250, IXFR = 251, AXFR = 252, MAILB = 253, MAILA = 254, ANY = 255, URI = 256, CAA = 257,
+    AVC = 258, RESINFO = 261, WALLET = 262,
 }
 
 impl RecordType {
@@ -74,8 +76,20 @@ impl FromStr for RecordType {
 
 /// Text that is no record type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a record type")]
+#[error("`{0}` is not a record type{advice}", advice = advice(.0))]
 pub struct UnknownRecordType(String);
+
+/// What to write instead of what other servers take for a type.
+fn advice(text: &str) -> &'static str {
+    let is_alias = ["ALIAS", "ANAME"].iter().any(|alias| alias.eq_ignore_ascii_case(text));
+    match is_alias {
+        true => {
+            " of the DNS: write CNAME below the apex; at the apex the A and AAAA records of its target, or for \
+             browsers `HTTPS 0 target`"
+        }
+        false => "",
+    }
+}
 
 /// The class of the Internet, the only one served.
 pub const CLASS_IN: u16 = 1;

@@ -40,9 +40,10 @@ fn key_text(number: u16) -> String {
 pub(super) fn from_tokens(tokens: &[Token<'_>]) -> Result<Vec<u8>, ParameterError> {
     let mut parameters: Vec<(u16, Vec<u8>)> = Vec::with_capacity(tokens.len());
     for token in tokens {
-        let (key, value) = match token.text.split_once('=') {
+        let text = token.without_marks();
+        let (key, value) = match text.split_once('=') {
             Some((key, value)) => (key, Some(value)),
-            None => (&*token.text, None),
+            None => (&*text, None),
         };
         let number = key_number(key).ok_or_else(|| ParameterError::Key(key.to_owned()))?;
         let value = read_value(number, value).ok_or_else(|| ParameterError::Value(key.to_owned()))?;

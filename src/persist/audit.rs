@@ -91,7 +91,7 @@ pub(super) async fn page(
     let texts = [
         ("zone", filter.zone.as_ref().map(Name::to_string)),
         ("name", filter.name.as_ref().map(Name::to_string)),
-        ("type", filter.rtype.map(|rtype| rtype.to_string())),
+        ("type", filter.rtype.map(super::coding::type_text)),
     ];
     if texts.iter().any(|(_, text)| text.is_some()) {
         sql += " AND c.revision IN (SELECT i.revision FROM change_items AS i WHERE TRUE";

@@ -178,7 +178,7 @@ impl Known {
         }
         items.extend(prepared.commit.notes.iter().map(|note| {
             let text = |name: &Option<Name>| name.as_ref().map(Name::to_string).unwrap_or_default();
-            let rtype = note.rtype.map(|rtype| rtype.to_string()).unwrap_or_default();
+            let rtype = note.rtype.map(super::coding::type_text).unwrap_or_default();
             let key = Key::new(Kind::Note, text(&note.zone), text(&note.name), rtype);
             Item {
                 key,

@@ -158,8 +158,7 @@ impl<'n> ZoneBuilder<'n> {
         }
         self.zone.visible_in = (!views.is_empty()).then(|| views.into());
         if self.has_aliases || self.zone.detours > 0 {
-            let owners = self.touched.iter().map(|front| Owner::new(front, self.zone.apex()));
-            owners.map(Owner::to_name).try_for_each(|name| self.check_name(&name))?;
+            self.faults().next().map_or(Ok(()), Err)?;
         }
         let apex = self.zone.header.apex.clone();
         let Some(soa) = self.zone.node(apex.borrow()).and_then(|node| node.slot(RecordType::SOA)) else {
@@ -185,6 +184,12 @@ impl<'n> ZoneBuilder<'n> {
         Ok(self.zone)
     }
 
+    /// What the changed names break that can only be told when all changes are in.
+    pub(super) fn faults(&self) -> impl Iterator<Item = ZoneError> {
+        let owners = self.touched.iter().map(|front| Owner::new(front, self.zone.apex()));
+        owners.filter_map(|owner| self.check_name(&owner.to_name()).err())
+    }
+
     fn touch(&mut self, front: &[u8]) {
         if matches!(self.serial, Serial::Kept) {
             self.serial = Serial::Next;
@@ -206,6 +211,9 @@ impl<'n> ZoneBuilder<'n> {
         }
         if rtype == RecordType::SOA && name != apex {
             return Err(ZoneError::NotAtApex { apex: apex.clone(), name: name.clone(), rtype });
+        }
+        if rtype == RecordType::DS && name == apex {
+            return Err(ZoneError::DsAtApex(name.clone()));
         }
         let is_single = matches!(rtype, RecordType::SOA | RecordType::CNAME | RecordType::DNAME);
         if is_single && offer.set.len() > 1 {

@@ -15,6 +15,10 @@ pub enum ZoneError {
     MoreThanOne { name: Name, rtype: RecordType },
     #[error("{name} has a {rtype} record, which belongs only at the apex {apex}")]
     NotAtApex { apex: Name, name: Name, rtype: RecordType },
+    #[error(
+        "DS records of {0} belong to the zone above it, which delegates to it (RFC 4035 §2.4): write them there"
+    )]
+    DsAtApex(Name),
     #[error("{name} lies below the DNAME record of {dname} (RFC 6672 §2.4)")]
     BelowDname { dname: Name, name: Name },
     #[error("{0} is a wildcard and has an NS, SOA or DNAME record, which have no meaning there")]

@@ -2,6 +2,7 @@
 
 mod error;
 mod folder;
+mod generate;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use crate::dns::record::CLASS_IN;
 use crate::dns::token::{self, Quoting, Token};
 use crate::dns::{Name, NameBuf, RecordType, Ttl, rdata};
 
-pub use error::{Fault, MasterFileError};
+use error::{ERRORS_MAX, WARNINGS_MAX};
+pub use error::{Fault, MasterFileError, MasterFileErrors, MasterFileWarning};
 use folder::Folder;
+use generate::Range;
 
 /// What a master file and the files it includes say, in order.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct MasterFile {
     pub entries: Vec<Entry>,
     /// The files read, the first one first; a change of any of them is a change of the zone.
     pub files: Vec<Arc<Path>>,
+    /// What was read in another way than it is written; the first hundred.
+    pub warnings: Vec<MasterFileWarning>,
 }
 
 /// One record and where it stands.
@@ -37,26 +42,32 @@ pub struct Entry {
 
 impl MasterFile {
     /// Reads a file; what it includes must lie in the folder `root`.
-    pub fn read(path: &Path, apex: &Name, root: &Path) -> Result<MasterFile, MasterFileError> {
+    pub fn read(path: &Path, apex: &Name, root: &Path) -> Result<MasterFile, MasterFileErrors> {
         let whole_file = |fault| MasterFileError { file: path.to_owned(), line: None, fault };
         let mut folder = Folder::new(root).map_err(whole_file)?;
         let opened = folder.open_first(path).map_err(whole_file)?;
         let mut reader = Reader::new(apex, Some(folder));
-        reader.file(opened, Scope { origin: apex.clone(), owner: None, file: Arc::from(path) })?;
-        Ok(reader.read)
+        reader.file(opened, Scope::new(apex.clone(), path.into()));
+        reader.finish()
+    }
+
+    /// A file that says nothing.
+    pub fn empty(apex: &Name) -> MasterFile {
+        MasterFile { apex: apex.clone(), entries: Vec::new(), files: Vec::new(), warnings: Vec::new() }
     }
 
     /// Reads text, which may not include files; `name` stands in errors for the file's.
-    pub fn parse(text: &str, name: &Path, apex: &Name) -> Result<MasterFile, MasterFileError> {
+    pub fn parse(text: &str, name: &Path, apex: &Name) -> Result<MasterFile, MasterFileErrors> {
         let mut reader = Reader::new(apex, None);
-        reader.text(text, &mut Scope { origin: apex.clone(), owner: None, file: Arc::from(name) })?;
-        Ok(reader.read)
+        reader.text(text, &[], &mut Scope::new(apex.clone(), name.into()));
+        reader.finish()
     }
 }
 
 /// What lasts from the first line to the last, whatever file it stands in.
 struct Reader {
     read: MasterFile,
+    errors: Vec<MasterFileError>,
     // `None` for text that stands alone.
     folder: Option<Folder>,
     /// Of the last `$TTL`. It outlasts the file it stands in, as in BIND: a file of defaults may be included.
@@ -64,49 +75,114 @@ struct Reader {
     /// Of the last record that states its own.
     stated_ttl: Option<Ttl>,
     soa_minimum: Option<Ttl>,
+    /// That there is no TTL is one mistake, on however many lines.
+    no_ttl_is_listed: bool,
+    /// What `$GENERATE` may still make.
+    records_left: u64,
+    text_bytes_left: usize,
 }
 
 /// What an included file inherits and cannot change for the one that includes it (RFC 1035 §5.1).
+#[derive(Clone)]
 struct Scope {
     origin: Name,
-    owner: Option<Name>,
+    owner: LastOwner,
     file: Arc<Path>,
+}
+
+/// What blank space at the beginning of a line stands for.
+#[derive(Clone)]
+enum LastOwner {
+    None,
+    Known(Name),
+    /// Its line has an error, which the lines below it need not repeat.
+    Wrong,
+}
+
+impl Scope {
+    fn new(origin: Name, file: Arc<Path>) -> Scope {
+        Scope { origin, owner: LastOwner::None, file }
+    }
 }
 
 impl Reader {
     fn new(apex: &Name, folder: Option<Folder>) -> Reader {
-        let read = MasterFile { apex: apex.clone(), entries: Vec::new(), files: Vec::new() };
-        Reader { read, folder, default_ttl: None, stated_ttl: None, soa_minimum: None }
+        Reader {
+            read: MasterFile::empty(apex),
+            errors: Vec::new(),
+            folder,
+            default_ttl: None,
+            stated_ttl: None,
+            soa_minimum: None,
+            no_ttl_is_listed: false,
+            records_left: generate::RECORDS_MAX,
+            text_bytes_left: generate::TEXT_BYTES_MAX,
+        }
     }
 
-    fn file(&mut self, bytes: Vec<u8>, mut scope: Scope) -> Result<(), MasterFileError> {
+    fn finish(self) -> Result<MasterFile, MasterFileErrors> {
+        let is_cut = self.is_full();
+        match self.errors.is_empty() {
+            true => Ok(self.read),
+            false => Err(MasterFileErrors { errors: self.errors, is_cut }),
+        }
+    }
+
+    /// Whether no more errors are listed, so that there is no use in reading on.
+    fn is_full(&self) -> bool {
+        self.errors.len() >= ERRORS_MAX
+    }
+
+    fn list(&mut self, scope: &Scope, line: usize, fault: Fault) {
+        if matches!(fault, Fault::NoTtl) && std::mem::replace(&mut self.no_ttl_is_listed, true) {
+            return;
+        }
+        if !self.is_full() {
+            self.errors.push(MasterFileError { file: scope.file.to_path_buf(), line: Some(line), fault });
+        }
+    }
+
+    fn file(&mut self, bytes: Vec<u8>, mut scope: Scope) {
         self.read.files.push(Arc::clone(&scope.file));
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-            MasterFileError { file: scope.file.to_path_buf(), line: Some(line), fault: Fault::NotUtf8 }
-        })?;
-        self.text(&text, &mut scope)
-    }
-
-    fn text(&mut self, text: &str, scope: &mut Scope) -> Result<(), MasterFileError> {
-        // Editors on Windows begin files with a byte order mark.
-        for entry in token::entries(text.strip_prefix('\u{feff}').unwrap_or(text)) {
-            let (line, included) = match entry {
-                Ok(entry) => (entry.line, self.entry(&entry, scope)),
-                Err((line, error)) => (line, Err(Fault::Token(error))),
-            };
-            let included = included.map_err(|fault| MasterFileError {
-                file: scope.file.to_path_buf(),
-                line: Some(line),
-                fault,
-            })?;
-            if let Some((bytes, inner)) = included {
-                self.file(bytes, inner)?;
-                self.folder.iter_mut().for_each(Folder::close);
+        match String::from_utf8(bytes) {
+            Ok(text) => self.text(&text, &[], &mut scope),
+            Err(error) => {
+                let lines = error.as_bytes().split(|byte| *byte == b'\n').zip(1..);
+                let wrong = lines.filter(|(line, _)| str::from_utf8(line).is_err()).map(|(_, number)| number);
+                let wrong: Vec<usize> = wrong.take(ERRORS_MAX).collect();
+                wrong.iter().for_each(|line| self.list(&scope, *line, Fault::NotUtf8));
+                self.text(&String::from_utf8_lossy(error.as_bytes()), &wrong, &mut scope);
             }
         }
-        Ok(())
+    }
+
+    /// Reads text; what is wrong with the lines `known` is listed already.
+    fn text(&mut self, text: &str, known: &[usize], scope: &mut Scope) {
+        // Editors on Windows begin files with a byte order mark.
+        for entry in token::entries(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+            if self.is_full() {
+                return;
+            }
+            let (line, included) = match entry {
+                Ok(entry) if known.binary_search(&entry.line).is_ok() => {
+                    scope.owner = LastOwner::Wrong;
+                    continue;
+                }
+                Ok(entry) => (entry.line, self.entry(&entry, scope)),
+                Err((line, error)) => {
+                    scope.owner = LastOwner::Wrong;
+                    (line, Err(Fault::Token(error)))
+                }
+            };
+            match included {
+                Ok(None) => {}
+                Ok(Some((bytes, inner))) => {
+                    self.file(bytes, inner);
+                    self.folder.iter_mut().for_each(Folder::close);
+                }
+                Err(fault) => self.list(scope, line, fault),
+            }
+        }
     }
 
     /// Takes one entry in; answers the file to include.
@@ -119,15 +195,29 @@ impl Reader {
             !entry.indented && first.quoting == Quoting::Plain && first.text.starts_with('$')
         });
         if is_directive {
-            return self.directive(&entry.tokens, scope);
+            return self.directive(&entry.tokens, entry.line, scope);
         }
-        self.record(entry, scope).map(|()| None)
+        let mut tokens = &entry.tokens[..];
+        if !entry.indented
+            && let Some((word, behind)) = tokens.split_first()
+        {
+            self.own(word, scope)?;
+            tokens = behind;
+        }
+        let owner = match &scope.owner {
+            LastOwner::Known(owner) => owner.clone(),
+            LastOwner::None => return Err(Fault::NoOwner),
+            LastOwner::Wrong => return Ok(None),
+        };
+        let (head, tokens) = self.head(&owner, tokens)?;
+        self.record(owner, head, tokens, entry.line, scope).map(|()| None)
     }
 
     /// Obeys a directive; answers the file to include.
     fn directive(
         &mut self,
         tokens: &[Token<'_>],
+        line: usize,
         scope: &mut Scope,
     ) -> Result<Option<(Vec<u8>, Scope)>, Fault> {
         let (directive, arguments) = (&tokens[0].text, &tokens[1..]);
@@ -142,7 +232,10 @@ impl Reader {
                 end(1)?;
             }
             "$TTL" => {
-                self.default_ttl = Some(ttl(&argument("a TTL")?.text)?);
+                let read = argument("a TTL").and_then(|word| ttl(&word.text));
+                // A TTL that cannot be read is no reason to miss one on each record below it.
+                self.no_ttl_is_listed |= read.is_err();
+                self.default_ttl = Some(read?);
                 end(1)?;
             }
             "$INCLUDE" => {
@@ -158,34 +251,39 @@ impl Reader {
                 // Relative to the file that includes it, so that a folder can be moved.
                 let path: PathBuf = scope.file.parent().unwrap_or(Path::new("")).join(path);
                 let bytes = folder.open(&path)?;
-                return Ok(Some((bytes, Scope { origin, owner: scope.owner.clone(), file: path.into() })));
+                let inner = Scope { origin, file: path.into(), ..scope.clone() };
+                return Ok(Some((bytes, inner)));
             }
-            "$GENERATE" => return Err(Fault::Generate),
+            "$GENERATE" => self.generate(directive, arguments, line, scope)?,
             _ => return Err(Fault::Directive(directive.to_string())),
         }
         Ok(None)
     }
 
-    fn record(&mut self, entry: &token::Entry<'_>, scope: &mut Scope) -> Result<(), Fault> {
-        let mut tokens = &entry.tokens[..];
-        if !entry.indented
-            && let Some((word, behind)) = tokens.split_first()
-        {
-            let owner = name(word, &scope.origin)?;
-            if !owner.borrow().is_within(self.read.apex.borrow()) {
-                return Err(Fault::OutOfZone(owner.to_name(), self.read.apex.clone()));
-            }
-            // A name that stands on many lines is kept once.
-            if scope.owner.as_ref().is_none_or(|last| last.borrow() != owner.borrow()) {
-                scope.owner = Some(owner.to_name());
-            }
-            tokens = behind;
+    /// Makes a word the owner.
+    fn own(&self, word: &Token<'_>, scope: &mut Scope) -> Result<(), Fault> {
+        let last = std::mem::replace(&mut scope.owner, LastOwner::Wrong);
+        let owner = name(word, &scope.origin)?;
+        if !owner.borrow().is_within(self.read.apex.borrow()) {
+            return Err(Fault::OutOfZone(owner.to_name(), self.read.apex.clone()));
         }
-        let owner = scope.owner.clone().ok_or(Fault::NoOwner)?;
-        let mut stated = None;
-        let mut class = None;
-        // RFC 1035 §5.1: TTL and class are optional and stand in any order.
-        let rtype: RecordType = loop {
+        // A name that stands on many lines is kept once.
+        scope.owner = match last {
+            LastOwner::Known(last) if last.borrow() == owner.borrow() => LastOwner::Known(last),
+            _ => LastOwner::Known(owner.to_name()),
+        };
+        Ok(())
+    }
+
+    /// Reads what stands between owner and data.
+    // RFC 1035 §5.1: TTL and class are optional and stand in any order.
+    fn head<'t, 'e>(
+        &self,
+        owner: &Name,
+        mut tokens: &'e [Token<'t>],
+    ) -> Result<(Head, &'e [Token<'t>]), Fault> {
+        let (mut stated, mut class) = (None, None);
+        loop {
             let Some((word, behind)) = tokens.split_first() else {
                 return Err(Fault::Missing(owner.to_string(), "a record type"));
             };
@@ -201,10 +299,31 @@ impl Reader {
                 }
                 class = Some(read);
             } else {
-                break word.parse().map_err(Fault::Type)?;
+                let rtype = word.parse().map_err(Fault::Type)?;
+                return Ok((Head { stated, rtype }, tokens));
             }
-        };
-        let data = rdata::from_tokens(rtype, tokens, scope.origin.borrow()).map_err(Fault::Data)?;
+        }
+    }
+
+    fn record(
+        &mut self,
+        owner: Name,
+        Head { stated, rtype }: Head,
+        tokens: &[Token<'_>],
+        line: usize,
+        scope: &Scope,
+    ) -> Result<(), Fault> {
+        let (data, long_bytes) =
+            rdata::from_file_tokens(rtype, tokens, scope.origin.borrow()).map_err(Fault::Data)?;
+        if let Some(bytes) = long_bytes {
+            let what = format!(
+                "a string of {rtype} has {bytes} bytes, where 255 is the most (RFC 1035 §3.3): it is split, as what \
+                 `az network private-dns zone export` writes must be"
+            );
+            if self.read.warnings.len() < WARNINGS_MAX {
+                self.read.warnings.push(MasterFileWarning { file: Arc::clone(&scope.file), line, what });
+            }
+        }
         if rtype == RecordType::SOA && self.soa_minimum.is_none() {
             self.soa_minimum = data.last_chunk().and_then(|bytes| Ttl::from_secs(u32::from_be_bytes(*bytes)));
         }
@@ -212,9 +331,53 @@ impl Reader {
         // RFC 2308 §4: `$TTL` comes before RFC 1035's last stated one; the SOA's minimum was the default before.
         let ttl = stated.or(self.default_ttl).or(self.stated_ttl).or(self.soa_minimum).ok_or(Fault::NoTtl)?;
         let file = Arc::clone(&scope.file);
-        self.read.entries.push(Entry { owner, rtype, ttl, data, line: entry.line, file });
+        self.read.entries.push(Entry { owner, rtype, ttl, data, line, file });
         Ok(())
     }
+
+    /// Makes the records of `range owner [TTL] [class] type data`.
+    fn generate(
+        &mut self,
+        directive: &str,
+        arguments: &[Token<'_>],
+        line: usize,
+        scope: &Scope,
+    ) -> Result<(), Fault> {
+        let missing = |what| Fault::Missing(directive.to_owned(), what);
+        let (range, arguments) = arguments.split_first().ok_or_else(|| missing("a range"))?;
+        let (owner, arguments) = arguments.split_first().ok_or_else(|| missing("an owner"))?;
+        let range = Range::parse(&range.text).ok_or_else(|| Fault::GenerateRange(range.text.to_string()))?;
+        // Counted before anything is made.
+        self.records_left = self.records_left.checked_sub(range.count()).ok_or(Fault::GenerateTooMany)?;
+        let (head, words) = self.head(&self.read.apex, arguments)?;
+        if words.is_empty() {
+            return Err(missing("record data"));
+        }
+        let modifier = |text: &str| Fault::GenerateModifier(text.to_owned());
+        for number in range.numbers() {
+            let owner_text =
+                generate::substitute(&owner.text, number).ok_or_else(|| modifier(&owner.text))?;
+            let data = generate::data_text(words, number).ok_or_else(|| {
+                let words: Vec<&str> = words.iter().map(|word| &*word.text).collect();
+                modifier(&words.join(" "))
+            })?;
+            let bytes = owner_text.len() + data.len();
+            self.text_bytes_left = self.text_bytes_left.checked_sub(bytes).ok_or(Fault::GenerateTooMany)?;
+            let mut own = scope.clone();
+            self.own(&Token { text: owner_text.into(), quoting: Quoting::Plain }, &mut own)?;
+            let LastOwner::Known(name) = own.owner else { continue };
+            let tokens = token::tokens(&data).map_err(Fault::Token)?;
+            self.record(name, head, &tokens, line, scope)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a record says between owner and data.
+#[derive(Clone, Copy)]
+struct Head {
+    stated: Option<Ttl>,
+    rtype: RecordType,
 }
 
 fn name(word: &Token<'_>, origin: &Name) -> Result<NameBuf, Fault> {
@@ -258,12 +421,12 @@ mod tests {
         "corp.internal".parse().unwrap()
     }
 
-    fn parsed(text: &str) -> Result<MasterFile, MasterFileError> {
+    fn parsed(text: &str) -> Result<MasterFile, MasterFileErrors> {
         MasterFile::parse(text, Path::new("corp.zone"), &apex())
     }
 
     /// Each entry as `line owner TTL type data`.
-    fn lines(read: Result<MasterFile, MasterFileError>) -> Vec<String> {
+    fn lines(read: Result<MasterFile, MasterFileErrors>) -> Vec<String> {
         let line = |entry: &Entry| {
             let data = rdata::to_text(entry.rtype, &entry.data);
             format!("{} {} {} {} {data}", entry.line, entry.owner, entry.ttl, entry.rtype)
@@ -352,8 +515,29 @@ corp.internal. TYPE1 \\# 4 0a000002";
             ("a 1 TXT \"x", "a quoted string is not closed on its line"),
             ("a 1 TXT ( x", "a parenthesis is not closed"),
             ("a 1 TXT x )", "a parenthesis is closed that was not opened"),
-            ("$GENERATE 1-9 a$ A 10.0.0.$", "`$GENERATE` is not supported: write its records one by one"),
-            ("$BOGUS x", "`$BOGUS` is not a directive: $ORIGIN, $TTL and $INCLUDE are"),
+            (
+                "$GENERATE 9-1 a$ A 10.0.0.$",
+                "`9-1` is not a range of `$GENERATE`: start-stop or start-stop/step, of numbers from 0 to 2147483647",
+            ),
+            (
+                "$GENERATE 1-9 a${0,1,q} 1 A 10.0.0.$",
+                "`a${0,1,q}` has a modifier that is none: ${offset,width,base} with a base of d, o, x, X, n or N and a \
+                 width of at most 255",
+            ),
+            (
+                "$GENERATE 0-2147483647 a$ 1 A 10.0.0.$",
+                "`$GENERATE` makes more than 1000000 records, or more than 268435456 bytes of them, in this zone",
+            ),
+            ("$GENERATE 1-9 a$ 1 A", "`$GENERATE` is followed by nothing where record data must stand"),
+            ("$GENERATE 254-256 a$ 1 A 10.0.0.$", "`10.0.0.256` is not an IPv4 address of A"),
+            ("$GENERATE 1-2 a$.net. 1 A 10.0.0.$", "`a1.net.` lies outside the zone `corp.internal.`"),
+            ("@ 1 SOA a b 1h 2 3 4 5", "`1h` is not a number of 32 bits of SOA"),
+            (
+                "@ 1 ALIAS b",
+                "`ALIAS` is not a record type of the DNS: write CNAME below the apex; at the apex the A and AAAA \
+                 records of its target, or for browsers `HTTPS 0 target`",
+            ),
+            ("$BOGUS x", "`$BOGUS` is not a directive: $ORIGIN, $TTL, $INCLUDE and $GENERATE are"),
             ("$ORIGIN", "`$ORIGIN` is followed by nothing where a name must stand"),
             ("$TTL 1 2", "`2` stands behind the end of `$TTL`"),
             (
@@ -369,7 +553,7 @@ corp.internal. TYPE1 \\# 4 0a000002";
     }
 
     /// A folder of files, of which `zone` is read.
-    fn read_folder(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Result<MasterFile, MasterFileError>) {
+    fn read_folder(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Result<MasterFile, MasterFileErrors>) {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = folder.path().join(path);
@@ -420,7 +604,7 @@ corp.internal. TYPE1 \\# 4 0a000002";
         let (folder, _) = read_folder(&[("zone", b"$INCLUDE link\n"), ("sub/zone", b"$INCLUDE ../../x\n")]);
         std::os::unix::fs::symlink(&secret, folder.path().join("link")).unwrap();
         let read = |file: &str| MasterFile::read(&folder.path().join(file), &apex(), folder.path());
-        let fault = |file| read(file).unwrap_err().fault;
+        let fault = |file| read(file).unwrap_err().errors.remove(0).fault;
         assert!(matches!(fault("zone"), Fault::OutsideFolder(..)));
         fs::write(folder.path().join("zone"), format!("$INCLUDE {}", secret.display())).unwrap();
         assert!(matches!(fault("zone"), Fault::OutsideFolder(..)));
@@ -455,10 +639,10 @@ corp.internal. TYPE1 \\# 4 0a000002";
     fn files_that_include_each_other_many_times_are_refused() {
         let many = "$INCLUDE b\n".repeat(150).into_bytes();
         let more = "$INCLUDE c\n".repeat(150).into_bytes();
-        assert_eq!(
-            folder_error(&[("zone", &many), ("b", &more), ("c", b"")]),
-            "b:34: `c` makes more than 10000 files, those that are included again counted again"
-        );
+        let errors = folder_error(&[("zone", &many), ("b", &more), ("c", b"")]);
+        let mut lines = errors.lines();
+        let first = "b:34: `c` makes more than 10000 files, those that are included again counted again";
+        assert_eq!((lines.next(), lines.last()), (Some(first), Some("reading stopped at 100 errors")));
     }
 
     #[test]
@@ -484,7 +668,7 @@ corp.internal. TYPE1 \\# 4 0a000002";
         // Sparse: it is refused for its size, before a byte is read.
         big.set_len(folder::TEXT_BYTES_MAX).unwrap();
         let read = MasterFile::read(&folder.path().join("zone"), &apex(), folder.path());
-        assert!(matches!(read.unwrap_err().fault, Fault::TooLarge(path) if path.ends_with("big")));
+        assert!(matches!(&read.unwrap_err().errors[0].fault, Fault::TooLarge(path) if path.ends_with("big")));
     }
 
     #[test]
@@ -493,6 +677,74 @@ corp.internal. TYPE1 \\# 4 0a000002";
             folder_error(&[("zone", b"a 1 TXT x\nb 1 TXT caf\xe9\n")]),
             "zone:2: the line has bytes that are not UTF-8; write them as \\DDD, names in their xn-- form"
         );
+    }
+
+    #[test]
+    fn all_errors_of_a_file_are_listed_and_none_twice() {
+        let text = "\
+a..b 1 A 10.0.0.1
+     1 A 10.0.0.2
+x A 10.0.0.3
+y A 10.0.0.4
+$TTL 1
+z A 10.0.0
+@ SOA a b ( 1h
+    2 3 4 5 )
+q TXT \"open
+  A 10.0.0.400
+r MX 10";
+        assert_eq!(
+            error(text),
+            "\
+corp.zone:1: `a..b` is not a name: a label is empty
+corp.zone:3: the record has no TTL, and neither `$TTL` nor a record above it says one
+corp.zone:6: `10.0.0` is not an IPv4 address of A
+corp.zone:7: `1h` is not a number of 32 bits of SOA
+corp.zone:9: a quoted string is not closed on its line
+corp.zone:11: data of MX ends early: a name is missing"
+        );
+        let many = error(&"a 1 A x\n".repeat(500));
+        assert_eq!(many.lines().count(), ERRORS_MAX + 1);
+        assert!(many.ends_with("reading stopped at 100 errors"));
+    }
+
+    #[test]
+    fn generated_records_are_those_of_their_numbers() {
+        let text = "\
+$TTL 60
+$GENERATE 1-3/2 host${0,3} A 10.0.0.$
+$GENERATE 0-1 ${0,3,n}.rev 5 IN PTR \\$$$-$.host
+$GENERATE 7-7 mx$ IN 9 MX \"10 mail$\"
+$GENERATE 7-7 my$ MX 10 mail$
+$GENERATE 7-7 t$ TXT \"\\\"a $\\\"\"
+";
+        assert_eq!(
+            lines(parsed(text)),
+            [
+                "2 host001.corp.internal. 60 A 10.0.0.1",
+                "2 host003.corp.internal. 60 A 10.0.0.3",
+                "3 0.0.rev.corp.internal. 5 PTR \\$\\$-0.host.corp.internal.",
+                "3 1.0.rev.corp.internal. 5 PTR \\$\\$-1.host.corp.internal.",
+                "4 mx7.corp.internal. 9 MX 10 mail7.corp.internal.",
+                "5 my7.corp.internal. 60 MX 10 mail7.corp.internal.",
+                "6 t7.corp.internal. 60 TXT \"a 7\"",
+            ]
+        );
+        // Many lines are bounded as one is.
+        let many = "$GENERATE 0-99999 a$ 1 A 10.0.0.1\n".repeat(11);
+        assert!(error(&many).starts_with("corp.zone:11: `$GENERATE` makes more than"));
+    }
+
+    #[test]
+    fn a_long_string_is_split_and_a_warning_says_so() {
+        // As `az network private-dns zone export` writes it.
+        let text = format!("@ 300 IN TXT \"{}\" \"y\"\n", "x;".repeat(200));
+        let read = parsed(&text).unwrap();
+        assert_eq!(read.warnings.len(), 1);
+        assert!(read.warnings[0].to_string().starts_with("corp.zone:1: a string of TXT has 400 bytes"));
+        let data = &read.entries[0].data;
+        assert_eq!((data[0], data[256], data[402], data.len()), (255, 145, 1, 404));
+        assert!(error(&format!("@ 300 HINFO a {}", "x".repeat(256))).contains("at most 255 bytes"));
     }
 
     #[test]

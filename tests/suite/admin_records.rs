@@ -126,6 +126,13 @@ async fn what_is_wrong_is_told_with_its_field_and_nothing_is_stored() {
         ("PUT /www/A", json!({"records": ["10.0.0.1"]}), ""),
         ("PUT /www/AAAA", a("10.0.0.1"), "/records/0"),
         ("PUT /www/MX", json!({"ttl": 60, "records": ["mail"]}), "/records/0"),
+        ("PUT /www/A", a("10.0.0.1 ; web"), "/records/0"),
+        ("PUT /www/MX", json!({"ttl": 60, "records": ["10 mail;x"]}), "/records/0"),
+        ("PUT /www/CAA", json!({"ttl": 60, "records": ["0 issue ca.example; accounturi=x"]}), "/records/0"),
+        ("PUT /www/TXT", json!({"ttl": 60, "records": ["\"v=DMARC1\"; p=none"]}), "/records/0"),
+        ("PUT /www/TXT", json!({"ttl": 60, "records": ["v=DMARC1\\; p=none"]}), "/records/0"),
+        ("PUT /www/ALIAS", a("web"), "type"),
+        ("PUT /@/DS", json!({"ttl": 60, "records": ["1 8 2 aabb"]}), "type"),
         ("PUT /www/TYPE65280", json!({"ttl": 60, "records": ["\\# 2 abcd ef"]}), "/records/0"),
         ("PUT /www/BOGUS", a("10.0.0.1"), "type"),
         ("PUT /www/ANY", a("10.0.0.1"), "type"),
@@ -179,6 +186,36 @@ async fn what_is_wrong_is_told_with_its_field_and_nothing_is_stored() {
     assert_eq!(token(json!({"name": "x", "role": "king"})).await.fault(), (422, "/role".into()));
     assert_eq!(token(json!({"name": "x", "role": "reader", "zones": ["a", "b*c.*"]})).await.status, 422);
     assert_eq!(api.get("/changes?limit=1").await["items"][0]["revision"], before, "nothing is stored");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_is_served_as_it_was_written() {
+    let api = with_zone().await;
+    let set = "/zones/corp.internal/record-sets";
+    let long = "v=DKIM1; p=".to_owned() + &"A".repeat(300);
+    for (name, text, served) in [
+        ("_dmarc", "v=DMARC1; p=none", "\"v=DMARC1; p=none\"".to_owned()),
+        ("spf", "v=spf1 include:x -all", "\"v=spf1 include:x -all\"".to_owned()),
+        ("quoted", "\"a; b\" \"c\"", "\"a; b\" \"c\"".to_owned()),
+        ("long", &long, format!("\"{}\" \"{}\"", &long[..255], &long[255..])),
+    ] {
+        let body = json!({"ttl": 60, "records": [text]});
+        let shown = api.put(&format!("PUT {set}/{name}/TXT"), body).await;
+        assert_eq!(shown["records"], json!([served]), "{text}");
+        assert_eq!(api.dns(&format!("{name}.corp.internal."), "TXT").await, format!("NOERROR 60 {served}"));
+    }
+    // A master file is RFC 1035's: words are strings, and `;` begins a comment.
+    let file = "t 60 IN TXT a b ; c\n";
+    let import =
+        |file: &str| api.call("POST /zones/corp.internal/import?mode=merge").text("text/dns", file).send();
+    assert_eq!(import(file).await.status, 200);
+    assert_eq!(api.dns("t.corp.internal.", "TXT").await, "NOERROR 60 \"a\" \"b\"");
+    // Of a file all errors are listed, each with its line.
+    let file = "a 60 A x\nb 60 TXT ok\nc 60 ALIAS d\n";
+    let answer = import(file).await;
+    let fields: Vec<Value> =
+        answer.json()["errors"].as_array().unwrap().iter().map(|error| error["field"].clone()).collect();
+    assert_eq!((answer.status, fields), (422, vec![json!("line 1"), json!("line 3")]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -176,10 +176,21 @@ type Sets = BTreeMap<(Name, RecordType), (usize, RecordSet)>;
 type Lines = (usize, Ttl, Vec<Vec<u8>>);
 
 fn sets_of(text: &str, apex: &Name) -> Result<Sets, Problem> {
-    let file = MasterFile::parse(text, FilePath::new("import"), apex).map_err(|error| {
-        let field = error.line.map_or_else(|| "body".to_owned(), |line| format!("line {line}"));
-        Problem::invalid(field, Quoted(&error.fault.to_string()).to_string())
-    })?;
+    let mut faults = Faults::default();
+    let file = match MasterFile::parse(text, FilePath::new("import"), apex) {
+        Ok(file) => file,
+        Err(all) => {
+            for error in all.errors {
+                let field = error.line.map_or_else(|| "body".to_owned(), |line| format!("line {line}"));
+                faults.add(field, Quoted(&error.fault.to_string()));
+            }
+            faults.check()?;
+            return Ok(Sets::new());
+        }
+    };
+    for warning in &file.warnings {
+        tracing::warn!(zone.apex = %apex, "An imported master file: {warning}");
+    }
     let mut lines: BTreeMap<(Name, RecordType), Lines> = BTreeMap::new();
     for entry in file.entries {
         let (_, ttl, data) =
@@ -188,7 +199,6 @@ fn sets_of(text: &str, apex: &Name) -> Result<Sets, Problem> {
         *ttl = (*ttl).min(entry.ttl);
         data.push(entry.data);
     }
-    let mut faults = Faults::default();
     let mut sets = Sets::new();
     for ((name, rtype), (line, ttl, data)) in lines {
         match RecordSet::new(rtype, ttl, data) {

@@ -2,16 +2,73 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::super::error::ZoneError;
 use super::folder::{DEPTH_MAX, FILES_MAX, TEXT_BYTES_MAX};
+use super::generate;
 use crate::dns::rdata::RdataError;
 use crate::dns::record::UnknownRecordType;
 use crate::dns::token::TokenError;
 use crate::dns::{Name, NameError, Ttl};
 use crate::telemetry::Quoted;
 
-/// A fault and its place; nothing of the file is used.
+/// Errors listed of one file: so many have few causes, and each is a line to read.
+pub(super) const ERRORS_MAX: usize = 100;
+/// Warnings listed of one zone's files.
+pub(super) const WARNINGS_MAX: usize = 100;
+
+/// All that is wrong with a master file and those that it includes, in the order they are read; nothing of them is used.
+#[derive(Debug)]
+pub struct MasterFileErrors {
+    /// Not empty.
+    pub errors: Vec<MasterFileError>,
+    /// Whether reading stopped because there were too many.
+    pub is_cut: bool,
+}
+
+impl MasterFileErrors {
+    /// How many are listed at most.
+    pub const COUNT_MAX: usize = ERRORS_MAX;
+}
+
+impl fmt::Display for MasterFileErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(out, "{separator}{error}")?;
+        }
+        match self.is_cut {
+            true => write!(out, "\nreading stopped at {ERRORS_MAX} errors"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for MasterFileErrors {}
+
+impl From<MasterFileError> for MasterFileErrors {
+    fn from(error: MasterFileError) -> MasterFileErrors {
+        MasterFileErrors { errors: vec![error], is_cut: false }
+    }
+}
+
+/// What was read in another way than it is written, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterFileWarning {
+    pub file: Arc<Path>,
+    pub line: usize,
+    pub what: String,
+}
+
+impl fmt::Display for MasterFileWarning {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}: {}", self.file.display(), self.line, self.what)
+    }
+}
+
+/// A fault and its place.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {}", self.place(), Quoted(&fault.to_string()))]
 pub struct MasterFileError {
@@ -46,9 +103,24 @@ pub enum Fault {
     Missing(String, &'static str),
     #[error("`{1}` stands behind the end of `{0}`")]
     Extra(String, String),
-    #[error("`$GENERATE` is not supported: write its records one by one")]
-    Generate,
-    #[error("`{0}` is not a directive: $ORIGIN, $TTL and $INCLUDE are")]
+    #[error(
+        "`{0}` is not a range of `$GENERATE`: start-stop or start-stop/step, of numbers from 0 to 2147483647"
+    )]
+    GenerateRange(String),
+    #[error(
+        "`{0}` has a modifier that is none: ${{offset,width,base}} with a base of d, o, x, X, n or N and a width of at \
+         most 255"
+    )]
+    GenerateModifier(String),
+    #[error(
+        "`$GENERATE` makes more than {} records, or more than {} bytes of them, in this zone",
+        generate::RECORDS_MAX,
+        generate::TEXT_BYTES_MAX
+    )]
+    GenerateTooMany,
+    #[error("{0}")]
+    Zone(ZoneError),
+    #[error("`{0}` is not a directive: $ORIGIN, $TTL, $INCLUDE and $GENERATE are")]
     Directive(String),
     #[error("`$INCLUDE` needs a file: this text stands alone")]
     IncludeInText,
@@ -75,6 +147,7 @@ impl MasterFileError {
         let file = self.file.display();
         match self.line {
             Some(line) => format!("{file}:{line}"),
+            None if matches!(self.fault, Fault::Zone(_)) => format!("zone file {file}"),
             None => file.to_string(),
         }
     }
