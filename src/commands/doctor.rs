@@ -2,6 +2,7 @@
 
 mod azure;
 mod source;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +30,7 @@ use crate::telemetry::Age;
 /// Names asked at once: below what upstreams are asked a second.
 const NAMES_AT_ONCE: usize = 32;
 
-/// Look at config, zone files, inventories, live Azure, upstreams and every published name from end to end, and say what to do.
+/// Look at config, zone files, inventories, the store, live Azure, upstreams and every published name from end to end, and say what to do.
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 = all is well, 1 = something is wrong (FAIL), 2 = the config cannot be read.
@@ -125,6 +126,7 @@ impl Doctor {
             }
             findings.extend(of_state(&parts));
             findings.extend(of_addresses(&config, &parts));
+            findings.extend(written::of_store(&config).await);
             findings.extend(of_conflicts(&parts));
             findings.extend(of_drift(&parts));
             if !self.offline {

@@ -263,6 +263,11 @@ impl Drop for Inner {
     }
 }
 
+/// All that is stored, beside whoever has the store open: nothing is made, locked or brought up to date.
+pub async fn look(settings: &Settings) -> Result<Stored, PersistError> {
+    follow::load(&Shared::new(Target::of(settings)?, 0)).await
+}
+
 /// Keeps other processes out; one that has the store is given the time to end.
 async fn lock(target: &Target) -> Result<Option<File>, PersistError> {
     let until = Instant::now() + LOCK_WITHIN;

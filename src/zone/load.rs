@@ -230,7 +230,7 @@ z.zone:7: x.z. has a SOA record, which belongs only at the apex z.
 z.zone:9: q.d.z. lies below the DNAME record of d.z. (RFC 6672 §2.4)
 z.zone:10: *.w.z. is a wildcard and has an NS, SOA or DNAME record, which have no meaning there"
         );
-        assert_eq!(faults("a 60 A 10.0.0.1\n"), "z.zone: zone z. has no SOA record");
+        assert_eq!(faults("a 60 A 10.0.0.1\n"), "zone file z.zone: zone z. has no SOA record");
         assert_eq!(faults("@ 60 SOA a b 5 1 1 1 1\nsub DS 1 8 2 aabb\n"), "");
     }
 

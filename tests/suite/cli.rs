@@ -218,7 +218,7 @@ fn zones_are_listed_exported_and_imported() {
     fs::write(&new, "@ 60 SOA a b 1 1 1 1 1\nx 60 CNAME y\nx 60 A 10.0.0.1\n").unwrap();
     let (code, _, error) = run(&write);
     assert_eq!(code, 2);
-    assert!(error.contains("new.zone: x.corp.internal. has a CNAME record beside other data"), "{error}");
+    assert!(error.contains("new.zone:2: x.corp.internal. has a CNAME record beside other data"), "{error}");
     let (code, _, error) = run(&["zones", "export", "nowhere.internal", "-c", config]);
     assert_eq!(code, 2);
     assert!(error.contains("there is no zone nowhere.internal."), "{error}");

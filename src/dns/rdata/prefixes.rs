@@ -33,7 +33,7 @@ pub(super) fn read(word: &str, data: &mut Vec<u8>) -> Option<()> {
 /// Whether bytes are items; those of families without words are whatever they are.
 pub(super) fn is_valid(mut data: &[u8]) -> bool {
     while !data.is_empty() {
-        let Some((family, prefix, _, address, behind)) = split(data) else { return false };
+        let Some((Item { family, prefix, address, .. }, behind)) = split(data) else { return false };
         let (bits, most) = match family {
             IPV4 => (32, 4),
             IPV6 => (128, 16),
@@ -51,7 +51,7 @@ pub(super) fn is_valid(mut data: &[u8]) -> bool {
 pub(super) fn write(mut data: &[u8], out: &mut String) -> Option<()> {
     let mut separator = "";
     while !data.is_empty() {
-        let (family, prefix, is_negated, address, behind) = split(data)?;
+        let (Item { family, prefix, is_negated, address }, behind) = split(data)?;
         let mark = if is_negated { "!" } else { "" };
         let mut octets = [0; 16];
         octets.get_mut(..address.len())?.copy_from_slice(address);
@@ -67,9 +67,18 @@ pub(super) fn write(mut data: &[u8], out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// The first item: family, prefix, whether it is negated, address, and what is behind it.
-fn split(data: &[u8]) -> Option<(u16, u8, bool, &[u8], &[u8])> {
+/// One item of the data.
+struct Item<'d> {
+    family: u16,
+    prefix: u8,
+    is_negated: bool,
+    address: &'d [u8],
+}
+
+/// The first item, and what is behind it.
+fn split(data: &[u8]) -> Option<(Item<'_>, &[u8])> {
     let ([high, low, prefix, length], rest) = data.split_first_chunk::<4>()?;
     let (address, behind) = rest.split_at_checked(usize::from(length & 0x7F))?;
-    Some((u16::from_be_bytes([*high, *low]), *prefix, length & 0x80 != 0, address, behind))
+    let family = u16::from_be_bytes([*high, *low]);
+    Some((Item { family, prefix: *prefix, is_negated: length & 0x80 != 0, address }, behind))
 }

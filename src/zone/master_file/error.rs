@@ -147,6 +147,7 @@ impl MasterFileError {
         let file = self.file.display();
         match self.line {
             Some(line) => format!("{file}:{line}"),
+            None if matches!(self.fault, Fault::Zone(_)) => format!("zone file {file}"),
             None => file.to_string(),
         }
     }
