@@ -83,6 +83,24 @@ pub(super) struct PrivateLink {
     pub public_names: PublicNames,
     pub prefer: Vec<String>,
     pub catalogue: Option<PathBuf>,
+    pub custom: Option<CustomCloud>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CustomCloud {
+    pub endpoint: Option<String>,
+    pub authority: Option<String>,
+    pub suffix: String,
+    #[serde(default)]
+    pub replace: Vec<Replacement>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replacement {
+    pub public: String,
+    pub own: String,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -290,6 +308,7 @@ impl Default for PrivateLink {
             public_names: PublicNames::Splice,
             prefer: Vec::new(),
             catalogue: None,
+            custom: None,
         }
     }
 }
