@@ -13,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use super::cloud::CloudSettings;
 use super::document::Document;
 use super::error::{ConfigError, ConfigErrors};
 use super::words::{ClientRange, Domain, ListenAddress, PrivateReverse, SourceKind};
@@ -21,11 +22,11 @@ use crate::answer::AccessSettings;
 use crate::dns::{Name, Ttl};
 use crate::forward::UpstreamAddress;
 use crate::listen::Ipv6;
-use crate::privatelink::Catalogue;
+use crate::privatelink::{Catalogue, Cloud};
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
 use crate::zone::{Network, OnMissing, ZoneHeader, ZoneKind};
-use crate::{cache, forward, listen, privatelink, telemetry};
+use crate::{cache, forward, listen, telemetry};
 
 /// Longest time between two passes: beyond a day a source is not kept up to date but forgotten.
 pub(super) const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
@@ -45,12 +46,13 @@ pub(super) fn assemble(
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut assembly = Assembly { document, folder, errors: Vec::new() };
     let networks = assembly.networks(file.network);
-    let cloud = file.private_link.cloud.into();
+    let mut private_link = file.private_link;
+    let cloud = assembly.cloud(private_link.cloud.into(), private_link.custom.take());
     let has_source = !file.sync.source.is_empty();
     let imports = file.sync.source.iter().any(|source| source.kind == SourceKind::PrivateDns);
-    let prefer = assembly.arm_ids("private_link.prefer", &file.private_link.prefer);
+    let prefer = assembly.arm_ids("private_link.prefer", &private_link.prefer);
     let listen = assembly.listen(file.listen);
-    let private_link = assembly.private_link(file.private_link, has_source);
+    let private_link = assembly.private_link(private_link, &cloud, has_source);
     let zones = match &private_link {
         Some(private_link) => assembly.zones(file.zone, &networks, private_link, imports),
         None => Vec::new(),
@@ -66,7 +68,7 @@ pub(super) fn assemble(
         serve_stale_secs: file.cache.serve_stale_secs,
         negative_max_secs: file.cache.negative_max_secs,
     };
-    let sync = assembly.sync(file.sync, cloud);
+    let sync = assembly.sync(file.sync, &cloud);
     let telemetry = assembly.telemetry(file.telemetry);
     let state_dir = assembly.whole(file.state_dir);
     let admin = assembly.admin(file.store, file.admin, &state_dir, &listen);
@@ -258,11 +260,15 @@ impl Assembly<'_> {
     }
 
     /// `None` when there is no catalogue to tell the zones by.
-    fn private_link(&mut self, file: file::PrivateLink, has_source: bool) -> Option<PrivateLinkSettings> {
-        let cloud = file.cloud.into();
+    fn private_link(
+        &mut self,
+        file: file::PrivateLink,
+        cloud: &CloudSettings,
+        has_source: bool,
+    ) -> Option<PrivateLinkSettings> {
         let catalogue_file = file.catalogue.map(|path| self.whole(path));
         let catalogue = match &catalogue_file {
-            None => Catalogue::builtin(cloud),
+            None => Catalogue::builtin(cloud.cloud),
             Some(path) => {
                 let text = match fs::read_to_string(path) {
                     Ok(text) => text,
@@ -274,7 +280,7 @@ impl Assembly<'_> {
                         return None;
                     }
                 };
-                match Catalogue::with_overlay(cloud, &text) {
+                match Catalogue::with_overlay(cloud.cloud, &text) {
                     Ok(catalogue) => catalogue,
                     Err(error) => {
                         self.error("private_link.catalogue", format!("{}: {error}", path.display()));
@@ -282,6 +288,12 @@ impl Assembly<'_> {
                     }
                 }
             }
+        };
+        let catalogue = match (&cloud.suffixes, cloud.cloud) {
+            (Some(suffixes), _) => catalogue.derive(suffixes),
+            // What is wrong with its suffixes is an error already.
+            (None, Cloud::Custom) => return None,
+            (None, _) => catalogue,
         };
         let mut regions = Vec::new();
         for (at, region) in file.regions.into_iter().enumerate() {
@@ -390,7 +402,7 @@ impl Assembly<'_> {
         }
     }
 
-    fn sync(&mut self, sync: file::Sync, cloud: privatelink::Cloud) -> SyncSettings {
+    fn sync(&mut self, sync: file::Sync, cloud: &CloudSettings) -> SyncSettings {
         self.within("sync.interval_secs", sync.interval_secs, 1, SYNC_INTERVAL_SECS_MAX);
         self.within("sync.withdraw_max_percent", sync.withdraw_max_percent.into(), 0, 100);
         for (at, id) in sync.allow_subscriptions.iter().enumerate().filter(|(_, id)| !is_guid(id)) {

@@ -85,6 +85,24 @@ pub(super) struct PrivateLink {
     pub prefer: Vec<String>,
     pub addresses: Vec<String>,
     pub catalogue: Option<PathBuf>,
+    pub custom: Option<CustomCloud>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CustomCloud {
+    pub endpoint: Option<String>,
+    pub authority: Option<String>,
+    pub suffix: String,
+    #[serde(default)]
+    pub replace: Vec<Replacement>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replacement {
+    pub public: String,
+    pub own: String,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -295,6 +313,7 @@ impl Default for PrivateLink {
             prefer: Vec::new(),
             addresses: Vec::new(),
             catalogue: None,
+            custom: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod assembly;
+mod cloud;
 mod document;
 mod error;
 #[cfg(test)]

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::assembly::{Assembly, SYNC_INTERVAL_SECS_MAX};
+use super::cloud::CloudSettings;
 use super::file;
 use super::place::Places;
 use super::words::{Credential, SourceKind};
-use crate::privatelink::Cloud;
 use crate::sync::azure::{
-    self, ARC_KEY_FOLDER, CredentialSettings, Endpoint, PRIVATE_DNS_API_VERSION, SecretPlace, Subject,
+    self, ARC_KEY_FOLDER, CredentialSettings, Endpoint, Hosts, PRIVATE_DNS_API_VERSION, SecretPlace, Subject,
     UserAssigned,
 };
 use crate::sync::directory;
@@ -24,7 +24,7 @@ impl Assembly<'_> {
     pub(super) fn sources(
         &mut self,
         sources: Vec<file::Source>,
-        cloud: Cloud,
+        cloud: &CloudSettings,
     ) -> (Vec<directory::Settings>, Vec<azure::Settings>) {
         let (mut directories, mut azures, mut names) = (Vec::new(), Vec::new(), Vec::new());
         for (at, source) in sources.into_iter().enumerate() {
@@ -76,7 +76,12 @@ impl Assembly<'_> {
         Some(directory::Settings { name, path })
     }
 
-    fn azure(&mut self, key: &str, mut source: file::Source, cloud: Cloud) -> Option<azure::Settings> {
+    fn azure(
+        &mut self,
+        key: &str,
+        mut source: file::Source,
+        cloud: &CloudSettings,
+    ) -> Option<azure::Settings> {
         if source.path.is_some() {
             self.error(format!("{key}.path"), "belongs to a source of kind \"directory\"");
         }
@@ -93,17 +98,16 @@ impl Assembly<'_> {
         }
         let Places { subscriptions, resource_groups, management_group, exclude_subscriptions } =
             self.places(key, &mut source);
-        let (mut default, is_arc) =
-            (azure::Settings::of_cloud(cloud), source.credential == Some(Credential::AzureArc));
-        if is_arc {
-            default.identity_endpoint = Endpoint::arc_agent();
-        }
-        let endpoint = self.endpoint(&format!("{key}.endpoint"), source.endpoint.take(), default.endpoint);
+        let endpoint = self.host(key, "endpoint", source.endpoint.take(), cloud.endpoint.as_ref());
         // A workload identity's webhook tells the authority; a key in the config outranks it.
         let of_webhook = || std::env::var("AZURE_AUTHORITY_HOST").ok();
         let is_workload = source.credential == Some(Credential::WorkloadIdentity);
         let authority = source.authority.take().or_else(|| of_webhook().filter(|_| is_workload));
-        let authority = self.endpoint(&format!("{key}.authority"), authority, default.authority);
+        let authority = self.host(key, "authority", authority, cloud.authority.as_ref());
+        let mut default = azure::Settings::of_hosts(Hosts { endpoint: endpoint?, authority: authority? });
+        if source.credential == Some(Credential::AzureArc) {
+            default.identity_endpoint = Endpoint::arc_agent();
+        }
         let identity_endpoint = source.identity_endpoint.take();
         let identity_endpoint =
             self.endpoint(&format!("{key}.identity_endpoint"), identity_endpoint, default.identity_endpoint);
@@ -122,8 +126,8 @@ impl Assembly<'_> {
             management_group,
             exclude_subscriptions,
             credential,
-            endpoint,
-            authority,
+            endpoint: default.endpoint,
+            authority: default.authority,
             identity_endpoint,
             api_version,
             interval: interval.map(Duration::from_secs),
@@ -135,6 +139,27 @@ impl Assembly<'_> {
         if source.interval_secs.is_some() {
             let message = "belongs to a source of kind \"private-dns\"; the others have sync.interval_secs";
             self.error(format!("{key}.interval_secs"), message);
+        }
+    }
+
+    /// The source's own host, or the cloud's; of a custom cloud that may be told by neither.
+    fn host(
+        &mut self,
+        source: &str,
+        key: &str,
+        text: Option<String>,
+        of_cloud: Option<&Endpoint>,
+    ) -> Option<Endpoint> {
+        let own = format!("{source}.{key}");
+        match (text, of_cloud) {
+            (text, Some(of_cloud)) => Some(self.endpoint(&own, text, of_cloud.clone())),
+            (Some(text), None) => self.read(&own, text.parse::<Endpoint>()),
+            (None, None) => {
+                let message =
+                    format!("a source of a custom cloud needs private_link.custom.{key}, or its own {key}");
+                self.error(source, message);
+                None
+            }
         }
     }
 

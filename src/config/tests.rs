@@ -61,7 +61,7 @@ cloud = "german"
 ttl_secs = 4294967296
 on_missing = "ask""##,
         &[
-            "c.toml:2: private_link.cloud: unknown word `german`, expected one of `public`, `usgov`, `china`",
+            "c.toml:2: private_link.cloud: unknown word `german`, expected one of `public`, `usgov`, `china`, `custom`",
             "c.toml:3: private_link.ttl_secs: wrong number: `4294967296`, expected a whole number from 0 to 4294967295",
             "c.toml:4: private_link.on_missing: unknown word `ask`, expected `ask-public` or `nxdomain`",
         ],
@@ -85,6 +85,55 @@ prefer = ["pe-1"]"##,
 zones = ["privatelink.{regionName}.kusto.windows.net"]"##,
         &[
             "c.toml:2: private_link.zones[0]: `privatelink.{regionName}.kusto.windows.net` names zones with a region in their name, but neither private_link.regions nor a sync source tells which",
+        ],
+    ),
+    (
+        r##"[private_link.custom]
+suffix = "sovcloud-api.fr""##,
+        &[
+            "c.toml:1: private_link.custom: belongs to cloud = \"custom\"; the hosts and zones of public are known",
+        ],
+    ),
+    (
+        r##"[private_link]
+cloud = "custom"
+[[sync.source]]
+kind = "arm"
+endpoint = "https://management.sovcloud-api.fr""##,
+        &[
+            "c.toml:2: private_link.cloud: a custom cloud needs [private_link.custom] with its suffix, as in suffix = \"sovcloud-api.fr\"",
+            "c.toml:3: sync.source[0]: a source of a custom cloud needs private_link.custom.authority, or its own authority",
+        ],
+    ),
+    (
+        r##"[private_link]
+cloud = "custom"
+[private_link.custom]
+endpoint = "http://management.sovcloud-api.fr"
+authority = "https://login.sovcloud-identity.fr"
+suffix = "{region}.fr"
+sufix = "x"
+[[private_link.custom.replace]]
+public = "azure..com"
+own = "azure.fr""##,
+        &[
+            "c.toml:7: private_link.custom.sufix: unknown key `sufix`, expected one of `endpoint`, `authority`, `suffix`, `replace`",
+        ],
+    ),
+    (
+        r##"[private_link]
+cloud = "custom"
+[private_link.custom]
+endpoint = "http://management.sovcloud-api.fr"
+authority = "https://login.sovcloud-identity.fr"
+suffix = "{region}.fr"
+[[private_link.custom.replace]]
+public = "azure..com"
+own = "azure.fr""##,
+        &[
+            "c.toml:4: private_link.custom.endpoint: `http://management.sovcloud-api.fr` is not https; http is good for loopback addresses only",
+            "c.toml:6: private_link.custom.suffix: `{region}.fr` has a placeholder, and must be a name",
+            "c.toml:8: private_link.custom.replace[0].public: `azure..com` is no name: a label is empty",
         ],
     ),
     (
@@ -493,4 +542,46 @@ fn ipv6_may_be_missing_only_where_nobody_wrote_the_addresses() {
     assert_eq!(ipv6(""), Ipv6::IfThere);
     assert_eq!(ipv6("[listen]\nworkers = 1"), Ipv6::IfThere);
     assert_eq!(ipv6("[listen]\ndns = ['0.0.0.0:53', '[::]:53']"), Ipv6::Needed);
+}
+
+#[test]
+fn a_custom_cloud_gives_its_sources_hosts_and_its_catalogue_suffixes() {
+    let text = r#"
+        [private_link]
+        cloud = "custom"
+        regions = ["bleufrancecentral"]
+        [private_link.custom]
+        endpoint = "https://management.sovcloud-api.fr"
+        authority = "https://login.sovcloud-identity.fr"
+        suffix = "sovcloud-api.fr"
+        [[private_link.custom.replace]]
+        public = "azurewebsites.net"
+        own = "azurewebsites.fr"
+        [[sync.source]]
+        kind = "arm"
+        [[sync.source]]
+        kind = "arm"
+        name = "other"
+        endpoint = "https://other.sovcloud-api.fr"
+    "#;
+    let config = Config::parse(text, Path::new("c.toml")).unwrap();
+    let hosts = |at: usize| {
+        let source = &config.sync.azure[at];
+        (source.endpoint.to_string(), source.authority.to_string())
+    };
+    let authority = || "https://login.sovcloud-identity.fr".to_owned();
+    assert_eq!(hosts(0), ("https://management.sovcloud-api.fr".to_owned(), authority()));
+    assert_eq!(hosts(1), ("https://other.sovcloud-api.fr".to_owned(), authority()));
+    for zone in [
+        "privatelink.blob.core.sovcloud-api.fr",
+        "privatelink.vaultcore.sovcloud-api.fr",
+        "privatelink.azurecr.sovcloud-api.fr",
+        "privatelink.azurewebsites.fr",
+        "privatelink.bleufrancecentral.kusto.sovcloud-api.fr",
+    ] {
+        assert!(config.private_link.zones.contains(&zone.parse().unwrap()), "{zone}");
+    }
+    let of_others = ["windows.net.", "azure.com.", "azure.net.", ".io."];
+    let is_others = |zone: &String| of_others.iter().any(|suffix| zone.ends_with(suffix));
+    assert!(!config.private_link.zones.iter().map(ToString::to_string).any(|zone| is_others(&zone)));
 }

@@ -63,6 +63,7 @@ pub(super) enum Cloud {
     Public,
     UsGov,
     China,
+    Custom,
 }
 
 /// What `kind` of a source may be.
@@ -161,6 +162,7 @@ impl From<Cloud> for privatelink::Cloud {
             Cloud::Public => privatelink::Cloud::Public,
             Cloud::UsGov => privatelink::Cloud::UsGov,
             Cloud::China => privatelink::Cloud::China,
+            Cloud::Custom => privatelink::Cloud::Custom,
         }
     }
 }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::data::{Data, Service, Status};
 use super::geo::Region;
 use super::mapping::Mapping;
+use super::suffixes::Suffixes;
 use super::template::{Bindings, Template};
 use crate::dns::{Name, NameRef};
 
@@ -32,6 +33,8 @@ pub enum Cloud {
     Public,
     UsGov,
     China,
+    /// One whose hosts and suffixes an operator gives; its zones are those of the public cloud below other suffixes.
+    Custom,
 }
 
 /// A mapping and the lines of the catalogue that have it.
@@ -86,6 +89,11 @@ impl Catalogue {
     /// What is compiled in with an operator's file laid over it; errors name line and key.
     pub fn with_overlay(cloud: Cloud, text: &str) -> Result<Catalogue, CatalogueError> {
         Ok(Catalogue::of(cloud, Data::builtin().overlay(text)?))
+    }
+
+    /// The catalogue of a custom cloud: its own lines, and those of the public cloud below `suffixes`.
+    pub fn derive(self, suffixes: &Suffixes) -> Catalogue {
+        Catalogue::of(Cloud::Custom, self.data.derive(suffixes))
     }
 
     fn of(cloud: Cloud, data: Data) -> Catalogue {
@@ -205,7 +213,7 @@ impl Index {
 }
 
 impl Cloud {
-    /// All of them.
+    /// All that Microsoft tells the zones of.
     pub const ALL: [Cloud; 3] = [Cloud::Public, Cloud::UsGov, Cloud::China];
 
     /// Its word in config.
@@ -214,6 +222,7 @@ impl Cloud {
             Cloud::Public => "public",
             Cloud::UsGov => "usgov",
             Cloud::China => "china",
+            Cloud::Custom => "custom",
         }
     }
 }
@@ -370,6 +379,60 @@ mod tests {
         assert_eq!(message, "line 3: `code`: a geo code is 1 to 16 letters and digits");
         assert!(error("[[public]]\nservice = \"x\"").starts_with("line 1: missing field `type`"));
         assert!(error("a = ").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn a_custom_cloud_has_what_the_public_one_has_below_its_suffixes_and_its_own_lines() {
+        let text = r#"
+            [[public]]
+            service = "Our shop"
+            type = "Contoso.Shop/shops"
+            zones = [{ groups = ["shop"], zone = "privatelink.shop.azure.net", public = ["shop.azure.net"] }]
+            [[custom]]
+            service = "Azure Container Registry"
+            type = "Microsoft.ContainerRegistry/registries"
+            zones = [
+                { zone = "privatelink.registry.fr", public = ["registry.fr"] },
+                { zone = "privatelink.azurecr.sovcloud-api.fr", status = "none" },
+            ]
+            [regions]
+            bleufrancecentral = { code = "bfc", cloud = "custom" }
+        "#;
+        let suffixes = Suffixes::new("sovcloud-api.fr").unwrap();
+        let catalogue = Catalogue::with_overlay(Cloud::Custom, text).unwrap().derive(&suffixes);
+        assert_eq!(catalogue.cloud(), Cloud::Custom);
+        for (public, private) in [
+            ("a.blob.core.sovcloud-api.fr", Some("a.privatelink.blob.core.sovcloud-api.fr.")),
+            ("kv.vault.sovcloud-api.fr", Some("kv.privatelink.vaultcore.sovcloud-api.fr.")),
+            (
+                "c.bleufrancecentral.redis.sovcloud-api.fr",
+                Some("c.bleufrancecentral.privatelink.redis.sovcloud-api.fr."),
+            ),
+            (
+                "pg.postgres.database.sovcloud-api.fr",
+                Some("pg.privatelink.postgres.database.sovcloud-api.fr."),
+            ),
+            ("a.shop.sovcloud-api.fr", Some("a.privatelink.shop.sovcloud-api.fr.")),
+            ("a.registry.fr", Some("a.privatelink.registry.fr.")),
+            ("a.azurecr.sovcloud-api.fr", None),
+            ("a.blob.core.windows.net", None),
+        ] {
+            assert_eq!(place(&catalogue, public).as_deref(), private, "{public}");
+        }
+        let zones = |region: &str| {
+            let selectors = ["AzureBackup", "cluster"].map(str::to_owned);
+            let zones = catalogue.zones(&selectors, &[region.to_owned()]).unwrap();
+            let mut zones: Vec<String> = zones.iter().map(ToString::to_string).collect();
+            zones.retain(|zone| zone.contains("kusto") || zone.contains("backup"));
+            zones.sort();
+            zones
+        };
+        let kusto = |region: &str| format!("privatelink.{region}.kusto.sovcloud-api.fr.");
+        let backup = "privatelink.bfc.backup.windowsazure.sovcloud-api.fr.".to_owned();
+        assert_eq!(zones("bleufrancecentral"), [backup, kusto("bleufrancecentral")]);
+        // A region that nobody told the code of has zones by its name alone.
+        assert_eq!(zones("bleufrancesouth"), [kusto("bleufrancesouth")]);
+        assert!(catalogue.zones(&[], &["bleu.france".to_owned()]).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::catalogue::{CatalogueError, Cloud};
 use super::geo::{RegionRow, Regions};
 use super::mapping::Mapping;
+use super::suffixes::Suffixes;
 use super::template::Template;
 
 const BUILTIN: &str = include_str!("../../config/privatelink.toml");
@@ -72,6 +73,8 @@ struct File {
     #[serde(default)]
     china: Vec<Block>,
     #[serde(default)]
+    custom: Vec<Block>,
+    #[serde(default)]
     regions: BTreeMap<String, RegionRow>,
 }
 
@@ -132,7 +135,12 @@ impl Data {
     pub(super) fn overlay(&self, text: &str) -> Result<Data, CatalogueError> {
         let file: File = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
         let mut data = self.clone();
-        let clouds = [(Cloud::Public, file.public), (Cloud::UsGov, file.usgov), (Cloud::China, file.china)];
+        let clouds = [
+            (Cloud::Public, file.public),
+            (Cloud::UsGov, file.usgov),
+            (Cloud::China, file.china),
+            (Cloud::Custom, file.custom),
+        ];
         for (cloud, blocks) in clouds {
             // An overlay's lines come first, so that they win where nothing else decides.
             let mut services = Vec::new();
@@ -158,6 +166,16 @@ impl Data {
         Ok(data)
     }
 
+    /// This data with a custom cloud that has what the public one has, but for the lines that it has itself.
+    pub(super) fn derive(mut self, suffixes: &Suffixes) -> Data {
+        let mut services = self.services.remove(&Cloud::Custom).unwrap_or_default();
+        let own: HashSet<_> = services.iter().map(Service::key).collect();
+        let derived = self.services(Cloud::Public).iter().map(|service| service.below(suffixes));
+        services.extend(derived.filter(|service| !own.contains(&service.key())).collect::<Vec<_>>());
+        self.services.insert(Cloud::Custom, services);
+        self
+    }
+
     pub(super) fn services(&self, cloud: Cloud) -> &[Service] {
         self.services.get(&cloud).map_or(&[], Vec::as_slice)
     }
@@ -177,6 +195,16 @@ impl Service {
             note: row.note,
             mappings,
         })
+    }
+
+    /// The same in a cloud of other suffixes.
+    fn below(&self, suffixes: &Suffixes) -> Service {
+        Service {
+            zone: self.zone.as_ref().map(|zone| suffixes.of(zone)),
+            public_suffixes: self.public_suffixes.iter().map(|suffix| suffixes.of(suffix)).collect(),
+            mappings: self.mappings.iter().map(|mapping| mapping.below(suffixes)).collect(),
+            ..self.clone()
+        }
     }
 
     /// What an overlay replaces: the lines of the same resource type and zone.

@@ -9,12 +9,27 @@ pub struct Region {
     pub name: String,
     /// As the portal prints it: `West Europe`.
     pub display_name: String,
-    /// Its short form in names: `we`.
+    /// Its short form in names: `we`; empty when nobody has told it.
     pub geo_code: String,
-    /// The cloud it belongs to: `public`, `usgov`, `china`, and such as have no Private Link zones of their own.
+    /// The cloud it belongs to: `public`, `usgov`, `china`, `custom`, and such as have no Private Link zones of their own.
     pub cloud: String,
     /// What an operator should know of it; sources that disagree.
     pub note: String,
+}
+
+impl Region {
+    /// A region of which no more than the name is known; `None` for what is no region's name.
+    pub(super) fn named(name: &str, cloud: &str) -> Option<Region> {
+        let key = key(name);
+        let is_name = !key.is_empty() && key.len() <= 63 && key.bytes().all(|it| it.is_ascii_alphanumeric());
+        is_name.then(|| Region {
+            name: key,
+            display_name: name.to_owned(),
+            geo_code: String::new(),
+            cloud: cloud.to_owned(),
+            note: String::new(),
+        })
+    }
 }
 
 /// A region as the catalogue's file has it.

@@ -1,6 +1,7 @@
 //! How a public suffix and a private zone belong together, worked out once for each line of the catalogue.
 
 use super::data::{Row, Status};
+use super::suffixes::Suffixes;
 use super::template::{Bindings, Template};
 use crate::dns::{Name, NameBuf, NameRef};
 
@@ -109,6 +110,17 @@ impl Mapping {
             return with(&stem, zone.clone(), Front::Needed, likeness);
         }
         with(suffix, zone.clone(), Front::Needed, Likeness::OtherStem)
+    }
+
+    /// The same in a cloud of other suffixes.
+    pub(super) fn below(&self, suffixes: &Suffixes) -> Mapping {
+        Mapping {
+            public: suffixes.of(&self.public),
+            private: suffixes.of(&self.private),
+            zone: suffixes.of(&self.zone),
+            beside: self.beside.as_ref().map(|beside| suffixes.of(beside)),
+            ..self.clone()
+        }
     }
 
     fn check(&self) -> Result<(), String> {

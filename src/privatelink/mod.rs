@@ -10,6 +10,7 @@ mod placing;
 #[cfg(test)]
 mod recorded;
 mod selecting;
+mod suffixes;
 mod template;
 #[cfg(test)]
 mod traps;
@@ -19,4 +20,5 @@ pub use data::{Service, Status};
 pub use describe::{Description, Kind};
 pub use geo::Region;
 pub use placing::{Hint, Place};
+pub use suffixes::Suffixes;
 pub use template::{Template, TemplateError};

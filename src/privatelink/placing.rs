@@ -183,9 +183,13 @@ mod tests {
 
     use super::*;
     use crate::privatelink::data::Status;
-    use crate::privatelink::{Cloud, Template};
+    use crate::privatelink::{Cloud, Suffixes, Template};
 
-    static CATALOGUES: LazyLock<[Catalogue; 3]> = LazyLock::new(|| Cloud::ALL.map(Catalogue::builtin));
+    /// Those of all clouds, and of one that is derived.
+    static CATALOGUES: LazyLock<Vec<Catalogue>> = LazyLock::new(|| {
+        let derived = Catalogue::builtin(Cloud::Custom).derive(&Suffixes::new("sovcloud-api.fr").unwrap());
+        Cloud::ALL.map(Catalogue::builtin).into_iter().chain([derived]).collect()
+    });
 
     /// A name of the template: `labels` in front, its placeholders filled from `numbers`.
     fn sample(template: &Template, labels: &[String], numbers: [u32; 3]) -> Name {

@@ -1,8 +1,9 @@
 //! From an operator's words to the zones to serve.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::catalogue::{Catalogue, CatalogueError, Zone};
+use super::catalogue::{Catalogue, CatalogueError, Cloud, Zone};
 use super::data::Status;
 use super::geo::Region;
 use super::nearest::nearest;
@@ -16,7 +17,7 @@ impl Catalogue {
     /// The zones that `selectors` name: `all`, services, resource types, group ids, zones or their patterns. `regions` fill
     /// {regionName} and {regionCode}; a zone with a placeholder that nothing fills is left out.
     pub fn zones(&self, selectors: &[String], regions: &[String]) -> Result<Vec<Name>, CatalogueError> {
-        let regions: Vec<&Region> =
+        let regions: Vec<Cow<'_, Region>> =
             regions.iter().map(|region| self.region(region)).collect::<Result<_, _>>()?;
         let mut names = BTreeSet::new();
         for selector in selectors {
@@ -48,9 +49,12 @@ impl Catalogue {
             })
     }
 
-    fn region(&self, region: &str) -> Result<&Region, CatalogueError> {
+    fn region(&self, region: &str) -> Result<Cow<'_, Region>, CatalogueError> {
         let cloud = self.cloud().as_str();
-        self.data.regions.find(region).filter(|region| region.cloud == cloud).ok_or_else(|| {
+        let known = self.data.regions.find(region).filter(|region| region.cloud == cloud).map(Cow::Borrowed);
+        // Of the regions of a custom cloud nobody has told.
+        let told = || (self.cloud() == Cloud::Custom).then(|| Region::named(region, cloud)).flatten();
+        known.or_else(|| told().map(Cow::Owned)).ok_or_else(|| {
             let names = self.data.regions.iter().filter(|region| region.cloud == cloud);
             let nearest = nearest(region, names.map(|region| region.name.as_str()));
             CatalogueError::UnknownRegion { region: region.to_owned(), nearest }
@@ -99,14 +103,16 @@ impl Catalogue {
 }
 
 /// The zones of a template: itself, or one a region; none when something else has to be filled.
-fn fill(template: &Template, regions: &[&Region]) -> Vec<Name> {
+fn fill(template: &Template, regions: &[Cow<'_, Region>]) -> Vec<Name> {
     if template.is_literal() {
         return template.fill(b"", &Bindings::default()).map(|name| name.to_name()).into_iter().collect();
     }
-    let of_region = |region: &&Region| {
+    let of_region = |region: &Cow<'_, Region>| {
         let mut bindings = Bindings::default();
         bindings.bind("regionName", region.name.as_bytes())?;
-        bindings.bind("regionCode", region.geo_code.as_bytes())?;
+        if !region.geo_code.is_empty() {
+            bindings.bind("regionCode", region.geo_code.as_bytes())?;
+        }
         template.fill(b"", &bindings).map(|name| name.to_name())
     };
     regions.iter().filter_map(of_region).collect()
@@ -115,7 +121,6 @@ fn fill(template: &Template, regions: &[&Region]) -> Vec<Name> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::privatelink::Cloud;
 
     #[test]
     fn a_selector_names_its_zones_in_every_region() {

@@ -57,6 +57,8 @@ pub enum TemplateError {
     Letter(String, char),
     #[error("`{0}` has a brace without its fellow, an empty placeholder, or two in a label")]
     Braces(String),
+    #[error("`{0}` has a placeholder, and must be a name")]
+    Placeholder(String),
 }
 
 impl Template {
@@ -73,6 +75,12 @@ impl Template {
         }
         sample.parse::<Name>().map_err(|error| TemplateError::Name(text.to_owned(), error))?;
         Ok(Template { labels })
+    }
+
+    /// Reads text in which nothing is to be filled.
+    pub fn parse_literal(text: &str) -> Result<Template, TemplateError> {
+        let template = Template::parse(text)?;
+        template.is_literal().then_some(template).ok_or_else(|| TemplateError::Placeholder(text.to_owned()))
     }
 
     /// The number of labels.
@@ -122,6 +130,12 @@ impl Template {
     pub(super) fn strip_suffix(&self, suffix: &Template) -> Option<Template> {
         let front = self.labels.strip_suffix(&*suffix.labels)?;
         Some(Template { labels: front.into() })
+    }
+
+    /// All labels but the last.
+    pub(super) fn without_last(&self) -> Template {
+        let front = self.labels.split_last().map_or(&[][..], |(_, front)| front);
+        Template { labels: front.into() }
     }
 
     /// This template in front of `suffix`.

@@ -13,7 +13,7 @@ use privatelink_dns::config::Config;
 use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
 use privatelink_dns::privatelink::Cloud;
 use privatelink_dns::sync::StateFolder;
-use privatelink_dns::sync::azure::{Azure, CredentialSettings, SecretPlace, Settings, UserAssigned};
+use privatelink_dns::sync::azure::{Azure, CredentialSettings, Hosts, SecretPlace, Settings, UserAssigned};
 use privatelink_dns::sync::state::Confirmation;
 use privatelink_dns::zone::{Origin, Snapshot};
 
@@ -36,7 +36,7 @@ pub(crate) fn settings(arm: &FakeArm, credential: CredentialSettings) -> Setting
         authority: url.clone(),
         identity_endpoint: url,
         retry: AT_ONCE,
-        ..Settings::of_cloud(Cloud::Public)
+        ..Settings::of_hosts(Hosts::of_cloud(Cloud::Public).unwrap())
     }
 }
 

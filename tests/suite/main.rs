@@ -15,6 +15,7 @@ mod answers;
 mod applier;
 mod azure;
 mod cli;
+mod clouds;
 mod daemon;
 mod dig;
 mod discovery;

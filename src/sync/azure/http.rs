@@ -191,7 +191,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tries_are_those_of_the_metadata_service_and_long_waits_are_for_the_next_pass() {
-        let settings = Settings::of_cloud(crate::privatelink::Cloud::Public);
+        let hosts = crate::sync::azure::Hosts::of_cloud(crate::privatelink::Cloud::Public)
+            .expect("its hosts are known");
+        let settings = Settings::of_hosts(hosts);
         let (mut patience, began) = (Patience::new(&settings), tokio::time::Instant::now());
         let mut tries = Vec::new();
         while patience.wait(None).await {

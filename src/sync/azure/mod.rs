@@ -34,7 +34,7 @@ pub use error::AzureError;
 pub use examine::{ACTIONS, Identity, Refusals, Skew};
 pub use progress::Progress;
 pub use settings::{
-    ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, NETWORK_API_VERSION,
+    ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, Hosts, NETWORK_API_VERSION,
     PRIVATE_DNS_API_VERSION, SecretPlace, Settings, Subject, UserAssigned,
 };
 pub use token::Secret;

@@ -120,9 +120,18 @@ pub enum EndpointError {
     Plain(String),
 }
 
-impl Settings {
-    /// All that the host's own identity sees in a cloud.
-    pub fn of_cloud(cloud: Cloud) -> Settings {
+/// Where a cloud is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosts {
+    /// Azure Resource Manager.
+    pub endpoint: Endpoint,
+    /// Entra ID.
+    pub authority: Endpoint,
+}
+
+impl Hosts {
+    /// Those of a cloud that Microsoft tells them of; `None` for a custom one.
+    pub fn of_cloud(cloud: Cloud) -> Option<Hosts> {
         // Facts §4.
         let (endpoint, authority) = match cloud {
             Cloud::Public => ("https://management.azure.com", "https://login.microsoftonline.com"),
@@ -130,7 +139,16 @@ impl Settings {
             Cloud::China => {
                 ("https://management.chinacloudapi.cn", "https://login.partner.microsoftonline.cn")
             }
+            Cloud::Custom => return None,
         };
+        Some(Hosts { endpoint: Endpoint::known(endpoint), authority: Endpoint::known(authority) })
+    }
+}
+
+impl Settings {
+    /// All that the host's own identity sees at these hosts.
+    pub fn of_hosts(hosts: Hosts) -> Settings {
+        let Hosts { endpoint, authority } = hosts;
         Settings {
             name: "azure".to_owned(),
             subject: Subject::Endpoints,
@@ -139,8 +157,8 @@ impl Settings {
             management_group: None,
             exclude_subscriptions: Vec::new(),
             credential: CredentialSettings::ManagedIdentity { assigned: None },
-            endpoint: Endpoint::known(endpoint),
-            authority: Endpoint::known(authority),
+            endpoint,
+            authority,
             identity_endpoint: Endpoint::metadata_service(),
             api_version: NETWORK_API_VERSION.to_owned(),
             interval: None,
