@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::delegations::Misfit;
 use super::published::as_of;
 use super::summary::Summary;
 use super::{ConfigFile, Outcome, small_runtime};
@@ -40,6 +41,9 @@ impl Check {
         let _entered = runtime.enter();
         let parts = Parts::load(&config)?;
         write!(out, "{}", Summary::new(&config, &parts))?;
+        for misfit in Misfit::all(&config, &parts.store.snapshot()) {
+            writeln!(out, "note         {misfit}; {}", misfit.advice())?;
+        }
         let is_stale = |state: &SourceState| !matches!(state, SourceState::Current { .. });
         if parts.sources.list().iter().any(|source| is_stale(&source.state)) {
             // A server that starts without an inventory still forwards; one that does not start is an outage.
