@@ -37,4 +37,5 @@ mod shared_sync;
 mod state;
 mod support;
 mod sync_once;
+mod validators;
 mod zones;
