@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::delegations::Misfit;
 use super::published::as_of;
 use super::summary::Summary;
 use super::{ConfigFile, Outcome, small_runtime};
@@ -44,6 +45,9 @@ impl Check {
         write!(out, "{}", Summary::new(&config, &parts))?;
         for warning in &parts.zone_warnings {
             writeln!(out, "warning: {warning}")?;
+        }
+        for misfit in Misfit::all(&config, &parts.store.snapshot()) {
+            writeln!(out, "note         {misfit}; {}", misfit.advice())?;
         }
         let is_stale = |state: &SourceState| !matches!(state, SourceState::Current { .. });
         if parts.sources.list().iter().any(|source| is_stale(&source.state)) {

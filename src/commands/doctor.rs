@@ -15,6 +15,7 @@ use clap::Args;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::delegations::Misfit;
 use super::published::{Contest, OddAddresses, Published, contests};
 use super::summary::{count, last_segment};
 use super::{ConfigFile, Outcome, small_runtime};
@@ -128,6 +129,7 @@ impl Doctor {
             findings.extend(of_addresses(&config, &parts));
             findings.extend(written::of_store(&config).await);
             findings.extend(of_conflicts(&parts));
+            findings.extend(of_delegations(&config, &parts));
             findings.extend(of_drift(&parts));
             if !self.offline {
                 findings.extend(of_upstreams(&config).await);
@@ -255,6 +257,11 @@ fn of_conflicts(parts: &Parts) -> Vec<Finding> {
         Finding::note(format!("more than one private endpoint claims {contest}"), advice)
     };
     contests(&parts.store.load()).iter().map(of).collect()
+}
+
+fn of_delegations(config: &Config, parts: &Parts) -> Vec<Finding> {
+    let misfits = Misfit::all(config, &parts.store.snapshot());
+    misfits.iter().map(|misfit| Finding::note(misfit.to_string(), misfit.advice())).collect()
 }
 
 fn of_drift(parts: &Parts) -> Vec<Finding> {

@@ -4,6 +4,7 @@ mod cache;
 mod catalogue;
 mod check;
 mod client;
+mod delegations;
 mod doctor;
 mod explain;
 mod hosts;

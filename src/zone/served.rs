@@ -160,6 +160,14 @@ impl Zone {
         self.nodes.iter_behind(front).map(|(front, node)| (Owner::new(front, self.apex()), node))
     }
 
+    /// Names below the apex that are delegated to other servers, in no order.
+    pub fn delegations(&self) -> impl Iterator<Item = Owner<'_>> {
+        let nodes = (self.detours > 0).then(|| self.nodes()).into_iter().flatten();
+        let is_cut =
+            |owner: &Owner<'_>, node: &Node| !owner.front().is_empty() && node.slot(RecordType::NS).is_some();
+        nodes.filter(move |(owner, node)| is_cut(owner, node)).map(|(owner, _)| owner)
+    }
+
     /// What is at a name.
     pub fn node(&self, name: NameRef<'_>) -> Option<&Node> {
         self.node_at(name.strip_suffix(self.apex().borrow())?)

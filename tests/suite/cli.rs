@@ -103,6 +103,36 @@ fn check_prints_every_error_with_its_place_and_ends_with_2() {
 }
 
 #[test]
+fn check_and_doctor_tell_of_rules_that_are_never_asked_and_of_delegations_that_none_forwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let zone = "$TTL 60\n@ SOA ns host 1 1 1 1 1\nsub NS ns.sub\nns.sub A 10.0.0.53\nknown NS ns.sub\nours NS ns.sub\n";
+    fs::write(folder.path().join("corp.zone"), zone).unwrap();
+    fs::write(folder.path().join("ours.zone"), "$TTL 60\n@ SOA ns host 1 1 1 1 1\n").unwrap();
+    let rules = ["lost.corp.test", "known.corp.test", "a.sub.corp.test", "x.open.test"];
+    let rules: String = rules
+        .iter()
+        .map(|domain| format!("[[forward.rule]]\ndomain = \"{domain}\"\nupstreams = [\"127.0.0.1:9\"]\n"))
+        .collect();
+    let zones = "[[zone]]\nname = \"corp.test\"\nfile = \"corp.zone\"\n\
+                 [[zone]]\nname = \"ours.corp.test\"\nfile = \"ours.zone\"\n\
+                 [[zone]]\nname = \"open.test\"\nfile = \"ours.zone\"\non_missing = \"ask-public\"\n";
+    let path = folder.path().join("config.toml");
+    fs::write(&path, format!("state_dir = \"state\"\n[forward]\nupstreams = []\n{rules}{zones}")).unwrap();
+    let told = [
+        "the forwarding rule for lost.corp.test. is never asked: zone corp.test. answers for all its names",
+        "zone corp.test. delegates sub.corp.test., and no rule forwards it: clients are referred to its servers",
+    ];
+    for command in [&["check"][..], &["doctor", "--offline"]] {
+        let (_, out, error) = run(&[command, &["-c", path.to_str().unwrap()]].concat());
+        for line in told {
+            assert!(out.contains(line), "{command:?} does not say {line}\n{out}{error}");
+        }
+        let misfits = ["is never asked", "are referred to"].map(|words| out.matches(words).count());
+        assert_eq!(misfits, [1, 1], "{out}");
+    }
+}
+
+#[test]
 fn check_names_the_line_of_a_bad_zone_file() {
     let folder = copied();
     fs::write(

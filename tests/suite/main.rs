@@ -38,4 +38,5 @@ mod shared_sync;
 mod state;
 mod support;
 mod sync_once;
+mod validators;
 mod zones;
