@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ahead::{Ahead, Aheads, Place};
 use super::client::{Client, Transport};
-use super::complete::{Asked, complete, complete_error};
+use super::complete::{Asked, complete, complete_error, complete_failure};
 use super::cookie::Cookies;
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
@@ -255,8 +255,8 @@ impl Responder {
                 self.counters.loops.add(1);
                 serving.forwarder.note_loop(query.asked.question);
                 let why = "forwarding loop: this question came back to the server that asked it";
-                let errors = [ExtendedError::new(ExtendedError::OTHER, why)];
-                complete_error(&query.asked, client, Rcode::SERVFAIL, &errors, &mut buffer)?
+                let why = ExtendedError::new(ExtendedError::OTHER, why);
+                complete_failure(&query.asked, client, why, &mut buffer)?
             } else {
                 while step == Step::Ask {
                     let relayed = self.relayed(&serving, &mut chase, &query, deadline, &mut known).await;
