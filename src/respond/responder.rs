@@ -347,6 +347,13 @@ impl Responder {
             }
             Lookup::Stale { recheck: true, .. } | Lookup::Miss => return None,
         };
+        chase.note(|| {
+            let what = match hit.reply.rcode {
+                Rcode::NXDOMAIN => "that there is no such name, whatever the type (RFC 2308 §5)",
+                _ => "upstream's answer",
+            };
+            format!("cache: {what}, of {} seconds ago", hit.age_secs)
+        });
         if hit.wants_prefetch {
             let question = Question { name: chase.current().to_name(), rtype: query.rtype };
             let _entered = self.runtime.enter();
