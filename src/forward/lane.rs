@@ -24,7 +24,7 @@ use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
 use super::race::PATIENCE;
 use super::settings::Asked;
-use super::sockets::ERRORS_MAX;
+use super::sockets::{ERRORS_MAX, is_of_here};
 use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, Standing, case};
 use crate::cache::{End, UpstreamReply};
 use crate::dns::{Flags, Message, Name, NameRef, QueryFlags, Question, Rcode};
@@ -218,6 +218,11 @@ impl<T> Lane<T> {
         let unsent = port.unsent();
         let queries = port.sent[unsent..].iter().map(|sent| sent.query.as_bytes());
         let (sent, mut result) = self.datagrams.send(&port.socket, queries);
+        // The port is of an address, or leads a way, that is gone: flights ask from others, and so does the next batch.
+        if result.as_ref().is_err_and(is_of_here) {
+            port.closes = now;
+            result = Ok(());
+        }
         for sent in &port.sent[unsent..unsent + sent] {
             if let State::Waits(asking) = &sent.state {
                 count(&asking.upstream.queries);
@@ -324,6 +329,7 @@ impl<T> Lane<T> {
         let mut next: Option<Instant> = None;
         let mut soon = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         for at in 0..self.ports.len() {
+            let mut is_checked = false;
             for place in 0.. {
                 let Some(port) = &mut self.ports[at] else { break };
                 match port.sent.get(place).map(|sent| &sent.state) {
@@ -338,6 +344,9 @@ impl<T> Lane<T> {
                         soon(asking.patient_until());
                     }
                     Some(State::Waits(_)) => {
+                        if !mem::replace(&mut is_checked, true) {
+                            port.check_address();
+                        }
                         let (sender, reply) = oneshot::channel();
                         let query = port.sent[place].query.clone();
                         if let State::Waits(asking) = port.put(place, State::HandedOver(sender)) {
