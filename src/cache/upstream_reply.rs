@@ -40,8 +40,10 @@ pub enum End {
 }
 
 /// Why a message is no reply to the question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAReply {
+    #[error("it refers to the name servers of {0}")]
+    Referral(Name),
     #[error("the CNAME chain of the reply loops or is longer than {CHAIN_MAX}")]
     Chain,
     #[error("a DNAME of the reply makes a name too long")]
@@ -81,7 +83,10 @@ impl UpstreamReply {
                 Rcode::NXDOMAIN => End::Negative,
                 // The alias alone: upstream does not know its target, which is not "no data".
                 Rcode::NOERROR if aliases > 0 && !has_soa => End::Continues(current.clone()),
-                Rcode::NOERROR => End::Negative,
+                Rcode::NOERROR => match referral(&message, &current) {
+                    Some(domain) => return Err(NotAReply::Referral(domain.clone())),
+                    None => End::Negative,
+                },
                 _ => End::Failed,
             };
         };

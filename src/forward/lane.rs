@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::attempt::Begun;
+use super::attempt::{Begun, is_truncated};
 use super::counters::count;
 use super::datagrams::{Datagrams, Poll};
 use super::inflight::Waiter;
@@ -27,7 +27,7 @@ use super::settings::Asked;
 use super::sockets::{ERRORS_MAX, is_of_here};
 use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, Standing, case};
 use crate::cache::{End, UpstreamReply};
-use crate::dns::{Flags, Message, Name, NameRef, QueryFlags, Question, Rcode};
+use crate::dns::{Message, Name, NameRef, QueryFlags, Question};
 
 /// Ports that take queries for one upstream, of which each query takes one at random.
 const PORTS_PER_UPSTREAM: usize = 16;
@@ -458,12 +458,10 @@ fn usable<T>(asking: &Asking<T>, datagram: &[u8]) -> Option<UpstreamReply> {
     if let Some(reply) = UpstreamReply::read_usual(datagram, question, speaks_for) {
         return Some(reply);
     }
-    let message = Message::read(datagram).ok()?;
-    let lacks_edns =
-        asking.edns && matches!(message.rcode, Rcode::FORMERR | Rcode::NOTIMP) && !message.has_edns;
-    if message.flags.has(Flags::TC) || lacks_edns {
+    if is_truncated(datagram) {
         return None;
     }
+    let message = Message::read(datagram).ok()?;
     let reply = UpstreamReply::from_message(message, question, speaks_for).ok()?;
     (reply.end != End::Failed).then_some(reply)
 }

@@ -420,6 +420,9 @@ impl Responder {
 
 /// An outcome as a chase takes it.
 fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
+    if let (Some(upstream), Some(way)) = (outcome.upstream, &outcome.way) {
+        chase.note(|| format!("upstream: {upstream} answers; {way}"));
+    }
     let freshness = match outcome.freshness {
         forward::Freshness::Fresh => Freshness::Fresh,
         forward::Freshness::Stale(why) => {

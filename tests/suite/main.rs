@@ -25,6 +25,7 @@ mod instances;
 mod inventory;
 mod kills;
 mod matrix;
+mod odd_upstreams;
 mod packets;
 mod pains;
 mod passes;
