@@ -25,6 +25,7 @@ mod instances;
 mod inventory;
 mod kills;
 mod matrix;
+mod moved;
 mod odd_upstreams;
 mod packets;
 mod pains;
