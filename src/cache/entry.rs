@@ -50,6 +50,11 @@ impl Entry {
         now < self.life.stale_until
     }
 
+    /// Whether a denial is to be believed before what is kept of its type, which is not fresh or a failure.
+    pub fn is_better(&self, own: &Entry, now: Instant) -> bool {
+        self.is_fresh(now) || !own.is_fresh(now) && self.life.stored >= own.life.stored
+    }
+
     /// Whether this ask is the one that shall refresh the entry; a failure is not refreshed.
     pub fn wants_prefetch(&self, now: Instant) -> bool {
         !self.is_failure() && self.life.wants_prefetch(now)

@@ -1,6 +1,7 @@
 //! What upstreams said, kept for as long as they allow. Floor 2.
 
 mod counters;
+mod denial;
 mod entry;
 mod key;
 mod life;

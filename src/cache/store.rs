@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::entry::Entry;
 use super::key::{Key, KeyRef};
 use super::life::{FAILURE, Life};
-use super::{Counters, End, UpstreamReply};
+use super::{Counters, End, UpstreamReply, denial};
 use crate::dns::{NameRef, QueryFlags, Question, RecordType, Ttl};
 
 /// The longest that a record is kept, whatever its TTL (RFC 8767 §4).
@@ -121,7 +121,7 @@ impl Cache {
     /// Looks a question up and counts how that went.
     pub fn get(&self, name: NameRef<'_>, rtype: RecordType, flags: QueryFlags, now: Instant) -> Lookup {
         let key = KeyRef { name, rtype, flags };
-        let Some(entry) = self.entries.get(&key) else {
+        let Some((key, entry)) = self.find(key, now, |key| self.entries.get(key)) else {
             self.counters.misses.add(1);
             return Lookup::Miss;
         };
@@ -150,23 +150,53 @@ impl Cache {
         flags: QueryFlags,
         now: Instant,
     ) -> Option<Hit> {
-        let entry = self.entries.peek(&KeyRef { name, rtype, flags })?;
-        (entry.is_usable(now) && !entry.is_failure()).then(|| Hit::at(entry, now))
+        self.good(KeyRef { name, rtype, flags }, now).map(|entry| Hit::at(entry, now))
+    }
+
+    /// An entry, fresh or stale, that is no failure.
+    fn good(&self, key: KeyRef<'_>, now: Instant) -> Option<Entry> {
+        let is_good = |entry: &Entry| entry.is_usable(now) && !entry.is_failure();
+        self.find(key, now, |key| self.entries.peek(key).filter(is_good)).map(|(_, entry)| entry)
+    }
+
+    /// What is kept for a question: said of its type, or of its name.
+    fn find<'k>(
+        &self,
+        key: KeyRef<'k>,
+        now: Instant,
+        look: impl Fn(&KeyRef<'k>) -> Option<Entry>,
+    ) -> Option<(KeyRef<'k>, Entry)> {
+        let own = look(&key).filter(|entry| denial::is_of(&entry.reply, key.rtype));
+        if let Some(entry) = own.as_ref().filter(|entry| entry.is_fresh(now) && !entry.is_failure()) {
+            return Some((key, entry.clone()));
+        }
+        let of_name = KeyRef { rtype: denial::KEPT_UNDER, ..key };
+        let denial = look(&of_name).filter(|entry| denial::holds_for(&entry.reply, key.rtype));
+        match (own, denial) {
+            (Some(own), Some(denial)) if !denial.is_better(&own, now) => Some((key, own)),
+            (own, None) => own.map(|own| (key, own)),
+            (_, Some(denial)) => Some((of_name, denial)),
+        }
     }
 
     /// Keeps what upstream said to a question.
     pub fn put(&self, question: &Question, flags: QueryFlags, reply: Arc<UpstreamReply>, now: Instant) {
-        let key = Key { name: question.name.clone(), rtype: question.rtype, flags };
-        let lifetime = self.lifetime(&reply);
-        let known = self.entries.peek(&key.borrow());
+        let asked = KeyRef { name: question.name.borrow(), rtype: question.rtype, flags };
         if reply.end == End::Failed {
             // A failure never takes the place of what was known before; it only keeps upstream from being asked again.
-            let good = known.as_ref().filter(|entry| entry.is_usable(now) && !entry.is_failure());
-            if let Some(entry) = good {
+            if let Some(entry) = self.good(asked, now) {
                 entry.life.put_off_recheck(now);
                 return;
             }
         }
+        let is_denial = denial::holds_for(&reply, question.rtype);
+        if is_denial && let Some((end, denial)) = denial::of_end(&reply) {
+            self.put(&Question { name: end, rtype: question.rtype }, flags, Arc::new(denial), now);
+        }
+        let rtype = if is_denial { denial::KEPT_UNDER } else { question.rtype };
+        let key = Key { name: question.name.clone(), rtype, flags };
+        let (lifetime, is_failure) = (self.lifetime(&reply), reply.end == End::Failed);
+        let known = self.entries.peek(&key.borrow());
         if lifetime.is_zero() {
             // Upstream said something newer than what was kept, and this must not be kept.
             self.entries.remove(&key.borrow());
@@ -180,6 +210,22 @@ impl Cache {
         }
         // After the newer one is there, so that whoever is sent to the cache finds it.
         if let Some(known) = known {
+            known.life.end();
+        }
+        if !is_failure {
+            self.forget_contradicted(asked, is_denial);
+        }
+    }
+
+    /// Forgets what the last word of upstream contradicts: what its type had, or that there is no such name.
+    fn forget_contradicted(&self, asked: KeyRef<'_>, is_denial: bool) {
+        let key = if is_denial { asked } else { KeyRef { rtype: denial::KEPT_UNDER, ..asked } };
+        if is_denial && asked.rtype == denial::KEPT_UNDER {
+            return;
+        }
+        let known = self.entries.peek(&key).filter(|entry| is_denial || denial::is_denial(&entry.reply));
+        if let Some(known) = known {
+            self.entries.remove_if(&key, |found| Arc::ptr_eq(&found.life, &known.life));
             known.life.end();
         }
     }

@@ -44,8 +44,10 @@ pub enum End {
 }
 
 /// Why a message is no reply to the question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAReply {
+    #[error("it refers to the name servers of {0}")]
+    Referral(Name),
     #[error("the CNAME chain of the reply loops or is longer than {CHAIN_MAX}")]
     Chain,
     #[error("a DNAME of the reply makes a name too long")]
@@ -88,7 +90,10 @@ impl UpstreamReply {
                 Rcode::NXDOMAIN => End::Negative,
                 // The alias alone: upstream does not know its target, which is not "no data".
                 Rcode::NOERROR if aliases > 0 && !has_soa => End::Continues(current.clone()),
-                Rcode::NOERROR => End::Negative,
+                Rcode::NOERROR => match referral(&message, &current) {
+                    Some(domain) => return Err(NotAReply::Referral(domain.clone())),
+                    None => End::Negative,
+                },
                 _ => End::Failed,
             };
         };
@@ -102,9 +107,9 @@ impl UpstreamReply {
             answer,
             authority: Vec::new(),
             end,
-            extended_error: message
-                .extended_error
-                .map(|(code, text)| ExtendedError::new(code, format!("upstream: {}", Quoted(&text)))),
+            extended_error: message.extended_error.map(|(code, text)| {
+                ExtendedError::new(without_invitation(code), format!("upstream: {}", Quoted(&text)))
+            }),
         };
         if reply.end == End::Negative {
             let belongs = |record: &Record| match record.rtype {
@@ -196,6 +201,24 @@ fn wildcard_zones(records: &[Record]) -> SmallVec<[NameBuf; 1]> {
 fn is_proof_of(record: &Record, zone: &NameBuf) -> bool {
     let is_of = |rtype| matches!(rtype, RecordType::NSEC | RecordType::NSEC3);
     is_of(record.type_covered().unwrap_or(record.rtype)) && record.owner().is_within(zone.borrow())
+}
+
+/// The code of an upstream's extended error as we tell it.
+// Not Ready has clients ask again at once, which is for upstream's own clients: to ours it is not reachable.
+fn without_invitation(code: u16) -> u16 {
+    if code == ExtendedError::NOT_READY { ExtendedError::NO_REACHABLE_AUTHORITY } else { code }
+}
+
+/// The domain whose name servers an empty reply leaves the question to: one above the name, or the name itself.
+// RFC 2308 §2.2: name servers without an SOA make it a referral, not "no data"; but for an authoritative server's, which
+// knows what it has. Those of other domains say nothing of the name.
+fn referral<'m>(message: &'m Message, name: &Name) -> Option<&'m Name> {
+    if message.flags.has(Flags::AA) || message.authority.iter().any(|record| record.rtype == RecordType::SOA)
+    {
+        return None;
+    }
+    let mut servers = message.authority.iter().filter(|record| record.rtype == RecordType::NS);
+    servers.find(|record| name.is_within(&record.owner)).map(|record| &record.owner)
 }
 
 /// The records kept while a chain is followed.
@@ -381,6 +404,56 @@ mod tests {
         let answer = ["a.x. 60 A 10.0.0.1", "a.x. 60 A 10.0.0.2", "a.x. 30 A 10.0.0.3", "a.x. 40 A 10.0.0.4"];
         let kept = reply(Rcode::NOERROR, "a.x. A", &answer, &[]).unwrap();
         assert!(kept.answer.iter().all(|record| record.ttl.secs() == 30), "{:?}", kept.answer);
+    }
+
+    #[test]
+    fn name_servers_above_the_name_and_no_soa_are_a_referral() {
+        let soa = "x. 60 SOA a. b. 1 1 1 1 20";
+        for servers in ["a.x. 60 NS ns.x.", "x. 60 NS ns.x.", ". 60 NS ns.x."] {
+            let refers = reply(Rcode::NOERROR, "a.x. A", &[], &[servers]);
+            assert!(matches!(refers, Err(NotAReply::Referral(_))), "{servers}");
+            // With an SOA, with data, with a code, for an alias: what it is without them.
+            let ends = [
+                (Rcode::NOERROR, &[][..], &[servers, soa][..], End::Negative),
+                (Rcode::NOERROR, &["a.x. 60 A 10.0.0.1"], &[servers], End::Data),
+                (Rcode::NXDOMAIN, &[], &[servers], End::Negative),
+                (Rcode::SERVFAIL, &[], &[servers], End::Failed),
+                (Rcode::NOERROR, &["a.x. 60 CNAME y."], &[servers], End::Continues("y.".parse().unwrap())),
+            ];
+            for (rcode, answer, authority, end) in ends {
+                assert_eq!(reply(rcode, "a.x. A", answer, authority).unwrap().end, end);
+            }
+        }
+        // Those of other names say nothing of this one.
+        for servers in ["b.x. 60 NS ns.x.", "y. 60 NS ns.x.", "b.a.x. 60 NS ns.x."] {
+            assert_eq!(reply(Rcode::NOERROR, "a.x. A", &[], &[servers]).unwrap().end, End::Negative);
+        }
+        assert_eq!(reply(Rcode::NOERROR, "a.x. A", &[], &[]).unwrap().end, End::Negative);
+    }
+
+    #[test]
+    fn an_authoritative_server_knows_that_it_has_no_data() {
+        let query = crate::dns::message::query(0, NameRef::ROOT, RecordType::A, Default::default(), false);
+        let mut message =
+            Message { authority: vec![record(". 60 NS ns.x.")], ..Message::read(&query).unwrap() };
+        let question = message.question.clone().unwrap();
+        let end =
+            |message: Message| UpstreamReply::from_message(message, &question, |_| true).map(|it| it.end);
+        assert_eq!(end(message.clone()), Err(NotAReply::Referral(Name::root())));
+        message.flags = Flags::QR.with(Flags::AA, true);
+        assert_eq!(end(message), Ok(End::Negative));
+    }
+
+    #[test]
+    fn nobody_is_invited_to_ask_again_at_once() {
+        let query = crate::dns::message::query(0, NameRef::ROOT, RecordType::A, Default::default(), false);
+        for (said, told) in [(14, 22), (13, 13), (23, 23)] {
+            let message =
+                Message { extended_error: Some((said, String::new())), ..Message::read(&query).unwrap() };
+            let question = message.question.clone().unwrap();
+            let reply = UpstreamReply::from_message(message, &question, |_| true).unwrap();
+            assert_eq!(reply.extended_error.unwrap().code, told);
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::Rcode;
 
 /// The largest UDP answer we send or ask for, whatever a client offers (DNS flag day 2020).
@@ -88,6 +90,7 @@ pub struct ExtendedError {
 impl ExtendedError {
     pub const OTHER: u16 = 0;
     pub const STALE_ANSWER: u16 = 3;
+    pub const NOT_READY: u16 = 14;
     pub const PROHIBITED: u16 = 18;
     pub const STALE_NXDOMAIN: u16 = 19;
     pub const NOT_AUTHORITATIVE: u16 = 20;
@@ -100,6 +103,11 @@ impl ExtendedError {
     /// A code and its text.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> ExtendedError {
         ExtendedError { code, text: text.into() }
+    }
+
+    /// The codes of errors without their texts, which programs read where there is no room for people's.
+    pub fn codes(errors: &[ExtendedError]) -> SmallVec<[ExtendedError; 4]> {
+        errors.iter().map(|error| ExtendedError::new(error.code, "")).collect()
     }
 }
 

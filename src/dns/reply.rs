@@ -1,6 +1,6 @@
 //! A reply written into a buffer of the caller's: compressed, bounded, without allocating.
 
-use super::edns::ReplyEdns;
+use super::edns::{ExtendedError, ReplyEdns};
 use super::header::{Flags, HEADER_BYTES};
 use super::rdata;
 use super::record::CLASS_IN;
@@ -151,22 +151,20 @@ impl<'b> ReplyWriter<'b> {
     /// Writes OPT and header; answers the reply's length.
     pub fn finish(mut self, id: u16, flags: Flags, rcode: Rcode, edns: Option<&ReplyEdns<'_>>) -> usize {
         if let Some(edns) = edns {
-            // Reasons are for people: the reply goes without them rather than beyond what the client takes.
-            let bare = ReplyEdns { extended_errors: &[], ..*edns };
-            let edns = if self.length + edns.length() <= self.limit { edns } else { &bare };
+            if self.length + edns.length() > self.limit {
+                return self.finish_shorter(id, flags, rcode, edns);
+            }
             let unpadded = self.length + edns.length();
             // RFC 7830 §3: the option's own four bytes count.
             let padding =
                 edns.padded_to.map(usize::from).map(|block| (block - (unpadded + 4) % block) % block);
             let padding = padding.filter(|bytes| unpadded + 4 + bytes <= self.limit);
-            if unpadded <= self.limit {
-                let (buffer, length) = (&mut self.buffer, &mut self.length);
-                edns.write(rcode, padding, |bytes| {
-                    buffer[*length..*length + bytes.len()].copy_from_slice(bytes);
-                    *length += bytes.len();
-                });
-                self.counts[Section::Additional as usize] += 1;
-            }
+            let (buffer, length) = (&mut self.buffer, &mut self.length);
+            edns.write(rcode, padding, |bytes| {
+                buffer[*length..*length + bytes.len()].copy_from_slice(bytes);
+                *length += bytes.len();
+            });
+            self.counts[Section::Additional as usize] += 1;
         }
         let header = &mut self.buffer[..HEADER_BYTES];
         header[..2].copy_from_slice(&id.to_be_bytes());
@@ -175,6 +173,21 @@ impl<'b> ReplyWriter<'b> {
             header[6 + 2 * index..8 + 2 * index].copy_from_slice(&count.to_be_bytes());
         }
         self.length
+    }
+
+    /// Finishes with as much of EDNS as fits.
+    // Reasons are for people and go before the limit does. Programs read the codes: systemd-resolved 257 leaves a server
+    // for good that says SERVFAIL without one.
+    #[cold]
+    fn finish_shorter(self, id: u16, flags: Flags, rcode: Rcode, edns: &ReplyEdns<'_>) -> usize {
+        let codes = ExtendedError::codes(edns.extended_errors);
+        for extended_errors in [&codes[..], &[]] {
+            let shorter = ReplyEdns { extended_errors, ..*edns };
+            if self.length + shorter.length() <= self.limit {
+                return self.finish(id, flags, rcode, Some(&shorter));
+            }
+        }
+        self.finish(id, flags, rcode, None)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
@@ -317,16 +330,38 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_left_out_rather_than_exceed_the_limit() {
+    fn texts_of_reasons_go_before_the_limit_does_and_codes_before_edns() {
         let mut buffer = [0; 4096];
         let errors = [ExtendedError::new(0, "x".repeat(200)), ExtendedError::new(22, "y".repeat(200))];
         let edns = ReplyEdns { extended_errors: &errors, padded_to: Some(468), ..ReplyEdns::default() };
-        for (limit, length) in [(512, 468), (446, 37)] {
+        for (limit, length, said) in
+            [(512, 468, Some("x".repeat(200))), (446, 49, Some(String::new())), (48, 37, None)]
+        {
             let mut writer = ReplyWriter::new(&mut buffer, limit, QUESTION).unwrap();
             writer.reserve(Some(&edns));
             assert_eq!(writer.finish(7, Flags::QR, Rcode::SERVFAIL, Some(&edns)), length);
-            assert!(Message::read(&buffer[..length]).unwrap().has_edns);
+            let reply = Message::read(&buffer[..length]).unwrap();
+            assert!(reply.has_edns);
+            assert_eq!(reply.extended_error, said.map(|text| (0, text)));
         }
+    }
+
+    #[test]
+    fn the_longest_name_with_a_cookie_leaves_room_for_the_codes() {
+        let question = [&b"\x3f"[..], &[b'a'; 63]].concat().repeat(3);
+        let question = [&question[..], b"\x3d", &[b'a'; 61], b"\0\0\x01\0\x01"].concat();
+        let mut buffer = [0; 512];
+        let errors: Vec<_> = (20..24).map(|code| ExtendedError::new(code, "z".repeat(200))).collect();
+        let edns = ReplyEdns {
+            extended_errors: &errors,
+            cookie: Some([0; 24]),
+            keepalive_100ms: Some(1),
+            ..ReplyEdns::default()
+        };
+        let writer = ReplyWriter::new(&mut buffer, 512, &question).unwrap();
+        let length = writer.finish(7, Flags::QR, Rcode::SERVFAIL, Some(&edns));
+        let reply = Message::read(&buffer[..length]).unwrap();
+        assert_eq!(reply.extended_error, Some((20, String::new())));
     }
 
     #[test]

@@ -5,18 +5,19 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::case::Case;
 use super::counters::count;
 use super::failure::Trouble;
 use super::inflight::Flight;
 use super::{ExchangeError, Forwarder, Judgement, Protocol, Query, Rule, Standing, Upstream};
-use crate::cache::{End, UpstreamReply};
+use crate::cache::{End, NotAReply, UpstreamReply};
+use crate::dns::header::HEADER_BYTES;
 use crate::dns::{Flags, Message, Rcode};
 
-/// Queries in one attempt: plain, over TCP, without 0x20, without EDNS, and that over TCP.
-const QUERIES_MAX: usize = 5;
+/// Queries in one attempt: plain, over TCP, without 0x20, twice to be sure of EDNS, without it, and that over TCP.
+const QUERIES_MAX: usize = 7;
 
 /// A query that is under way already when its attempt begins.
 pub(super) struct Begun {
@@ -27,11 +28,28 @@ pub(super) struct Begun {
     pub reply: oneshot::Receiver<Result<Vec<u8>, ExchangeError>>,
 }
 
+/// What an upstream answered.
+pub(super) struct Answer {
+    pub reply: UpstreamReply,
+    /// Why it was asked more than once; mostly empty.
+    pub detours: Vec<&'static str>,
+}
+
 /// How the next query of an attempt is sent.
 struct Manner {
     protocol: Protocol,
     case: Case,
     edns: bool,
+}
+
+/// What speaks against an upstream's knowing EDNS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Witness {
+    None,
+    /// An error without the question: a forger needs no more than id and port for it.
+    Bare,
+    /// Two of those, or an error with the question.
+    Sure,
 }
 
 impl Forwarder {
@@ -41,8 +59,22 @@ impl Forwarder {
         upstream: &Arc<Upstream>,
         flight: &Flight,
         rule: &Rule,
+        begun: Option<Begun>,
+    ) -> Result<Answer, Trouble> {
+        let answered = self.ask_one(upstream, flight, rule, begun).await;
+        if let Err(trouble) = &answered {
+            self.note_trouble(upstream, trouble);
+        }
+        answered
+    }
+
+    async fn ask_one(
+        &self,
+        upstream: &Arc<Upstream>,
+        flight: &Flight,
+        rule: &Rule,
         mut begun: Option<Begun>,
-    ) -> Result<UpstreamReply, Trouble> {
+    ) -> Result<Answer, Trouble> {
         let now = Instant::now();
         let health = &upstream.health;
         let (case, edns) = match &begun {
@@ -50,7 +82,8 @@ impl Forwarder {
             None => (health.case(now), health.edns(now)),
         };
         let mut manner = Manner { protocol: Protocol::Udp, case, edns };
-        let edns_at_first = manner.edns;
+        let mut lacks_edns = Witness::None;
+        let mut detours = Vec::new();
         // Whether a reply in the wrong case is why TCP is tried.
         let mut case_differed = false;
         for _ in 0..QUERIES_MAX {
@@ -61,6 +94,7 @@ impl Forwarder {
             let received = match received {
                 Ok(received) => received,
                 Err(Trouble::Unreachable(ExchangeError::NearMisses)) if manner.protocol == Protocol::Udp => {
+                    detours.push("asked over TCP because of too many forged replies");
                     manner.protocol = Protocol::Tcp;
                     continue;
                 }
@@ -77,51 +111,95 @@ impl Forwarder {
             match (received.judgement, manner.protocol) {
                 (Judgement::CaseDiffers, Protocol::Udp) => {
                     count(&self.counters.case_mismatches);
+                    detours.push("asked over TCP because its reply had the name in another case");
                     (manner.protocol, case_differed) = (Protocol::Tcp, true);
                     continue;
                 }
                 // Over TCP it is no forgery: this upstream does not keep case.
                 (Judgement::CaseDiffers, Protocol::Tcp) => health.loses_case(Instant::now()),
-                (Judgement::Reply | Judgement::Stranger, _) => {}
+                (Judgement::Bare(rcode), _) => {
+                    // What a forger might have sent shows neither that the upstream lives nor what it knows.
+                    if !manner.edns || !matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP) {
+                        return Err(Trouble::Bare(rcode));
+                    }
+                    if lacks_edns == Witness::None {
+                        (lacks_edns, manner.protocol) = (Witness::Bare, Protocol::Udp);
+                        continue;
+                    }
+                    lacks_edns = Witness::Sure;
+                    self.leave_edns_out(&mut manner, &mut detours);
+                    continue;
+                }
+                (Judgement::Reply | Judgement::Cut | Judgement::Stranger, _) => {}
             }
-            self.note_answer(upstream);
+            if received.judgement != Judgement::Cut {
+                self.note_answer(upstream);
+            }
+            // RFC 2181 §9: what is behind the cut may be unreadable, and is of no use in any case.
+            if is_truncated(&received.bytes) {
+                if manner.protocol == Protocol::Tcp {
+                    // What is left out may be the answer: its absence is no "no data".
+                    return Err(Trouble::Unreadable("its reply is truncated over TCP, too".to_owned()));
+                }
+                count(&self.counters.truncated);
+                detours.push("asked over TCP because its reply was truncated");
+                manner.protocol = Protocol::Tcp;
+                continue;
+            }
             let message = match Message::read(&received.bytes) {
                 Ok(message) => message,
                 Err(error) => return Err(Trouble::Unreadable(error.to_string())),
             };
-            if message.flags.has(Flags::TC) {
-                if manner.protocol == Protocol::Tcp {
-                    // What is left out may be the answer: its absence is no "no data" (RFC 2181 §9).
-                    return Err(Trouble::Unreadable("its reply is truncated over TCP, too".to_owned()));
+            if manner.edns && refuses_edns(&message) {
+                // RFC 6891 §7: one that knows EDNS says so by an OPT record, and means this query only.
+                if !message.has_edns {
+                    lacks_edns = Witness::Sure;
                 }
-                manner.protocol = Protocol::Tcp;
+                self.leave_edns_out(&mut manner, &mut detours);
                 continue;
             }
-            // RFC 6891 §7: a server that does not know EDNS says so, and sends none.
-            let unknown = matches!(message.rcode, Rcode::FORMERR | Rcode::NOTIMP) && !message.has_edns;
-            if manner.edns && unknown {
-                count(&self.counters.edns_retries);
-                (manner.edns, manner.protocol) = (false, Protocol::Udp);
-                continue;
-            }
-            if edns_at_first && !manner.edns && !unknown {
+            if lacks_edns == Witness::Sure && !manner.edns && !refuses_edns(&message) {
                 health.lacks_edns(Instant::now());
             }
-            return self.read(message, flight, rule);
+            let reply = self.read(message, flight, rule)?;
+            return Ok(Answer { reply, detours });
         }
         Err(Trouble::Unreadable("it takes no manner of asking".to_owned()))
+    }
+
+    fn leave_edns_out(&self, manner: &mut Manner, detours: &mut Vec<&'static str>) {
+        count(&self.counters.edns_retries);
+        detours.push("asked without EDNS because it refused it");
+        (manner.edns, manner.protocol) = (false, Protocol::Udp);
     }
 
     fn read(&self, message: Message, flight: &Flight, rule: &Rule) -> Result<UpstreamReply, Trouble> {
         let rcode = message.rcode;
         let speaks_for = |name: crate::dns::NameRef<'_>| self.speaks_for(rule, name);
-        let reply = UpstreamReply::from_message(message, &flight.asked.question, speaks_for)
-            .map_err(|error| Trouble::Unreadable(error.to_string()))?;
-        if reply.end == End::Failed {
-            count(&self.counters.upstream_failures);
-            return Err(Trouble::Answered(rcode, Box::new(reply)));
+        match UpstreamReply::from_message(message, &flight.asked.question, speaks_for) {
+            Ok(reply) if reply.end == End::Failed => Err(Trouble::Answered(rcode, Box::new(reply))),
+            Ok(reply) => Ok(reply),
+            Err(NotAReply::Referral(domain)) => Err(Trouble::Refers(domain)),
+            Err(error) => Err(Trouble::Unreadable(error.to_string())),
         }
-        Ok(reply)
+    }
+
+    /// Counts what an upstream failed by; what concerns all questions is logged once in a while.
+    fn note_trouble(&self, upstream: &Upstream, trouble: &Trouble) {
+        let concerns_all = match trouble {
+            Trouble::Answered(Rcode::REFUSED, _) | Trouble::Bare(_) | Trouble::Refers(_) => true,
+            Trouble::Answered(..) | Trouble::Unreadable(_) => false,
+            Trouble::Unreachable(_) | Trouble::OverBudget(_) | Trouble::Silent(_) | Trouble::Looping => {
+                return;
+            }
+        };
+        count(&self.counters.upstream_failures);
+        count(&upstream.failures);
+        let now = Instant::now();
+        if concerns_all && upstream.health.take_complaint(now) {
+            let why = trouble.explain(upstream.address, now);
+            warn!(forward.upstream = %upstream.address, "An upstream does not help: {why}");
+        }
     }
 
     async fn exchange(
@@ -191,6 +269,24 @@ impl Forwarder {
     }
 }
 
+/// Whether TC is set in the header.
+pub(super) fn is_truncated(reply: &[u8]) -> bool {
+    reply.first_chunk::<HEADER_BYTES>().is_some_and(|header| {
+        let flags = u16::from_be_bytes([header[2], header[3]]);
+        Flags(flags).has(Flags::TC)
+    })
+}
+
+/// Whether a query with EDNS is answered in a way that one without may not be.
+// Some servers copy the OPT record into the FORMERR that it makes them answer.
+fn refuses_edns(message: &Message) -> bool {
+    match message.rcode {
+        Rcode::FORMERR => true,
+        Rcode::NOTIMP => !message.has_edns,
+        _ => false,
+    }
+}
+
 /// A reply and how sure it is.
 pub(super) struct Received {
     bytes: Vec<u8>,
@@ -198,166 +294,4 @@ pub(super) struct Received {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::scripted::{Said, Scripted, Seen, ask, settings};
-    use super::*;
-    use crate::dns::message;
-
-    const RECORD: &str = "account.blob.x. 60 A 10.0.0.1";
-
-    fn count_of(counter: &std::sync::atomic::AtomicU64) -> u64 {
-        counter.load(Ordering::Relaxed)
-    }
-
-    fn ways(script: &Scripted) -> Vec<(Protocol, bool)> {
-        script.seen().iter().map(|seen| (seen.protocol, seen.message.has_edns)).collect()
-    }
-
-    fn lowered(seen: &Seen, mut reply: Vec<u8>) -> Vec<u8> {
-        let end = 12 + seen.message.raw_question.len() - 4;
-        reply[12..end].make_ascii_lowercase();
-        reply
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_truncated_reply_is_asked_for_again_over_tcp() {
-        let script = Scripted::new(|seen| match seen.protocol {
-            Protocol::Udp => {
-                let mut reply = seen.answer(Rcode::NOERROR, &[], &[]);
-                reply[2] |= 0x02;
-                Said::Reply(reply)
-            }
-            Protocol::Tcp => Said::Reply(seen.answer(Rcode::NOERROR, &[RECORD], &[])),
-        });
-        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
-        assert_eq!(ask(&forwarder, "account.blob.x.").await.reply.end, End::Data);
-        assert_eq!(ways(&script), [(Protocol::Udp, true), (Protocol::Tcp, true)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reply_that_is_truncated_over_tcp_too_is_no_answer() {
-        let script = Scripted::new(|seen| {
-            let mut reply = seen.answer(Rcode::NOERROR, &[], &[]);
-            reply[2] |= 0x02;
-            Said::Reply(reply)
-        });
-        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
-        let reply = ask(&forwarder, "account.blob.x.").await.reply;
-        assert_eq!((&reply.end, reply.rcode), (&End::Failed, Rcode::SERVFAIL));
-        assert!(reply.extended_error.as_ref().unwrap().text.contains("truncated over TCP"));
-        assert_eq!(ways(&script), [(Protocol::Udp, true), (Protocol::Tcp, true)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_without_edns_is_asked_without_and_that_is_remembered() {
-        let script = Scripted::new(|seen| match seen.message.has_edns {
-            true => {
-                let mut formerr = seen.bytes[..12].to_vec();
-                formerr[2..].copy_from_slice(&[0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-                Said::Reply(formerr)
-            }
-            false => {
-                Said::Reply(seen.plain_answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.1", seen.name())]))
-            }
-        });
-        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
-        for name in ["account.blob.x.", "b.x."] {
-            assert_eq!(ask(&forwarder, name).await.reply.end, End::Data);
-        }
-        let udp = |edns| (Protocol::Udp, edns);
-        assert_eq!(ways(&script), [udp(true), udp(false), udp(false)]);
-        assert_eq!(count_of(&forwarder.counters.edns_retries), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_loses_case_proves_itself_over_tcp_once() {
-        let script = Scripted::new(|seen| {
-            let record = format!("{} 60 A 10.0.0.1", seen.name());
-            Said::Reply(lowered(seen, seen.answer(Rcode::NOERROR, &[&record], &[])))
-        });
-        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
-        for name in ["account.blob.x.", "another.blob.x."] {
-            assert_eq!(ask(&forwarder, name).await.reply.end, End::Data);
-        }
-        let tcp: Vec<Protocol> = script.seen().iter().map(|seen| seen.protocol).collect();
-        assert_eq!(tcp, [Protocol::Udp, Protocol::Tcp, Protocol::Udp]);
-        assert_eq!(script.seen()[2].message.raw_question, b"\x07another\x04blob\x01x\x00\x00\x01\x00\x01");
-        assert_eq!(count_of(&forwarder.counters.case_mismatches), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_loses_case_and_has_no_tcp_is_asked_anew_in_lower_case() {
-        let script = Scripted::new(|seen| match seen.protocol {
-            Protocol::Tcp => Said::Unreachable,
-            Protocol::Udp => Said::Reply(lowered(seen, seen.answer(Rcode::NOERROR, &[RECORD], &[]))),
-        });
-        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
-        assert_eq!(ask(&forwarder, "account.blob.x.").await.reply.end, End::Data);
-        let seen = script.seen();
-        assert_eq!(seen.len(), 3);
-        assert_ne!(seen[0].message.id, seen[2].message.id);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_forged_reply_in_the_wrong_case_is_not_believed() {
-        let script = Scripted::new(|seen| match seen.protocol {
-            Protocol::Udp => Said::Reply(lowered(
-                seen,
-                seen.answer(Rcode::NOERROR, &["account.blob.x. 60 A 6.6.6.6"], &[]),
-            )),
-            Protocol::Tcp => Said::Reply(seen.answer(Rcode::NOERROR, &[RECORD], &[])),
-        });
-        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
-        let reply = ask(&forwarder, "account.blob.x.").await.reply;
-        assert_eq!(*reply.answer[0].data, [10, 0, 0, 1]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn strangers_lead_to_tcp_and_are_never_kept() {
-        let script = Scripted::new(|seen| {
-            let mut reply = seen.answer(Rcode::NOERROR, &[RECORD], &[]);
-            if seen.protocol == Protocol::Udp {
-                reply[0] ^= 1;
-            }
-            Said::Reply(reply)
-        });
-        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
-        assert_eq!(ask(&forwarder, "account.blob.x.").await.reply.end, End::Data);
-        assert_eq!(count_of(&forwarder.counters.near_misses), 1);
-        assert_eq!(count_of(&forwarder.counters.tcp_queries), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_chain_that_leaves_the_rule_is_cut_there_and_not_kept() {
-        let chain = ["a.corp. 60 CNAME b.public.", "b.public. 60 A 6.6.6.6", "evil.corp. 60 A 6.6.6.6"];
-        let script = Scripted::new(move |seen| Said::Reply(seen.answer(Rcode::NOERROR, &chain, &[])));
-        let rules = settings(&[(".", &["10.0.0.1"]), ("corp.", &["10.0.0.2"]), ("eu.corp.", &["10.0.0.3"])]);
-        let forwarder = script.forwarder(rules);
-        let reply = ask(&forwarder, "a.corp.").await.reply;
-        assert_eq!((&reply.end, reply.answer.len()), (&End::Continues("b.public.".parse().unwrap()), 1));
-        let everything = forwarder.cache.page(crate::dns::NameRef::ROOT, None, 10, Instant::now());
-        assert_eq!(everything.len(), 1);
-        let rule = forwarder.rule_for(script.seen()[0].message.question.as_ref().unwrap().name.borrow());
-        let speaks = |name: &str| {
-            let name: crate::dns::Name = name.parse().unwrap();
-            forwarder.speaks_for(rule.unwrap(), name.borrow())
-        };
-        assert!(speaks("x.corp.") && !speaks("x.eu.corp.") && !speaks("x.") && !speaks("xcorp."));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nonsense_is_a_failure_that_says_so() {
-        let script = Scripted::new(|seen| {
-            let mut reply = seen.answer(Rcode::NOERROR, &[RECORD], &[]);
-            reply.truncate(reply.len() - 13);
-            Said::Reply(reply)
-        });
-        let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
-        let reply = ask(&forwarder, "account.blob.x.").await.reply;
-        assert_eq!(reply.rcode, Rcode::SERVFAIL);
-        assert!(reply.extended_error.as_ref().unwrap().text.contains("nonsense"));
-        let query =
-            message::query(7, crate::dns::NameRef::ROOT, crate::dns::RecordType::A, Default::default(), true);
-        assert!(Message::read(&query).is_ok());
-    }
-}
+mod tests;

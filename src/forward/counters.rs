@@ -17,12 +17,14 @@ pub struct Counters {
     pub timeouts: AtomicU64,
     /// Upstreams that could not be reached at all.
     pub network_errors: AtomicU64,
-    /// Failure codes that upstreams answered.
+    /// Failures that upstreams answered: codes, referrals, nonsense.
     pub upstream_failures: AtomicU64,
     /// Replies that answered no query of ours: a wrong id or question.
     pub near_misses: AtomicU64,
     /// Replies whose question differed from ours in case only.
     pub case_mismatches: AtomicU64,
+    /// Replies over UDP that were truncated and asked for again over TCP.
+    pub truncated: AtomicU64,
     /// Replies to queries that were given up before.
     pub late_replies: AtomicU64,
     /// Queries asked again without EDNS, which their upstream does not know.

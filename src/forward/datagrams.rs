@@ -166,6 +166,7 @@ impl Datagrams {
             count = index + 1;
         }
         let (mut next, mut repeated) = (0, false);
+        let segmenting = self.segmenting;
         while next < count {
             let used = self.group(next, &lengths[..count]);
             // SAFETY: the headers lead to the parts written above, which point to messages that outlive this call, and
@@ -187,12 +188,16 @@ impl Datagrams {
             match error.raw_os_error() {
                 Some(libc::EINTR) => {}
                 // What an earlier datagram met with, not this one.
-                Some(libc::ECONNREFUSED) if !repeated => repeated = true,
+                Some(libc::ECONNREFUSED | libc::EHOSTUNREACH) if !repeated => repeated = true,
                 // A kernel or a device that cannot do it says so when it is asked to.
                 Some(libc::EIO | libc::EINVAL) if self.segmenting == Segmenting::Does => {
                     self.segmenting = Segmenting::DoesNot;
                 }
-                _ => return (next, Err(error)),
+                _ => {
+                    // It was not for that.
+                    self.segmenting = segmenting;
+                    return (next, Err(error));
+                }
             }
         }
         (count, Ok(()))

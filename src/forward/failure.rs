@@ -4,15 +4,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::sockets::is_of_here;
 use super::{ExchangeError, Rule, Standing, UpstreamAddress};
 use crate::cache::UpstreamReply;
-use crate::dns::{ExtendedError, NameRef, Rcode};
+use crate::dns::{ExtendedError, Name, NameRef, Rcode};
 
 /// Why one upstream gave no usable reply.
 #[derive(Debug)]
 pub enum Trouble {
     /// It answered a failure code, perhaps behind aliases that are good.
     Answered(Rcode, Box<UpstreamReply>),
+    /// It answered a failure code alone, without the question: whoever hit id and port may have sent that.
+    Bare(Rcode),
+    /// It answered with the name servers of this domain instead of asking them.
+    Refers(Name),
     /// It answered what cannot be used.
     Unreadable(String),
     Unreachable(ExchangeError),
@@ -44,10 +49,14 @@ impl Failure {
         Failure { troubles: troubles.collect() }
     }
 
-    /// Whether the failure is upstream's, rather than of our own making and over in a moment.
+    /// Whether the failure is certainly upstream's, rather than of our own making or perhaps forged, and over in a
+    /// moment.
     pub fn is_worth_keeping(&self) -> bool {
-        !self.troubles.iter().any(|(_, trouble)| {
-            matches!(trouble, Trouble::OverBudget(_) | Trouble::Unreachable(ExchangeError::TooManySockets))
+        !self.troubles.iter().any(|(_, trouble)| match trouble {
+            Trouble::OverBudget(_) | Trouble::Bare(_) => true,
+            Trouble::Unreachable(ExchangeError::TooManySockets) => true,
+            Trouble::Unreachable(ExchangeError::Network(error)) => is_of_here(error),
+            _ => false,
         })
     }
 
@@ -102,9 +111,14 @@ impl Failure {
 }
 
 impl Trouble {
-    fn explain(&self, upstream: UpstreamAddress, now: Instant) -> String {
+    /// Says it in a part of a sentence.
+    pub fn explain(&self, upstream: UpstreamAddress, now: Instant) -> String {
         match self {
             Trouble::Answered(rcode, _) => format!("upstream {upstream} answered {rcode}"),
+            Trouble::Bare(rcode) => format!("upstream {upstream} answered {rcode} without the question"),
+            Trouble::Refers(domain) => {
+                format!("upstream {upstream} refers to the name servers of {domain} and does not ask them")
+            }
             Trouble::Unreadable(why) => format!("upstream {upstream} answered nonsense: {why}"),
             Trouble::Unreachable(ExchangeError::Network(error)) => {
                 format!("upstream {upstream} cannot be reached: {}", error.kind())
@@ -176,6 +190,54 @@ mod tests {
             said(vec![Trouble::Silent(now), Trouble::Looping]).1.starts_with("forwarding loop: our question")
         );
         assert_eq!(said(vec![]), (22, "no upstream to ask".to_owned()));
+    }
+
+    /// One of each kind: a new one has no reason before it stands here.
+    fn one_of_each(now: Instant) -> Vec<Trouble> {
+        let all = vec![
+            answered(Rcode::REFUSED),
+            Trouble::Bare(Rcode::REFUSED),
+            Trouble::Refers("x.".parse().unwrap()),
+            Trouble::Unreadable("cut short".to_owned()),
+            Trouble::Unreachable(ExchangeError::NearMisses),
+            Trouble::OverBudget(9),
+            Trouble::Silent(now),
+            Trouble::Looping,
+        ];
+        for trouble in &all {
+            match trouble {
+                Trouble::Answered(..) | Trouble::Bare(_) | Trouble::Refers(_) | Trouble::Unreadable(_) => {}
+                Trouble::Unreachable(_) | Trouble::OverBudget(_) | Trouble::Silent(_) | Trouble::Looping => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_failure_says_why_and_names_the_upstream() {
+        let now = Instant::now();
+        for trouble in one_of_each(now) {
+            let said = format!("{trouble:?}");
+            let reply = failure(vec![trouble]).into_reply(now);
+            assert_eq!((&reply.end, reply.rcode), (&crate::cache::End::Failed, Rcode::SERVFAIL));
+            let why = reply.extended_error.expect("it says why");
+            assert!(
+                why.text.contains("upstream 10.0.0.1") && why.code != ExtendedError::NOT_READY,
+                "{said}: {why:?}"
+            );
+        }
+        assert!(failure(Vec::new()).into_reply(now).extended_error.is_some());
+    }
+
+    #[test]
+    fn what_is_of_our_own_making_or_may_be_forged_is_not_kept() {
+        let keeps = |trouble| failure(vec![Trouble::Silent(Instant::now()), trouble]).is_worth_keeping();
+        let network =
+            |errno| Trouble::Unreachable(ExchangeError::Network(std::io::Error::from_raw_os_error(errno)));
+        assert!(keeps(answered(Rcode::REFUSED)) && keeps(network(libc::ECONNREFUSED)));
+        assert!(!keeps(Trouble::Bare(Rcode::REFUSED)) && !keeps(Trouble::OverBudget(1)));
+        assert!(!keeps(network(libc::ENETUNREACH)) && !keeps(network(libc::EADDRNOTAVAIL)));
+        assert!(!keeps(Trouble::Unreachable(ExchangeError::TooManySockets)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::counters::count;
 use super::failure::{self, Failure};
 use super::inflight::{Flight, Full, Inflight, Joined, Sender, Waiter};
 use super::loops::Probes;
+use super::race::Won;
 use super::rule::Rules;
 use super::settings::Asked;
 use super::{Counters, Rule, Settings, Sockets, Transport, UpstreamAddress, UpstreamHealth};
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub freshness: Freshness,
     /// Who answered now.
     pub upstream: Option<UpstreamAddress>,
+    /// What was in the way of the answer, in words: failures of other upstreams, TCP, no EDNS. None mostly.
+    pub way: Option<Arc<str>>,
 }
 
 /// Whether a reply is of now.
@@ -238,7 +241,12 @@ impl Forwarder {
         let raced = self.race(&flight, &rule, begun).await;
         let now = Instant::now();
         let outcome = match raced {
-            Ok((reply, upstream)) => self.learn(asked, reply, upstream, now),
+            Ok(Won { reply, upstream, way }) => {
+                if let Some(way) = &way {
+                    debug!(dns.question.name = %asked.question.name, "Upstream {upstream} answers: {way}");
+                }
+                Outcome { way, ..self.learn(asked, reply, upstream, now) }
+            }
             Err(failure) => {
                 let why = failure.explain(now);
                 debug!(dns.question.name = %asked.question.name, "No upstream answers: {}", why.text);
@@ -249,7 +257,7 @@ impl Forwarder {
                 }
                 self.stale(asked, why).unwrap_or_else(|| {
                     count(&self.counters.failures);
-                    Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None }
+                    Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None, way: None }
                 })
             }
         };
@@ -267,7 +275,7 @@ impl Forwarder {
     ) -> Outcome {
         let reply = Arc::new(self.cache.capped(reply));
         self.keep(asked, &reply, now);
-        Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: Some(upstream) }
+        Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: Some(upstream), way: None }
     }
 
     fn keep(&self, asked: &Asked, reply: &Arc<UpstreamReply>, now: Instant) {
@@ -283,7 +291,7 @@ impl Forwarder {
         self.stale(asked, why.clone()).unwrap_or_else(|| {
             count(&self.counters.failures);
             let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
-            Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None }
+            Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None, way: None }
         })
     }
 
@@ -301,6 +309,7 @@ impl Forwarder {
             age_secs: hit.age_secs,
             freshness: Freshness::Stale(ExtendedError::new(code, text)),
             upstream: None,
+            way: None,
         })
     }
 }

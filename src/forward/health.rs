@@ -23,6 +23,9 @@ const LACKING: Duration = Duration::from_secs(600);
 /// How often a probe for loops may be sent.
 const LOOP_PROBE_PAUSE: Duration = Duration::from_secs(10);
 
+/// How often an upstream that answers and does not help is logged.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+
 /// Whether an upstream is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
@@ -49,6 +52,7 @@ struct State {
     no_edns_until: Option<Instant>,
     no_case_until: Option<Instant>,
     no_loop_probe_until: Option<Instant>,
+    no_complaint_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -118,6 +122,16 @@ impl Health {
         granted
     }
 
+    /// Whether to log that it does not help; true once for each pause.
+    pub fn take_complaint(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let granted = !is_ahead(state.no_complaint_until, now);
+        if granted {
+            state.no_complaint_until = Some(now + COMPLAINT_PAUSE);
+        }
+        granted
+    }
+
     /// Whether queries carry EDNS.
     pub fn edns(&self, now: Instant) -> bool {
         !is_ahead(self.state.lock().no_edns_until, now)
@@ -176,6 +190,14 @@ mod tests {
         let probes: Vec<u64> =
             (0..150).filter(|second| health.take_probe(start + Duration::from_secs(*second))).collect();
         assert_eq!(probes, [1, 3, 7, 15, 31, 61, 91, 121]);
+    }
+
+    #[test]
+    fn what_does_not_help_is_logged_once_a_minute() {
+        let (health, start) = (Health::default(), Instant::now());
+        let logged: Vec<u64> =
+            (0..130).filter(|second| health.take_complaint(start + Duration::from_secs(*second))).collect();
+        assert_eq!(logged, [0, 60, 120]);
     }
 
     #[test]

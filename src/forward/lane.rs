@@ -17,17 +17,17 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::attempt::Begun;
+use super::attempt::{Begun, is_truncated};
 use super::counters::count;
 use super::datagrams::{Datagrams, Poll};
 use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
 use super::race::PATIENCE;
 use super::settings::Asked;
-use super::sockets::ERRORS_MAX;
+use super::sockets::{ERRORS_MAX, is_of_here};
 use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, Standing, case};
 use crate::cache::{End, UpstreamReply};
-use crate::dns::{Flags, Message, Name, NameRef, QueryFlags, Question, Rcode};
+use crate::dns::{Message, Name, NameRef, QueryFlags, Question};
 
 /// Ports that take queries for one upstream, of which each query takes one at random.
 const PORTS_PER_UPSTREAM: usize = 16;
@@ -218,6 +218,11 @@ impl<T> Lane<T> {
         let unsent = port.unsent();
         let queries = port.sent[unsent..].iter().map(|sent| sent.query.as_bytes());
         let (sent, mut result) = self.datagrams.send(&port.socket, queries);
+        // The port is of an address, or leads a way, that is gone: flights ask from others, and so does the next batch.
+        if result.as_ref().is_err_and(is_of_here) {
+            port.closes = now;
+            result = Ok(());
+        }
         for sent in &port.sent[unsent..unsent + sent] {
             if let State::Waits(asking) = &sent.state {
                 count(&asking.upstream.queries);
@@ -324,6 +329,7 @@ impl<T> Lane<T> {
         let mut next: Option<Instant> = None;
         let mut soon = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         for at in 0..self.ports.len() {
+            let mut is_checked = false;
             for place in 0.. {
                 let Some(port) = &mut self.ports[at] else { break };
                 match port.sent.get(place).map(|sent| &sent.state) {
@@ -338,6 +344,9 @@ impl<T> Lane<T> {
                         soon(asking.patient_until());
                     }
                     Some(State::Waits(_)) => {
+                        if !mem::replace(&mut is_checked, true) {
+                            port.check_address();
+                        }
                         let (sender, reply) = oneshot::channel();
                         let query = port.sent[place].query.clone();
                         if let State::Waits(asking) = port.put(place, State::HandedOver(sender)) {
@@ -449,12 +458,10 @@ fn usable<T>(asking: &Asking<T>, datagram: &[u8]) -> Option<UpstreamReply> {
     if let Some(reply) = UpstreamReply::read_usual(datagram, question, speaks_for) {
         return Some(reply);
     }
-    let message = Message::read(datagram).ok()?;
-    let lacks_edns =
-        asking.edns && matches!(message.rcode, Rcode::FORMERR | Rcode::NOTIMP) && !message.has_edns;
-    if message.flags.has(Flags::TC) || lacks_edns {
+    if is_truncated(datagram) {
         return None;
     }
+    let message = Message::read(datagram).ok()?;
     let reply = UpstreamReply::from_message(message, question, speaks_for).ok()?;
     (reply.end != End::Failed).then_some(reply)
 }

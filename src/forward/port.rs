@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::inflight::{Flight, Sender, Waiter};
+use super::open_ports::Open;
 use super::race::PATIENCE;
-use super::sockets::{NEAR_MISSES_MAX, Open, PORT_LIFE, QUERIES_PER_PORT};
+use super::sockets::{NEAR_MISSES_MAX, PORT_LIFE, QUERIES_PER_PORT};
 use super::{Counters, ExchangeError, Forwarder, Judgement, Outcome, Query, Rule, Upstream};
 
 /// Queries that a port carries in its youth: beyond them a socket costs each little.
@@ -41,7 +42,7 @@ pub struct Port<T> {
     /// Errors of reading.
     pub errors: u32,
     pub counters: Arc<Counters>,
-    _open: Open,
+    open: Open,
 }
 
 /// A query that was sent.
@@ -100,18 +101,24 @@ impl<T> Port<T> {
             closes: now + PORT_LIFE,
             errors: 0,
             counters,
-            _open: open,
+            open,
         }
     }
 
     /// How many more queries it takes.
     pub fn room(&self, now: Instant) -> usize {
         let queries_max = match () {
-            () if now >= self.closes => 0,
+            () if now >= self.closes || !self.open.is_current() => 0,
             () if now >= self.ages => QUERIES_PER_PORT,
             () => QUERIES_PER_YOUNG_PORT,
         };
         queries_max.saturating_sub(self.sent.len())
+    }
+
+    /// Looks whether the address that it sends from is still there.
+    pub fn check_address(&self) {
+        let local = self.socket.local_addr().ok().and_then(|local| local.as_socket());
+        self.open.check_address(local);
     }
 
     /// Takes a query to be sent, and makes its id one of its own here.

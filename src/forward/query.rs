@@ -3,9 +3,11 @@
 use rand::Rng;
 
 use super::case::{self, Case};
+use crate::dns::edns::Edns;
 use crate::dns::header::{HEADER_BYTES, OPCODE_QUERY};
 use crate::dns::message::{self, QueryBytes};
-use crate::dns::{Flags, QueryFlags, Question, Rcode};
+use crate::dns::request::RawRecord;
+use crate::dns::{Flags, QueryFlags, Question, Rcode, RecordType};
 
 /// Tries to mix a name's case well; of names with eight letters one in fourteen needs a second.
 const MIXES_MAX: usize = 4;
@@ -25,6 +27,10 @@ pub enum Judgement {
     Reply,
     /// Its reply, or a forgery that guessed all but the case.
     CaseDiffers,
+    /// Its reply, cut before the end of the question; or a forgery that guessed id and port.
+    Cut,
+    /// An error without the question (RFC 1035 §4.1.1), its reply; or a forgery that guessed id and port.
+    Bare(Rcode),
     /// Something else.
     Stranger,
 }
@@ -81,10 +87,6 @@ impl Query {
         if header[..2] != self.bytes[..2] || !flags.has(Flags::QR) || flags.opcode() != OPCODE_QUERY {
             return Judgement::Stranger;
         }
-        // Servers that cannot read a query answer with the bare header (RFC 1035 §4.1.1).
-        if word(4) == 0 && received.len() == HEADER_BYTES && flags.rcode() == Rcode::FORMERR {
-            return Judgement::Reply;
-        }
         let question = received.get(HEADER_BYTES..self.question_end).filter(|_| word(4) == 1);
         match question {
             Some(question) if question == self.question() => Judgement::Reply,
@@ -92,9 +94,43 @@ impl Query {
                 Case::Mixed => Judgement::CaseDiffers,
                 Case::Plain => Judgement::Reply,
             },
-            _ => Judgement::Stranger,
+            Some(_) => Judgement::Stranger,
+            None if flags.has(Flags::TC) && self.begins_with(&received[HEADER_BYTES..], word(4)) => {
+                Judgement::Cut
+            }
+            None => bare_error(received).map_or(Judgement::Stranger, Judgement::Bare),
         }
     }
+
+    /// Whether what is left behind a header that counts so many questions may be of this query's reply.
+    fn begins_with(&self, left: &[u8], questions: u16) -> bool {
+        let own = &self.question()[..left.len().min(self.question().len())];
+        match questions {
+            0 => true,
+            1 => left.eq_ignore_ascii_case(own),
+            _ => false,
+        }
+    }
+}
+
+/// The code of an error that consists of the header, or of the header and an OPT record.
+// Real servers send both: Unbound 1.17 to those whom it refuses by default, others to EDNS that they do not know.
+fn bare_error(received: &[u8]) -> Option<Rcode> {
+    let (header, rest) = received.split_first_chunk::<HEADER_BYTES>()?;
+    let low = u16::from(header[3] & 0x0F);
+    let rcode = if rest.is_empty() {
+        // Whatever it still counts.
+        low
+    } else {
+        let raw = RawRecord::read(received, HEADER_BYTES)?;
+        let is_opt = raw.rtype == RecordType::OPT && raw.end == received.len();
+        if !is_opt || header[4..] != [0, 0, 0, 0, 0, 0, 0, 1] {
+            return None;
+        }
+        let edns = Edns::read(raw.class, raw.ttl, raw.data(received)).ok()?;
+        u16::from(edns.rcode_high) << 4 | low
+    };
+    (rcode != 0).then_some(Rcode(rcode))
 }
 
 /// Whether two question sections of one length differ in the case of letters only; type and class have none.
@@ -147,11 +183,55 @@ mod tests {
         assert_eq!(query.judge(&reply[..5]), Judgement::Stranger);
         // Case is of no matter when the query had none.
         assert_eq!(changed(14, 0x20), Judgement::Reply);
-        let mut formerr = reply[..HEADER_BYTES].to_vec();
-        (formerr[3], formerr[5]) = (1, 0);
-        assert_eq!(query.judge(&formerr), Judgement::Reply);
-        formerr[3] = 0;
-        assert_eq!(query.judge(&formerr), Judgement::Stranger);
+    }
+
+    #[test]
+    fn an_error_without_the_question_is_known_for_one() {
+        const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
+        let query = query(Case::Mixed);
+        let bare = |rcode: u8, questions: u8, opts: u8, rest: &[u8]| {
+            let id = query.id().to_be_bytes();
+            let header = [id[0], id[1], 0x80, rcode, 0, questions, 0, 0, 0, 0, 0, opts];
+            query.judge(&[&header[..], rest].concat())
+        };
+        for rcode in 1..16 {
+            assert_eq!(bare(rcode, 0, 0, b""), Judgement::Bare(Rcode(rcode.into())));
+            assert_eq!(bare(rcode, 0, 1, OPT), Judgement::Bare(Rcode(rcode.into())));
+        }
+        // What is counted and not there, as of a query whose header came back.
+        assert_eq!(bare(5, 1, 1, b""), Judgement::Bare(Rcode::REFUSED));
+        let badvers = [&OPT[..5], &[1], &OPT[6..]].concat();
+        assert_eq!(bare(0, 0, 1, &badvers), Judgement::Bare(Rcode::BADVERS));
+        for (rcode, questions, opts, rest) in [
+            (0, 0, 0, &b""[..]),
+            (0, 0, 1, OPT),
+            (5, 0, 0, OPT),
+            (5, 1, 1, OPT),
+            (5, 0, 1, &OPT[1..]),
+            (5, 0, 1, &[OPT, b"x"].concat()),
+            (5, 0, 2, &[OPT, OPT].concat()),
+        ] {
+            assert_eq!(bare(rcode, questions, opts, rest), Judgement::Stranger, "{rcode} {questions} {opts}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_cut_must_match_as_far_as_it_goes() {
+        let query = query(Case::Mixed);
+        let mut whole = reply_to(&query);
+        whole[2] |= 0x02;
+        assert_eq!(query.judge(&whole), Judgement::Reply);
+        for end in HEADER_BYTES..whole.len() {
+            assert_eq!(query.judge(&whole[..end]), Judgement::Cut, "{end} bytes");
+        }
+        whole[5] = 0;
+        assert_eq!(query.judge(&whole[..HEADER_BYTES]), Judgement::Cut);
+        for (at, bit) in [(1, 1), (2, 0x80), (2, 0x02), (5, 3), (14, 1)] {
+            let mut other = whole[..20].to_vec();
+            other[5] = 1;
+            other[at] ^= bit;
+            assert_eq!(query.judge(&other), Judgement::Stranger, "byte {at}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
 
-use super::attempt::Begun;
+use super::attempt::{Answer, Begun};
 use super::counters::count;
 use super::failure::{Failure, Trouble};
 use super::inflight::Flight;
@@ -28,7 +28,7 @@ const ATTEMPTS_MAX: usize = 5;
 /// Attempts at one upstream: two may be lost.
 const ATTEMPTS_PER_UPSTREAM_MAX: usize = 3;
 
-type Attempt = Pin<Box<dyn Future<Output = Result<UpstreamReply, Trouble>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<Answer, Trouble>> + Send>>;
 
 /// One question's way from upstream to upstream.
 struct Race {
@@ -37,6 +37,14 @@ struct Race {
     attempts: usize,
     /// The runner whose turn is next.
     next: usize,
+}
+
+/// A usable answer.
+pub(super) struct Won {
+    pub reply: UpstreamReply,
+    pub upstream: UpstreamAddress,
+    /// What was in its way, in words; none mostly.
+    pub way: Option<Arc<str>>,
 }
 
 struct Runner {
@@ -53,7 +61,7 @@ impl Forwarder {
         flight: &Arc<Flight>,
         rule: &Arc<Rule>,
         begun: Option<Begun>,
-    ) -> Result<(UpstreamReply, UpstreamAddress), Failure> {
+    ) -> Result<Won, Failure> {
         let start = flight.started;
         let deadline = start + DEADLINE;
         let mut candidates = rule.candidates(Instant::now());
@@ -88,10 +96,11 @@ impl Forwarder {
             tokio::select! {
                 biased;
                 (index, result) = race.finished() => match result {
-                    Ok(reply) => {
-                        let winner = race.runners[index].upstream.address;
+                    Ok(Answer { reply, detours }) => {
+                        let upstream = race.runners[index].upstream.address;
+                        let way = race.way(upstream, &detours);
                         self.settle(race, index, deadline);
-                        return Ok((reply, winner));
+                        return Ok(Won { reply, upstream, way });
                     }
                     Err(trouble) => {
                         race.runners[index].trouble = Some(trouble);
@@ -230,8 +239,19 @@ impl Race {
         self.running.push((index, attempt));
     }
 
+    /// What others failed by, and why the winner was asked more than once.
+    fn way(&self, winner: UpstreamAddress, detours: &[&'static str]) -> Option<Arc<str>> {
+        let now = Instant::now();
+        let troubles = self.runners.iter().filter_map(|runner| {
+            runner.trouble.as_ref().map(|trouble| trouble.explain(runner.upstream.address, now))
+        });
+        let detours = detours.iter().map(|detour| format!("upstream {winner} was {detour}"));
+        let parts: Vec<String> = troubles.chain(detours).collect();
+        (!parts.is_empty()).then(|| parts.join("; ").into())
+    }
+
     /// Waits for any attempt; for ever if none runs.
-    async fn finished(&mut self) -> (usize, Result<UpstreamReply, Trouble>) {
+    async fn finished(&mut self) -> (usize, Result<Answer, Trouble>) {
         poll_fn(|context| {
             for at in 0..self.running.len() {
                 let (index, attempt) = &mut self.running[at];

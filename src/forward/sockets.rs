@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,9 +15,11 @@ use parking_lot::Mutex;
 use rand::Rng;
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::counters::count;
+use super::open_ports::{Open, OpenPorts, PORTS_MAX};
+use super::race::PATIENCE;
 use super::{Counters, Exchange, ExchangeError, Judgement, Protocol, Query, Transport, tcp};
 
 /// Queries that one port carries in its life.
@@ -28,12 +30,6 @@ pub(super) const PORT_LIFE: Duration = Duration::from_secs(5);
 
 /// Ports open to one upstream at a time, of which each query takes one at random.
 const PORTS_PER_UPSTREAM: usize = 32;
-
-/// Ports open at one time to all upstreams: half of the usual 1024 file descriptors of a process.
-const PORTS_MAX: usize = 512;
-
-/// Those of them that lanes may have, so that what they hand over finds one.
-const LANE_PORTS_MAX: usize = PORTS_MAX / 2;
 
 /// Connections open at one time to all upstreams: an upstream that truncates every reply gets no more of them.
 const CONNECTIONS_MAX: usize = 256;
@@ -49,6 +45,9 @@ const PORT_TRIES: usize = 16;
 
 /// The largest datagram read: three times what we ask for.
 pub(super) const DATAGRAM_BYTES_MAX: usize = 4096;
+
+/// How long a query waits before the address that it was sent from is looked after; it is asked again a little later.
+const SILENCE: Duration = PATIENCE.saturating_sub(Duration::from_millis(50));
 
 /// Strangers that a query passes over before it is asked over TCP, where they cannot interfere.
 pub(super) const NEAR_MISSES_MAX: u8 = 10;
@@ -80,28 +79,51 @@ impl Sockets {
 
     async fn exchange_udp(&self, upstream: SocketAddr, query: &mut Query) -> Result<Vec<u8>, ExchangeError> {
         let mut waiting = self.enlist(upstream, query)?;
-        let socket = &waiting.port.socket;
-        match socket.send(query.as_bytes()).await {
-            // What an earlier datagram met with, not this one.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                socket.send(query.as_bytes()).await?
+        if let Err(error) = waiting.port.send(query).await {
+            if !is_of_here(&error) {
+                return Err(error.into());
             }
-            sent => sent?,
-        };
-        match (&mut waiting.reply).await {
-            Ok(reply) => reply,
-            Err(_) => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+            // The port is of an address, or leads a way, that is gone. Another may be there by now.
+            waiting.port.retired.store(true, Ordering::Relaxed);
+            waiting = self.enlist_anew(upstream, query)?;
+            waiting.port.send(query).await?;
         }
+        let reply = match timeout(SILENCE, &mut waiting.reply).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                waiting.port.open.check_address(waiting.port.socket.local_addr().ok());
+                (&mut waiting.reply).await
+            }
+        };
+        reply.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()))
     }
 
     /// Finds a place for a query on a random port.
     fn enlist(&self, upstream: SocketAddr, query: &mut Query) -> Result<Waiting, ExchangeError> {
         let mut upstreams = self.upstreams.lock();
-        let ports = upstreams.entry(upstream).or_insert_with(|| std::array::from_fn(|_| Weak::new()));
+        let ports = upstreams.entry(upstream).or_insert_with(no_ports);
         let slot = rand::rng().random_range(0..PORTS_PER_UPSTREAM);
         if let Some(waiting) = ports[slot].upgrade().and_then(|port| Port::enlist(port, query)) {
             return Ok(waiting);
         }
+        self.enlist_at(ports, slot, upstream, query)
+    }
+
+    /// Finds a place for a query on a port that is opened now.
+    fn enlist_anew(&self, upstream: SocketAddr, query: &mut Query) -> Result<Waiting, ExchangeError> {
+        let mut upstreams = self.upstreams.lock();
+        let ports = upstreams.entry(upstream).or_insert_with(no_ports);
+        let slot = rand::rng().random_range(0..PORTS_PER_UPSTREAM);
+        self.enlist_at(ports, slot, upstream, query)
+    }
+
+    fn enlist_at(
+        &self,
+        ports: &mut Ports,
+        slot: usize,
+        upstream: SocketAddr,
+        query: &mut Query,
+    ) -> Result<Waiting, ExchangeError> {
         let opened = self.open.count(PORTS_MAX).and_then(|counted| Ok((open_for_tasks(upstream)?, counted)));
         let (socket, counted) = match opened.map_err(ExchangeError::from) {
             Err(ExchangeError::TooManySockets) => {
@@ -114,16 +136,22 @@ impl Sockets {
         };
         let port = Arc::new(Port {
             socket,
+            open: counted,
             queries: Mutex::default(),
             closes: Instant::now() + PORT_LIFE,
+            retired: AtomicBool::new(false),
             drained: Notify::new(),
         });
         count(&self.counters.sockets_opened);
         ports[slot] = Arc::downgrade(&port);
         let waiting = Port::enlist(port.clone(), query).ok_or(ExchangeError::TooManySockets)?;
-        tokio::spawn(port.receive(counted, self.counters.clone()));
+        tokio::spawn(port.receive(self.counters.clone()));
         Ok(waiting)
     }
+}
+
+fn no_ports() -> Ports {
+    std::array::from_fn(|_| Weak::new())
 }
 
 impl Transport for Sockets {
@@ -151,9 +179,12 @@ impl Transport for Sockets {
 /// One socket and the queries sent from it.
 struct Port {
     socket: UdpSocket,
+    open: Open,
     /// All that were ever sent, so that a late reply is known for what it is.
     queries: Mutex<Vec<Sent>>,
     closes: Instant,
+    /// Whether it takes no more because nothing can be sent from it.
+    retired: AtomicBool,
     /// Tells the receiving task that the last query is gone.
     drained: Notify,
 }
@@ -183,7 +214,7 @@ impl Port {
     /// A place for `query`, whose id is made one of its own here; none when the port has served its time.
     fn enlist(port: Arc<Port>, query: &mut Query) -> Option<Waiting> {
         let mut queries = port.queries.lock();
-        if queries.len() >= QUERIES_PER_PORT || Instant::now() >= port.closes {
+        if port.is_closed(&queries) {
             return None;
         }
         while queries.iter().any(|sent| sent.query.id() == query.id()) {
@@ -196,8 +227,19 @@ impl Port {
         Some(Waiting { port, index, reply })
     }
 
+    async fn send(&self, query: &Query) -> io::Result<()> {
+        match self.socket.send(query.as_bytes()).await {
+            // What an earlier datagram met with, not this one.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused || is_of_here(&error) => {
+                self.socket.send(query.as_bytes()).await?
+            }
+            sent => sent?,
+        };
+        Ok(())
+    }
+
     /// Hands replies to those who wait, until the port has served its time and nobody waits.
-    async fn receive(self: Arc<Self>, _open: Open, counters: Arc<Counters>) {
+    async fn receive(self: Arc<Self>, counters: Arc<Counters>) {
         let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
         let mut errors = 0;
         while !self.is_done() && errors < ERRORS_MAX {
@@ -215,8 +257,15 @@ impl Port {
 
     fn is_done(&self) -> bool {
         let queries = self.queries.lock();
-        let closed = queries.len() >= QUERIES_PER_PORT || Instant::now() >= self.closes;
-        closed && queries.iter().all(|sent| sent.reply.is_none())
+        self.is_closed(&queries) && queries.iter().all(|sent| sent.reply.is_none())
+    }
+
+    /// Whether it takes no new queries.
+    fn is_closed(&self, queries: &[Sent]) -> bool {
+        queries.len() >= QUERIES_PER_PORT
+            || Instant::now() >= self.closes
+            || self.retired.load(Ordering::Relaxed)
+            || !self.open.is_current()
     }
 
     fn deliver(&self, datagram: &[u8], counters: &Counters) {
@@ -254,38 +303,13 @@ impl Sent {
     }
 }
 
-/// How many ports are open.
-#[derive(Clone, Default)]
-pub struct OpenPorts(Arc<AtomicUsize>);
-
-/// One of the open ports.
-pub struct Open(OpenPorts);
-
-impl OpenPorts {
-    fn count(&self, max: usize) -> io::Result<Open> {
-        let counted = Open(self.clone());
-        match self.0.fetch_add(1, Ordering::Relaxed) < max {
-            true => Ok(counted),
-            false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn count_of_open(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// A port for a lane.
-    pub(super) fn open_for_lane(&self, upstream: SocketAddr) -> io::Result<(socket2::Socket, Open)> {
-        let counted = self.count(LANE_PORTS_MAX)?;
-        Ok((open(upstream)?, counted))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Whether an error is of this machine's addresses and routes, and says nothing of the upstream.
+// EINVAL: before 6.x Linux says so of an IPv4 address that is gone.
+pub(super) fn is_of_here(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EADDRNOTAVAIL | libc::ENETDOWN | libc::EINVAL)
+    )
 }
 
 fn open_for_tasks(upstream: SocketAddr) -> io::Result<UdpSocket> {
@@ -293,7 +317,7 @@ fn open_for_tasks(upstream: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// A socket on a random port, connected so that only `upstream` is heard.
-fn open(upstream: SocketAddr) -> io::Result<socket2::Socket> {
+pub(super) fn open(upstream: SocketAddr) -> io::Result<socket2::Socket> {
     let domain = socket2::Domain::for_address(upstream);
     let datagrams = socket2::Type::DGRAM.nonblocking();
     let socket = socket2::Socket::new(domain, datagrams, Some(socket2::Protocol::UDP))?;

@@ -19,6 +19,8 @@ pub struct Upstream {
     pub(super) queries: AtomicU64,
     /// Questions on which it stayed silent.
     pub(super) timeouts: AtomicU64,
+    /// Questions that it answered with a failure, a referral or nonsense.
+    pub(super) failures: AtomicU64,
 }
 
 /// An upstream as an operator sees it.
@@ -30,6 +32,7 @@ pub struct UpstreamHealth {
     pub silent_since: Option<String>,
     pub queries: u64,
     pub timeouts: u64,
+    pub failures: u64,
     pub queries_per_second_max: Option<u32>,
 }
 
@@ -42,6 +45,7 @@ impl Upstream {
             budget: queries_per_second_max.or(azure).map(Budget::new),
             queries: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
         }
     }
 
@@ -67,6 +71,7 @@ impl Upstream {
             silent_since: self.health.silent_since().map(|since| failure::clock(since, now)),
             queries: self.queries.load(Ordering::Relaxed),
             timeouts: self.timeouts.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
             queries_per_second_max: self.budget.as_ref().map(Budget::per_second_max),
         }
     }

@@ -73,6 +73,16 @@ impl<'m> Asked<'m> {
     }
 }
 
+/// SERVFAIL, and why; answers its length, or `None` when it does not fit the buffer.
+pub(super) fn complete_failure(
+    asked: &Asked<'_>,
+    client: Client,
+    why: ExtendedError,
+    buffer: &mut [u8],
+) -> Option<usize> {
+    complete_error(asked, client, Rcode::SERVFAIL, &[why], buffer)
+}
+
 /// A reply without records; answers its length, or `None` when it does not fit the buffer.
 pub(super) fn complete_error(
     asked: &Asked<'_>,
@@ -81,6 +91,7 @@ pub(super) fn complete_error(
     errors: &[ExtendedError],
     buffer: &mut [u8],
 ) -> Option<usize> {
+    debug_assert!(says_why(rcode, errors));
     let edns = asked.reply_edns(client, errors);
     let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
     // Nothing but id, opcode and RD of the request goes back (the JIGGLE attacks). RA is of queries alone (RFC 8906 §8.1.4).
@@ -125,6 +136,7 @@ pub(super) fn complete(
     buffer: &mut [u8],
 ) -> Option<usize> {
     let mut writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
+    debug_assert!(says_why(chase.rcode(), chase.errors()));
     let dnssec_ok = asked.dnssec_ok();
     let mut fits = |edns: Option<&ReplyEdns<'_>>| {
         writer.reserve(edns);
@@ -139,10 +151,11 @@ pub(super) fn complete(
     let mut edns = asked.reply_edns(client, chase.errors());
     let mut truncated = !fits(edns.as_ref());
     if truncated && !chase.errors().is_empty() {
-        // Records go before reasons.
         let bare = asked.reply_edns(client, &[]);
-        if fits(bare.as_ref()) {
-            (edns, truncated) = (bare, false);
+        truncated = !fits(bare.as_ref());
+        // Records go before reasons; without any, `finish` leaves out the texts alone.
+        if !truncated && !chase.parts().is_empty() {
+            edns = bare;
         }
     }
     // RFC 6840 §5.8: AD tells only those who ask for it.
@@ -153,6 +166,11 @@ pub(super) fn complete(
         .with(Flags::AD, asked_for_ad && chase.is_authenticated())
         .with(Flags::TC, truncated);
     Some(writer.finish(asked.id, flags, chase.rcode(), edns.as_ref()))
+}
+
+/// Whether a reply gives a reason if it needs one: systemd-resolved 257 leaves a server that fails without one.
+fn says_why(rcode: Rcode, errors: &[ExtendedError]) -> bool {
+    rcode != Rcode::SERVFAIL || !errors.is_empty()
 }
 
 /// Writes a chase's parts into the sections of a reply.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ahead::{Ahead, Aheads, Place};
 use super::client::{Client, Transport};
-use super::complete::{Asked, complete, complete_error, complete_error_briefly};
+use super::complete::{Asked, complete, complete_error, complete_error_briefly, complete_failure};
 use super::cookie::Cookies;
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
@@ -255,8 +255,8 @@ impl Responder {
                 self.counters.loops.add(1);
                 serving.forwarder.note_loop(query.asked.question);
                 let why = "forwarding loop: this question came back to the server that asked it";
-                let errors = [ExtendedError::new(ExtendedError::OTHER, why)];
-                complete_error(&query.asked, client, Rcode::SERVFAIL, &errors, &mut buffer)?
+                let why = ExtendedError::new(ExtendedError::OTHER, why);
+                complete_failure(&query.asked, client, why, &mut buffer)?
             } else {
                 while step == Step::Ask {
                     let relayed = self.relayed(&serving, &mut chase, &query, deadline, &mut known).await;
@@ -350,6 +350,13 @@ impl Responder {
             }
             Lookup::Stale { recheck: true, .. } | Lookup::Miss => return None,
         };
+        chase.note(|| {
+            let what = match hit.reply.rcode {
+                Rcode::NXDOMAIN => "that there is no such name, whatever the type (RFC 2308 §5)",
+                _ => "upstream's answer",
+            };
+            format!("cache: {what}, of {} seconds ago", hit.age_secs)
+        });
         if hit.wants_prefetch {
             let question = Question { name: chase.current().to_name(), rtype: query.rtype };
             let _entered = self.runtime.enter();
@@ -442,6 +449,9 @@ fn now_secs() -> u32 {
 
 /// An outcome as a chase takes it.
 fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
+    if let (Some(upstream), Some(way)) = (outcome.upstream, &outcome.way) {
+        chase.note(|| format!("upstream: {upstream} answers; {way}"));
+    }
     let freshness = match outcome.freshness {
         forward::Freshness::Fresh => Freshness::Fresh,
         forward::Freshness::Stale(why) => {

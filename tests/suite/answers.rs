@@ -416,6 +416,10 @@ fn expect(rest: &str, block: &[(usize, String)], got: &Got) -> Result<(), String
         if reply.has_opt != (ask.edns.is_some() && !no_opt) {
             return Err(format!("{}\nwith OPT: {}", written(), reply.has_opt));
         }
+        // systemd-resolved 257 leaves a server for good that fails without a word.
+        if reply.has_opt && reply.rcode == Rcode::SERVFAIL && reply.extended_errors.is_empty() {
+            return Err(format!("{}\nwithout a reason", written()));
+        }
         // RFC 3225 §3: DO is copied.
         let dnssec_ok = ask.edns.as_ref().is_some_and(|edns| edns.dnssec_ok);
         if reply.has_opt && reply.dnssec_ok != dnssec_ok {

@@ -45,6 +45,33 @@ fn no_room_uses_a_room_above_or_beside_it() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Where failures are made; each of these places demands a reason (systemd-resolved 257 leaves a server for good that says
+/// SERVFAIL without an extended error).
+const FAILURES: &[(&str, usize)] = &[
+    ("answer/chase.rs", 1),
+    ("forward/failure.rs", 2),
+    ("forward/forwarder.rs", 1),
+    ("respond/complete.rs", 2),
+    ("respond/responder.rs", 1),
+];
+
+#[test]
+fn failures_are_made_where_a_reason_is_demanded() {
+    let mut made = BTreeMap::new();
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let served = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let count = served.matches("Rcode::SERVFAIL").count();
+        let path = file.strip_prefix(src()).unwrap().to_str().unwrap().to_owned();
+        if count > 0 && !path.ends_with("tests.rs") && !path.ends_with("scripted.rs") {
+            made.insert(path, count);
+        }
+    }
+    let listed: BTreeMap<String, usize> =
+        FAILURES.iter().map(|(path, count)| ((*path).to_owned(), *count)).collect();
+    assert_eq!(made, listed, "a failure is made by what takes its reason: see FAILURES");
+}
+
 /// `lib.rs` draws what design §7 says, and leaves no room out.
 #[test]
 fn lib_rs_draws_the_floors() {

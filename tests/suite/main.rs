@@ -26,6 +26,8 @@ mod instances;
 mod inventory;
 mod kills;
 mod matrix;
+mod moved;
+mod odd_upstreams;
 mod packets;
 mod pains;
 mod passes;

@@ -34,7 +34,7 @@ pub(super) fn metrics(responder: &Responder, now: &Now, roles: &Roles) -> Metric
         is_up: it.standing == Standing::Up,
         queries: Some(it.queries),
         timeouts: Some(it.timeouts),
-        failures: None,
+        failures: Some(it.failures),
         answer_secs: None,
     });
     Metrics {

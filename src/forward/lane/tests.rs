@@ -11,6 +11,7 @@ use super::super::sockets::{PORT_LIFE, QUERIES_PER_PORT};
 use super::super::{Counters, Freshness, Settings};
 use super::*;
 use crate::cache::{self, Cache, Lookup};
+use crate::dns::Rcode;
 
 const NAME: &str = "account.blob.core.windows.net.";
 

@@ -8,6 +8,7 @@ pub mod fake_arm;
 pub mod fake_server;
 pub mod forwarding;
 pub mod message;
+pub mod odd;
 pub mod postgres;
 pub mod script;
 pub mod scripted;

@@ -76,7 +76,7 @@ impl Upstream {
 }
 
 /// One port for both, which the kernel has free.
-fn bind() -> (UdpSocket, TcpListener) {
+pub fn bind() -> (UdpSocket, TcpListener) {
     loop {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
