@@ -5,8 +5,8 @@
 use super::{End, UpstreamReply};
 use crate::dns::{Name, Rcode, RecordType};
 
-/// The type that it is kept under.
-pub(super) const KEPT_UNDER: RecordType = RecordType::ANY;
+/// The type that it is kept under: one that is never asked for (RFC 9824 §3.5).
+pub(super) const KEPT_UNDER: RecordType = RecordType::NXNAME;
 
 /// Whether a reply says that its chain ends at a name that does not exist.
 pub(super) fn is_denial(reply: &UpstreamReply) -> bool {
