@@ -5,7 +5,7 @@ use std::str::FromStr;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::data::{Data, Service, Status};
+use super::data::{Block, Data, RowError, Service, Status};
 use super::geo::Region;
 use super::mapping::Mapping;
 use super::template::{Bindings, Template};
@@ -86,6 +86,16 @@ impl Catalogue {
     /// What is compiled in with an operator's file laid over it; errors name line and key.
     pub fn with_overlay(cloud: Cloud, text: &str) -> Result<Catalogue, CatalogueError> {
         Ok(Catalogue::of(cloud, Data::builtin().overlay(text)?))
+    }
+
+    /// This catalogue with services laid over it, as an overlay's are.
+    pub fn with_services(self, blocks: Vec<Block>) -> Result<Catalogue, RowError> {
+        if blocks.is_empty() {
+            return Ok(self);
+        }
+        let (cloud, mut data) = (self.cloud, self.data);
+        data.lay_over(cloud, blocks)?;
+        Ok(Catalogue::of(cloud, data))
     }
 
     fn of(cloud: Cloud, data: Data) -> Catalogue {

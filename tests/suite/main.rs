@@ -16,6 +16,7 @@ mod applier;
 mod azure;
 mod cli;
 mod daemon;
+mod derived;
 mod dig;
 mod discovery;
 mod enemy;
