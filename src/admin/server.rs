@@ -168,8 +168,11 @@ pub struct SourceReport {
     pub age_secs: Option<u64>,
     /// Names that it publishes.
     pub names: usize,
-    /// Names that are not published because their zone is not served.
+    /// Names that are not published because of their zone.
     pub names_not_served: usize,
+    /// Zones that it publishes into although the catalogue lacks them: zone groups or names tell them.
+    #[schema(example = json!(["privatelink.newservice.azure.net."]))]
+    pub derived_zones: Vec<String>,
     /// Subscriptions and private DNS zones that cannot be listed; their records stay as they were.
     pub failing_count: usize,
     /// The first of them.
@@ -355,12 +358,13 @@ pub enum Reason {
     NotApproved,
     /// Its subscription may not publish.
     Foreign,
-    /// No zone of the catalogue takes the name.
+    /// Neither a zone group nor the name itself nor the catalogue tells its zone.
     Unplaced,
     /// Its names are not known for now; what it had published stays.
     NamesUnknown,
     /// Azure gives it none.
     NoNames,
+    /// `private_link.zones` leaves its zone out; or the catalogue lacks it, and endpoints may not make it.
     ZoneNotServed,
     /// The pass waits for an operator.
     HeldBack,

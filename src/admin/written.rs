@@ -1,6 +1,6 @@
 //! What operators have written, as far as this instance has applied it: from memory, for the door, lists and ETags.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -90,6 +90,13 @@ impl Written {
     /// Whether operators made this zone, so that it stays although config does not know it.
     pub fn makes(&self, apex: &Name) -> bool {
         self.read().zones.get(apex).is_some_and(|(zone, _)| matches!(zone.made, Made::ByRest(_)))
+    }
+
+    /// The zones that operators made.
+    pub fn made(&self) -> BTreeSet<Name> {
+        let state = self.read();
+        let made = state.zones().filter(|zone| matches!(zone.made, Made::ByRest(_)));
+        made.map(|zone| zone.apex.clone()).collect()
     }
 
     /// The rules of forwarding that operators made.

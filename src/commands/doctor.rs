@@ -90,7 +90,7 @@ impl fmt::Display for Finding {
         };
         writeln!(out, "{word}  {}", self.what)?;
         match &self.advice {
-            Some(advice) => writeln!(out, "      → {advice}"),
+            Some(advice) => writeln!(out, "      → {}", advice.replace('\n', "\n        ")),
             None => Ok(()),
         }
     }

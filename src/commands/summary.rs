@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::daemon::{AzureSource, Parts, SourceState};
 use crate::dns::{Name, NameRef, RecordType};
 use crate::sync::azure::Subject;
-use crate::sync::{Desired, HeldBack};
+use crate::sync::{Desired, HeldBack, NotServed, Refusal};
 use crate::telemetry::Age;
 use crate::zone::{Node, ZoneKind};
 
@@ -99,7 +99,7 @@ impl<'p> Summary<'p> {
                 }
             }
             held_back(name, source.held_back(), out)?;
-            beside(desired, &source.not_served, out)?;
+            beside(desired, (&source.not_served, &source.derived), out)?;
         }
         for source in azure {
             self.azure(source, out)?;
@@ -156,7 +156,7 @@ impl<'p> Summary<'p> {
         for remark in &known.remarks {
             writeln!(out, "             {remark}")?;
         }
-        beside(&known.desired, &known.not_served, out)
+        beside(&known.desired, (&known.not_served, &known.derived), out)
     }
 
     fn networks(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -264,12 +264,12 @@ impl fmt::Display for Summary<'_> {
 }
 
 /// Names and endpoints that are published of a source.
-fn publishes(desired: &Desired, not_served: &[Name]) -> String {
+fn publishes(desired: &Desired, not_served: &[NotServed]) -> String {
     if let Some(zones) = zones(desired) {
         return zones;
     }
-    let not_served: HashSet<&Name> = not_served.iter().collect();
-    let served = desired.publications.iter().filter(|it| !not_served.contains(&it.name));
+    let not_served: HashSet<(&Name, &Name)> = not_served.iter().map(|it| (&it.zone, &it.name)).collect();
+    let served = desired.publications.iter().filter(|it| !not_served.contains(&(&it.zone, &it.name)));
     let (names, endpoints): (HashSet<_>, HashSet<_>) =
         served.map(|it| (&it.name, &it.claim.endpoint)).unzip();
     format!("{} of {}", count(names.len(), "name"), count(endpoints.len(), "private endpoint"))
@@ -285,13 +285,33 @@ fn held_back(name: &str, held_back: Option<&HeldBack>, out: &mut fmt::Formatter<
 }
 
 /// What a source lists besides.
-fn beside(desired: &Desired, not_served: &[Name], out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if !not_served.is_empty() {
-        let names = count(not_served.len(), "name");
+fn beside(
+    desired: &Desired,
+    (not_served, derived): (&[NotServed], &BTreeSet<Name>),
+    out: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let shown = derived.iter().take(TOLD_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if !derived.is_empty() {
+        let zones = count(derived.len(), "zone");
+        writeln!(out, "             {zones} that the catalogue lacks: {shown}{}", more(derived.len()))?;
+    }
+    let not_selected = not_served.iter().filter(|it| it.why == Refusal::NotSelected).count();
+    if not_selected > 0 {
+        let names = count(not_selected, "name");
         writeln!(out, "             {names} in zones that private_link.zones leaves out")?;
+    }
+    // Several names may want the same lines.
+    let mut advised: BTreeSet<String> = BTreeSet::new();
+    for refused in not_served.iter().filter(|it| it.why != Refusal::NotSelected) {
+        writeln!(out, "             {} is not published: {refused}", refused.name)?;
+        advised.insert(refused.advice());
     }
     for unplaced in &desired.unplaced {
         writeln!(out, "             no zone is known for {}", unplaced.fqdn)?;
+        advised.insert(unplaced.advice());
+    }
+    for advice in advised {
+        writeln!(out, "             → {}", advice.replace('\n', "\n               "))?;
     }
     if !desired.foreign.is_empty() {
         let endpoints = count(desired.foreign.len(), "private endpoint");

@@ -22,7 +22,7 @@ use crate::answer::AccessSettings;
 use crate::dns::{Name, Ttl};
 use crate::forward::UpstreamAddress;
 use crate::listen::Ipv6;
-use crate::privatelink::{Catalogue, Cloud};
+use crate::privatelink::{Block, Catalogue, Cloud, RowError};
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
 use crate::zone::{Network, OnMissing, ZoneHeader, ZoneKind};
@@ -259,6 +259,44 @@ impl Assembly<'_> {
         }
     }
 
+    /// What is compiled in, with the operator's file and inline services over it; `None` when these are wrong.
+    fn catalogue(
+        &mut self,
+        cloud: &CloudSettings,
+        file: Option<&Path>,
+        services: Vec<Block>,
+    ) -> Option<Catalogue> {
+        let mut catalogue = Catalogue::builtin(cloud.cloud);
+        if let Some(path) = file {
+            let overlaid = fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))
+                .and_then(|text| {
+                    Catalogue::with_overlay(cloud.cloud, &text)
+                        .map_err(|error| format!("{}: {error}", path.display()))
+                });
+            match overlaid {
+                Ok(overlaid) => catalogue = overlaid,
+                Err(message) => {
+                    self.error("private_link.catalogue", message);
+                    return None;
+                }
+            }
+        }
+        let catalogue = match (&cloud.suffixes, cloud.cloud) {
+            (Some(suffixes), _) => catalogue.derive(suffixes),
+            // What is wrong with its suffixes is an error already.
+            (None, Cloud::Custom) => return None,
+            (None, _) => catalogue,
+        };
+        match catalogue.with_services(services) {
+            Ok(catalogue) => Some(catalogue),
+            Err(RowError { service, zone, key, message }) => {
+                self.error(format!("private_link.service[{service}].zones[{zone}].{key}"), message);
+                None
+            }
+        }
+    }
+
     /// `None` when there is no catalogue to tell the zones by.
     fn private_link(
         &mut self,
@@ -267,34 +305,7 @@ impl Assembly<'_> {
         has_source: bool,
     ) -> Option<PrivateLinkSettings> {
         let catalogue_file = file.catalogue.map(|path| self.whole(path));
-        let catalogue = match &catalogue_file {
-            None => Catalogue::builtin(cloud.cloud),
-            Some(path) => {
-                let text = match fs::read_to_string(path) {
-                    Ok(text) => text,
-                    Err(error) => {
-                        self.error(
-                            "private_link.catalogue",
-                            format!("cannot read {}: {error}", path.display()),
-                        );
-                        return None;
-                    }
-                };
-                match Catalogue::with_overlay(cloud.cloud, &text) {
-                    Ok(catalogue) => catalogue,
-                    Err(error) => {
-                        self.error("private_link.catalogue", format!("{}: {error}", path.display()));
-                        return None;
-                    }
-                }
-            }
-        };
-        let catalogue = match (&cloud.suffixes, cloud.cloud) {
-            (Some(suffixes), _) => catalogue.derive(suffixes),
-            // What is wrong with its suffixes is an error already.
-            (None, Cloud::Custom) => return None,
-            (None, _) => catalogue,
-        };
+        let catalogue = self.catalogue(cloud, catalogue_file.as_deref(), file.service)?;
         let mut regions = Vec::new();
         for (at, region) in file.regions.into_iter().enumerate() {
             match catalogue.zones(&[], slice::from_ref(&region)) {
@@ -350,7 +361,12 @@ impl Assembly<'_> {
             if made.iter().any(|other| other.header.apex == apex) {
                 self.error(format!("zone[{at}].name"), format!("zone {apex} is there already"));
             }
-            let mut header = if private_link.catalogue.is_private_link_zone(apex.borrow()).is_some() {
+            // A file makes a zone that the catalogue lacks the operator's own.
+            let is_private_link = match zone.file {
+                Some(_) => private_link.catalogue.is_private_link_zone(apex.borrow()).is_some(),
+                None => private_link.catalogue.names_private_link(apex.borrow()),
+            };
+            let mut header = if is_private_link {
                 ZoneHeader { on_missing: private_link.on_missing, ..ZoneHeader::private_link(apex) }
             } else {
                 ZoneHeader::plain(apex)

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::words::{Cloud, Credential, Domain, Format, OnMissing, PrivateReverse, PublicNames, SourceKind};
 use crate::admin::auth::Role;
 use crate::answer::AccessSettings;
-use crate::{admin, cache, forward, listen, persist, telemetry};
+use crate::{admin, cache, forward, listen, persist, privatelink, telemetry};
 
 /// The whole file.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -85,6 +85,7 @@ pub(super) struct PrivateLink {
     pub prefer: Vec<String>,
     pub addresses: Vec<String>,
     pub catalogue: Option<PathBuf>,
+    pub service: Vec<privatelink::Block>,
     pub custom: Option<CustomCloud>,
 }
 
@@ -313,6 +314,7 @@ impl Default for PrivateLink {
             prefer: Vec::new(),
             addresses: Vec::new(),
             catalogue: None,
+            service: Vec::new(),
             custom: None,
         }
     }

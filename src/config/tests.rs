@@ -537,14 +537,6 @@ fn a_source_of_private_dns_zones_is_listed_less_often_and_its_zones_need_no_file
 }
 
 #[test]
-fn ipv6_may_be_missing_only_where_nobody_wrote_the_addresses() {
-    let ipv6 = |text: &str| Config::parse(text, Path::new("c.toml")).unwrap().listen.ipv6;
-    assert_eq!(ipv6(""), Ipv6::IfThere);
-    assert_eq!(ipv6("[listen]\nworkers = 1"), Ipv6::IfThere);
-    assert_eq!(ipv6("[listen]\ndns = ['0.0.0.0:53', '[::]:53']"), Ipv6::Needed);
-}
-
-#[test]
 fn a_custom_cloud_gives_its_sources_hosts_and_its_catalogue_suffixes() {
     let text = r#"
         [private_link]
@@ -584,4 +576,56 @@ fn a_custom_cloud_gives_its_sources_hosts_and_its_catalogue_suffixes() {
     let of_others = ["windows.net.", "azure.com.", "azure.net.", ".io."];
     let is_others = |zone: &String| of_others.iter().any(|suffix| zone.ends_with(suffix));
     assert!(!config.private_link.zones.iter().map(ToString::to_string).any(|zone| is_others(&zone)));
+}
+
+#[test]
+fn ipv6_may_be_missing_only_where_nobody_wrote_the_addresses() {
+    let ipv6 = |text: &str| Config::parse(text, Path::new("c.toml")).unwrap().listen.ipv6;
+    assert_eq!(ipv6(""), Ipv6::IfThere);
+    assert_eq!(ipv6("[listen]\nworkers = 1"), Ipv6::IfThere);
+    assert_eq!(ipv6("[listen]\ndns = ['0.0.0.0:53', '[::]:53']"), Ipv6::Needed);
+}
+
+#[test]
+fn services_of_the_catalogue_stand_inline_and_their_errors_have_a_place() {
+    let parse = |text: &str| Config::parse(text, Path::new("c.toml"));
+    let block = |zone: &str| {
+        format!(
+            "[private_link]\n[[private_link.service]]\nservice = 'New'\ntype = 'A.B/c'\nzones = [\n  {zone},\n]\n"
+        )
+    };
+    let good = "{ groups = ['c'], zone = 'privatelink.new.example', public = ['new.example'] }";
+    let config = parse(&block(good)).unwrap();
+    let name: crate::dns::Name = "a.new.example".parse().unwrap();
+    let place = config.private_link.catalogue.place(name.borrow(), Default::default()).unwrap();
+    assert_eq!(place.record.to_string(), "a.privatelink.new.example.");
+    for (zone, error) in [
+        ("{ public = ['new.example'] }", "c.toml:6: private_link.service[0].zones[0].zone: is missing"),
+        (
+            "{ zone = 'a.b', public = ['a.b'] }",
+            "c.toml:6: private_link.service[0].zones[0].public: `a.b` would be its own private name",
+        ),
+        ("{ zone = 'a..b' }", "c.toml:6: private_link.service[0].zones[0].zone: `a..b` is no name"),
+        ("{ zone = 'a.b', zonee = 'c' }", "c.toml:6: private_link.service[0].zones[0].zonee: unknown key"),
+    ] {
+        let told = parse(&block(zone)).unwrap_err().to_string();
+        assert!(told.starts_with(error), "{told}");
+    }
+}
+
+#[test]
+fn a_private_link_zone_that_the_catalogue_lacks_may_be_named() {
+    let zone = |more: &str| format!("[[zone]]\nname = 'privatelink.new.example'\n{more}");
+    let parse = |text: &str| Config::parse(text, Path::new("c.toml"));
+    let config = parse(&zone("")).unwrap();
+    let header = &config.zones[0].header;
+    assert_eq!((header.kind, header.on_missing), (ZoneKind::PrivateLink, OnMissing::AskPublic));
+    let config = parse("[private_link]\nzones = ['privatelink.new.example']").unwrap();
+    assert_eq!(config.private_link.zones, ["privatelink.new.example.".parse().unwrap()]);
+    // Its file is what it is made of: it is an operator's.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("new.zone"), "").unwrap();
+    let config = Config::parse(&zone("file = 'new.zone'"), &folder.path().join("c.toml")).unwrap();
+    assert_eq!(config.zones[0].header.kind, ZoneKind::Plain);
+    assert!(parse("[[zone]]\nname = 'privatelink.example'").is_err());
 }

@@ -100,6 +100,7 @@ impl AzureSource {
             desired: Arc::default(),
             read_at: None,
             not_served: Vec::new(),
+            derived: BTreeSet::new(),
             failing: BTreeMap::new(),
             remarks: BTreeSet::new(),
             held_back: None,
@@ -224,6 +225,7 @@ impl AzureSource {
         store.commit_with(author, |snapshot| {
             let plan = self.rules.plan(&known.desired, &source, snapshot);
             (known.not_served, known.remarks) = (plan.not_served, plan.remarks);
+            known.derived = plan.derived;
             Ok(plan.changes)
         })?;
         Ok(if is_less { Restored::Less } else { Restored::All })
@@ -434,14 +436,16 @@ impl AzureSource {
         *self.last.lock() = None;
         let (name, older) = (&self.settings.name, self.known());
         let outcome = self.rules.commit(desired, &older.desired, &name.as_str().into(), store, consents)?;
-        let Outcome { desired, counts: (added, replaced, withdrawn), changed, revision, not_served, remarks } =
-            outcome;
+        let Outcome { desired, counts, changed, revision, not_served, derived, remarks } = outcome;
+        let (added, replaced, withdrawn) = counts;
         let failing = self.failing(failed, &older, now);
         if changed {
             info!(source = %name, added, replaced, withdrawn,
                 "Synced source `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
         source::tell("Source", name, &desired, &older.desired);
+        let zones = (&derived, &older.derived);
+        source::tell_of_zones("Source", name, (&not_served, &older.not_served), zones);
         source::tell_held_back("Source", name, &desired, &older.desired);
         let held_back = desired.held_back.clone();
         let state = match failing.iter().min_by_key(|(_, (since, _))| *since) {
@@ -476,6 +480,7 @@ impl AzureSource {
             desired: Arc::new(desired),
             read_at,
             not_served,
+            derived,
             failing,
             remarks,
             held_back,

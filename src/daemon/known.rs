@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::source::SourceState;
 use crate::dns::Name;
 use crate::sync::private_dns::Remark;
-use crate::sync::{Desired, HeldBack, Saved};
+use crate::sync::{Desired, HeldBack, NotServed, Saved};
 
 /// What passes have found out.
 #[derive(Clone, Debug)]
@@ -19,8 +19,10 @@ pub struct Known {
     pub desired: Arc<Desired>,
     /// When all of `desired` was last listed, maybe before the last restart.
     pub read_at: Option<SystemTime>,
-    /// Names that are not published because their zone is not served.
-    pub not_served: Vec<Name>,
+    /// Names that are not published because of their zone.
+    pub not_served: Vec<NotServed>,
+    /// Zones of it that the catalogue lacks.
+    pub derived: BTreeSet<Name>,
     /// Subscriptions, and private DNS zones by ARM id, that cannot be listed: since when, and why. Their records stay.
     pub failing: BTreeMap<Arc<str>, (SystemTime, String)>,
     /// What an operator should know of private DNS zones.

@@ -10,12 +10,13 @@ use super::in_full;
 use super::told::tell_first;
 use crate::admin::Written;
 use crate::config::Config;
+use crate::dns::Name;
 use crate::privatelink::Catalogue;
 use crate::sync::private_dns::Remark;
 use crate::sync::state::unix_secs;
 use crate::sync::{
-    self, Desired, Difference, Fingerprint, HeldBack, Hold, Inventory, LastGood, Plan, PublishSettings,
-    Saved, StateFolder, directory,
+    self, Desired, Difference, Fingerprint, HeldBack, Hold, Inventory, LastGood, NotServed, Plan,
+    PublishSettings, Refusal, Saved, StateFolder, directory,
 };
 use crate::telemetry::Age;
 use crate::zone::{Author, Change, CommitError, Snapshot, Store, ZoneKind};
@@ -31,8 +32,10 @@ pub struct Source {
     pub read_at: Option<SystemTime>,
     /// When the inventory was read that a restart would begin with.
     pub kept: Option<SystemTime>,
-    /// Names that are not published because their zone is not served.
-    pub not_served: Vec<crate::dns::Name>,
+    /// Names that are not published because of their zone.
+    pub not_served: Vec<NotServed>,
+    /// Zones of it that the catalogue lacks.
+    pub derived: BTreeSet<Name>,
     /// When it was last read, whatever came of that.
     pub(super) passed_at: Option<SystemTime>,
 }
@@ -102,8 +105,10 @@ pub(super) struct Outcome {
     pub(super) changed: bool,
     /// The zones' revision behind it.
     pub(super) revision: u64,
-    /// Names that are not published because their zone is not served.
-    pub(super) not_served: Vec<crate::dns::Name>,
+    /// Names that are not published because of their zone.
+    pub(super) not_served: Vec<NotServed>,
+    /// Zones that the catalogue lacks.
+    pub(super) derived: BTreeSet<Name>,
     /// What an operator should know of private DNS zones.
     pub(super) remarks: BTreeSet<Remark>,
 }
@@ -142,6 +147,7 @@ impl Source {
             read_at: None,
             kept: None,
             not_served: Vec::new(),
+            derived: BTreeSet::new(),
             passed_at: None,
         }
     }
@@ -179,13 +185,13 @@ impl Source {
             && Desired::retain(&mut self.desired, |subscription, _| {
                 sync::desired::is_allowed(allow, subscription)
             });
-        let (mut not_served, name): (_, Arc<str>) = (Vec::new(), self.settings.name.as_str().into());
+        let name: Arc<str> = self.settings.name.as_str().into();
+        let (desired, not_served, derived) = (&self.desired, &mut self.not_served, &mut self.derived);
         store.commit_with(Author::Source(Arc::clone(&name)), |snapshot| {
-            let plan = rules.plan(&self.desired, &name, snapshot);
-            not_served = plan.not_served;
+            let plan = rules.plan(desired, &name, snapshot);
+            (*not_served, *derived) = (plan.not_served, plan.derived);
             Ok(plan.changes)
         })?;
-        self.not_served = not_served;
         Ok(if is_less { Restored::Less } else { Restored::All })
     }
 
@@ -227,7 +233,7 @@ impl Source {
     ) -> Result<Published, CommitError> {
         let Reading { desired, read_at, .. } = reading;
         let name = self.settings.name.clone();
-        let Outcome { desired, counts, changed, not_served, .. } =
+        let Outcome { desired, counts, changed, not_served, derived, .. } =
             rules.commit(desired, &self.desired, &name.as_str().into(), store, consents)?;
         if changed {
             let (added, replaced, withdrawn) = counts;
@@ -235,6 +241,7 @@ impl Source {
                 "Synced inventory `{name}`: {added} record sets added, {replaced} replaced, {withdrawn} withdrawn");
         }
         tell("Inventory", &name, &desired, &self.desired);
+        tell_of_zones("Inventory", &name, (&not_served, &self.not_served), (&derived, &self.derived));
         tell_held_back("Inventory", &name, &desired, &self.desired);
         let is_changed = !desired.publishes_as(&self.desired);
         match &desired.held_back {
@@ -249,7 +256,8 @@ impl Source {
             }
         }
         let is_held_back = desired.held_back.is_some();
-        (self.desired, self.not_served) = (Arc::new(desired), not_served);
+        self.desired = Arc::new(desired);
+        (self.not_served, self.derived) = (not_served, derived);
         Ok(Published { is_changed, is_held_back })
     }
 }
@@ -279,6 +287,28 @@ pub(super) fn tell(kind: &str, name: &str, desired: &Desired, old: &Desired) {
         warn!(source = %name, endpoints,
             "{kind} `{name}`: {endpoints} private endpoints or zones publish nothing, as sync.allow_subscriptions \
              leaves out their subscriptions; {first} is the first");
+    }
+}
+
+/// Logs the zones that are new although the catalogue lacks them, and those that are newly refused.
+pub(super) fn tell_of_zones(
+    kind: &str,
+    name: &str,
+    (not_served, told): (&[NotServed], &[NotServed]),
+    (derived, told_derived): (&BTreeSet<Name>, &BTreeSet<Name>),
+) {
+    for zone in derived.difference(told_derived) {
+        info!(source = %name, zone.apex = %zone,
+            "{kind} `{name}` publishes into {zone}, which the catalogue lacks: a zone group or a name tells it");
+    }
+    let refused = |all: &[NotServed]| -> BTreeSet<String> {
+        let others = all.iter().filter(|it| it.why != Refusal::NotSelected);
+        others.map(|it| format!("{} is not published: {it}", it.name)).collect()
+    };
+    let (now, told) = (refused(not_served), refused(told));
+    let new: Vec<&String> = now.difference(&told).collect();
+    if let Some(untold) = tell_first(&new, |remark| warn!(source = %name, "{kind} `{name}`: {remark}")) {
+        warn!(source = %name, "{kind} `{name}`: {untold} more remarks like these");
     }
 }
 
@@ -313,7 +343,8 @@ impl Rules {
     }
 
     pub(super) fn plan(&self, desired: &Desired, source: &Arc<str>, snapshot: &Snapshot) -> Plan {
-        let mut plan = sync::plan(desired, source, &self.publish, &self.catalogue, snapshot);
+        let settings = PublishSettings { made: self.written.made(), ..self.publish.clone() };
+        let mut plan = sync::plan(desired, source, &settings, &self.catalogue, snapshot);
         // What operators set of a zone goes before what sync makes of it, without a moment between.
         plan.changes.changes.retain_mut(|change| match change {
             Change::SetZone(header) => {
@@ -375,7 +406,7 @@ impl Rules {
                 }
             }
             outcome.counts = (plan.added, plan.replaced, plan.withdrawn);
-            outcome.not_served = plan.not_served;
+            (outcome.not_served, outcome.derived) = (plan.not_served, plan.derived);
             outcome.remarks = plan.remarks;
             Ok(plan.changes)
         })?;
@@ -396,6 +427,7 @@ fn publish_settings(config: &Config) -> PublishSettings {
         on_missing: settings.on_missing,
         zones,
         addresses: settings.addresses.clone(),
+        made: BTreeSet::new(),
         allow_subscriptions: config.sync.allow_subscriptions.clone(),
         withdraw_max_percent: config.sync.withdraw_max_percent,
         configured: config.zones.iter().map(|zone| (zone.header.apex.clone(), zone.header.clone())).collect(),

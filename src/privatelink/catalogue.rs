@@ -5,7 +5,7 @@ use std::str::FromStr;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::data::{Data, Service, Status};
+use super::data::{Block, Data, RowError, Service, Status};
 use super::geo::Region;
 use super::mapping::Mapping;
 use super::suffixes::Suffixes;
@@ -94,6 +94,16 @@ impl Catalogue {
     /// The catalogue of a custom cloud: its own lines, and those of the public cloud below `suffixes`.
     pub fn derive(self, suffixes: &Suffixes) -> Catalogue {
         Catalogue::of(Cloud::Custom, self.data.derive(suffixes))
+    }
+
+    /// This catalogue with services laid over it, as an overlay's are.
+    pub fn with_services(self, blocks: Vec<Block>) -> Result<Catalogue, RowError> {
+        if blocks.is_empty() {
+            return Ok(self);
+        }
+        let (cloud, mut data) = (self.cloud, self.data);
+        data.lay_over(cloud, blocks)?;
+        Ok(Catalogue::of(cloud, data))
     }
 
     fn of(cloud: Cloud, data: Data) -> Catalogue {

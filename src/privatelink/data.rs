@@ -78,10 +78,10 @@ struct File {
     regions: BTreeMap<String, RegionRow>,
 }
 
-/// A service in one cloud.
-#[derive(Deserialize)]
+/// A service in one cloud, as the file and `[[private_link.service]]` have it.
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Block {
+pub struct Block {
     service: String,
     #[serde(rename = "type")]
     resource_type: String,
@@ -89,7 +89,7 @@ struct Block {
 }
 
 /// One zone of a service; the keys are explained at the head of the file.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Row {
     #[serde(default)]
@@ -112,12 +112,31 @@ pub(super) struct Row {
 }
 
 /// A whole public name and its record.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rename {
     pub(super) public: Template,
     pub(super) record: Template,
     pub(super) beside: Option<Template>,
+}
+
+/// What is wrong with one row of services that are laid over others.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("service {service}, zone {zone}: `{key}`: {message}")]
+pub struct RowError {
+    /// The service's number, from 0.
+    pub service: usize,
+    /// The number of the service's zone, from 0.
+    pub zone: usize,
+    pub key: &'static str,
+    pub message: String,
+}
+
+impl Block {
+    /// Where its rows begin in the text.
+    fn starts(&self) -> Vec<usize> {
+        self.zones.iter().map(|row| row.span().start).collect()
+    }
 }
 
 /// The revision of Microsoft's article that most lines were read from.
@@ -142,23 +161,11 @@ impl Data {
             (Cloud::Custom, file.custom),
         ];
         for (cloud, blocks) in clouds {
-            // An overlay's lines come first, so that they win where nothing else decides.
-            let mut services = Vec::new();
-            for block in blocks {
-                for row in block.zones {
-                    let line = line_of(text, row.span().start);
-                    let service = Service::new(&block.service, &block.resource_type, row.into_inner());
-                    services.push(service.map_err(|(key, message)| CatalogueError::Value {
-                        line,
-                        key: key.to_owned(),
-                        message,
-                    })?);
-                }
-            }
-            let replaced: HashSet<_> = services.iter().map(Service::key).collect();
-            let kept = self.services(cloud).iter().filter(|service| !replaced.contains(&service.key()));
-            services.extend(kept.cloned());
-            data.services.insert(cloud, services);
+            let starts: Vec<Vec<usize>> = blocks.iter().map(Block::starts).collect();
+            data.lay_over(cloud, blocks).map_err(|RowError { service, zone, key, message }| {
+                let line = line_of(text, starts[service][zone]);
+                CatalogueError::Value { line, key: key.to_owned(), message }
+            })?;
         }
         for (name, row) in file.regions {
             data.regions.insert(&name, row);
@@ -174,6 +181,27 @@ impl Data {
         services.extend(derived.filter(|service| !own.contains(&service.key())).collect::<Vec<_>>());
         self.services.insert(Cloud::Custom, services);
         self
+    }
+
+    /// Lays services over those of one cloud. Their lines come first, so that they win where nothing else decides.
+    pub(super) fn lay_over(&mut self, cloud: Cloud, blocks: Vec<Block>) -> Result<(), RowError> {
+        let mut services = Vec::new();
+        for (at, block) in blocks.into_iter().enumerate() {
+            for (zone, row) in block.zones.into_iter().enumerate() {
+                let service = Service::new(&block.service, &block.resource_type, row.into_inner());
+                services.push(service.map_err(|(key, message)| RowError {
+                    service: at,
+                    zone,
+                    key,
+                    message,
+                })?);
+            }
+        }
+        let replaced: HashSet<_> = services.iter().map(Service::key).collect();
+        let kept = self.services(cloud).iter().filter(|service| !replaced.contains(&service.key()));
+        services.extend(kept.cloned());
+        self.services.insert(cloud, services);
+        Ok(())
     }
 
     pub(super) fn services(&self, cloud: Cloud) -> &[Service] {

@@ -148,7 +148,7 @@ impl Catalogue {
     /// Whether a label marks this name as a private one, so that it is nobody's public name.
     // Whole labels only: a vault may well be called privatelink-test.
     fn is_marked(&self, name: NameRef<'_>) -> bool {
-        name.labels().any(|label| matches!(label, b"privatelink" | b"privatelink-global"))
+        name.labels().any(is_marker)
     }
 
     /// Whether Microsoft has no zone for this type of resource, so that a suffix that fits is another service's.
@@ -161,6 +161,11 @@ impl Catalogue {
             .peekable();
         lines.peek().is_some() && lines.all(|service| !service.has_zone())
     }
+}
+
+/// Whether a label marks private names and zones.
+pub(super) fn is_marker(label: &[u8]) -> bool {
+    matches!(label, b"privatelink" | b"privatelink-global")
 }
 
 impl Hint<'_> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::carried::carried_zone;
 use super::catalogue::{Catalogue, CatalogueError, Cloud, Zone};
 use super::data::Status;
 use super::geo::Region;
@@ -34,12 +35,13 @@ impl Catalogue {
         Ok(names.into_iter().collect())
     }
 
-    /// Whether `selectors` name the zone `apex`, in whatever region; `all` names every private-link zone.
+    /// Whether `selectors` name the zone `apex`, in whatever region; `all` names every private-link zone, those that only
+    /// names tell too.
     pub fn selects(&self, selectors: &[String], apex: NameRef<'_>) -> bool {
         let is_named = |zone: &Zone| {
             zone.template.match_suffix(apex, &mut Bindings::default()).is_some_and(<[u8]>::is_empty)
         };
-        self.is_private_link_zone(apex).is_some()
+        self.names_private_link(apex)
             && selectors.iter().any(|selector| match self.concrete_zone(selector) {
                 Some(zone) => zone.borrow() == apex,
                 None => {
@@ -47,6 +49,11 @@ impl Catalogue {
                         || self.select(selector).iter().any(|zone| is_named(zone))
                 }
             })
+    }
+
+    /// Whether a zone is a private-link zone: the catalogue has it, or its name tells so.
+    pub fn names_private_link(&self, apex: NameRef<'_>) -> bool {
+        carried_zone(apex) == Some(apex) || self.is_private_link_zone(apex).is_some()
     }
 
     fn region(&self, region: &str) -> Result<Cow<'_, Region>, CatalogueError> {
@@ -61,10 +68,10 @@ impl Catalogue {
         })
     }
 
-    /// The zone itself when a selector is its name, filled already.
+    /// The zone itself when a selector is its name, filled already. Azure has zones that the catalogue lacks.
     fn concrete_zone(&self, selector: &str) -> Option<Name> {
         let name: Name = selector.parse().ok()?;
-        (!selector.contains('{') && self.is_private_link_zone(name.borrow()).is_some()).then_some(name)
+        (!selector.contains('{') && self.names_private_link(name.borrow())).then_some(name)
     }
 
     fn select(&self, selector: &str) -> Vec<&Zone> {
@@ -92,6 +99,13 @@ impl Catalogue {
     }
 
     fn unknown_selector(&self, selector: &str) -> CatalogueError {
+        // A name in a zone, which the zone's own was meant by.
+        if let Ok(name) = selector.parse::<Name>()
+            && let Some(zone) = carried_zone(name.borrow())
+        {
+            let zone = zone.to_string().trim_end_matches('.').to_owned();
+            return CatalogueError::UnknownSelector { selector: selector.to_owned(), nearest: Some(zone) };
+        }
         let zones: Vec<String> = self.zones.iter().map(|zone| zone.template.to_string()).collect();
         let words = self.services().iter().filter(|service| service.has_zone()).flat_map(|service| {
             let groups = service.group_ids.iter().map(String::as_str);
@@ -133,6 +147,11 @@ mod tests {
         assert!(selects("privatelink.blob.core.windows.net", "privatelink.blob.core.windows.net"));
         assert!(!selects("blob", "privatelink.vaultcore.azure.net"));
         assert!(!selects("all", "bank.example"));
+        // A zone that the catalogue lacks.
+        assert!(selects("all", "privatelink.newservice.azure.net"));
+        assert!(selects("privatelink.newservice.azure.net", "privatelink.newservice.azure.net"));
+        assert!(!selects("blob", "privatelink.newservice.azure.net"));
+        assert!(!selects("privatelink.example", "privatelink.example"));
     }
 
     fn zones_in(cloud: Cloud, selectors: &[&str], regions: &[&str]) -> Result<Vec<String>, String> {
@@ -188,11 +207,20 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_that_the_catalogue_lacks_is_named_outright() {
+        let new = "privatelink.newservice.azure.net";
+        assert_eq!(zones(&[new], &[]).unwrap(), [new]);
+        assert!(zones(&["privatelink.example"], &[]).is_err() && zones(&["bank.example"], &[]).is_err());
+    }
+
+    #[test]
     fn an_unknown_word_is_an_error_that_names_the_nearest() {
         let error = zones(&["blobs"], &[]).unwrap_err();
         assert!(error.contains("`blobs`") && error.ends_with("did you mean `blob`?"), "{error}");
-        let error = zones(&["privatelink.blob.core.window.net"], &[]).unwrap_err();
+        let error = zones(&["privatlink.blob.core.windows.net"], &[]).unwrap_err();
         assert!(error.ends_with("did you mean `privatelink.blob.core.windows.net`?"), "{error}");
+        let error = zones(&["a.privatelink.newservice.azure.net"], &[]).unwrap_err();
+        assert!(error.ends_with("did you mean `privatelink.newservice.azure.net`?"), "{error}");
         let error = zones(&["all"], &["westeurop"]).unwrap_err();
         assert!(error.ends_with("no region `westeurop`; did you mean `westeurope`?"), "{error}");
         assert!(zones(&["all"], &["chinaeast"]).is_err());

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use crate::dns::Name;
-use crate::privatelink::Catalogue;
+use crate::privatelink::{Catalogue, Hint, ServiceLines};
 use crate::zone::Claim;
 
+use super::arm::ArmId;
 use super::extent::Extent;
 use super::guard::HeldBack;
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Inventory, Knowledge, Warning};
@@ -171,12 +172,34 @@ pub struct Withheld {
     pub state: ConnectionState,
 }
 
-/// A name of an approved endpoint that no zone of the catalogue takes.
+/// A name of an approved endpoint that neither a zone group nor itself nor the catalogue places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unplaced {
     pub fqdn: Name,
     pub endpoint: Arc<str>,
     pub resource: Option<Arc<str>>,
+    pub group_id: Option<Arc<str>>,
+}
+
+impl Unplaced {
+    /// What to do about it.
+    pub fn advice(&self) -> String {
+        match self.lines() {
+            Some(lines) => format!("if that is its zone, paste into the config:\n{lines}"),
+            None if self.fqdn.borrow().is_wildcard() => {
+                "it would stand for everybody's names: write a record of your own for those below it"
+                    .to_owned()
+            }
+            None => "write a record of your own that leads to its address".to_owned(),
+        }
+    }
+
+    /// The lines of config that have it published; `None` where none could.
+    pub fn lines(&self) -> Option<ServiceLines> {
+        let resource_type = self.resource.as_deref().and_then(|id| ArmId::new(id).resource_type());
+        let (resource_type, group_id) = (resource_type.as_deref(), self.group_id.as_deref());
+        ServiceLines::of_name(self.fqdn.borrow(), Hint { resource_type, group_id, beside: &[] })
+    }
 }
 
 /// An endpoint without a name to publish: one of a Private Link service, or one that is not approved and of no known kind.

@@ -14,7 +14,9 @@ pub mod listing;
 pub mod private_dns;
 mod reconcile;
 mod records;
+mod refusal;
 mod scope;
+mod standing;
 pub mod state;
 
 pub use desired::{Desired, desired};
@@ -25,5 +27,6 @@ pub use guard::{Fingerprint, HeldBack, HeldPart, Hold};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
 pub use private_dns::{PrivateZone, imported_header};
 pub use reconcile::{Conflict, Plan, PublishSettings, address, conflicts, plan, subscriptions_of};
+pub use refusal::{DERIVED_ZONES_MAX, NotServed, Refusal};
 pub use scope::Scope;
 pub use state::{LastGood, Saved, StateError, StateFolder};

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use super::desired::{Desired, Publication};
 use super::inventory::may_be_published;
 use super::private_dns::{Remark, plan_zones};
+use super::refusal::{NotServed, Refusal};
+use super::standing::{Standing, ZoneAtHand, Zones, beyond_the_bound};
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
 use crate::privatelink::Catalogue;
 use crate::zone::{
@@ -24,10 +26,12 @@ pub struct PublishSettings {
     pub ttl: Ttl,
     /// For the zones that the first endpoint in them makes.
     pub on_missing: OnMissing,
-    /// Selectors of the zones that may be published into, as the catalogue knows them.
+    /// Selectors of the zones that may be published into: words of the catalogue, and names of zones that it lacks.
     pub zones: Vec<String>,
     /// Only these addresses may be published; none = all that an interface can have.
     pub addresses: Vec<IpNet>,
+    /// Zones that operators have made.
+    pub made: BTreeSet<Name>,
     /// Ids of the subscriptions whose endpoints may publish; none = all.
     pub allow_subscriptions: Vec<Arc<str>>,
     /// The share of a source's record sets that a pass may withdraw without being asked.
@@ -44,6 +48,7 @@ impl Default for PublishSettings {
             on_missing: OnMissing::AskPublic,
             zones: vec!["all".to_owned()],
             addresses: Vec::new(),
+            made: BTreeSet::new(),
             allow_subscriptions: Vec::new(),
             withdraw_max_percent: 30,
             configured: BTreeMap::new(),
@@ -60,15 +65,18 @@ pub struct Plan {
     pub withdrawn: usize,
     /// Record sets that the source had published before.
     pub published: usize,
-    /// Names that are not published because their zone is not configured, or is no private-link zone.
-    pub not_served: Vec<Name>,
+    /// Names that are not published because of their zone.
+    pub not_served: Vec<NotServed>,
+    /// Zones that are published into although the catalogue lacks them: zone groups or names tell them.
+    pub derived: BTreeSet<Name>,
     /// What an operator should know of private DNS zones.
     pub remarks: BTreeSet<Remark>,
 }
 
 /// The changes that make `snapshot` hold what `desired` says of `source`, and nothing else of that source.
 ///
-/// A zone group may name any zone; only the catalogue's are published into, so that no endpoint can take over others.
+/// A zone group or a name may tell any zone. Only the catalogue's are published into, and those that begin with the label
+/// `privatelink` and that nobody else has, so that no endpoint can take over others.
 pub fn plan(
     desired: &Desired,
     source: &Arc<str>,
@@ -76,21 +84,17 @@ pub fn plan(
     catalogue: &Catalogue,
     snapshot: &Snapshot,
 ) -> Plan {
-    let mut plan = Plan::default();
-    // Found by where it lies: nearly all is as it was, and hashing its names and ids would take most of a pass.
-    let mut stays: HashSet<usize> = HashSet::with_capacity(desired.publications.len());
-    let mut new_zones: BTreeMap<Name, ZoneHeader> = BTreeMap::new();
-    let mut puts = Vec::new();
+    let mut sum = Sum { stays: HashSet::with_capacity(desired.publications.len()), ..Sum::default() };
     let shares: Vec<&[Publication]> = desired.publications.chunks(SHARE).collect();
-    let add = |mut share: Share<'_>| {
-        plan.added += share.added;
-        plan.replaced += share.replaced;
-        plan.not_served.append(&mut share.not_served);
-        stays.extend(share.held.into_iter().map(place));
-        new_zones.append(&mut share.new_zones);
-        puts.append(&mut share.puts);
-    };
-    zone::in_turn(&shares, |share| Share::of(share, settings, catalogue, snapshot), add);
+    zone::in_turn(&shares, |share| Share::of(share, settings, catalogue, snapshot), |share| sum.add(share));
+    // Only all of them together tell whether a subscription has too many.
+    let derived = std::mem::take(&mut sum.derived);
+    let (share, derived) = Share::of_derived(derived, settings, catalogue, snapshot);
+    sum.add(share);
+    let Sum { mut plan, stays, new_zones, mut puts, .. } = sum;
+    plan.derived = derived;
+    let taken: BTreeSet<&Name> =
+        plan.not_served.iter().filter(|it| matches!(it.why, Refusal::Taken(_))).map(|it| &it.zone).collect();
     let unsettled: HashSet<&Arc<str>> = desired.unsettled.iter().collect();
     let changes = &mut plan.changes.changes;
     changes.extend(new_zones.into_values().map(Change::SetZone));
@@ -103,7 +107,8 @@ pub fn plan(
             || unsettled.contains(&claim.endpoint)
             || !desired.extent.covers(claim);
         if !stays {
-            plan.withdrawn += 1;
+            // What an operator takes a zone over from is meant.
+            plan.withdrawn += usize::from(!taken.contains(zone));
             let origin = offer.origin.clone();
             changes.push(Change::Remove { zone: zone.clone(), name: owner.to_name(), rtype, origin });
         }
@@ -138,81 +143,104 @@ fn place(offer: &Offer) -> usize {
 // Tests of a few names have them in several shares too.
 const SHARE: usize = if cfg!(test) { 3 } else { 1000 };
 
+/// What all of the publications need.
+#[derive(Default)]
+struct Sum<'p> {
+    plan: Plan,
+    // Found by where it lies: nearly all is as it was, and hashing its names and ids would take most of a pass.
+    stays: HashSet<usize>,
+    new_zones: BTreeMap<Name, ZoneHeader>,
+    puts: Vec<Change>,
+    derived: Vec<&'p Publication>,
+}
+
+impl<'p> Sum<'p> {
+    fn add(&mut self, mut share: Share<'p, '_>) {
+        self.plan.added += share.added;
+        self.plan.replaced += share.replaced;
+        self.plan.not_served.append(&mut share.not_served);
+        self.derived.append(&mut share.derived);
+        self.stays.extend(share.held.into_iter().map(place));
+        self.new_zones.append(&mut share.new_zones);
+        self.puts.append(&mut share.puts);
+    }
+}
+
 /// What some of the publications need, whatever the others do.
 #[derive(Default)]
-struct Share<'s> {
+struct Share<'p, 's> {
     /// Offers of the source that are wanted, be it with other content.
     held: Vec<&'s Offer>,
     puts: Vec<Change>,
     new_zones: BTreeMap<Name, ZoneHeader>,
     added: usize,
     replaced: usize,
-    not_served: Vec<Name>,
+    not_served: Vec<NotServed>,
+    /// Publications into zones that the catalogue lacks: of them nothing is planned yet.
+    derived: Vec<&'p Publication>,
 }
 
-impl<'s> Share<'s> {
+impl<'p, 's> Share<'p, 's> {
     fn of(
-        publications: &[Publication],
+        publications: &'p [Publication],
         settings: &PublishSettings,
         catalogue: &Catalogue,
         snapshot: &'s Snapshot,
-    ) -> Share<'s> {
+    ) -> Share<'p, 's> {
         let mut share = Share::default();
-        let mut zones = Zones { settings, catalogue, snapshot, last: None };
+        let mut zones = Zones::new(settings, catalogue, snapshot);
         for publication in publications {
-            let ZoneAtHand { apex, there, is_served } = zones.of(publication);
-            if !is_served {
-                share.not_served.push(publication.name.clone());
-                continue;
-            }
-            if there.is_none() {
-                let header =
-                    ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(apex.clone()) };
-                share.new_zones.insert(apex.clone(), header);
-            }
-            for set in record_sets(publication, settings) {
-                let held = there.and_then(|zone| held(zone, publication, set.rtype));
-                share.held.extend(held);
-                match held {
-                    Some(held) if same(held, &set, &publication.claim) => continue,
-                    Some(_) => share.replaced += 1,
-                    None => share.added += 1,
-                }
-                let origin = Origin::Endpoint(Arc::clone(&publication.claim));
-                let (zone, name) = (apex.clone(), publication.name.clone());
-                share.puts.push(Change::Put { zone, name, offer: Offer { set, origin } });
+            let zone = zones.of(publication);
+            match &zone.standing {
+                Standing::Known => share.put(publication, zone, settings),
+                Standing::Derived => share.derived.push(publication),
+                Standing::Refused(why) => share.not_served.push(NotServed::of(publication, why.clone())),
             }
         }
         share
     }
-}
 
-/// The zones of publications, which come zone by zone: each is looked for once.
-struct Zones<'s, 'p> {
-    settings: &'p PublishSettings,
-    catalogue: &'p Catalogue,
-    snapshot: &'s Snapshot,
-    last: Option<ZoneAtHand<'s>>,
-}
+    /// The same of zones that the catalogue lacks, and which of them are published into.
+    fn of_derived(
+        publications: Vec<&'p Publication>,
+        settings: &PublishSettings,
+        catalogue: &Catalogue,
+        snapshot: &'s Snapshot,
+    ) -> (Share<'p, 's>, BTreeSet<Name>) {
+        let beyond = beyond_the_bound(&publications);
+        let (mut share, mut derived) = (Share::default(), BTreeSet::new());
+        let mut zones = Zones::new(settings, catalogue, snapshot);
+        for publication in publications {
+            if beyond.contains(&(&publication.claim.subscription, &publication.zone)) {
+                share.not_served.push(NotServed::of(publication, Refusal::TooMany));
+                continue;
+            }
+            if !derived.contains(&publication.zone) {
+                derived.insert(publication.zone.clone());
+            }
+            share.put(publication, zones.of(publication), settings);
+        }
+        (share, derived)
+    }
 
-struct ZoneAtHand<'s> {
-    /// A copy of our own: cores that count their references to one name wait for each other.
-    apex: Name,
-    there: Option<&'s Zone>,
-    /// Whether it may be published into.
-    is_served: bool,
-}
-
-impl<'s> Zones<'s, '_> {
-    fn of(&mut self, publication: &Publication) -> &ZoneAtHand<'s> {
-        let zone = publication.zone.borrow();
-        match self.last.take() {
-            Some(last) if last.apex.borrow() == zone => self.last.insert(last),
-            _ => self.last.insert(ZoneAtHand {
-                apex: zone.to_name(),
-                there: self.snapshot.zone(zone).map(|zone| &**zone),
-                is_served: self.catalogue.selects(&self.settings.zones, zone),
-            }),
+    fn put(&mut self, publication: &Publication, zone: &ZoneAtHand<'s>, settings: &PublishSettings) {
+        let ZoneAtHand { apex, there, .. } = zone;
+        if there.is_none() {
+            let header =
+                ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(apex.clone()) };
+            self.new_zones.insert(apex.clone(), header);
+        }
+        for set in record_sets(publication, settings) {
+            let held = there.and_then(|zone| held(zone, publication, set.rtype));
+            self.held.extend(held);
+            match held {
+                Some(held) if same(held, &set, &publication.claim) => continue,
+                Some(_) => self.replaced += 1,
+                None => self.added += 1,
+            }
+            let origin = Origin::Endpoint(Arc::clone(&publication.claim));
+            let (zone, name) = (apex.clone(), publication.name.clone());
+            self.puts.push(Change::Put { zone, name, offer: Offer { set, origin } });
         }
     }
 }

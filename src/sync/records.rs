@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::desired::{Desired, Publication, Unplaced, Withheld};
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Warning};
-use crate::dns::Name;
-use crate::privatelink::{Catalogue, Hint, Place};
+use crate::dns::{Name, NameRef};
+use crate::privatelink::{Catalogue, Hint, Place, carried_zone};
 use crate::zone::Claim;
 
 /// What helps to place a name: the group that its address is of or, when that is not told, the endpoint's only one.
@@ -54,17 +54,22 @@ impl Records {
         let mut records = Records::default();
         let (grouped, listed): (Vec<_>, Vec<_>) = endpoint.names.iter().partition(|name| name.zone.is_some());
         for name in grouped {
-            if let Some(zone) = &name.zone {
-                records.add(zone.clone(), name.fqdn.clone(), name, Author::ZoneGroup);
+            let Some(zone) = &name.zone else { continue };
+            match zone_of_group(zone, &name.fqdn, catalogue) {
+                Some(zone) => records.add(zone, name.fqdn.clone(), name, Author::ZoneGroup),
+                None => unplaced(endpoint, name, desired),
             }
         }
         let beside: Vec<Name> = endpoint.names.iter().map(|name| name.fqdn.clone()).collect();
         for name in listed {
             let hint = hint(endpoint, name, &beside);
             let place = catalogue.place(name.fqdn.borrow(), hint);
+            let place = place.or_else(|| Place::carried(name.fqdn.borrow()));
             // One endpoint's wildcard below the apex would take the names of all others, of other tenants too.
-            let place =
-                place.filter(|it| !stands_for_all(it) || catalogue.names_wildcard(it.record.borrow(), hint));
+            let place = place.filter(|it| {
+                !stands_for_all(it.record.borrow(), it.zone.borrow())
+                    || catalogue.names_wildcard(it.record.borrow(), hint)
+            });
             records.place(endpoint, name, place, desired);
         }
         records
@@ -79,12 +84,8 @@ impl Records {
         desired: &mut Desired,
     ) {
         let Some(Place { zone, record: private }) = place else {
-            if !self.group_has(name, None) && endpoint.state == ConnectionState::Approved {
-                desired.unplaced.push(Unplaced {
-                    fqdn: name.fqdn.clone(),
-                    endpoint: Arc::clone(&endpoint.id),
-                    resource: endpoint.resource.clone(),
-                });
+            if !self.group_has(name, None) {
+                unplaced(endpoint, name, desired);
             }
             return;
         };
@@ -166,10 +167,35 @@ impl Record {
     }
 }
 
-/// Whether a place is the wildcard of a whole zone.
-fn stands_for_all(place: &Place) -> bool {
-    let record = place.record.borrow();
-    record.parent() == Some(place.zone.borrow()) && record.is_wildcard()
+/// The zone of a zone group's record; `None` where that would stand for the names of everybody.
+///
+/// It is the one that the group names, if the catalogue knows it. Else it begins with the label `privatelink`, or is the
+/// catalogue's: a zone below these would outrank them, so that one endpoint could take a name from all that claim it.
+/// The name is the same in either.
+fn zone_of_group(zone: &Name, name: &Name, catalogue: &Catalogue) -> Option<Name> {
+    let own = carried_zone(zone.borrow());
+    let (Some(own), None) = (own, catalogue.is_private_link_zone(zone.borrow())) else {
+        return Some(zone.clone());
+    };
+    let known = catalogue.place(name.borrow(), Hint::default());
+    let zone = known.map_or_else(|| own.to_name(), |known| known.zone.to_name());
+    (!stands_for_all(name.borrow(), zone.borrow())).then_some(zone)
+}
+
+/// Whether a wildcard lies below an apex: one endpoint's would take the names of all others, of other tenants too.
+fn stands_for_all(name: NameRef<'_>, zone: NameRef<'_>) -> bool {
+    name.is_wildcard() && name.parent() == Some(zone)
+}
+
+fn unplaced(endpoint: &Endpoint, name: &EndpointName, desired: &mut Desired) {
+    if endpoint.state == ConnectionState::Approved {
+        desired.unplaced.push(Unplaced {
+            fqdn: name.fqdn.clone(),
+            endpoint: Arc::clone(&endpoint.id),
+            resource: endpoint.resource.clone(),
+            group_id: hint(endpoint, name, &[]).group_id.map(Arc::from),
+        });
+    }
 }
 
 fn same_addresses(mine: &[IpAddr], theirs: &[IpAddr]) -> bool {

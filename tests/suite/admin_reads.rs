@@ -153,6 +153,7 @@ fn source(name: &str) -> SourceReport {
         age_secs: None,
         names: 3,
         names_not_served: 0,
+        derived_zones: Vec::new(),
         failing_count: 0,
         failing: Vec::new(),
         held_back: None,

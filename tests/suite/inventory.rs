@@ -8,6 +8,7 @@ use privatelink_dns::privatelink::{Catalogue, Cloud};
 use privatelink_dns::sync::arm::Body;
 use privatelink_dns::sync::directory::{self, DirectoryError, Settings};
 use privatelink_dns::sync::{ConnectionState, Desired, Inventory, desired};
+use serde_json::{Value, json};
 
 /// One line of `expected-records.csv`.
 struct Expected {
@@ -270,4 +271,71 @@ fn the_sample_inventory_shows_what_the_quickstart_promises() {
         2
     );
     assert!(desired.publications.iter().any(|it| it.ipv4.is_empty() && it.ipv6.len() == 1));
+}
+
+/// An endpoint and its interface in ARM's shape, which tells of no name but those in `custom_dns`.
+fn in_state(state: &str, provisioning: &str, resource: &str, group: &str, custom_dns: Value) -> Desired {
+    let provider = "/subscriptions/00000000-0000-4000-8000-0000000000a1/resourceGroups/rg/providers";
+    let (endpoint, interface) = (
+        format!("{provider}/Microsoft.Network/privateEndpoints/pe"),
+        format!("{provider}/Microsoft.Network/networkInterfaces/pe.nic"),
+    );
+    let list = json!({"value": [
+        {
+            "id": endpoint, "name": "pe", "type": "Microsoft.Network/privateEndpoints",
+            "properties": {
+                "provisioningState": provisioning,
+                "privateLinkServiceConnections": [{"properties": {
+                    "privateLinkServiceId": format!("{provider}/{resource}"),
+                    "groupIds": [group],
+                    "privateLinkServiceConnectionState": {"status": state, "actionsRequired": "None"}
+                }}],
+                "manualPrivateLinkServiceConnections": [],
+                "customDnsConfigs": custom_dns,
+                "networkInterfaces": [{"id": interface}]
+            }
+        },
+        {
+            "id": interface, "name": "pe.nic", "type": "Microsoft.Network/networkInterfaces",
+            "properties": {
+                "privateEndpoint": {"id": endpoint},
+                "ipConfigurations": [{"properties": {
+                    "privateIPAddress": "10.1.0.7",
+                    "privateLinkConnectionProperties": {"groupId": group, "requiredMemberName": group}
+                }}]
+            }
+        }
+    ]});
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("all.json"), list.to_string()).unwrap();
+    desired_of(&read(folder.path()).unwrap())
+}
+
+const WORKSPACE: &str = "Microsoft.Databricks/workspaces/adb";
+
+#[test]
+fn endpoints_that_are_not_approved_list_no_names_and_are_told_of_with_their_state() {
+    for state in ["Pending", "Rejected", "Disconnected"] {
+        let desired = in_state(state, "Succeeded", WORKSPACE, "databricks_ui_api", json!([]));
+        assert_eq!((desired.publications.len(), desired.unsettled.len()), (0, 0), "{state}");
+        let told: Vec<&str> = desired.nameless.iter().map(|it| it.state.as_str()).collect();
+        assert_eq!(told, [state]);
+    }
+}
+
+#[test]
+fn a_new_endpoint_is_approved_and_updating_and_has_no_names_yet() {
+    let desired = in_state("Approved", "Updating", WORKSPACE, "databricks_ui_api", json!([]));
+    assert_eq!((desired.unsettled.len(), desired.nameless.len(), desired.warnings.len()), (1, 0, 0));
+}
+
+#[test]
+fn an_interface_of_databricks_may_lack_names_that_the_endpoint_lists() {
+    let custom_dns =
+        json!([{"fqdn": "adb-4242424242424242.2.azuredatabricks.net", "ipAddresses": ["10.1.0.7"]}]);
+    let desired = in_state("Approved", "Succeeded", WORKSPACE, "databricks_ui_api", custom_dns);
+    let zone = "privatelink.azuredatabricks.net.";
+    let record = (zone.to_owned(), format!("adb-4242424242424242.2.{zone}"), "10.1.0.7".to_owned());
+    assert_eq!(published(&desired), BTreeSet::from([record]));
+    assert!(desired.unplaced.is_empty() && desired.warnings.is_empty());
 }

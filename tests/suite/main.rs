@@ -17,6 +17,7 @@ mod azure;
 mod cli;
 mod clouds;
 mod daemon;
+mod derived;
 mod dig;
 mod discovery;
 mod enemy;

@@ -33,7 +33,8 @@ pub(super) fn of_last_state(source: &AzureSource) -> Vec<Finding> {
         ),
     }];
     findings.extend(of_held_back(name, &known));
-    findings.extend(of_desired("source", name, &known.desired, &known.not_served, "look at the resource"));
+    let zones = (&known.not_served[..], &known.derived);
+    findings.extend(of_desired("source", name, &known.desired, zones, "look at the resource"));
     findings
 }
 
@@ -91,7 +92,7 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
         "source",
         name,
         &known.desired,
-        &known.not_served,
+        (&known.not_served, &known.derived),
         "look at the resource in Azure",
     ));
     let on_remark =

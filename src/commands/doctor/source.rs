@@ -1,13 +1,13 @@
 //! What inventories say, and what any source wants published that it cannot be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::summary::{count, last_segment};
 use super::Finding;
 use crate::daemon::{Source, SourceState};
 use crate::dns::Name;
-use crate::sync::{ConnectionState, Desired, HeldBack, directory};
+use crate::sync::{ConnectionState, Desired, HeldBack, NotServed, Refusal, directory};
 
 /// An export older than this lacks what was made since.
 const EXPORT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -45,7 +45,8 @@ pub(super) fn of_source(source: &Source) -> Vec<Finding> {
             "endpoints and names that Azure made since are missing: export on a schedule",
         ));
     }
-    findings.extend(of_desired("inventory", name, desired, &source.not_served, "look at the export"));
+    let zones = (&source.not_served[..], &source.derived);
+    findings.extend(of_desired("inventory", name, desired, zones, "look at the export"));
     findings
 }
 
@@ -67,7 +68,7 @@ pub(super) fn of_desired(
     kind: &str,
     name: &str,
     desired: &Desired,
-    not_served: &[Name],
+    (not_served, derived): (&[NotServed], &BTreeSet<Name>),
     on_warning: &str,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -78,14 +79,17 @@ pub(super) fn of_desired(
         let endpoint = last_segment(&unplaced.endpoint);
         findings.push(Finding::wrong(
             format!("{} of {endpoint} is not published: no private-link zone is known for it", unplaced.fqdn),
-            "add its zone in a file named by private_link.catalogue",
+            unplaced.advice(),
         ));
     }
-    if let Some(first) = not_served.first() {
-        findings.push(Finding::note(
-            format!("{} of {kind} {name} not published, {first} the first", count(not_served.len(), "name")),
-            "their zones are left out by private_link.zones: add them, or leave it so",
-        ));
+    findings.extend(of_not_served(kind, name, not_served));
+    if !derived.is_empty() {
+        let zones: Vec<String> = derived.iter().map(ToString::to_string).collect();
+        findings.push(Finding::well(format!(
+            "{kind} {name} publishes into {} that the catalogue lacks: {}",
+            count(derived.len(), "zone"),
+            zones.join(", ")
+        )));
     }
     if let Some(first) = desired.foreign.first() {
         let endpoints = count(desired.foreign.len(), "private endpoint");
@@ -113,6 +117,23 @@ pub(super) fn of_desired(
         ));
     }
     findings
+}
+
+/// Names that their zones keep from being published, those of one zone together.
+fn of_not_served(kind: &str, name: &str, not_served: &[NotServed]) -> Vec<Finding> {
+    let mut zones: BTreeMap<(&Name, &Refusal), (&NotServed, usize)> = BTreeMap::new();
+    for it in not_served {
+        zones.entry((&it.zone, &it.why)).or_insert((it, 0)).1 += 1;
+    }
+    let of_zone = |(first, names): (&NotServed, usize)| {
+        let names = count(names, "name");
+        let what = format!("{names} of {kind} {name} not published, {} the first: {first}", first.name);
+        match first.why {
+            Refusal::NotSelected => Finding::note(what, first.advice()),
+            _ => Finding::wrong(what, first.advice()),
+        }
+    };
+    zones.into_values().map(of_zone).collect()
 }
 
 /// How old the newest file of an inventory is.

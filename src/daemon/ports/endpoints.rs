@@ -1,6 +1,6 @@
 //! Private endpoints as they were last listed, against what is served.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::daemon::source::SourceState;
 use crate::dns::{Name, RecordType};
 use crate::sync::arm::ArmId;
 use crate::sync::desired::{Nameless, Publication, Unplaced, Withheld};
-use crate::sync::{ConnectionState, Desired, address};
+use crate::sync::{ConnectionState, Desired, NotServed, address};
 use crate::zone::{Origin, Slot, Snapshot, ViewId};
 
 /// Other claims to one name that are shown; `doctor` lists all.
@@ -40,7 +40,7 @@ struct Held {
 }
 
 enum Content {
-    Directory(Arc<Desired>, Vec<Name>),
+    Directory(Arc<Desired>, Vec<NotServed>),
     Azure(Arc<Known>),
 }
 
@@ -69,7 +69,7 @@ fn is_wanted_source(held: &Held, wanted: &WantedEndpoints) -> bool {
 struct Listed<'h> {
     name: &'h str,
     desired: &'h Desired,
-    not_served: HashSet<&'h Name>,
+    not_served: HashMap<(&'h Name, &'h Name), &'h NotServed>,
     is_held_back: bool,
 }
 
@@ -90,7 +90,7 @@ impl<'h> Listed<'h> {
             Content::Directory(desired, not_served) => (&**desired, not_served),
             Content::Azure(known) => (&*known.desired, &known.not_served),
         };
-        let not_served = not_served.iter().collect();
+        let not_served = not_served.iter().map(|it| ((&it.zone, &it.name), it)).collect();
         Listed { name: &held.name, desired, not_served, is_held_back: held.is_held_back }
     }
 
@@ -207,9 +207,8 @@ impl<'h> Draft<'h> {
             ))
         } else if is_there {
             None
-        } else if self.source.not_served.contains(&it.name) {
-            let detail = format!("private_link.zones leaves out {}", it.zone);
-            Some(why(Reason::ZoneNotServed, detail))
+        } else if let Some(refused) = self.source.not_served.get(&(&it.zone, &it.name)) {
+            Some(why(Reason::ZoneNotServed, format!("{refused}: {}", refused.advice())))
         } else if self.source.is_held_back {
             Some(why(Reason::HeldBack, "the pass waits for an operator: see /sync"))
         } else {
@@ -290,7 +289,8 @@ fn of_withheld(it: &Withheld) -> EndpointNameReport {
 }
 
 fn of_unplaced(it: &Unplaced) -> EndpointNameReport {
-    let detail = "no zone of the catalogue takes this name: give the endpoint a zone group, or the catalogue an overlay";
+    let detail =
+        format!("neither a zone group nor the name itself nor the catalogue tells its zone: {}", it.advice());
     EndpointNameReport {
         name: it.fqdn.to_string(),
         zone: None,

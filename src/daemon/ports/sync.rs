@@ -46,6 +46,7 @@ fn of_directory(source: &Source) -> SourceReport {
     SourceReport {
         names: source.desired.names(),
         names_not_served: source.not_served.len(),
+        derived_zones: source.derived.iter().map(ToString::to_string).collect(),
         ..usual(&source.settings.name, SourceKind::Directory, &source.state, source.read_at, passes)
             .holding(source.held_back())
     }
@@ -68,6 +69,7 @@ fn of_azure(source: &AzureSource) -> SourceReport {
         role: if source.is_listed_here() { SourceRole::Listing } else { SourceRole::Following },
         names: known.desired.names(),
         names_not_served: known.not_served.len(),
+        derived_zones: known.derived.iter().map(ToString::to_string).collect(),
         // Others do not tell of each.
         failing_count: listed_by.as_ref().map_or(known.failing.len(), |(_, failing)| *failing),
         listed_by: listed_by.map(|(host, _)| host),
@@ -115,6 +117,7 @@ fn usual(
         age_secs: read_at.map(age_secs),
         names: 0,
         names_not_served: 0,
+        derived_zones: Vec::new(),
         failing_count: 0,
         failing: Vec::new(),
         held_back: None,

@@ -149,9 +149,9 @@ fn imported<'d>(
 
 /// The settings of a zone that neither `[[zone]]` nor a link speaks of.
 fn base(apex: &Name, settings: &PublishSettings, catalogue: &Catalogue) -> ZoneHeader {
-    match catalogue.is_private_link_zone(apex.borrow()) {
-        Some(_) => ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(apex.clone()) },
-        None => ZoneHeader::plain(apex.clone()),
+    match catalogue.names_private_link(apex.borrow()) {
+        true => ZoneHeader { on_missing: settings.on_missing, ..ZoneHeader::private_link(apex.clone()) },
+        false => ZoneHeader::plain(apex.clone()),
     }
 }
 

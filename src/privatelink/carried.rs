@@ -1,0 +1,56 @@
+//! Zones that names tell by themselves, whatever the catalogue knows: those behind the label `privatelink`.
+
+use super::placing::Place;
+use crate::dns::NameRef;
+
+/// The label by which Azure marks private zones.
+const LABEL: &[u8] = b"privatelink";
+
+/// Labels behind it: with one, the zone would be a domain that anybody can register, such as `privatelink.example`.
+const LABELS_BEHIND_MIN: usize = 2;
+
+/// The zone that a name is or lies in by its own account: what begins with its last label `privatelink`.
+///
+/// `privatelink-global` marks a zone too, but only those that the catalogue names: Azure has had it for one name.
+pub fn carried_zone(name: NameRef<'_>) -> Option<NameRef<'_>> {
+    let marked = name.ancestors().filter(|end| end.first_label() == Some(LABEL));
+    marked.last().filter(|zone| zone.label_count() > LABELS_BEHIND_MIN)
+}
+
+impl Place {
+    /// Where a name that carries its zone is served; `None` for the zone itself.
+    pub fn carried(name: NameRef<'_>) -> Option<Place> {
+        let zone = carried_zone(name).filter(|zone| *zone != name)?;
+        Some(Place { zone: zone.to_buf(), record: name.to_buf() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Name;
+
+    #[test]
+    fn a_name_carries_what_begins_with_its_last_label_privatelink() {
+        for (name, zone) in [
+            ("hsm1.privatelink.newservice.azure.net", Some("privatelink.newservice.azure.net.")),
+            ("privatelink.newservice.azure.net", Some("privatelink.newservice.azure.net.")),
+            // A resource may be called so.
+            ("privatelink.privatelink.newservice.azure.net", Some("privatelink.newservice.azure.net.")),
+            ("c1.PrivateLink.westeurope.newdb.azure.net", Some("privatelink.westeurope.newdb.azure.net.")),
+            ("app.scm.privatelink.newapp.net", Some("privatelink.newapp.net.")),
+            ("www.privatelink.example", None),
+            ("privatelink.example", None),
+            ("a.privatelink-global.wvd.example.com", None),
+            ("privatelink-test.vault.azure.net", None),
+            ("login.microsoftonline.com", None),
+            (".", None),
+        ] {
+            let name: Name = name.parse().unwrap();
+            let found = carried_zone(name.borrow()).map(|zone| zone.to_name().to_string());
+            assert_eq!(found.as_deref(), zone, "{name}");
+            let is_below = zone.is_some_and(|zone| zone != name.to_string());
+            assert_eq!(Place::carried(name.borrow()).is_some(), is_below, "{name}");
+        }
+    }
+}
