@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
+use super::ledger::subject;
 use super::translation::{LeftOut, Translation};
 use super::written::{Bases, State, Written};
 use crate::dns::{Name, RecordType};
@@ -555,7 +556,10 @@ fn refuse(state: &mut State, change: &StoredChange, why: &str, is_told: bool) {
             }
             state.refuse_zone(&zone.apex, why);
         }
-        other => warn!(why, "A stored change is not in force: {other:?}"),
+        other => {
+            let what = subject(other).map_or_else(|| "a zone's records".to_owned(), |it| it.to_string());
+            warn!(why, "A stored change of {what} is not in force: {why}");
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::auth::{Deed, Identity, Refusal, Refusals};
 use super::edit;
 use super::ledger::owner_of_key;
 use crate::persist::{Audit, Commit, Note, Persist, Source};
+use crate::telemetry::in_full;
 
 /// Refusals that wait to be stored; beyond them they are only logged and counted: a client that is refused in a loop
 /// must not hold up those who write.
@@ -52,7 +53,7 @@ impl Attempts {
                     Noted::Done(deed) => (deed.who.name.clone(), commit_of_deed(deed)),
                 };
                 if let Err(error) = persist.commit(commit).await {
-                    warn!(who, error = ?error, "What `{who}` did or was refused is not in the audit");
+                    warn!(who, "What `{who}` did or was refused is not in the audit: {}", in_full(&error));
                 }
             }
         });

@@ -22,6 +22,7 @@ use super::side::SideWork;
 use super::written::Written;
 use crate::dns::{Name, RecordType};
 use crate::persist::{Audit, Committed, Entry, Persist, PersistError, Replay, Source, StoredChange, Subject};
+use crate::telemetry::in_full;
 use crate::zone::Store;
 
 /// How long a stored change may take to be served; it takes microseconds unless the machine stands still.
@@ -293,7 +294,7 @@ pub(super) fn subject(change: &StoredChange) -> Option<Subject> {
 /// What the store's no means to a client.
 pub(super) fn problem_of(found: &PersistError) -> Problem {
     match found {
-        PersistError::Unavailable { retry_after, .. } => {
+        PersistError::Unavailable { retry_after, .. } | PersistError::Full { retry_after, .. } => {
             Problem::new(Kind::Unavailable, found.to_string()).retry_after_secs(retry_after.as_secs().max(1))
         }
         PersistError::Unsettled { retry_after, .. } => {
@@ -310,7 +311,7 @@ pub(super) fn problem_of(found: &PersistError) -> Problem {
         }
         PersistError::Precondition { .. } => Problem::new(Kind::PreconditionFailed, found.to_string()),
         _ => {
-            error!(error = ?found, "The store failed");
+            error!("The store failed: {}", in_full(found));
             Problem::new(Kind::Internal, "the store failed; the log tells more under this request id")
         }
     }

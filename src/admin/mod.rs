@@ -48,10 +48,10 @@ pub use listener::{Bound, Peer, Running, StartError, bind};
 pub use problem::{Kind, Problem};
 pub use query::Query;
 pub use server::{
-    ConfirmError, ConflictReport, DriftReport, EndpointNameReport, EndpointReport, Explained, ExplainedReply,
-    Explaining, Extent, FailingReport, HeldBackReport, HeldSubscription, NoSuchSource, NotReady, NudgeError,
-    PassesReport, Reason, Server, SourceKind, SourceReport, SourceRole, SourceStateWord, SyncReport,
-    WantedEndpoints, WantedEntries, WhyNot,
+    BackingUp, ConfirmError, ConflictReport, DriftReport, EndpointNameReport, EndpointReport, Explained,
+    ExplainedReply, Explaining, Extent, FailingReport, HeldBackReport, HeldSubscription, NoSuchSource,
+    NotReady, NudgeError, PassesReport, Reason, Server, SourceKind, SourceReport, SourceRole,
+    SourceStateWord, SyncReport, WantedEndpoints, WantedEntries, WhyNot,
 };
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;

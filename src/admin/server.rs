@@ -1,5 +1,6 @@
 //! What the API asks of the running server, and what it is told. The daemon implements it.
 
+use std::fs::File;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,9 +50,15 @@ pub trait Server: Send + Sync + 'static {
     /// Forgets what is cached of a name and all below it, or everything; answers how many entries that were.
     fn flush(&self, name: Option<&Name>) -> usize;
 
+    /// Makes a backup, and answers the file; else why there is none and what to do.
+    fn backup(&self) -> BackingUp;
+
     /// Answers a question as a client would ask it, and tells each step.
     fn explain(&self, name: Name, rtype: RecordType, client: IpAddr) -> Explaining;
 }
+
+/// A backup in the making.
+pub type BackingUp = Pin<Box<dyn Future<Output = Result<File, String>> + Send>>;
 
 /// An explanation in the making.
 pub type Explaining = Pin<Box<dyn Future<Output = Explained> + Send>>;

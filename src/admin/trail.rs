@@ -12,6 +12,7 @@ use tracing::{error, warn};
 use super::view::{KindWord, OfferView, OnMissingWord};
 use crate::dns::{Name, RecordType};
 use crate::persist::{Audit, Commit, Idempotency, Note, Persist, PersistError, Source};
+use crate::telemetry::in_full;
 use crate::zone::{
     Author, Change, ChangeSet, Journal, JournalError, Networks, Offer, Origin, Snapshot, ZoneHeader,
 };
@@ -127,7 +128,7 @@ async fn keep(persist: &Persist, seen: Seen) {
         };
         let commit = Commit { notes: part.to_vec(), idempotency: Some(idempotency), ..Commit::by(audit) };
         if let Err(cause) = commit_in_time(persist, commit).await {
-            error!(error = ?cause, "What {actor} changed is not in the audit: {cause}");
+            error!("What {actor} changed is not in the audit: {}", in_full(&cause));
             return;
         }
     }

@@ -23,6 +23,8 @@ use crate::telemetry::is_hidden;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longer than the server lets a request take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
+/// A store of a gigabyte over a slow line.
+const LARGE_ANSWER_WITHIN: Duration = Duration::from_secs(3_600);
 /// Items of a page: the most that the API gives.
 const PAGE_ITEMS: &str = "1000";
 /// Where the API begins.
@@ -61,6 +63,14 @@ pub(super) struct OtherServer {
     ca_file: Option<PathBuf>,
 }
 
+impl ServerOptions {
+    /// The server of a config, with what options say besides.
+    pub(super) fn of_config(config: ConfigFile, other: OtherServer) -> ServerOptions {
+        let OtherServer { server, token_file, ca_file } = other;
+        ServerOptions { server, token_file, ca_file, config }
+    }
+}
+
 impl OtherServer {
     /// The same with the server that the environment names, if no option does.
     pub(super) fn or_of_environment(self) -> OtherServer {
@@ -70,9 +80,8 @@ impl OtherServer {
 
     /// The client of the server, if one is named.
     pub(super) fn client(self, config: &ConfigFile) -> anyhow::Result<Option<Client>> {
-        let OtherServer { server, token_file, ca_file } = self;
-        let is_named = server.is_some();
-        let options = ServerOptions { server, token_file, ca_file, config: config.clone() };
+        let is_named = self.server.is_some();
+        let options = ServerOptions::of_config(config.clone(), self);
         is_named.then(|| Client::of(&options)).transpose()
     }
 }
@@ -256,33 +265,62 @@ impl Call<'_> {
 
     /// The answer as it is.
     pub(super) fn send_for_text(self) -> anyhow::Result<String> {
-        let Call { client, method, url, body, headers } = self;
-        let mut request = client.http.request(method, url).bearer_auth(&client.token);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        if let Some((media_type, body)) = body {
-            request = request.header("content-type", media_type).body(body);
-        }
+        let client = self.client;
+        let request = self.request();
         let asked = client.runtime.block_on(async {
             let response = request.send().await?;
             Ok::<_, reqwest::Error>((response.status(), response.text().await?))
         });
         let (status, text) = asked.map_err(|error| unreached(client, &error))?;
-        if status.is_success() {
-            return Ok(text);
+        if status.is_success() { Ok(text) } else { Err(client.refused(status, &text)) }
+    }
+
+    /// Writes an answer of any size, as it comes.
+    pub(super) fn send_into(self, out: &mut impl Write) -> anyhow::Result<()> {
+        let client = self.client;
+        let request = self.request().timeout(LARGE_ANSWER_WITHIN);
+        client.runtime.block_on(async {
+            let response = request.send().await.map_err(|error| unreached(client, &error))?;
+            let status = response.status();
+            if !status.is_success() {
+                let text = response.text().await.map_err(|error| unreached(client, &error))?;
+                return Err(client.refused(status, &text));
+            }
+            let mut response = response;
+            while let Some(chunk) = response.chunk().await.map_err(|error| unreached(client, &error))? {
+                out.write_all(&chunk)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn request(self) -> reqwest::RequestBuilder {
+        let Call { client, method, url, body, headers } = self;
+        let mut request = client.http.request(method, url).bearer_auth(&client.token);
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
-        match serde_json::from_str(&text) {
+        match body {
+            Some((media_type, body)) => request.header("content-type", media_type).body(body),
+            None => request,
+        }
+    }
+}
+
+impl Client {
+    /// The server's no as an error.
+    fn refused(&self, status: StatusCode, text: &str) -> anyhow::Error {
+        match serde_json::from_str(text) {
             Ok(problem @ Value::Object(_)) => {
                 let refused = Refused { status: status.as_u16(), problem };
                 let is_token = refused.is(StatusCode::UNAUTHORIZED);
-                let token_file = is_token.then(|| client.token_file.clone());
-                Err(match token_file {
+                let token_file = is_token.then(|| self.token_file.clone());
+                match token_file {
                     Some(file) => anyhow::Error::new(refused).context(RefusedToken(file)),
                     None => refused.into(),
-                })
+                }
             }
-            _ => Err(strange(client, status)),
+            _ => strange(self, status),
         }
     }
 }

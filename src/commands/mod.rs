@@ -1,5 +1,6 @@
 //! The command line: one verb one file. Floor 8.
 
+mod backup;
 mod cache;
 mod catalogue;
 mod check;
@@ -12,6 +13,7 @@ mod progress;
 mod published;
 mod records;
 mod serve;
+mod store;
 mod summary;
 mod sync;
 mod token;
@@ -56,6 +58,9 @@ enum Verb {
     Records(records::Records),
     Token(token::Token),
     Cache(cache::Cache),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
+    Store(store::Store),
 }
 
 /// Which config.
@@ -96,6 +101,9 @@ pub fn run() -> ExitCode {
         Verb::Records(verb) => verb.run(out),
         Verb::Token(verb) => verb.run(out),
         Verb::Cache(verb) => verb.run(out),
+        Verb::Backup(verb) => verb.run(out),
+        Verb::Restore(verb) => verb.run(out),
+        Verb::Store(verb) => verb.run(out),
     };
     let done = done.and_then(|outcome| out.flush().map(|()| outcome).map_err(Into::into));
     match done {

@@ -93,7 +93,11 @@ fn write(path: &Path, token: &str) -> io::Result<()> {
         _ => {}
     }
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(format!("{token}\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    let written = file.write_all(format!("{token}\n").as_bytes()).and_then(|()| file.sync_all());
+    let moved = written.and_then(|()| fs::rename(&beside, path));
+    if moved.is_err() {
+        // Half a token opens nothing.
+        let _ = fs::remove_file(&beside);
+    }
+    moved
 }

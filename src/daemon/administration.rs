@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::error;
 
 use super::admin_token::{self, TOKEN_FILE};
 use super::descriptors;
-use super::in_full;
 use super::instances::{self, Instances};
 use super::parts::{self, LoadError, Parts};
 use super::resolver::Resolver;
 use crate::admin::{self, Applier, Attempts, Bases, Following, Ledger, Server, Trail, Written};
 use crate::config::{AdminSettings, Asked, Config};
 use crate::persist::{Entry, Persist, PersistError, Stored};
+use crate::telemetry::in_full;
 
 /// How often a store that was away at the start is looked for to make the first token.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -206,7 +206,7 @@ impl Administration {
     }
 
     /// Goes on with another config below what operators wrote. On an error nothing is changed.
-    pub fn reload(&self, old: &Config, new: &Config, parts: &mut Parts) -> Result<(), LoadError> {
+    pub fn reload(&self, new: &Config, parts: &mut Parts) -> Result<(), LoadError> {
         parts.reload_under(new, |parts, files| {
             self.applier.rebase_after(|| {
                 parts.exchange(new, files)?;
@@ -218,23 +218,13 @@ impl Administration {
         if let Some((instances, _)) = &self.instances {
             instances.reconfigured();
         }
-        self.reload_api(old, new);
+        self.reload_api(new);
         Ok(())
     }
 
-    fn reload_api(&self, old: &Config, new: &Config) {
-        if new.admin.store != old.admin.store {
-            warn!(
-                "[store] and state_dir change with a restart only; the store is still {}",
-                old.admin.store.shown()
-            );
-        }
+    fn reload_api(&self, new: &Config) {
         let Some(api) = &self.api else { return };
-        let mut settings = fitted(&new.admin.api);
-        if settings.listen != old.admin.api.listen {
-            warn!("admin.listen changes with a restart only");
-            settings.listen.clone_from(&old.admin.api.listen);
-        }
+        let settings = fitted(&new.admin.api);
         if let Err(cause) = api.reload(settings) {
             error!("The admin API goes on with its old settings: {}", in_full(&cause));
         }

@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use super::in_full;
 use super::known::Known;
 use super::resolver::Resolver;
 use super::role::{Role, Roles};
@@ -27,7 +26,7 @@ use crate::config::Config;
 use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
 use crate::sync::state::unix_secs;
 use crate::sync::{self, Desired, Extent, Fingerprint, Inventory, LastGood, StateFolder};
-use crate::telemetry::Age;
+use crate::telemetry::{Age, in_full};
 use crate::zone::{Author, CommitError, Store};
 
 /// Private DNS zones are listed at most this often, unless config says otherwise.

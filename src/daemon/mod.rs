@@ -4,15 +4,18 @@ mod admin_token;
 mod administration;
 mod azure;
 mod azure_sources;
+mod backup;
 mod descriptors;
 mod hand;
 mod instances;
 mod known;
+mod new_store;
 mod parts;
 mod ports;
 mod resolver;
 mod role;
 mod running;
+mod settled;
 mod share;
 mod shared;
 mod source;
@@ -22,14 +25,14 @@ mod surroundings;
 mod told;
 mod watch;
 
-use std::error::Error;
-
 pub use admin_token::{TOKEN_FILE, rescue};
 pub use administration::AdministrationError;
 pub use azure::{AzureSource, PassTimes};
 pub use azure_sources::AzureSources;
+pub use backup::{BackupError, Restored, back_up, restore};
 pub use hand::SourceAt;
 pub use known::Known;
+pub use new_store::{MadeStore, NewStoreError, make_store};
 pub use parts::{LoadError, Parts};
 pub use ports::Ports;
 pub use role::Role;
@@ -37,9 +40,3 @@ pub use running::{Daemon, Reload, StartError};
 pub use shared::Shared;
 pub use source::{Proposal, Published, Reading, Source, SourceState};
 pub use sources::{Sources, StateAccess};
-
-/// An error and all that is behind it, in one line.
-fn in_full(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

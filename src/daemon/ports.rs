@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::admin::metrics::Metrics;
 use crate::admin::{
-    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NotReady, NudgeError, Server,
-    SyncReport, WantedEndpoints, WantedEntries,
+    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NotReady, NudgeError,
+    Server, SyncReport, WantedEndpoints, WantedEntries,
 };
 use crate::cache::Listed;
 use crate::dns::{Name, RecordType};
@@ -31,7 +31,11 @@ pub struct Ports {
     sources: Shared,
     more: Option<Arc<AddNumbers>>,
     waits: Option<Arc<TellMissing>>,
+    backups: Option<Arc<MakeBackup>>,
 }
+
+/// Makes a backup.
+type MakeBackup = dyn Fn() -> BackingUp + Send + Sync;
 
 /// Tells what else is missing.
 type TellMissing = dyn Fn() -> Option<NotReady> + Send + Sync;
@@ -42,7 +46,7 @@ type AddNumbers = dyn Fn(&mut Metrics) + Send + Sync;
 impl Ports {
     /// Of what answers, and of [`super::Sources::shared`].
     pub fn new(responder: Arc<Responder>, sources: Shared) -> Ports {
-        Ports { responder, sources, more: None, waits: None }
+        Ports { responder, sources, more: None, waits: None, backups: None }
     }
 
     /// Adds numbers that only others know, such as those of listeners.
@@ -53,6 +57,13 @@ impl Ports {
     /// Adds what only others know to be missing, such as the store.
     pub fn with_waits(self, waits: impl Fn() -> Option<NotReady> + Send + Sync + 'static) -> Ports {
         Ports { waits: Some(Arc::new(waits)), ..self }
+    }
+}
+
+impl Ports {
+    /// Makes backups, which only who knows the config can.
+    pub fn with_backups(self, backups: impl Fn() -> BackingUp + Send + Sync + 'static) -> Ports {
+        Ports { backups: Some(Arc::new(backups)), ..self }
     }
 }
 
@@ -102,6 +113,13 @@ impl Server for Ports {
 
     fn flush(&self, name: Option<&Name>) -> usize {
         self.responder.serving().cache.purge(name.map(Name::borrow))
+    }
+
+    fn backup(&self) -> BackingUp {
+        match &self.backups {
+            Some(backups) => backups(),
+            None => Box::pin(std::future::ready(Err("this server makes no backups".to_owned()))),
+        }
     }
 
     fn explain(&self, name: Name, rtype: RecordType, client: IpAddr) -> Explaining {

@@ -15,15 +15,17 @@ use super::administration::{self, Administration, AdministrationError};
 use super::instances::Want;
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
+use super::settled::Settled;
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
-use super::{descriptors, in_full, source};
+use super::{backup, descriptors, source};
 use crate::admin::auth::TokenBook;
 use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Listening};
 use crate::respond::Responder;
 use crate::sync::{StateFolder, directory};
+use crate::telemetry::in_full;
 use crate::zone::{Journal, Unjournaled};
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
@@ -41,6 +43,7 @@ pub struct Daemon {
     administration: Option<Administration>,
     watch: Watch,
     signals: Signals,
+    settled: Settled,
     /// What the files looked like when they were last read.
     seen: Seen,
 }
@@ -118,6 +121,7 @@ impl Daemon {
     pub async fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
         let signals = Signals::new()?;
         // Sockets first: who cannot have its port should not read a million records to learn that.
+        let settled = Settled::of(&config);
         let bound = listen::bind(&descriptors::fitted(&config.listen, &config.admin.api))?;
         let api = administration::bind(&config.admin)?;
         make_state_folder(&config);
@@ -150,13 +154,26 @@ impl Daemon {
                 let store = || NotReady { part: "store".into(), waits_for: "its database".into() };
                 (!written.is_known()).then(store)
             });
+            let (of_config, turn) = (config.clone(), Arc::default());
+            let ports = ports
+                .with_backups(move || Box::pin(backup::for_client(of_config.clone(), Arc::clone(&turn))));
             administration.serve(api, Arc::new(ports), &config)?;
         }
         // Nobody who asks need wait for that; dying before it leaves what the last one kept.
         parts.sources.tell(&parts.store);
         parts.sources.keep();
         parts.give_back();
-        Ok(Daemon { path: path.to_owned(), config, parts, listening, administration, watch, signals, seen })
+        Ok(Daemon {
+            path: path.to_owned(),
+            config,
+            parts,
+            listening,
+            administration,
+            watch,
+            signals,
+            settled,
+            seen,
+        })
     }
 
     /// Where the server listens.
@@ -213,6 +230,8 @@ impl Daemon {
                 // What does not tell of changes (network file systems) is looked at all the same.
                 () = async { tokio::select! { () = self.watch.changed() => {}, () = sleep_until(next_look) => {} } } => {
                     self.look_logged();
+                    // What could not be written before is tried again, whether anything has changed or not.
+                    tokio::task::block_in_place(|| self.parts.sources.keep());
                     // Not with each turn: Azure's passes would put it off for ever.
                     next_look = Instant::now() + self.config.sync.interval;
                 }
@@ -304,7 +323,8 @@ impl Daemon {
         if config_seen.1 == 0 {
             return Err(ReloadError::Empty(self.path.clone()));
         }
-        let config = Config::load(&self.path)?;
+        let mut config = Config::load(&self.path)?;
+        self.settled.keep_in(&mut config);
         make_state_folder(&config);
         let watch = Watch::new(&folders(&self.path, &config));
         let mut seen = Seen::now(&self.path, &config);
@@ -315,7 +335,7 @@ impl Daemon {
             false => Some(self.listening.rebind(&descriptors::fitted(&config.listen, &config.admin.api))?),
         };
         match &self.administration {
-            Some(administration) => administration.reload(&self.config, &config, &mut self.parts)?,
+            Some(administration) => administration.reload(&config, &mut self.parts)?,
             None => self.parts.reload(&config)?,
         }
         self.parts.sources.start(&self.parts.store);

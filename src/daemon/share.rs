@@ -14,9 +14,10 @@ use super::azure::{AzureSource, PassTimes};
 use super::known::Known;
 use super::role::Role;
 use super::source::{Published, SourceState};
-use super::{in_full, spare};
+use super::spare;
 use crate::sync::state::{DocumentError, document, read_document};
 use crate::sync::{HeldBack, LastGood};
+use crate::telemetry::in_full;
 use crate::zone::{Author, CommitError, Store};
 
 /// Characters of a reason that other instances are told; who lists has it whole in its log.

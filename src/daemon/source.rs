@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::in_full;
 use super::told::tell_first;
 use crate::admin::Written;
 use crate::config::Config;
@@ -18,7 +17,7 @@ use crate::sync::{
     self, Desired, Difference, Fingerprint, HeldBack, Hold, Inventory, LastGood, NotServed, Plan,
     PublishSettings, Refusal, Saved, StateFolder, directory,
 };
-use crate::telemetry::Age;
+use crate::telemetry::{Age, in_full};
 use crate::zone::{Author, Change, CommitError, Snapshot, Store, ZoneKind};
 
 /// One folder.

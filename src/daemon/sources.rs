@@ -39,6 +39,8 @@ pub struct Sources {
     /// Names of sources that are no longer configured, whose records may still be there.
     orphans: BTreeSet<String>,
     trouble: Option<String>,
+    /// The last attempt to keep it failed.
+    is_failing: bool,
 }
 
 /// What may be done in `state_dir`.
@@ -87,6 +89,7 @@ impl Sources {
             is_unkept: false,
             orphans: BTreeSet::new(),
             trouble: None,
+            is_failing: false,
         };
         sources.share();
         sources
@@ -159,6 +162,9 @@ impl Sources {
 
     /// Publishes what the sources had published before the restart. No fault in that is a reason not to start.
     pub fn restore(&mut self, store: &Store) {
+        if self.access == StateAccess::Keep {
+            self.state.sweep();
+        }
         let restored = match self.state.load() {
             Ok(restored) => restored,
             Err(cause) => return self.give_up(&cause),
@@ -332,7 +338,15 @@ impl Sources {
             return;
         }
         match self.save() {
-            Ok(()) => (self.trouble, self.is_unkept) = (None, false),
+            Ok(()) => {
+                if self.is_failing {
+                    info!(
+                        "What is published is kept for a restart again, in {}",
+                        self.state.path().display()
+                    );
+                }
+                (self.trouble, self.is_unkept, self.is_failing) = (None, false, false);
+            }
             Err(cause) => {
                 let trouble = format!(
                     "What is published is not kept for a restart: {cause}; see that state_dir can be written to"
@@ -340,7 +354,7 @@ impl Sources {
                 if self.trouble.as_ref() != Some(&trouble) {
                     warn!("{trouble}");
                 }
-                self.trouble = Some(trouble);
+                (self.trouble, self.is_failing) = (Some(trouble), true);
                 // What changed is still to be written.
                 self.saved_at = None;
             }

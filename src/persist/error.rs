@@ -22,6 +22,13 @@ pub enum PersistError {
         #[source]
         source: Option<Arc<sqlx::Error>>,
     },
+    /// Nothing was stored, and nothing can be until somebody makes room.
+    #[error("the disk of the store is full, nothing was stored; make room on it and try again")]
+    Full {
+        retry_after: Duration,
+        #[source]
+        source: Arc<sqlx::Error>,
+    },
     /// The database went away in the very moment of committing.
     #[error("the store went away while it stored this: whether it is stored is not known")]
     Unsettled {
@@ -49,6 +56,9 @@ pub enum PersistError {
     /// The folder or file of SQLite.
     #[error("cannot open {}: {cause}", path.display())]
     File { path: PathBuf, cause: std::io::Error },
+    /// What is to be made is there.
+    #[error("{} is there already", path.display())]
+    Exists { path: PathBuf },
     /// A row that this program did not write like this.
     #[error("the store is damaged: {what}: {reason}")]
     Damaged { what: String, reason: String },
@@ -67,6 +77,9 @@ impl PersistError {
         match self {
             PersistError::Unavailable { retry_after, source } => {
                 PersistError::Unavailable { retry_after: *retry_after, source: source.clone() }
+            }
+            PersistError::Full { retry_after, source } => {
+                PersistError::Full { retry_after: *retry_after, source: source.clone() }
             }
             PersistError::Database(source) => PersistError::Database(source.clone()),
             PersistError::Damaged { what, reason } => {
@@ -88,18 +101,31 @@ impl PersistError {
 
     /// Whether trying again later may help.
     pub fn is_passing(&self) -> bool {
-        matches!(self, PersistError::Unavailable { .. } | PersistError::Unsettled { .. })
+        self.is_full() || matches!(self, PersistError::Unavailable { .. } | PersistError::Unsettled { .. })
+    }
+
+    /// Whether it is for want of room: then a commit has surely failed.
+    pub fn is_full(&self) -> bool {
+        matches!(self, PersistError::Full { .. })
     }
 }
 
 impl From<sqlx::Error> for PersistError {
     fn from(error: sqlx::Error) -> PersistError {
-        if is_passing(&error) {
+        if is_full(&error) {
+            PersistError::Full { retry_after: RETRY_AFTER, source: Arc::new(error) }
+        } else if is_passing(&error) {
             PersistError::unavailable(Some(error))
         } else {
             PersistError::Database(Arc::new(error))
         }
     }
+}
+
+/// SQLite's FULL, PostgreSQL's disk_full.
+fn is_full(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "13" | "53100"))
 }
 
 fn is_passing(error: &sqlx::Error) -> bool {

@@ -15,6 +15,7 @@ use super::error::PersistError;
 use super::readers::Readers;
 use super::shared::{Heard, Shared};
 use super::tables;
+use crate::telemetry::in_full;
 
 /// Revisions read at once by those who are behind.
 const REVISIONS_AT_ONCE: i64 = 512;
@@ -91,7 +92,10 @@ impl Changes {
                 Ok(None) => {}
                 Err(error) => {
                     if self.retry_after == RETRY.0 {
-                        warn!(error = ?error, "Changes of the store cannot be read; what is served stays as it is");
+                        warn!(
+                            "Changes of the store cannot be read; what is served stays as it is: {}",
+                            in_full(&error)
+                        );
                     }
                     tokio::time::sleep(self.retry_after).await;
                     self.retry_after = (self.retry_after * 2).min(RETRY.1);
@@ -116,7 +120,7 @@ impl Changes {
             Ok(Since::Gap) => {}
             // One that cannot be read would stop all behind it; what it led to may be readable.
             Err(error) if !error.is_passing() => {
-                error!(error = ?error, "A change after revision {} cannot be read", self.at);
+                error!("A change after revision {} cannot be read: {}", self.at, in_full(&error));
             }
             Err(error) => return Err(error),
         }

@@ -12,6 +12,7 @@ use super::database::{Connection, Value};
 use super::error::PersistError;
 use super::postgres::TRY_LEASE;
 use super::target::Target;
+use crate::telemetry::in_full;
 
 /// How often those who wait ask: a holder that dies is replaced after about this long.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -69,7 +70,7 @@ impl Candidate {
             }
             Ok(Ok(false)) => Asked::HeldByAnother,
             Ok(Err(error)) => {
-                debug!(lease.name = %name, error = ?error, "The lease `{name}` could not be asked for");
+                debug!(lease.name = %name, "The lease `{name}` could not be asked for: {}", in_full(&error));
                 self.session = None;
                 Asked::Unreachable
             }
@@ -152,16 +153,16 @@ async fn keep(
             () = tokio::time::sleep_until(looked + ALIVE_EVERY) => None,
         };
         looked = Instant::now();
-        let error = match timeout(ALIVE_WITHIN, session.ping()).await {
+        let why = match timeout(ALIVE_WITHIN, session.ping()).await {
             Ok(Ok(())) => {
                 // Who no longer waits needs no answer.
                 answer.map(|answer| answer.send(()));
                 continue;
             }
-            Ok(Err(error)) => Some(error),
-            Err(_) => None,
+            Ok(Err(error)) => in_full(&error),
+            Err(_) => "its session does not answer".to_owned(),
         };
-        warn!(lease.name = %name, error = ?error, "This instance lost the lease `{name}`");
+        warn!(lease.name = %name, "This instance lost the lease `{name}`: {why}");
         held.send_replace(true);
         return;
     }

@@ -11,6 +11,7 @@ use super::error::PersistError;
 use super::postgres::PostgresServer;
 use super::shared::Shared;
 use super::target::{CHANGES_CHANNEL, NUDGES_CHANNEL};
+use crate::telemetry::in_full;
 
 /// Without a word for so long the database is asked: a connection can die without a sound.
 const ASK_AFTER: Duration = Duration::from_secs(2);
@@ -35,7 +36,10 @@ pub(super) async fn listen(shared: Arc<Shared>, server: PostgresServer) {
             Err(error) => error,
         };
         if !std::mem::replace(&mut is_lost, true) {
-            warn!(error = ?error, "Changes of other instances are not heard of: the store's connection is lost");
+            warn!(
+                "Changes of other instances are not heard of, the store's connection is lost: {}",
+                in_full(&error)
+            );
         }
         sleep(wait).await;
         wait = (wait * 2).min(RECONNECT.1);

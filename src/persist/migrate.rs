@@ -7,6 +7,9 @@ use super::error::PersistError;
 const STEPS: [&str; 2] =
     [include_str!("migrations/0001_store.sql"), include_str!("migrations/0002_change_items_by_name.sql")];
 
+/// The version that this program makes.
+pub(super) const KNOWN_VERSION: i64 = STEPS.len() as i64;
+
 /// Makes what is missing; refuses what is newer than this program.
 pub(super) async fn migrate(connection: &mut Connection) -> Result<(), PersistError> {
     connection.begin_writing().await?;
@@ -20,7 +23,7 @@ async fn steps(connection: &mut Connection) -> Result<(), PersistError> {
         .await?;
     let rows = connection.rows("SELECT coalesce(max(version), 0) FROM schema_version", Vec::new()).await?;
     let found = rows.first().map_or(Ok(0), |row| row.int(0))?;
-    let known = STEPS.len() as i64;
+    let known = KNOWN_VERSION;
     if found > known {
         return Err(PersistError::Newer { found, known });
     }

@@ -5,6 +5,7 @@
 
 mod audit;
 mod coding;
+mod copying;
 mod database;
 mod decide;
 mod entry;
@@ -33,6 +34,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep};
 
 pub use audit::{AUDIT_ITEMS_SHOWN, AUDIT_PAGE_MAX, AuditEntry, AuditFilter, AuditItem};
+pub use copying::{Held, Idle, examine};
 use database::Connection;
 use decide::Prepared;
 pub use entry::{
@@ -48,6 +50,8 @@ pub use settings::Settings;
 use shared::Shared;
 use target::{NUDGES_CHANNEL, Target};
 use writer::{COMMITS_WAITING_MAX, Waiting, Writer, by};
+
+use crate::telemetry::in_full;
 
 /// Changes and notes of one commit at most: the largest that is promised, and as much again.
 pub const CHANGES_IN_COMMIT_MAX: usize = 200_000;
@@ -300,9 +304,9 @@ async fn reach(target: &Target, queue: &mut mpsc::Receiver<Waiting>) -> Option<(
                 return Some(reached);
             }
             Err(error) if error.is_passing() => {
-                tracing::debug!(error = ?error, "The store is not available yet")
+                tracing::debug!("The store is not available yet: {}", in_full(&error))
             }
-            Err(error) => tracing::error!("The store cannot be used: {error}"),
+            Err(error) => tracing::error!("The store cannot be used: {}", in_full(&error)),
         }
         let until = Instant::now() + REACH_EVERY;
         while let Ok(waiting) = tokio::time::timeout_at(until, queue.recv()).await {

@@ -1,8 +1,9 @@
 //! Where the store is and how long it remembers.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::copying::{self, Idle};
 use super::error::PersistError;
 use super::target::Target;
 
@@ -10,6 +11,9 @@ use super::target::Target;
 const AUDIT_CHANGES_MAX: u64 = 1_000_000;
 /// Days that the audit keeps: a yearly review still sees the last one.
 const AUDIT_DAYS_MAX: u32 = 400;
+
+/// What only a file can do.
+const NO_FILE: PersistError = PersistError::Url("PostgreSQL is no file");
 
 /// The store's settings.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +48,23 @@ impl Settings {
         match Target::of(self) {
             Ok(Target::Sqlite(file)) => Some(file.path().to_owned()),
             _ => None,
+        }
+    }
+
+    /// Copies a store of SQLite, also while a server writes to it, into a file for our eyes only; the one that was there
+    /// is exchanged.
+    pub async fn copy(&self, to: &Path) -> Result<(), PersistError> {
+        match Target::of(self)? {
+            Target::Sqlite(file) => copying::copy(&file, to).await,
+            Target::Postgres(_) => Err(NO_FILE),
+        }
+    }
+
+    /// The file of SQLite while no server has it.
+    pub fn idle(&self) -> Result<Idle, PersistError> {
+        match Target::of(self)? {
+            Target::Sqlite(file) => Idle::of(file),
+            Target::Postgres(_) => Err(NO_FILE),
         }
     }
 

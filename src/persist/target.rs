@@ -30,6 +30,11 @@ impl Target {
         }
     }
 
+    /// Whether it is a file of ours alone.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Target::Sqlite(_))
+    }
+
     /// Keeps other processes out, where the database does not serve several.
     pub fn lock(&self) -> Result<Option<File>, PersistError> {
         match self {

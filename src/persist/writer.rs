@@ -13,9 +13,9 @@ use super::entry::{Change, Committed};
 use super::error::PersistError;
 use super::prune::Pruning;
 use super::shared::Shared;
-use super::sqlite::Log;
+use super::sqlite::{Log, empty_log};
 use super::tables::{self, Written};
-use super::target::Target;
+use crate::telemetry::in_full;
 
 /// Commits that wait; more than a second of them would only be answered later.
 pub(super) const COMMITS_WAITING_MAX: usize = 4_096;
@@ -58,6 +58,14 @@ enum Failure {
     Within(PersistError),
 }
 
+/// What a transaction does.
+struct Group {
+    results: Vec<Answer>,
+    made: Vec<Change>,
+    /// A store that can only be read takes all that changes nothing.
+    is_written: bool,
+}
+
 /// One commit's answer.
 type Answer = Result<Committed, PersistError>;
 
@@ -70,24 +78,36 @@ impl Writer {
     /// Writes until nobody can ask any more.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
         loop {
-            let first = if self.is_in_doubt {
-                tokio::select! {
-                    first = queue.recv() => first,
-                    () = tokio::time::sleep(ASK_AGAIN_AFTER) => {
-                        self.settle_doubt().await;
-                        continue;
-                    }
+            let doubt = self.is_in_doubt.then(|| Instant::now() + ASK_AGAIN_AFTER);
+            let log_due = self.log.due();
+            let first = tokio::select! {
+                first = queue.recv() => first,
+                () = at(doubt) => {
+                    self.settle_doubt().await;
+                    continue;
                 }
-            } else {
-                queue.recv().await
+                () = at(log_due) => {
+                    self.move_log().await;
+                    continue;
+                }
             };
             let Some(first) = first else { break };
             let group = gather(first, &mut queue).await;
             self.serve(group, &mut queue).await;
         }
-        if let Some(connection) = self.connection.take() {
-            connection.close().await;
+        self.close().await;
+    }
+
+    /// Ends the sessions, the readers' first: then all that is stored is in the file alone.
+    async fn close(&mut self) {
+        self.shared.readers.close().await;
+        let Some(mut connection) = self.connection.take() else { return };
+        if self.shared.target.is_file()
+            && let Err(error) = empty_log(&mut connection).await
+        {
+            warn!("The store's log stays beside it, and both are needed: {}", in_full(&error));
         }
+        connection.close().await;
     }
 
     async fn serve(&mut self, group: Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>) {
@@ -131,7 +151,9 @@ impl Writer {
             }
         }
         self.prune().await;
-        self.move_log(changes).await;
+        if self.shared.target.is_file() && self.log.note(changes) {
+            self.move_log().await;
+        }
     }
 
     /// Commits a group; the answers are in its order.
@@ -146,19 +168,28 @@ impl Writer {
             + WRITE_WITHIN_A_CHANGE * u32::try_from(changes).unwrap_or(u32::MAX)
             + WRITE_WITHIN_A_MEBIBYTE * mebibytes(group);
         let written = by(write_by, self.write(&mut connection, group)).await;
-        let (results, made) = match written {
+        let Group { results, made, is_written } = match written {
             Ok(written) => written,
             Err(error) => {
-                if !error.is_passing() {
+                if !error.is_passing() || error.is_full() {
                     self.keep_rolled_back(connection, write_by).await;
                 }
                 return Err(Failure::Before(error));
             }
         };
         let commit_by = write_by.max(Instant::now() + Duration::from_millis(500));
-        by(commit_by, connection.script("COMMIT".into())).await.map_err(Failure::Within)?;
+        match by(commit_by, connection.script("COMMIT".into())).await {
+            Ok(()) => {}
+            Err(error) if error.is_full() => {
+                self.keep_rolled_back(connection, commit_by).await;
+                return Err(Failure::Before(error));
+            }
+            Err(error) => return Err(Failure::Within(error)),
+        }
         self.connection = Some(connection);
-        self.note_up();
+        if is_written {
+            self.note_up();
+        }
         if let Some(last) = made.last() {
             let newest = last.revision;
             self.shared.publish(made.into_iter().map(Arc::new), newest);
@@ -185,11 +216,7 @@ impl Writer {
         .await
     }
 
-    async fn write(
-        &self,
-        connection: &mut Connection,
-        group: &[Prepared],
-    ) -> Result<(Vec<Answer>, Vec<Change>), PersistError> {
+    async fn write(&self, connection: &mut Connection, group: &[Prepared]) -> Result<Group, PersistError> {
         let here_ms = unix_ms(SystemTime::now());
         let mut known = tables::known(connection, &group.iter().collect::<Vec<_>>()).await?;
         let before = known.revision;
@@ -211,7 +238,8 @@ impl Writer {
             changes.push(change);
             parts.push((audit, items));
         }
-        if newest > before || is_requested {
+        let is_written = newest > before || is_requested;
+        if is_written {
             let written = changes.iter().zip(parts);
             let written = written.map(|(change, (audit, items))| Written { change, audit, items }).collect();
             tables::write(connection, known, written).await?;
@@ -219,7 +247,7 @@ impl Writer {
         if newest > before {
             self.shared.target.notify_of(connection, newest).await?;
         }
-        Ok((results, changes))
+        Ok(Group { results, made: changes, is_written })
     }
 
     async fn keep_rolled_back(&mut self, mut connection: Connection, deadline: Instant) {
@@ -248,7 +276,6 @@ impl Writer {
         if let Ok(newest) = newest {
             self.connection = Some(connection);
             self.is_in_doubt = false;
-            self.note_up();
             self.shared.heard_of(newest);
         }
     }
@@ -262,25 +289,23 @@ impl Writer {
         match by(deadline, self.pruning.step(&mut connection)).await {
             Ok(()) => self.connection = Some(connection),
             Err(error) => {
-                warn!(error = ?error, "The store did not forget old changes, and tries again later")
+                warn!("The store did not forget old changes, and tries again later: {}", in_full(&error))
             }
         }
     }
 
     /// SQLite's log is moved to its place behind the answers.
-    async fn move_log(&mut self, changes: usize) {
-        if !matches!(self.shared.target, Target::Sqlite(_)) || !self.log.note(changes) {
-            return;
-        }
-        let Some(connection) = &mut self.connection else { return };
-        if let Err(error) = self.log.move_to_place(connection).await {
-            warn!(error = ?error, "The store's log could not be moved to its place, and grows until it can");
+    async fn move_log(&mut self) {
+        match &mut self.connection {
+            Some(connection) => self.log.move_to_place(connection).await,
+            // The next commit brings another one.
+            None => self.log.put_off(),
         }
     }
 
     fn note_down(&mut self, error: &PersistError) {
         if !std::mem::replace(&mut self.is_down, true) {
-            warn!(error = ?error, "The store is not available: changes are refused until it is back");
+            warn!("Changes are refused until the store takes them again: {}", in_full(error));
         }
     }
 
@@ -288,6 +313,14 @@ impl Writer {
         if std::mem::replace(&mut self.is_down, false) {
             info!("The store is available again");
         }
+    }
+}
+
+/// Waits until then; without a time for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

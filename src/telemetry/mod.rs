@@ -1,11 +1,13 @@
 //! What the server tells of itself: logs and counters. Floor 1.
 
 mod age;
+mod causes;
 pub mod counter;
 pub mod logging;
 mod quoted;
 
 pub use age::Age;
+pub use causes::in_full;
 pub use counter::Counter;
 pub use logging::{LogFormat, LoggingError, Settings};
 pub use quoted::{Quoted, is_hidden};

@@ -78,6 +78,7 @@ impl Route {
     fn role(&self) -> &'static str {
         match (self.template.as_str(), self.method.as_str()) {
             (tokens, _) if tokens.starts_with("/tokens") => "admin",
+            ("/backup", _) => "admin",
             // The handshake of Event Grid is for who may send events.
             ("/events", _) => "operator",
             (_, "GET" | "HEAD" | "OPTIONS") => "reader",

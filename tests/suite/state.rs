@@ -16,6 +16,7 @@ use privatelink_dns::zone::Snapshot;
 use tempfile::TempDir;
 
 use crate::support::client::{answers, ask};
+use crate::support::served::{NOTHING, Place, config};
 use crate::support::test_daemon::{TestDaemon, write};
 
 const CONFIG: &str = "[forward]\nupstreams = []\n[private_link]\npublic_names = \"local\"\n\
@@ -530,4 +531,27 @@ fn what_is_restored_is_what_a_pass_publishes_whatever_config_says_by_then() {
             assert!(published.len() > 10, "{published:?}");
         }
     }
+}
+
+#[test]
+fn another_state_dir_is_for_the_next_start_and_said_once() {
+    let place = Place::new(NOTHING);
+    let served = place.serve();
+    served.well("POST /zones", serde_json::json!({"name": "corp.internal"}));
+    let other = place.folder.path().join("other");
+    for (turn, state) in ["other", "other", "state", "state", "other"].into_iter().enumerate() {
+        let name = format!("turn{turn}.internal");
+        let zone = format!("@ 60 A 10.0.0.{}\n", turn + 1);
+        write(place.folder.path(), &format!("{name}.zone"), &zone);
+        let zone = format!("{NOTHING}[[zone]]\nname = \"{name}\"\nfile = \"{name}.zone\"\n");
+        let text = config(&zone).replace("state_dir = \"state\"", &format!("state_dir = \"{state}\""));
+        write(place.folder.path(), "config.toml", &text);
+        served.signal("HUP");
+        served.wait_for(&format!("{name}."), "A", &[&format!("{name}. 60 A 10.0.0.{}", turn + 1)]);
+    }
+    assert!(!other.exists(), "nothing of it goes to the other folder");
+    let log = served.terminate();
+    let told = log.lines().filter(|line| line.contains("WARN")).collect::<Vec<_>>();
+    assert_eq!(told.len(), 2, "once each time that it is asked for: {told:?}");
+    assert!(told.iter().all(|line| line.contains("state_dir changes with a restart only")), "{told:?}");
 }

@@ -3,6 +3,7 @@
 //! A resource is a function `routes() -> OpenApiRouter<App>` that is merged below: inside `api` it lies behind the
 //! door (token, role by method, audit of refusals) and below `/api/v1`; spec and router are one list.
 
+mod backup;
 mod cache;
 mod catalogue;
 mod changes;
@@ -69,6 +70,7 @@ fn known() -> OpenApiRouter<App> {
         .merge(catalogue::routes())
         .merge(explain::routes())
         .merge(cache::routes())
+        .merge(backup::routes())
 }
 
 /// The routes of what operators own: zones, record sets, changes, forwarders, tokens.

@@ -101,6 +101,7 @@ pub(super) fn description() -> OpenApi {
         tag("changes", "Many changes at once, all or none; and who changed what, when and from where"),
         tag("forwarders", "Where names are asked that no zone holds; these rules lie over those of config"),
         tag("tokens", "Who may use this API"),
+        tag("backup", "All that is kept, in one file"),
         tag("server", "Who the server takes you for"),
         tag("sync", "Sources of inventories, and the private endpoints that they list"),
         tag("networks", "By what clients are told apart"),

@@ -217,8 +217,12 @@ impl Instances {
         let packed = match tokio::task::spawn_blocking(move || packing.packed()).await {
             Ok(Some(Ok(packed))) => packed,
             Ok(None) => return Ok(()),
-            failed => {
-                error!(source = %source.settings.name, "What is published cannot be packed: {failed:?}");
+            Ok(Some(Err(cause))) => {
+                error!(source = %source.settings.name, "What is published cannot be packed: {cause}");
+                return Ok(());
+            }
+            Err(cause) => {
+                error!(source = %source.settings.name, "What is published cannot be packed: {cause}");
                 return Ok(());
             }
         };

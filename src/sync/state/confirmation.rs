@@ -88,7 +88,7 @@ impl StateFolder {
 }
 
 /// Whether a path is that of a confirmation.
-fn is_confirmation(path: &Path) -> bool {
+pub(super) fn is_confirmation(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(PREFIX) && name.ends_with(".json")
 }

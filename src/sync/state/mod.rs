@@ -25,6 +25,8 @@ use reading::Unread;
 const STATE_FILE: &str = "sync-state.jsonl";
 /// Held while a file of the folder is written: `sync --once` may run beside the server.
 const LOCK_FILE: &str = "sync-state.lock";
+/// How names of files end that are not whole yet.
+const UNFINISHED: &str = ".new";
 /// A larger file is none of ours: a million record sets are about half of it.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
@@ -98,6 +100,16 @@ impl StateFolder {
         !made.is_err_and(|cause| is_refused(cause.kind()))
     }
 
+    /// Takes away what a process that was killed was about to write; what it had written stays.
+    pub fn sweep(&self) {
+        let Ok(_lock) = self.lock() else { return };
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()).filter(|path| is_unfinished(path)) {
+            // It is of no use, and does no harm either.
+            let _ = fs::remove_file(path);
+        }
+    }
+
     /// Replaces what is there, whole or not at all; when this answers, it is durable.
     pub fn save(&self, sources: &[Saved<'_>]) -> Result<(), StateError> {
         self.replace(STATE_FILE, |out| file::write(sources, out))
@@ -105,13 +117,7 @@ impl StateFolder {
 
     /// Keeps a file that cannot be used under another name, for people to look at; answers that name.
     pub fn set_aside(&self) -> Result<PathBuf, StateError> {
-        let path = self.0.join(STATE_FILE);
-        let secs = unix_secs(SystemTime::now());
-        let names = std::iter::once(String::new()).chain((1..).map(|number| format!("-{number}")));
-        let free = names
-            .map(|number| self.0.join(format!("{STATE_FILE}.corrupt-{secs}{number}")))
-            .find(|name| !name.exists())
-            .expect("the numbers do not end");
+        let (path, free) = (self.0.join(STATE_FILE), free_name(&self.0.join(STATE_FILE), "corrupt"));
         let renamed = fs::rename(&path, &free).and_then(|()| self.sync());
         renamed.map_err(|cause| StateError::Write { path, cause })?;
         Ok(free)
@@ -139,15 +145,27 @@ impl StateFolder {
         name: &str,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<PathBuf> {
-        let beside = self.0.join(format!("{name}.new"));
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let beside = self.0.join(format!("{name}{UNFINISHED}"));
+        let written = self.write_new(&beside, write);
+        if written.is_err() {
+            // On a full disk each byte counts.
+            let _ = fs::remove_file(&beside);
+        }
+        written.map(|()| beside)
+    }
+
+    fn write_new(
+        &self,
+        beside: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
         self.give_to_owner(&file);
         let mut out = io::BufWriter::with_capacity(1 << 16, &file);
         write(&mut out)?;
         out.flush()?;
         drop(out);
-        file.sync_all()?;
-        Ok(beside)
+        file.sync_all()
     }
 
     fn lock(&self) -> io::Result<File> {
@@ -159,13 +177,28 @@ impl StateFolder {
     }
 
     /// What root writes by `sync --once` must be readable to the server, whose folder it is.
-    fn give_to_owner(&self, file: &File) {
+    pub fn give_to_owner(&self, file: &File) {
         if let (Ok(folder), Ok(own)) = (fs::metadata(&self.0), file.metadata())
             && folder.uid() != own.uid()
         {
             // Only root can give files away, and only root needs to.
             let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));
         }
+    }
+
+    /// Puts the file of another folder of the same file system in the place of this one's, which is kept under another
+    /// name; answers that.
+    pub fn exchange_with(&self, other: &StateFolder, kept_as: &str) -> Result<Option<PathBuf>, StateError> {
+        let (path, new) = (self.0.join(STATE_FILE), other.0.join(STATE_FILE));
+        let failed = |cause| StateError::Write { path: path.clone(), cause };
+        let _lock = self.lock().map_err(failed)?;
+        let file = File::open(&new).map_err(failed)?;
+        self.give_to_owner(&file);
+        file.sync_all().map_err(failed)?;
+        let kept = path.exists().then(|| free_name(&path, kept_as));
+        let renamed = kept.iter().try_for_each(|kept| fs::rename(&path, kept));
+        renamed.and_then(|()| fs::rename(&new, &path)).and_then(|()| self.sync()).map_err(failed)?;
+        Ok(kept)
     }
 
     /// Makes a rename or removal durable.
@@ -187,6 +220,25 @@ fn read(path: &Path) -> Result<Vec<u8>, StateError> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes).map_err(|cause| StateError::Read { path: path.to_owned(), cause })?;
     Ok(bytes)
+}
+
+/// A name behind a file's own that no file has: `records.db.damaged-1764450000`, and `-1`, `-2` behind that.
+pub fn free_name(path: &Path, kept_as: &str) -> PathBuf {
+    let secs = unix_secs(SystemTime::now());
+    let names = std::iter::once(String::new()).chain((1..).map(|number| format!("-{number}")));
+    let name = |number: String| {
+        let mut name = path.to_owned().into_os_string();
+        name.push(format!(".{kept_as}-{secs}{number}"));
+        PathBuf::from(name)
+    };
+    names.map(name).find(|name| !name.exists()).expect("the numbers do not end")
+}
+
+/// Whether a file of ours was not finished.
+fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let whole = name.strip_suffix(UNFINISHED).map(Path::new);
+    whole.is_some_and(|whole| whole == Path::new(STATE_FILE) || confirmation::is_confirmation(whole))
 }
 
 /// Seconds since 1970.

@@ -215,3 +215,49 @@ async fn a_file_that_is_no_store_is_told() {
     let error = Persist::open(&settings).await.err().expect("it is refused");
     assert!(matches!(error, PersistError::Database(_)), "{error:?}");
 }
+
+/// The numbers of `n0`, `n1`, … that a copy of the file alone has, without the log beside it.
+async fn in_a_copy_alone(database: &Database) -> usize {
+    let alone = tempfile::tempdir().unwrap();
+    std::fs::copy(database.folder.path().join("records.db"), alone.path().join("records.db")).unwrap();
+    let settings = Settings { state_dir: alone.path().into(), ..Settings::default() };
+    let Ok(persist) = Persist::open(&settings).await else { return 0 };
+    let stored = persist.load().await.map_or(0, |stored| stored.entries.len());
+    persist.close().await;
+    stored
+}
+
+#[tokio::test]
+async fn the_file_alone_has_all_that_was_answered_when_the_store_is_closed() {
+    let database = Database::sqlite().unwrap();
+    let persist = database.open().await;
+    let mut changes = persist.changes(0);
+    for number in 0..300 {
+        persist.commit(commit([put(&format!("n{number}"), &address(number))])).await.unwrap();
+    }
+    // Those who follow and those who ask have sessions of their own.
+    within(changes.next()).await;
+    persist.load().await.unwrap();
+    persist.close().await;
+    let log = database.folder.path().join("records.db-wal");
+    assert!(!log.exists() || std::fs::metadata(log).unwrap().len() == 0);
+    assert_eq!(in_a_copy_alone(&database).await, 300);
+    assert!(persist.load().await.is_err(), "a closed store lends no session");
+}
+
+#[tokio::test]
+async fn the_file_alone_has_all_that_was_answered_some_seconds_after_the_last_change() {
+    let database = Database::sqlite().unwrap();
+    let persist = database.open().await;
+    persist.load().await.unwrap();
+    for number in 0..3 {
+        persist.commit(commit([put(&format!("n{number}"), &address(number))])).await.unwrap();
+    }
+    within(async {
+        while in_a_copy_alone(&database).await < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    persist.close().await;
+}

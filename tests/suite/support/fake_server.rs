@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use privatelink_dns::admin::metrics::Metrics;
 use privatelink_dns::admin::{
-    ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady, NudgeError,
-    Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
+    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady,
+    NudgeError, Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
 };
 use privatelink_dns::cache::{self, Cache, Listed};
 use privatelink_dns::dns::{Name, Rcode, RecordType};
@@ -105,6 +105,10 @@ impl Server for FakeServer {
 
     fn flush(&self, name: Option<&Name>) -> usize {
         self.cache.purge(name.map(Name::borrow))
+    }
+
+    fn backup(&self) -> BackingUp {
+        Box::pin(std::future::ready(Err("there is nothing to back up".to_owned())))
     }
 
     fn explain(&self, name: Name, rtype: RecordType, client: IpAddr) -> Explaining {

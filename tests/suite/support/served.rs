@@ -102,9 +102,23 @@ impl Place {
         self.folder.path().join("state/admin.token")
     }
 
+    /// What is in the folder that a server keeps.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The program as operators call it beside a server, or without one: exit code, stdout, stderr.
+    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        outcome(command(arguments).args(["-c", self.config().to_str().unwrap()]))
+    }
+
     /// Starts the program here.
     pub fn serve(&self) -> Served {
-        let mut serve = command(&["serve", "-c", self.config().to_str().unwrap()]);
+        self.serve_by(command(&["serve", "-c", self.config().to_str().unwrap()]))
+    }
+
+    /// Starts the program as another one does.
+    pub fn serve_by(&self, mut serve: Command) -> Served {
         let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let log = std::thread::spawn(move || std::io::read_to_string(stderr).unwrap());
@@ -121,9 +135,22 @@ impl Place {
     pub fn program(&self, served: &Served, arguments: &[&str]) -> (i32, String, String) {
         let mut program = command(arguments);
         program.args(["--server", &served.client.api, "-c", self.config().to_str().unwrap()]);
-        let Output { status, stdout, stderr } = program.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (status.code().unwrap(), text(stdout), text(stderr))
+        outcome(&mut program)
+    }
+}
+
+fn outcome(program: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = program.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// Waits until it is so.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not so after {PATIENCE:?}");
+        std::thread::yield_now();
     }
 }
 

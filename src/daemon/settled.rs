@@ -1,0 +1,71 @@
+//! What changes with a restart only: a reload keeps it as it is, and says so once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tracing::warn;
+
+use crate::config::Config;
+use crate::persist;
+
+/// What a server was started with and keeps to its end.
+pub(super) struct Settled {
+    state_dir: PathBuf,
+    store: persist::Settings,
+    admin_listen: Vec<SocketAddr>,
+    /// What was asked for instead when that was last logged.
+    asked: Option<Asked>,
+}
+
+/// What a config asks for.
+#[derive(PartialEq, Eq)]
+struct Asked {
+    state_dir: PathBuf,
+    store: persist::Settings,
+    admin_listen: Vec<SocketAddr>,
+}
+
+impl Asked {
+    fn of(config: &Config) -> Asked {
+        Asked {
+            state_dir: config.state_dir.clone(),
+            store: config.admin.store.clone(),
+            admin_listen: config.admin.api.listen.clone(),
+        }
+    }
+}
+
+impl Settled {
+    pub(super) fn of(config: &Config) -> Settled {
+        let Asked { state_dir, store, admin_listen } = Asked::of(config);
+        Settled { state_dir, store, admin_listen, asked: None }
+    }
+
+    /// Puts into a new config what stays in force of the old one. The state folder and the store go together: each file
+    /// in its own folder would be half a server.
+    pub(super) fn keep_in(&mut self, config: &mut Config) {
+        let asked = Asked::of(config);
+        let before = self.asked.as_ref();
+        let is_news = |is_other: bool, is_told: bool| is_other && !is_told;
+        let is_elsewhere = asked.state_dir != self.state_dir;
+        if is_news(is_elsewhere, before.is_some_and(|before| before.state_dir == asked.state_dir)) {
+            let (now, new) = (self.state_dir.display(), asked.state_dir.display());
+            warn!(
+                "state_dir changes with a restart only: all that is kept stays in {now}, nothing of it goes to {new}"
+            );
+        }
+        // A store in another folder is the folder's change.
+        let is_other = !is_elsewhere && asked.store != self.store;
+        if is_news(is_other, before.is_some_and(|before| before.store == asked.store)) {
+            warn!("[store] changes with a restart only; the store is still {}", self.store.shown());
+        }
+        let is_other = asked.admin_listen != self.admin_listen;
+        if is_news(is_other, before.is_some_and(|before| before.admin_listen == asked.admin_listen)) {
+            warn!("admin.listen changes with a restart only");
+        }
+        config.state_dir.clone_from(&self.state_dir);
+        config.admin.store.clone_from(&self.store);
+        config.admin.api.listen.clone_from(&self.admin_listen);
+        self.asked = Some(asked);
+    }
+}

@@ -1,0 +1,163 @@
+//! A disk that is full, really: a small tmpfs in a mount namespace of the server's own.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::served::{Place, Served, command, wait_until};
+
+const CONFIG: &str = "[forward]\nupstreams = []\n[private_link]\npublic_names = \"local\"\n[sync]\ninterval_secs = 1\n\
+    [[sync.source]]\nkind = \"directory\"\nname = \"azure\"\npath = \"inventory\"\n";
+
+/// Mounts what is to be the state folder, and becomes the server.
+const MOUNT: &str = "mkdir -p state && mount -t tmpfs -o size=6m,mode=0700 tmpfs state && exec \"$@\"";
+
+/// Words in front of a command that give it mounts of its own; `None`, and a word of why, where that cannot be done.
+fn namespace() -> Option<Vec<&'static str>> {
+    for flags in ["-m", "-Urm"] {
+        let tried = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+        if tried.is_ok_and(|tried| tried.status.success()) {
+            return Some(vec![flags, "sh", "-c", MOUNT, "sh"]);
+        }
+    }
+    eprintln!("skipped: `unshare` may give no mounts of our own here");
+    None
+}
+
+/// A server whose state folder is a disk of 6 MiB.
+fn serve_small(place: &Place) -> Option<(Served, PathBuf)> {
+    let program = command(&["serve", "-c"]);
+    let mut serve = Command::new("unshare");
+    serve
+        .current_dir(place.folder.path())
+        .args(namespace()?)
+        .arg(program.get_program())
+        .args(program.get_args());
+    serve.arg(place.config()).env_remove("RUST_LOG");
+    let mut served = place.serve_by(serve);
+    let state = PathBuf::from(format!("/proc/{}/root{}", served.id(), place.state().display()));
+    served.client.token = fs::read_to_string(state.join("admin.token")).unwrap().trim().to_owned();
+    Some((served, state))
+}
+
+fn inventory(count: usize) -> String {
+    let group = "/subscriptions/00000000-0000-4000-8000-0000000000a1/resourceGroups/rg/providers";
+    let endpoint = |number: usize| {
+        json!({
+            "id": format!("{group}/Microsoft.Network/privateEndpoints/pe-{number}"),
+            "name": format!("pe-{number}"), "type": "Microsoft.Network/privateEndpoints",
+            "provisioningState": "Succeeded",
+            "subnet": {"id": format!("{group}/Microsoft.Network/virtualNetworks/hub/subnets/pe")},
+            "privateLinkServiceConnections": [{
+                "privateLinkServiceId": format!("{group}/Microsoft.Storage/storageAccounts/account{number}"),
+                "groupIds": ["blob"], "privateLinkServiceConnectionState": {"status": "Approved"}}],
+            "customDnsConfigs": [{
+                "fqdn": format!("account{number}.blob.core.windows.net"), "ipAddresses": [format!("10.0.0.{number}")]}],
+            "networkInterfaces": []
+        })
+    };
+    json!((1..=count).map(endpoint).collect::<Vec<_>>()).to_string()
+}
+
+fn write_inventory(place: &Place, count: usize) {
+    crate::support::test_daemon::write(place.folder.path(), "inventory/pe.json", &inventory(count));
+}
+
+/// Fills a disk to its last byte.
+fn fill(state: &Path) -> PathBuf {
+    let path = state.join("fill");
+    let mut file = fs::File::create(&path).unwrap();
+    for size in [1 << 16, 1 << 12, 1] {
+        while file.write_all(&vec![b'x'; size]).is_ok() {}
+    }
+    path
+}
+
+/// Names that a restart would begin with.
+fn kept(state: &Path) -> usize {
+    let text = fs::read_to_string(state.join("sync-state.jsonl")).unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("{\"published\"")).count()
+}
+
+fn published(served: &Served, number: usize) -> bool {
+    !served.dns(&format!("account{number}.privatelink.blob.core.windows.net."), "A").is_empty()
+}
+
+#[test]
+fn what_is_published_on_a_full_disk_is_kept_as_soon_as_there_is_room() {
+    let place = Place::new(CONFIG);
+    write_inventory(&place, 6);
+    let Some((served, state)) = serve_small(&place) else { return };
+    wait_until("6 names are kept", || kept(&state) == 6);
+    let filled = fill(&state);
+    write_inventory(&place, 13);
+    wait_until("13 names are served", || published(&served, 13));
+    // What was kept stays whole, and nothing half lies about.
+    wait_until("the attempt is over", || kept(&state) == 6 && unfinished(&state).is_empty());
+    fs::remove_file(filled).unwrap();
+    // Nothing changes any more: it is kept all the same.
+    wait_until("13 names are kept", || kept(&state) == 13);
+    assert_eq!(unfinished(&state), [""; 0]);
+    // As after a `kill -9`.
+    let next = Place::new(CONFIG);
+    fs::create_dir_all(next.state()).unwrap();
+    fs::copy(state.join("sync-state.jsonl"), next.state().join("sync-state.jsonl")).unwrap();
+    served.kill();
+    assert!(published(&next.serve(), 13));
+}
+
+fn unfinished(state: &Path) -> Vec<String> {
+    let names = fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".new")).collect()
+}
+
+#[test]
+fn writes_on_a_full_disk_are_refused_with_the_reason_until_there_is_room() {
+    let place = Place::new(CONFIG);
+    write_inventory(&place, 1);
+    let Some((served, state)) = serve_small(&place) else { return };
+    served.well("POST /zones", json!({"name": "corp.internal"}));
+    let filled = fill(&state);
+    let token = place.folder.path().join("token");
+    fs::write(&token, &served.client.token).unwrap();
+    // What was allocated before takes some more.
+    let refused = (0..2_000).find_map(|number| {
+        let what = format!("PUT /zones/corp.internal/record-sets/n{number}/TXT");
+        let (status, answer) = served.call(&what, Some(json!({"ttl": 60, "records": ["x".repeat(4_000)]})));
+        (status >= 300).then_some((status, answer))
+    });
+    let (status, answer) = refused.expect("a full disk takes no more");
+    assert_eq!(status, 503, "{answer}");
+    let put = [
+        "records",
+        "put",
+        "corp.internal",
+        "late",
+        "TXT",
+        &"y".repeat(4_000),
+        "--token-file",
+        token.to_str().unwrap(),
+    ];
+    let (code, _, err) = place.program(&served, &put);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("the disk of the store is full, nothing was stored"), "{err}");
+    assert_eq!(served.dns("late.corp.internal.", "TXT"), [""; 0]);
+    // What only reads is no sign that the disk takes something again.
+    assert_eq!(served.call("GET /zones/corp.internal?", None).0, 200);
+    served.call("DELETE /zones/nothing.internal", None);
+    fs::remove_file(filled).unwrap();
+    let (code, out, err) = place.program(&served, &put);
+    assert_eq!(code, 0, "{out}{err}");
+    let log = served.terminate();
+    let told: Vec<&str> =
+        log.lines().filter(|line| line.contains("store") && !line.contains("schema")).collect();
+    let position = |what: &str| told.iter().position(|line| line.contains(what));
+    let (down, up) = (position("Changes are refused until"), position("The store is available again"));
+    assert!(down.is_some() && down < up, "{log}");
+    for debug in ["Some(", "SqliteError", "Database(", "Unavailable {", "Err("] {
+        assert!(!log.contains(debug), "{debug} in {log}");
+    }
+}
