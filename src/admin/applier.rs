@@ -19,7 +19,7 @@ use crate::persist::{
     Change, Changes, Entry, Followed, Made, Stored, StoredChange, StoredDocument, StoredZone, Subject,
 };
 use crate::privatelink::Catalogue;
-use crate::zone::{Author, ChangeSet, CommitError, Origin, Snapshot, Store};
+use crate::zone::{self, Author, ChangeSet, CommitError, Origin, Snapshot, StaleZones, Store};
 
 /// Single changes that become one snapshot: a burst of writers costs one swap, and no query waits for it.
 const CHANGES_AT_ONCE: usize = 2_000;
@@ -99,6 +99,22 @@ impl Applier {
         self.written.write().set_bases(bases);
         self.serve_all(&mut tried);
         Ok(())
+    }
+
+    /// Has these zones served as stale, until the store is read.
+    pub fn serve_as_stale(&self, zones: Arc<StaleZones>) {
+        self.set_stale(Some(zones));
+    }
+
+    fn set_stale(&self, zones: Option<Arc<StaleZones>>) {
+        let changes = |snapshot: &Snapshot| {
+            let is_other = snapshot.stale() != zones.as_ref();
+            let changes = is_other.then(|| zone::Change::SetStale(zones.clone()));
+            Ok(ChangeSet { changes: changes.into_iter().collect() })
+        };
+        if let Err(why) = self.store.commit_with(Author::Audited, changes) {
+            error!("What is stale cannot be said: {why}");
+        }
     }
 
     /// Serves what is stored from now on. Call it once, after `rebase`.
@@ -312,6 +328,7 @@ impl Applier {
             warn!(%why, "Records that are no longer stored could not be taken back");
         }
         self.serve_all(&mut tried);
+        self.set_stale(None);
         for (entry, _) in &stored.entries {
             if let Entry::Document(document) = entry {
                 self.tell_of(document);
@@ -572,7 +589,7 @@ fn without_strays(state: &State, snapshot: &Snapshot) -> ChangeSet {
             for slot in node.slots() {
                 let is_rest = slot.offers().iter().any(|offer| offer.origin == Origin::Rest);
                 if is_rest && state.set(apex, &name, slot.rtype()).is_none() {
-                    changes.push(crate::zone::Change::Remove {
+                    changes.push(zone::Change::Remove {
                         zone: apex.clone(),
                         name: name.clone(),
                         rtype: slot.rtype(),

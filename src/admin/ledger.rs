@@ -294,7 +294,9 @@ pub(super) fn subject(change: &StoredChange) -> Option<Subject> {
 /// What the store's no means to a client.
 pub(super) fn problem_of(found: &PersistError) -> Problem {
     match found {
-        PersistError::Unavailable { retry_after, .. } | PersistError::Full { retry_after, .. } => {
+        PersistError::Unavailable { retry_after, .. }
+        | PersistError::Full { retry_after, .. }
+        | PersistError::Away { retry_after, .. } => {
             Problem::new(Kind::Unavailable, found.to_string()).retry_after_secs(retry_after.as_secs().max(1))
         }
         PersistError::Unsettled { retry_after, .. } => {

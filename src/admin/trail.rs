@@ -183,7 +183,7 @@ fn notes_of(old: &Snapshot, changes: &ChangeSet) -> Vec<Note> {
                 notes.push(Note { zone: None, name: None, rtype: None, before, after });
             }
             // Nothing is served of these that is not told of elsewhere.
-            Change::SetReverse { .. } | Change::SetWithheld { .. } => {}
+            Change::SetReverse { .. } | Change::SetWithheld { .. } | Change::SetStale(_) => {}
         }
     }
     notes

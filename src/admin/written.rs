@@ -23,6 +23,8 @@ pub struct Written {
     state: RwLock<State>,
     /// When each token was last used here, in seconds since 1970.
     used: Mutex<HashMap<Box<str>, u64>>,
+    /// Why the store cannot be asked, as long as none of its revisions is known.
+    away: Option<Arc<str>>,
 }
 
 /// What is written, at one revision.
@@ -61,7 +63,27 @@ pub struct Bases {
 impl Written {
     /// What was stored when it was loaded.
     pub fn of(stored: &Stored) -> Written {
-        Written { state: RwLock::new(State::of(stored)), used: Mutex::default() }
+        Written { state: RwLock::new(State::of(stored)), used: Mutex::default(), away: None }
+    }
+
+    /// What was last known, while the store is away and nobody's token can be looked up.
+    pub fn last_known(stored: Stored, why: &str) -> Written {
+        Written { away: Some(why.into()), ..Written::of(&Stored { revision: 0, ..stored }) }
+    }
+
+    /// What operators wrote, without tokens.
+    pub fn to_keep(&self) -> Stored {
+        let state = self.read();
+        let zones = state.zones.values().map(|(zone, revision)| (Entry::Zone(zone.clone()), *revision));
+        let sets = state.sets.iter().flat_map(|(zone, sets)| {
+            sets.iter().map(move |((name, _), kept)| {
+                (Entry::RecordSet { zone: zone.clone(), name, set: kept.set.clone() }, kept.revision)
+            })
+        });
+        let rules =
+            state.forwarders.values().map(|(rule, revision)| (Entry::Forwarder(rule.clone()), *revision));
+        let serials = state.serials.iter().map(|(zone, serial)| (zone.clone(), *serial)).collect();
+        Stored { revision: state.revision, entries: zones.chain(sets).chain(rules).collect(), serials }
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -425,6 +447,10 @@ impl TokenBook for Written {
     /// Every store has a revision: that of its first token.
     fn is_known(&self) -> bool {
         self.read().revision > 0
+    }
+
+    fn why_unknown(&self) -> Option<Arc<str>> {
+        self.away.clone()
     }
 
     fn used(&self, id: &str) {

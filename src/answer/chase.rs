@@ -11,7 +11,9 @@ use super::part::{Authority, Freshness, Names, Part, Relayed};
 use super::rules::{PublicNames, Rules};
 use crate::cache::{CHAIN_MAX, End, UpstreamReply};
 use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, Record, RecordType, rdata};
-use crate::zone::{Contested, Offer, OnMissing, Outcome, Reversed, Snapshot, ViewId, Zone};
+use crate::zone::{
+    Contested, Offer, OnMissing, Outcome, Reversed, Snapshot, Standing, ViewId, Zone, ZoneKind,
+};
 
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
 const CATALOGUE_TTL_SECS: u32 = 10;
@@ -278,6 +280,11 @@ impl<'s> Chase<'s> {
     fn ask_zone(&mut self, zone: &'s Zone, name: &NameBuf, at: usize) -> Local {
         let rtype = self.rtype;
         let outcome = zone.lookup(name.borrow(), rtype, self.view);
+        if let Some(standing) = self.standing(zone)
+            && self.is_stale_miss(zone, standing, &outcome)
+        {
+            return Local::Done;
+        }
         let is_first = at == 0 && self.parts.is_empty();
         self.note(|| format!("zone {} to {name} {}: {}", zone.apex(), rtype, words(&outcome)));
         if self.trace.is_some() {
@@ -361,6 +368,30 @@ impl<'s> Chase<'s> {
         }
     }
 
+    /// How far a zone can be trusted while the store of what operators write is away.
+    fn standing(&self, zone: &Zone) -> Option<Standing> {
+        self.snapshot.stale()?.zones.get(zone.apex()).copied()
+    }
+
+    /// Tells that an answer is stale. What such a zone does not hold may be there by now: it is no upstream's to know, and
+    /// fails; answers whether it does.
+    fn is_stale_miss(&mut self, zone: &Zone, standing: Standing, outcome: &Outcome<'_>) -> bool {
+        let Some(stale) = self.snapshot.stale() else { return false };
+        let why = stale.why.to_string();
+        let is_asked = self.is_missed(zone, outcome) && zone.header().kind == ZoneKind::Plain;
+        if standing == Standing::Unknown || is_asked {
+            self.fail_with(ExtendedError::new(ExtendedError::NOT_READY, why));
+            return true;
+        }
+        match outcome {
+            // A private-link zone's names of others are upstream's.
+            Outcome::NoSuchName if zone.header().on_missing == OnMissing::AskPublic => {}
+            Outcome::NoSuchName => self.add_error(ExtendedError::new(ExtendedError::STALE_NXDOMAIN, why)),
+            _ => self.add_error(ExtendedError::new(ExtendedError::STALE_ANSWER, why)),
+        }
+        false
+    }
+
     fn is_missed(&self, zone: &Zone, outcome: &Outcome<'_>) -> bool {
         matches!(outcome, Outcome::NoSuchName) && zone.header().on_missing == OnMissing::AskPublic
     }
@@ -378,7 +409,9 @@ impl<'s> Chase<'s> {
             self.tell_withheld(target);
             return Entry::Nowhere;
         };
-        if zone.holds(target, self.view) {
+        // Of a stale zone it is the zone's to say what comes of it.
+        let is_stale = zone.header().kind == ZoneKind::Plain && self.standing(zone).is_some();
+        if is_stale || zone.holds(target, self.view) {
             return Entry::Held(zone);
         }
         self.tell_withheld(target);
@@ -550,13 +583,17 @@ impl<'s> Chase<'s> {
     }
 
     fn fail(&mut self, why: &'static str) -> Step {
-        self.note(|| why.to_owned());
+        self.fail_with(ExtendedError::new(ExtendedError::OTHER, why))
+    }
+
+    fn fail_with(&mut self, error: ExtendedError) -> Step {
+        self.note(|| error.text.to_string());
         self.parts.clear();
         self.names.truncate(1);
         self.authoritative = false;
         self.authenticated = false;
         self.rcode = Rcode::SERVFAIL;
-        self.add_error(ExtendedError::new(ExtendedError::OTHER, why));
+        self.add_error(error);
         Step::Done
     }
 

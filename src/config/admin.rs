@@ -13,6 +13,7 @@ use super::words::ListenAddress;
 use crate::admin::auth::{CertificateRole, EntraSettings, NamePattern, Scope};
 use crate::admin::{EventSecret, EventSettings};
 use crate::dns::Name;
+use crate::sync::state::RECORDS_COPY;
 use crate::{admin, listen, persist};
 
 /// Days of the audit beyond this are a slip of the pen.
@@ -44,9 +45,10 @@ impl AdminSettings {
         !self.api.listen.is_empty() || self.store_is == Asked::ByName || self.is_written()
     }
 
-    /// Whether the store is a file that is there already: without what is in it, wrong answers would be given.
+    /// Whether the store is a file that is there already, or was: without what is in it, wrong answers would be given.
     pub fn is_written(&self) -> bool {
-        self.store.file().is_some_and(|file| file.exists())
+        let was_there = || self.store.damaged().is_some() || self.store.state_dir.join(RECORDS_COPY).exists();
+        self.store.file().is_some_and(|file| file.exists() || was_there())
     }
 
     /// Whether a store that cannot be opened is a reason not to start.

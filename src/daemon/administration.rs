@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::error;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, warn};
 
 use super::admin_token::{self, TOKEN_FILE};
+use super::away::{Away, LastKnown, keep, keep_copy};
 use super::descriptors;
 use super::instances::{self, Instances};
 use super::parts::{self, LoadError, Parts};
 use super::resolver::Resolver;
 use crate::admin::{self, Applier, Attempts, Bases, Following, Ledger, Server, Trail, Written};
 use crate::config::{AdminSettings, Asked, Config};
-use crate::persist::{Entry, Persist, PersistError, Stored};
+use crate::persist::{self, Entry, Persist, PersistError, Stored};
+use crate::sync::StateFolder;
 use crate::telemetry::in_full;
 
 /// How often a store that was away at the start is looked for to make the first token.
@@ -32,8 +35,10 @@ pub(super) struct Administration {
     api: Option<admin::Running>,
     /// Where others may share the store; dropping its tasks gives the lease back.
     instances: Option<(Arc<Instances>, instances::Tasks)>,
-    // Dropping it ends the applier's task.
-    _following: Following,
+    state: StateFolder,
+    // Dropping these ends the tasks of the applier and of the copy.
+    following: Option<Following>,
+    copying: Option<AbortOnDropHandle<()>>,
 }
 
 /// The store, and all that is in it.
@@ -41,6 +46,8 @@ pub(super) struct Opened {
     persist: Persist,
     stored: Stored,
     trail: Trail,
+    /// What was last known, where the store is not there.
+    away: Option<Away>,
 }
 
 /// Why there is no store or no API.
@@ -101,16 +108,18 @@ pub(super) async fn open(
 async fn open_store(settings: &AdminSettings, state_dir: &Path) -> Result<Opened, AdministrationError> {
     let url = settings.store.shown();
     let failed = |source| AdministrationError::Store { url: url.clone(), source };
-    let persist = match Persist::open(&settings.store).await {
-        // A database of several instances that is away must not keep one of them from serving all else.
-        Err(cause) if cause.is_passing() && settings.store.file().is_none() => {
-            let cause = failed(cause);
-            error!("What operators wrote is not served until the store is there: {}", in_full(&cause));
-            return open_later(settings, state_dir);
+    let last_known = LastKnown { settings: &settings.store, state: StateFolder::new(state_dir) };
+    if let Some(why) = last_known.lost() {
+        return open_later(settings, state_dir, last_known.away(why));
+    }
+    // A store that is away or damaged must not keep us from serving all else.
+    let (persist, mut stored) = match open_whole(&settings.store).await {
+        Ok(opened) => opened,
+        Err(cause) => {
+            let why = last_known.unusable(cause).map_err(failed)?;
+            return open_later(settings, state_dir, last_known.away(why));
         }
-        opened => opened.map_err(failed)?,
     };
-    let mut stored = persist.load().await.map_err(failed)?;
     if !admin_token::is_in(&stored) && !settings.api.listen.is_empty() {
         admin_token::make_first(&persist, &state_dir.join(TOKEN_FILE), &url).await?;
         stored = persist.load().await.map_err(failed)?;
@@ -118,34 +127,48 @@ async fn open_store(settings: &AdminSettings, state_dir: &Path) -> Result<Opened
     Ok(Opened::new(persist, stored))
 }
 
+/// Opens a store and reads all of it.
+async fn open_whole(settings: &persist::Settings) -> Result<(Persist, Stored), PersistError> {
+    let persist = Persist::open(settings).await?;
+    match persist.load().await {
+        Ok(stored) => Ok((persist, stored)),
+        Err(cause) => {
+            persist.close().await;
+            Err(cause)
+        }
+    }
+}
+
 /// Opens a store that is not there yet.
-fn open_later(settings: &AdminSettings, state_dir: &Path) -> Result<Opened, AdministrationError> {
+fn open_later(settings: &AdminSettings, state_dir: &Path, away: Away) -> Result<Opened, AdministrationError> {
     let url = settings.store.shown();
-    let persist = Persist::open_later(&settings.store)
+    let persist = Persist::open_later(&settings.store, &away.why)
         .map_err(|source| AdministrationError::Store { url: url.clone(), source })?;
     if !settings.api.listen.is_empty() {
         let (persist, path) = (persist.clone(), state_dir.join(TOKEN_FILE));
         tokio::spawn(async move {
-            let stored = loop {
+            loop {
                 match persist.load().await {
-                    Ok(stored) => break stored,
-                    Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+                    Ok(stored) if admin_token::is_in(&stored) => return,
+                    Ok(_) => match admin_token::make_first(&persist, &path, &url).await {
+                        Ok(()) => return,
+                        // It can be read a moment before it can be written.
+                        Err(AdministrationError::Store { source, .. }) if source.is_passing() => {}
+                        Err(cause) => return error!("{}", in_full(&cause)),
+                    },
+                    Err(_) => {}
                 }
-            };
-            if !admin_token::is_in(&stored)
-                && let Err(cause) = admin_token::make_first(&persist, &path, &url).await
-            {
-                error!("{}", in_full(&cause));
+                tokio::time::sleep(LOOK_EVERY).await;
             }
         });
     }
-    Ok(Opened::new(persist, Stored::default()))
+    Ok(Opened { away: Some(away), ..Opened::new(persist, Stored::default()) })
 }
 
 impl Opened {
     fn new(persist: Persist, stored: Stored) -> Opened {
         let trail = Trail::new(persist.clone());
-        Opened { persist, stored, trail }
+        Opened { persist, stored, trail, away: None }
     }
 
     /// Takes down for the audit what config and sync change, once it is opened.
@@ -155,14 +178,14 @@ impl Opened {
 
     /// What operators wrote.
     pub fn written(&self) -> Arc<Written> {
-        Arc::new(Written::of(&self.stored))
+        Arc::new(self.away.as_ref().map_or_else(|| Written::of(&self.stored), Away::written))
     }
 }
 
 impl Administration {
     /// Serves what is stored, over what config and sources say, and follows it from now on.
     pub fn begin(opened: Opened, config: &Config, parts: &Parts) -> Administration {
-        let Opened { persist, stored, trail } = opened;
+        let Opened { persist, stored, trail, away } = opened;
         let sources = parts.sources.shared();
         let documents = stored.entries.iter().filter_map(|(entry, _)| match entry {
             Entry::Document(document) => Some(document.clone()),
@@ -177,9 +200,20 @@ impl Administration {
             Arc::clone(&parts.surroundings) as _,
         );
         applier.rebase(bases(config, parts));
-        let following = applier.start(persist.changes(stored.revision));
+        let changes = match away {
+            None => persist.changes(stored.revision),
+            Some(away) => {
+                applier.serve_as_stale(away.zones);
+                persist.changes_anew()
+            }
+        };
+        let following = applier.start(changes);
+        let state = StateFolder::new(&config.state_dir);
+        let keeping = keep_copy(Arc::clone(applier.written()), state.clone(), applier.applied());
+        let copying = AbortOnDropHandle::new(tokio::spawn(keeping));
         let ledger = Ledger::new(persist.clone(), Arc::clone(&applier));
-        Administration { persist, applier, ledger, trail, api: None, instances, _following: following }
+        let (following, copying) = (Some(following), Some(copying));
+        Administration { persist, applier, ledger, trail, api: None, instances, state, following, copying }
     }
 
     /// Begins to answer requests.
@@ -239,6 +273,13 @@ impl Administration {
         }
         self.trail.settle(DRAIN_PATIENCE).await;
         self.persist.close().await;
+        drop((self.following.take(), self.copying.take()));
+        let (written, state) = (Arc::clone(self.applier.written()), self.state.clone());
+        match tokio::task::spawn_blocking(move || keep(&written, &state)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) => warn!("What operators wrote last is not copied: {cause}"),
+            Err(cause) => error!("What operators wrote last cannot be copied: {cause}"),
+        }
     }
 }
 

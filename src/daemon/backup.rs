@@ -381,6 +381,8 @@ fn unpack_tar(file: File, folder: &Path) -> Result<(), String> {
         }
         found.push(name);
     }
+    // The checksum of all of it comes last.
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(text)?;
     let Some(manifest) = manifest else { return Err("it is empty".to_owned()) };
     match manifest.files.iter().find(|member| !found.contains(&member.name)) {
         Some(missing) => Err(format!("{} is missing in it", missing.name)),

@@ -2,6 +2,7 @@
 
 mod admin_token;
 mod administration;
+mod away;
 mod azure;
 mod azure_sources;
 mod backup;

@@ -218,6 +218,7 @@ impl Daemon {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let mut next_look = Instant::now() + self.config.sync.interval;
+        let mut next_keep = next_look;
         loop {
             let azure_passed = Arc::clone(self.parts.sources.azure().passed());
             let shared = self.parts.sources.shared().clone();
@@ -230,10 +231,14 @@ impl Daemon {
                 // What does not tell of changes (network file systems) is looked at all the same.
                 () = async { tokio::select! { () = self.watch.changed() => {}, () = sleep_until(next_look) => {} } } => {
                     self.look_logged();
-                    // What could not be written before is tried again, whether anything has changed or not.
-                    tokio::task::block_in_place(|| self.parts.sources.keep());
                     // Not with each turn: Azure's passes would put it off for ever.
                     next_look = Instant::now() + self.config.sync.interval;
+                }
+                // What could not be written before is tried again, whether anything has changed or not. Not with each
+                // look: a file that cannot be written is a change of its folder.
+                () = sleep_until(next_keep) => {
+                    tokio::task::block_in_place(|| self.parts.sources.keep());
+                    next_keep = Instant::now() + self.config.sync.interval;
                 }
                 () = shared.wanted() => self.sync_logged(),
                 _ = self.signals.nudge.recv() => self.nudge(),

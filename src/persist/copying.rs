@@ -95,6 +95,18 @@ impl Idle {
         Ok(is_kept)
     }
 
+    /// Moves what is there, and the log beside it, to another name.
+    pub fn set_aside(&self, kept: &Path) -> Result<(), PersistError> {
+        let failed = |cause| PersistError::File { path: self.path().to_owned(), cause };
+        // The log first: without it the file is what it was at its last checkpoint, the log alone is nothing.
+        let log = with_suffix(self.path(), "-wal");
+        if log.exists() {
+            fs::rename(&log, with_suffix(kept, "-wal")).map_err(failed)?;
+        }
+        fs::rename(self.path(), kept).map_err(failed)?;
+        self.without_log().and_then(|()| self.file.sync_folder()).map_err(failed)
+    }
+
     /// Gives what is there, and the log beside it, a second name.
     async fn keep(&self, kept: &Path) -> io::Result<bool> {
         if !self.path().try_exists()? {

@@ -22,6 +22,9 @@ pub enum PersistError {
         #[source]
         source: Option<Arc<sqlx::Error>>,
     },
+    /// Nothing was stored: there is no store, or it cannot be opened.
+    #[error("{why}; nothing was stored")]
+    Away { why: Arc<str>, retry_after: Duration },
     /// Nothing was stored, and nothing can be until somebody makes room.
     #[error("the disk of the store is full, nothing was stored; make room on it and try again")]
     Full {
@@ -72,6 +75,10 @@ impl PersistError {
         PersistError::Unavailable { retry_after: RETRY_AFTER, source: source.map(Arc::new) }
     }
 
+    pub(super) fn away(why: &Arc<str>) -> PersistError {
+        PersistError::Away { why: Arc::clone(why), retry_after: RETRY_AFTER }
+    }
+
     /// The same for everyone who waits for one transaction, as far as it can be told twice.
     pub(super) fn for_another(&self) -> PersistError {
         match self {
@@ -101,7 +108,22 @@ impl PersistError {
 
     /// Whether trying again later may help.
     pub fn is_passing(&self) -> bool {
-        self.is_full() || matches!(self, PersistError::Unavailable { .. } | PersistError::Unsettled { .. })
+        use PersistError::{Away, Unavailable, Unsettled};
+        self.is_full() || matches!(self, Unavailable { .. } | Unsettled { .. } | Away { .. })
+    }
+
+    /// Whether the file itself is damaged: no second try helps.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            PersistError::Damaged { .. } => true,
+            PersistError::Database(source) => {
+                let code = source.as_database_error().and_then(|error| error.code());
+                // The low byte is the kind: CORRUPT, NOTADB.
+                let kind = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+                matches!(kind, Some(11 | 26))
+            }
+            _ => false,
+        }
     }
 
     /// Whether it is for want of room: then a commit has surely failed.

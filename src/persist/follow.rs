@@ -125,7 +125,7 @@ impl Changes {
             Err(error) => return Err(error),
         }
         let stored = load(&self.shared).await?;
-        info!(store.revision = stored.revision, "The store is read anew after revision {}", self.at);
+        info!(store.revision = stored.revision, "The store is read anew, at revision {}", stored.revision);
         self.shared.forget_recent();
         Ok(Some(stored))
     }

@@ -13,6 +13,7 @@ mod error;
 mod follow;
 mod lease;
 mod listener;
+mod local_copy;
 mod migrate;
 mod postgres;
 mod prune;
@@ -44,9 +45,10 @@ pub use entry::{
 pub use error::PersistError;
 pub use follow::{Changes, Followed};
 pub use lease::{Asked, Candidate, Lease};
+pub use local_copy::{LocalCopy, read_copy, write_copy};
 use prune::Pruning;
 use readers::Readers;
-pub use settings::Settings;
+pub use settings::{DAMAGED, Settings};
 use shared::Shared;
 use target::{NUDGES_CHANNEL, Target};
 use writer::{COMMITS_WAITING_MAX, Waiting, Writer, by};
@@ -65,6 +67,8 @@ const CHANGES_PREPARED_HERE: usize = 1_000;
 const OPEN_WITHIN: Duration = Duration::from_secs(60);
 /// How long reaching the database may take of that.
 const CONNECT_WITHIN: Duration = Duration::from_millis(1_900);
+/// The revision of those who know of none that the store has: all is read anew.
+const NOWHERE: u64 = i64::MAX as u64;
 /// How often a database that was not there at the start is tried.
 const REACH_EVERY: Duration = Duration::from_secs(1);
 
@@ -107,16 +111,18 @@ impl Persist {
         }))
     }
 
-    /// Opens a store of PostgreSQL that cannot be reached now. When it can, those who follow from revision 0 hear of all
-    /// that is stored; until then nothing is known and nothing is stored.
-    pub fn open_later(settings: &Settings) -> Result<Persist, PersistError> {
-        let shared = Arc::new(Shared::new(Target::of(settings)?, 0));
-        let settings = settings.clone();
-        let later = shared.clone();
+    /// Opens a store that cannot be reached now, and why not, in words for those who write. When it can, those who follow
+    /// [`Persist::changes_anew`] hear of all that is stored; until then nothing is known and nothing is stored. A file that
+    /// is not there is not made.
+    pub fn open_later(settings: &Settings, why: &str) -> Result<Persist, PersistError> {
+        let shared = Arc::new(Shared::new(Target::of(settings)?, NOWHERE));
+        let (settings, later, why) = (settings.clone(), shared.clone(), Arc::from(why));
         Ok(Persist::run(shared, move |mut queue| async move {
-            let Some((connection, revision)) = reach(&later.target, &mut queue).await else { return };
-            later.heard_of(revision);
+            let Some(reached) = reach(&later.target, &mut queue, why).await else { return };
+            let Reached { lock, connection, revision } = reached;
+            later.is_at(revision);
             Writer::new(later, connection, Pruning::new(&settings, revision)).run(queue).await;
+            drop(lock);
         }))
     }
 
@@ -162,6 +168,11 @@ impl Persist {
     /// Every change after a revision, in order and without a gap; first those that are there, then those that come.
     pub fn changes(&self, after: u64) -> Changes {
         Changes::new(self.0.shared.clone(), after)
+    }
+
+    /// All that is stored as soon as it can be read, then every change of it.
+    pub fn changes_anew(&self) -> Changes {
+        Changes::new(self.0.shared.clone(), NOWHERE)
     }
 
     /// The revision of an entry's last change: its ETag.
@@ -294,11 +305,31 @@ async fn connect(target: &Target) -> Result<(Connection, u64), PersistError> {
     Ok((connection, revision))
 }
 
-/// Connects as soon as that can be done, and tells those who want to commit that it cannot yet; `None` when nobody wants
+/// A store that could not be opened before.
+struct Reached {
+    lock: Option<File>,
+    connection: Connection,
+    revision: u64,
+}
+
+async fn try_to_reach(target: &Target) -> Result<Reached, PersistError> {
+    // Looked for first: the lock makes a file that is missing.
+    if let Target::Sqlite(file) = target
+        && !file.path().exists()
+    {
+        return Err(PersistError::unavailable(None));
+    }
+    let lock = target.lock()?;
+    let (connection, revision) = connect(target).await?;
+    Ok(Reached { lock, connection, revision })
+}
+
+/// Connects as soon as that can be done, and tells those who want to commit why it cannot yet; `None` when nobody wants
 /// any more.
-async fn reach(target: &Target, queue: &mut mpsc::Receiver<Waiting>) -> Option<(Connection, u64)> {
+async fn reach(target: &Target, queue: &mut mpsc::Receiver<Waiting>, why: Arc<str>) -> Option<Reached> {
+    let mut told = String::new();
     loop {
-        match connect(target).await {
+        match try_to_reach(target).await {
             Ok(reached) => {
                 tracing::info!("The store is available");
                 return Some(reached);
@@ -306,12 +337,18 @@ async fn reach(target: &Target, queue: &mut mpsc::Receiver<Waiting>) -> Option<(
             Err(error) if error.is_passing() => {
                 tracing::debug!("The store is not available yet: {}", in_full(&error))
             }
-            Err(error) => tracing::error!("The store cannot be used: {}", in_full(&error)),
+            Err(error) => {
+                let error = in_full(&error);
+                if told != error {
+                    tracing::error!("The store cannot be used: {error}");
+                }
+                told = error;
+            }
         }
         let until = Instant::now() + REACH_EVERY;
         while let Ok(waiting) = tokio::time::timeout_at(until, queue.recv()).await {
             // Who no longer waits needs no answer.
-            let _ = waiting?.answer.send(Err(PersistError::unavailable(None)));
+            let _ = waiting?.answer.send(Err(PersistError::away(&why)));
         }
     }
 }

@@ -12,6 +12,9 @@ const AUDIT_CHANGES_MAX: u64 = 1_000_000;
 /// Days that the audit keeps: a yearly review still sees the last one.
 const AUDIT_DAYS_MAX: u32 = 400;
 
+/// What a damaged file of SQLite goes by: `records.db.damaged-1764450000`.
+pub const DAMAGED: &str = "damaged";
+
 /// What only a file can do.
 const NO_FILE: PersistError = PersistError::Url("PostgreSQL is no file");
 
@@ -58,6 +61,18 @@ impl Settings {
             Target::Sqlite(file) => copying::copy(&file, to).await,
             Target::Postgres(_) => Err(NO_FILE),
         }
+    }
+
+    /// The damaged store of SQLite that was set aside last, if there is one.
+    pub fn damaged(&self) -> Option<PathBuf> {
+        let file = self.file()?;
+        let start = format!("{}.{DAMAGED}-", file.file_name()?.to_string_lossy());
+        let entries = std::fs::read_dir(file.parent()?).ok()?.flatten();
+        let is_one = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&start) && !name.ends_with("-wal")
+        };
+        entries.map(|entry| entry.path()).filter(is_one).max()
     }
 
     /// The file of SQLite while no server has it.

@@ -77,6 +77,11 @@ impl Shared {
         });
     }
 
+    /// Tells those who follow where the store is, which could not be asked before.
+    pub fn is_at(&self, revision: u64) {
+        self.heard.send_modify(|heard| *heard = Heard { newest: revision, words: heard.words + 1 });
+    }
+
     /// Looks where the store is; answers the revision that was known before and the one it has.
     pub async fn look(&self) -> Result<(u64, u64), PersistError> {
         let known = *self.heard.borrow();

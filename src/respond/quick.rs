@@ -28,7 +28,8 @@ pub(super) fn answer(
     client: Client,
     buffer: &mut [u8],
 ) -> Option<usize> {
-    if !is_quick(name, asked.rtype) {
+    // A reason belongs to what is stale.
+    if !is_quick(name, asked.rtype) || snapshot.stale().is_some() {
         return None;
     }
     let (zone, outcome) = match place {

@@ -63,8 +63,10 @@ impl ChangeSet {
             return Err(error);
         }
         for change in &self.changes {
-            if let Change::SetWithheld { source, endpoints } = change {
-                new.set_withheld(source, endpoints);
+            match change {
+                Change::SetWithheld { source, endpoints } => new.set_withheld(source, endpoints),
+                Change::SetStale(stale) => new.set_stale(stale.clone()),
+                _ => {}
             }
         }
         new.reverse = self.reverse_of(old, &new, &parts);
@@ -110,7 +112,10 @@ impl ChangeSet {
                 Change::SetZone(header) => &header.apex,
                 Change::DropZone(apex) => apex,
                 Change::Put { zone, .. } | Change::Remove { zone, .. } => zone,
-                Change::SetNetworks(_) | Change::SetReverse { .. } | Change::SetWithheld { .. } => continue,
+                Change::SetNetworks(_)
+                | Change::SetReverse { .. }
+                | Change::SetWithheld { .. }
+                | Change::SetStale(_) => continue,
             };
             // Changes of a zone often follow each other.
             let place = match last {
@@ -180,7 +185,10 @@ impl<'c> Part<'c> {
                     let builder = begun(&mut builder, there, self.apex, networks).map_err(at_fault)?;
                     builder.remove(name, *rtype, origin);
                 }
-                Change::SetNetworks(_) | Change::SetReverse { .. } | Change::SetWithheld { .. } => {}
+                Change::SetNetworks(_)
+                | Change::SetReverse { .. }
+                | Change::SetWithheld { .. }
+                | Change::SetStale(_) => {}
             }
         }
         if context.networks_changed

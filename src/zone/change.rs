@@ -10,6 +10,7 @@ use super::origin::Origin;
 use super::served::{Zone, ZoneHeader};
 use super::slot::Offer;
 use super::snapshot::Snapshot;
+use super::stale::StaleZones;
 use super::withheld::Withheld;
 use crate::dns::{Name, RecordType};
 
@@ -30,6 +31,8 @@ pub enum Change {
     SetReverse { kept: bool },
     /// The endpoints that a source lists but that do not publish; replaces what it said before.
     SetWithheld { source: Arc<str>, endpoints: Vec<Withheld> },
+    /// The zones that may be out of date; replaces what was said before.
+    SetStale(Option<Arc<StaleZones>>),
 }
 
 /// Changes that belong together.
@@ -85,6 +88,9 @@ impl ChangeSet {
             if old.withheld_of(source) != endpoints {
                 changes.push(Change::SetWithheld { source: source.clone(), endpoints: endpoints.to_vec() });
             }
+        }
+        if old.stale() != new.stale() {
+            changes.push(Change::SetStale(new.stale().cloned()));
         }
         ChangeSet { changes }
     }

@@ -23,6 +23,7 @@ mod reverse;
 mod served;
 mod slot;
 mod snapshot;
+mod stale;
 mod store;
 mod withheld;
 
@@ -43,6 +44,7 @@ pub use reverse::Reversed;
 pub use served::{OnMissing, Outcome, Way, Zone, ZoneHeader, ZoneKind};
 pub use slot::{Contested, Offer, Slot};
 pub use snapshot::Snapshot;
+pub use stale::{StaleZones, Standing};
 pub use store::{Author, CommitError, Committed, Journal, JournalError, Store, Unjournaled};
 pub use withheld::Withheld;
 

@@ -10,6 +10,7 @@ use super::origin::Origin;
 use super::reverse::Reverse;
 use super::served::{Way, Zone};
 use super::slot::Offer;
+use super::stale::StaleZones;
 use super::withheld::Withheld;
 use crate::dns::{Name, NameRef, RecordType, SuffixMap};
 
@@ -22,6 +23,7 @@ pub struct Snapshot {
     pub(super) reverse: Option<Arc<Reverse>>,
     zones: Arc<SuffixMap<Arc<Zone>>>,
     withheld: Arc<WithheldIndex>,
+    stale: Option<Arc<StaleZones>>,
 }
 
 #[derive(Clone, Default)]
@@ -82,6 +84,15 @@ impl Snapshot {
     /// An endpoint that would publish this name, were it approved.
     pub fn withheld(&self, name: NameRef<'_>) -> Option<&Withheld> {
         if self.withheld.by_name.is_empty() { None } else { self.withheld.by_name.get(name.as_wire()) }
+    }
+
+    /// The zones that may be out of date; `None` while all are as they should be.
+    pub fn stale(&self) -> Option<&Arc<StaleZones>> {
+        self.stale.as_ref()
+    }
+
+    pub(super) fn set_stale(&mut self, stale: Option<Arc<StaleZones>>) {
+        self.stale = stale;
     }
 
     /// What each source withholds.

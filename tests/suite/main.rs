@@ -28,6 +28,7 @@ mod house;
 mod instances;
 mod inventory;
 mod kills;
+mod lost_stores;
 mod matrix;
 mod moved;
 mod odd_upstreams;

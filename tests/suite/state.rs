@@ -541,7 +541,7 @@ fn another_state_dir_is_for_the_next_start_and_said_once() {
     let other = place.folder.path().join("other");
     for (turn, state) in ["other", "other", "state", "state", "other"].into_iter().enumerate() {
         let name = format!("turn{turn}.internal");
-        let zone = format!("@ 60 A 10.0.0.{}\n", turn + 1);
+        let zone = format!("@ 60 SOA ns host 1 1 1 1 1\n@ 60 A 10.0.0.{}\n", turn + 1);
         write(place.folder.path(), &format!("{name}.zone"), &zone);
         let zone = format!("{NOTHING}[[zone]]\nname = \"{name}\"\nfile = \"{name}.zone\"\n");
         let text = config(&zone).replace("state_dir = \"state\"", &format!("state_dir = \"{state}\""));

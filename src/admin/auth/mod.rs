@@ -113,7 +113,7 @@ enum Unknown {
     /// Entra ID's keys cannot be fetched.
     NoKeys,
     /// The store of tokens was not reached yet.
-    NoTokens,
+    NoTokens(Option<Arc<str>>),
 }
 
 impl Authenticator {
@@ -213,7 +213,7 @@ impl Authenticator {
         let stored = self.tokens.find(presented.id);
         let is_right = presented.is_of(stored.as_ref());
         if !self.tokens.is_known() {
-            return Err(Unknown::NoTokens);
+            return Err(Unknown::NoTokens(self.tokens.why_unknown()));
         }
         let Some(stored) = stored.filter(|_| is_right) else { return Err(Unknown::Wrong) };
         if stored.revoked.is_some() {
@@ -265,9 +265,10 @@ impl Unknown {
                     .retry_after_secs(secs)
             }
             Unknown::NoRole { why, .. } => Problem::new(Kind::Forbidden, why),
-            Unknown::NoTokens => {
-                Problem::new(Kind::Unavailable, "the store cannot be reached; the log says why")
-                    .retry_after_secs(STORE_RETRY_SECS)
+            Unknown::NoTokens(why) => {
+                let why =
+                    why.as_deref().unwrap_or("the store cannot be reached; the log says why").to_owned();
+                Problem::new(Kind::Unavailable, why).retry_after_secs(STORE_RETRY_SECS)
             }
             Unknown::NoKeys => {
                 Problem::new(Kind::Unavailable, "Entra ID's keys cannot be fetched; the log says why")

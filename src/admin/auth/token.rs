@@ -1,6 +1,7 @@
 //! Bearer tokens: `pldns_<id>_<secret>`, made once, shown once, kept as a hash.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -36,6 +37,11 @@ pub trait TokenBook: Send + Sync + 'static {
     /// Whether the tokens are known at all: they are not before their store was reached.
     fn is_known(&self) -> bool {
         true
+    }
+
+    /// Why they are not, and what to do.
+    fn why_unknown(&self) -> Option<Arc<str>> {
+        None
     }
 }
 

@@ -23,6 +23,8 @@ use reading::Unread;
 
 /// What sources have published, in lines of JSON.
 const STATE_FILE: &str = "sync-state.jsonl";
+/// What operators wrote, for a start without the store.
+pub const RECORDS_COPY: &str = "records-copy.jsonl";
 /// Held while a file of the folder is written: `sync --once` may run beside the server.
 const LOCK_FILE: &str = "sync-state.lock";
 /// How names of files end that are not whole yet.
@@ -98,6 +100,23 @@ impl StateFolder {
         let is_refused =
             |kind| matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
         !made.is_err_and(|cause| is_refused(cause.kind()))
+    }
+
+    /// Writes a file of another part, whole or not at all, for our eyes only; when this answers, it is durable.
+    pub fn write_file(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StateError> {
+        self.replace(name, write)
+    }
+
+    /// What a file of another part holds, if it is there.
+    pub fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        match read(&self.0.join(name)) {
+            Err(StateError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     /// Takes away what a process that was killed was about to write; what it had written stays.
@@ -238,7 +257,9 @@ pub fn free_name(path: &Path, kept_as: &str) -> PathBuf {
 fn is_unfinished(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let whole = name.strip_suffix(UNFINISHED).map(Path::new);
-    whole.is_some_and(|whole| whole == Path::new(STATE_FILE) || confirmation::is_confirmation(whole))
+    whole.is_some_and(|whole| {
+        [STATE_FILE, RECORDS_COPY].map(Path::new).contains(&whole) || confirmation::is_confirmation(whole)
+    })
 }
 
 /// Seconds since 1970.
