@@ -730,9 +730,15 @@ $GENERATE 7-7 t$ TXT \"\\\"a $\\\"\"
                 "6 t7.corp.internal. 60 TXT \"a 7\"",
             ]
         );
-        // Many lines are bounded as one is.
-        let many = "$GENERATE 0-99999 a$ 1 A 10.0.0.1\n".repeat(11);
-        assert!(error(&many).starts_with("corp.zone:11: `$GENERATE` makes more than"));
+        // Many lines are bounded as one is, in records and in text.
+        let left = |records: u64, text_bytes: usize| {
+            let mut reader =
+                Reader { records_left: records, text_bytes_left: text_bytes, ..Reader::new(&apex(), None) };
+            let text = "$GENERATE 1-2 a$ 1 A 10.0.0.$\n$GENERATE 3-4 a$ 1 A 10.0.0.$\n";
+            reader.text(text, &[], &mut Scope::new(apex(), Path::new("corp.zone").into()));
+            reader.finish().map(|read| read.entries.len()).map_err(|errors| errors.errors[0].line)
+        };
+        assert_eq!([left(4, 1000), left(3, 1000), left(4, 30)], [Ok(4), Err(Some(2)), Err(Some(2))]);
     }
 
     #[test]
