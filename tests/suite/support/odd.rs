@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use privatelink_dns::dns::edns::ReplyEdns;
-use privatelink_dns::dns::{Flags, Rcode, RecordType, ReplyWriter, Request, Section};
+use privatelink_dns::dns::{Flags, Message, Rcode, RecordType, ReplyWriter, Request, Section};
 
 use super::client::record;
 use super::upstream::bind;
@@ -15,8 +14,8 @@ use super::upstream::bind;
 /// An upstream that is two closures, for UDP and for TCP.
 pub struct Odd {
     pub address: SocketAddr,
-    udp: Arc<AtomicUsize>,
-    tcp: Arc<AtomicUsize>,
+    over_udp: Arc<Mutex<Vec<Message>>>,
+    over_tcp: Arc<Mutex<Vec<Message>>>,
 }
 
 impl Odd {
@@ -25,13 +24,14 @@ impl Odd {
         over_tcp: impl Fn(&[u8]) -> Vec<u8> + Send + 'static,
     ) -> Odd {
         let (socket, listener) = bind();
-        let odd = Odd { address: socket.local_addr().unwrap(), udp: Arc::default(), tcp: Arc::default() };
-        let (udp, tcp) = (odd.udp.clone(), odd.tcp.clone());
+        let address = socket.local_addr().unwrap();
+        let odd = Odd { address, over_udp: Arc::default(), over_tcp: Arc::default() };
+        let (udp, tcp) = (odd.over_udp.clone(), odd.over_tcp.clone());
         // The threads end with the test process.
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                udp.fetch_add(1, Ordering::SeqCst);
+                udp.lock().unwrap().push(Message::read(&buffer[..length]).unwrap());
                 let _ = socket.send_to(&over_udp(&buffer[..length]), from);
             }
         });
@@ -41,7 +41,7 @@ impl Odd {
                 while stream.read_exact(&mut length).is_ok() {
                     let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
                     let _ = stream.read_exact(&mut query);
-                    tcp.fetch_add(1, Ordering::SeqCst);
+                    tcp.lock().unwrap().push(Message::read(&query).unwrap());
                     let reply = over_tcp(&query);
                     let _ = stream.write_all(&[&(reply.len() as u16).to_be_bytes(), &reply[..]].concat());
                 }
@@ -55,9 +55,14 @@ impl Odd {
         Odd::start(reply.clone(), reply)
     }
 
-    /// How many queries came so far, over UDP and over TCP.
-    pub fn asked(&self) -> (usize, usize) {
-        (self.udp.load(Ordering::SeqCst), self.tcp.load(Ordering::SeqCst))
+    /// The queries that came over UDP. On a busy machine one may have come twice.
+    pub fn over_udp(&self) -> Vec<Message> {
+        self.over_udp.lock().unwrap().clone()
+    }
+
+    /// The queries that came over TCP.
+    pub fn over_tcp(&self) -> Vec<Message> {
+        self.over_tcp.lock().unwrap().clone()
     }
 }
 
