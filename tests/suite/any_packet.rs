@@ -143,8 +143,10 @@ fn goes_through_as_message(message: &Message, buffer: &mut [u8]) {
     let mut written: Vec<&Record> = Vec::new();
     for (section, records) in sections {
         for record in records {
-            assert!(rdata::is_valid(record.rtype, &record.data), "{record}");
-            assert!(!rdata::to_text(record.rtype, &record.data).is_empty(), "{}", record.rtype);
+            let text = rdata::to_text(record.rtype, &record.data);
+            // Types that only have words are passed on as they are, and told as bytes where they are malformed.
+            assert!(rdata::is_valid(record.rtype, &record.data) || text.starts_with("\\# "), "{record}");
+            assert!(!text.is_empty(), "{}", record.rtype);
             let name_again = record.owner.to_string().parse();
             assert_eq!(name_again.as_ref(), Ok(&record.owner));
             match writer.record(section, record.owner(), record.rtype, record.ttl.secs(), &record.data) {
