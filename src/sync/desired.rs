@@ -437,6 +437,10 @@ mod tests {
             let desired = desired_of(vec![of_type(other)]);
             assert_eq!((told(&desired).len(), desired.unplaced.len()), (0, 2), "{other:?}");
         }
+        let blob = "privatelink.blob.core.windows.net";
+        let by_group = vec![grouped(&format!("*.{blob}"), blob, "10.0.0.1")];
+        let desired = desired_of(vec![endpoint("pe", ConnectionState::Approved, by_group)]);
+        assert_eq!((told(&desired).len(), desired.unplaced.len()), (0, 1));
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub struct Hold<'p> {
 pub struct Fingerprint(u128);
 
 impl<'p> Hold<'p> {
-    /// What of a plan is too much, if anything is: of a subscription, or of the source's whole.
+    /// What of a plan is too much, if anything is: of a subscription, or of the source's whole. It is too much of a
+    /// subscription, too, if a name of it would fall to an endpoint whose resource fits the name worse.
     ///
     /// `before` is what waited behind the last pass. That goes on waiting until there is less of it, or an operator
     /// confirms it.
@@ -70,10 +71,14 @@ impl<'p> Hold<'p> {
         snapshot: &'p Snapshot,
         withdraw_max_percent: u8,
     ) -> Option<Hold<'p>> {
-        if before.is_none() && plan.withdrawn <= WITHDRAW_FREE {
+        if before.is_none() && plan.withdrawn == 0 {
             return None;
         }
         let withdrawals = Withdrawal::all_doubtful(plan, desired, snapshot);
+        let is_ordinary = plan.withdrawn <= WITHDRAW_FREE && !withdrawals.iter().any(|it| it.is_shield);
+        if before.is_none() && is_ordinary {
+            return None;
+        }
         let mut tallies: BTreeMap<&str, Tally<'_>> = BTreeMap::new();
         for withdrawal in &withdrawals {
             tallies.entry(&withdrawal.subscription).or_default().withdrawn.push(withdrawal);
@@ -138,7 +143,9 @@ impl Tally<'_> {
     /// The subscriptions whose withdrawals wait.
     fn held<'k>(tallies: &BTreeMap<&'k str, Tally<'_>>, published: usize, percent: u8) -> Vec<&'k str> {
         let is_held_alone = |tally: &Tally<'_>| {
-            tally.still_waits(percent) || (tally.withdrawn.len() > WITHDRAW_FREE && tally.is_beyond(percent))
+            tally.still_waits(percent)
+                || (tally.withdrawn.len() > WITHDRAW_FREE && tally.is_beyond(percent))
+                || tally.withdrawn.iter().any(|it| it.is_shield)
         };
         let sum = |is_of: &dyn Fn(&Tally<'_>) -> bool| {
             tallies.values().filter(|it| is_of(it)).map(|it| it.withdrawn.len()).sum::<usize>()
@@ -362,6 +369,42 @@ mod tests {
         assert_eq!(again.as_ref().map(|it| it.plan), held.as_ref().map(|it| it.plan));
         assert_eq!(world.pass(now, again.map(|it| it.plan)), None);
         assert_eq!((world.names("a"), world.names("b")), (23, 21));
+    }
+
+    #[test]
+    fn a_name_that_would_fall_to_a_resource_of_another_name_waits() {
+        let resource = |name: &str| {
+            Some(
+                format!(
+                    "/subscriptions/x/resourcegroups/g/providers/microsoft.storage/storageaccounts/{name}"
+                )
+                .into(),
+            )
+        };
+        let claimed = |subscription: &str, account: &str| {
+            let mut publication = publication(subscription, 0);
+            publication.name = "victim.privatelink.blob.core.windows.net.".parse().unwrap();
+            Arc::make_mut(&mut publication.claim).resource = resource(account);
+            publication
+        };
+        let of = |publications: Vec<Publication>| {
+            let mut desired = Desired { publications, ..Desired::default() };
+            desired.sort();
+            desired
+        };
+        let mut world = World::of(of(vec![claimed("owner", "victim"), claimed("thief", "evil")]));
+        let owner_is_missing = || of(vec![claimed("thief", "evil")]);
+        let held = world.pass(owner_is_missing(), None);
+        assert_eq!(told(held.clone()), "1 of 2 record sets: 1 of 1 of subscription owner");
+        let again = world.pass(owner_is_missing(), None);
+        assert_eq!(again.map(|it| it.plan), held.as_ref().map(|it| it.plan));
+        assert_eq!(world.names("owner"), 1);
+        assert_eq!(world.pass(owner_is_missing(), held.map(|it| it.plan)), None);
+        assert_eq!(world.names("owner"), 0);
+        // One that fits as well, such as another endpoint of the resource, is a change like any other.
+        let mut world = World::of(of(vec![claimed("one", "victim"), claimed("two", "victim")]));
+        assert_eq!(world.pass(of(vec![claimed("two", "victim")]), None), None);
+        assert_eq!(world.names("one"), 0);
     }
 
     #[test]

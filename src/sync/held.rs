@@ -21,6 +21,8 @@ pub(super) struct Withdrawal<'p> {
     /// The whole private name.
     pub name: &'p Name,
     pub rtype: RecordType,
+    /// Whether the name would fall to an endpoint whose resource fits it worse.
+    pub is_shield: bool,
     set: Option<&'p RecordSet>,
 }
 
@@ -50,7 +52,10 @@ impl<'p> Withdrawal<'p> {
                 _ => return None,
             };
             let set = snapshot.offer_of(zone, name, rtype, origin).map(|offer| &offer.set);
-            Some(Withdrawal { subscription: Arc::clone(subscription), id, name, rtype, set })
+            let is_shield = snapshot
+                .zone(zone.borrow())
+                .is_some_and(|zone| zone.shields(name.borrow(), rtype, origin, snapshot.networks()));
+            Some(Withdrawal { subscription: Arc::clone(subscription), id, name, rtype, is_shield, set })
         });
         all.collect()
     }

@@ -55,9 +55,10 @@ impl Records {
         let (grouped, listed): (Vec<_>, Vec<_>) = endpoint.names.iter().partition(|name| name.zone.is_some());
         for name in grouped {
             let Some(zone) = &name.zone else { continue };
-            match zone_of_group(zone, &name.fqdn, catalogue) {
-                Some(zone) => records.add(zone, name.fqdn.clone(), name, Author::ZoneGroup),
-                None => unplaced(endpoint, name, desired),
+            let zone = zone_of_group(zone, &name.fqdn, catalogue);
+            match is_for_others(name.fqdn.borrow(), zone.borrow(), catalogue, hint(endpoint, name, &[])) {
+                false => records.add(zone, name.fqdn.clone(), name, Author::ZoneGroup),
+                true => unplaced(endpoint, name, desired),
             }
         }
         let beside: Vec<Name> = endpoint.names.iter().map(|name| name.fqdn.clone()).collect();
@@ -65,11 +66,8 @@ impl Records {
             let hint = hint(endpoint, name, &beside);
             let place = catalogue.place(name.fqdn.borrow(), hint);
             let place = place.or_else(|| Place::carried(name.fqdn.borrow()));
-            // One endpoint's wildcard below the apex would take the names of all others, of other tenants too.
-            let place = place.filter(|it| {
-                !stands_for_all(it.record.borrow(), it.zone.borrow())
-                    || catalogue.names_wildcard(it.record.borrow(), hint)
-            });
+            let place =
+                place.filter(|it| !is_for_others(it.record.borrow(), it.zone.borrow(), catalogue, hint));
             records.place(endpoint, name, place, desired);
         }
         records
@@ -167,24 +165,24 @@ impl Record {
     }
 }
 
-/// The zone of a zone group's record; `None` where that would stand for the names of everybody.
+/// The zone of a zone group's record.
 ///
 /// It is the one that the group names, if the catalogue knows it. Else it begins with the label `privatelink`, or is the
 /// catalogue's: a zone below these would outrank them, so that one endpoint could take a name from all that claim it.
 /// The name is the same in either.
-fn zone_of_group(zone: &Name, name: &Name, catalogue: &Catalogue) -> Option<Name> {
+fn zone_of_group(zone: &Name, name: &Name, catalogue: &Catalogue) -> Name {
     let own = carried_zone(zone.borrow());
     let (Some(own), None) = (own, catalogue.is_private_link_zone(zone.borrow())) else {
-        return Some(zone.clone());
+        return zone.clone();
     };
     let known = catalogue.place(name.borrow(), Hint::default());
-    let zone = known.map_or_else(|| own.to_name(), |known| known.zone.to_name());
-    (!stands_for_all(name.borrow(), zone.borrow())).then_some(zone)
+    known.map_or_else(|| own.to_name(), |known| known.zone.to_name())
 }
 
-/// Whether a wildcard lies below an apex: one endpoint's would take the names of all others, of other tenants too.
-fn stands_for_all(name: NameRef<'_>, zone: NameRef<'_>) -> bool {
-    name.is_wildcard() && name.parent() == Some(zone)
+/// Whether a name is a wildcard below an apex, which takes the names of all others, of other tenants too. The catalogue
+/// knows the services whose own it is.
+fn is_for_others(name: NameRef<'_>, zone: NameRef<'_>, catalogue: &Catalogue, hint: Hint<'_>) -> bool {
+    name.is_wildcard() && name.parent() == Some(zone) && !catalogue.names_wildcard(name, hint)
 }
 
 fn unplaced(endpoint: &Endpoint, name: &EndpointName, desired: &mut Desired) {

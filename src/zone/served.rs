@@ -189,6 +189,19 @@ impl Zone {
         self.lookup_by(|| self.node_at(front), name, front, rtype, view)
     }
 
+    /// Whether the offer of `origin` for a name and type keeps the name from claims whose resources fit it worse.
+    pub fn shields(
+        &self,
+        name: NameRef<'_>,
+        rtype: RecordType,
+        origin: &Origin,
+        networks: &Networks,
+    ) -> bool {
+        let front = name.strip_suffix(self.apex().borrow());
+        let slot = front.and_then(|front| Some((front, self.node_at(front)?.slot(rtype)?)));
+        slot.is_some_and(|(front, slot)| slot.shields(front, origin, networks))
+    }
+
     /// The offers for a name and type that a view is not served.
     pub fn contested(
         &self,

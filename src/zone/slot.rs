@@ -291,6 +291,21 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Whether the offer of `origin` keeps the name from claims whose resources fit it worse, which would be served without
+    /// it.
+    pub(super) fn shields(&self, front: &[u8], origin: &Origin, networks: &Networks) -> bool {
+        let fits = fits(self.offers(), front, networks);
+        let claims = || {
+            self.offers().iter().zip(&fits).filter(|(offer, _)| matches!(offer.origin, Origin::Endpoint(_)))
+        };
+        let is_own = |offer: &Offer| offer.origin.replaces(origin);
+        let Some((_, own)) = claims().find(|(offer, _)| is_own(offer)) else { return false };
+        let mut others = claims().filter(|(offer, _)| !is_own(offer)).map(|(_, fit)| fit).peekable();
+        others.peek().is_some() && others.all(|other| own < other)
+    }
+}
+
 /// Whether a claim is of a virtual network that a network stands for.
 pub(super) fn is_claim_of(claim: &Claim, network: &Network) -> bool {
     claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
