@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
@@ -22,7 +23,7 @@ use super::{backup, descriptors, source};
 use crate::admin::auth::TokenBook;
 use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
-use crate::listen::{self, BindError, Listening};
+use crate::listen::{self, BindError, Drained, Listening};
 use crate::respond::Responder;
 use crate::sync::{StateFolder, directory};
 use crate::telemetry::in_full;
@@ -40,6 +41,8 @@ pub struct Daemon {
     config: Config,
     parts: Parts,
     listening: Listening,
+    /// Listeners that a reload replaced and that still answer what they had read.
+    leaving: JoinSet<Drained>,
     administration: Option<Administration>,
     watch: Watch,
     signals: Signals,
@@ -168,6 +171,7 @@ impl Daemon {
             config,
             parts,
             listening,
+            leaving: JoinSet::new(),
             administration,
             watch,
             signals,
@@ -261,10 +265,12 @@ impl Daemon {
                 administration.stop().await;
             }
         };
-        let ((), drained) = tokio::join!(administration, self.listening.drain(DRAIN_PATIENCE));
+        self.leaving.spawn(self.listening.drain(DRAIN_PATIENCE));
+        let ((), drained) = tokio::join!(administration, self.leaving.join_all());
         self.parts.sources.stop();
-        if drained.unfinished > 0 {
-            warn!(unfinished = drained.unfinished, "Stopped with {} requests unfinished", drained.unfinished);
+        let unfinished: usize = drained.iter().map(|drained| drained.unfinished).sum();
+        if unfinished > 0 {
+            warn!(unfinished, "Stopped with {unfinished} requests unfinished");
         }
     }
 
@@ -349,7 +355,8 @@ impl Daemon {
             // The new listeners answer before the old ones close: no query is lost.
             let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;
             let old = std::mem::replace(&mut self.listening, new);
-            tokio::spawn(old.drain(DRAIN_PATIENCE));
+            while self.leaving.try_join_next().is_some() {}
+            self.leaving.spawn(old.drain(DRAIN_PATIENCE));
         }
         seen.include(&self.parts);
         self.watch = watch;

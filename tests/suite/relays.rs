@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use privatelink_dns::dns::edns::ReplyEdns;
 use privatelink_dns::dns::message::query;
@@ -14,6 +15,9 @@ use privatelink_dns::dns::{
 use crate::support::client::{PATIENCE, answers, ask};
 use crate::support::test_daemon::TestDaemon;
 use crate::support::upstream::Upstream;
+
+/// Between two replies that were held.
+const BETWEEN_HELD: Duration = Duration::from_millis(10);
 
 /// An upstream that answers `10.0.0.9` to everything, once it is told to.
 struct Holding {
@@ -39,6 +43,12 @@ impl Holding {
         // The threads end with the test.
         thread::spawn(move || {
             if release.recv().is_ok() {
+                // The latest come first, so that the listeners that began last are the first to be done.
+                let held: Vec<_> = holds.try_iter().collect();
+                for (reply, to) in held.into_iter().rev() {
+                    let _ = replies.send_to(&reply, to);
+                    thread::sleep(BETWEEN_HELD);
+                }
                 for (reply, to) in holds {
                     let _ = replies.send_to(&reply, to);
                 }
@@ -142,8 +152,8 @@ fn what_is_in_flight_is_answered_over_a_reload_with_other_workers_and_over_the_e
     let upstream = Holding::start();
     let daemon = TestDaemon::start(&upstream.config(), &[]);
     let client = client();
-    (0..50).for_each(|id| send(&client, daemon.address, id, &format!("n{id}.example.")));
-    upstream.wait_for(50);
+    (0..25).for_each(|id| send(&client, daemon.address, id, &format!("n{id}.example.")));
+    upstream.wait_for(25);
     let network = "[[network]]\nname = \"other\"\nclients = [\"10.0.0.0/24\"]\n";
     let listen = format!("[listen]\ndns = [\"{}\"]\nworkers = 1\n", daemon.address);
     let config =
@@ -151,11 +161,11 @@ fn what_is_in_flight_is_answered_over_a_reload_with_other_workers_and_over_the_e
     daemon.write("config.toml", &config);
     daemon.wait_for(|snapshot| snapshot.networks().view_named("other").is_some());
     let server = daemon.address;
-    (50..100).for_each(|id| send(&client, server, id, &format!("n{id}.example.")));
-    upstream.wait_for(50);
+    (25..50).for_each(|id| send(&client, server, id, &format!("n{id}.example.")));
+    upstream.wait_for(25);
     let ending = thread::spawn(move || daemon.stop());
     upstream.release();
-    let replies = receive(&client, server, 100);
+    let replies = receive(&client, server, 50);
     assert!(replies.values().all(|reply| reply.rcode == Rcode::NOERROR && reply.answer.len() == 1));
     ending.join().unwrap();
 }
