@@ -9,7 +9,7 @@ use crate::dns::{Name, Rcode, RecordType};
 pub(super) const KEPT_UNDER: RecordType = RecordType::NXNAME;
 
 /// Whether a reply says that its chain ends at a name that does not exist.
-pub(super) fn is_denial(reply: &UpstreamReply) -> bool {
+fn is_denial(reply: &UpstreamReply) -> bool {
     reply.rcode == Rcode::NXDOMAIN && reply.end == End::Negative
 }
 
@@ -25,11 +25,6 @@ pub(super) fn holds_for(reply: &UpstreamReply, rtype: RecordType) -> bool {
             }
             _ => true,
         }
-}
-
-/// Whether what is kept under a type was said of it: what is kept under `KEPT_UNDER` may have been said of the name.
-pub(super) fn is_of(reply: &UpstreamReply, rtype: RecordType) -> bool {
-    rtype != KEPT_UNDER || !is_denial(reply) || holds_for(reply, rtype)
 }
 
 /// What a reply says of the name at the end of its aliases, if it comes by any.

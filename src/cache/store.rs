@@ -166,10 +166,10 @@ impl Cache {
         now: Instant,
         look: impl Fn(&KeyRef<'k>) -> Option<Entry>,
     ) -> Option<(KeyRef<'k>, Entry)> {
-        let own = look(&key).filter(|entry| denial::is_of(&entry.reply, key.rtype));
-        if let Some(entry) = own.as_ref().filter(|entry| entry.is_fresh(now) && !entry.is_failure()) {
-            return Some((key, entry.clone()));
-        }
+        let own = match look(&key) {
+            Some(entry) if entry.is_fresh(now) && !entry.is_failure() => return Some((key, entry)),
+            own => own,
+        };
         let of_name = KeyRef { rtype: denial::KEPT_UNDER, ..key };
         let denial = look(&of_name).filter(|entry| denial::holds_for(&entry.reply, key.rtype));
         match (own, denial) {
@@ -220,11 +220,7 @@ impl Cache {
     /// Forgets what the last word of upstream contradicts: what its type had, or that there is no such name.
     fn forget_contradicted(&self, asked: KeyRef<'_>, is_denial: bool) {
         let key = if is_denial { asked } else { KeyRef { rtype: denial::KEPT_UNDER, ..asked } };
-        if is_denial && asked.rtype == denial::KEPT_UNDER {
-            return;
-        }
-        let known = self.entries.peek(&key).filter(|entry| is_denial || denial::is_denial(&entry.reply));
-        if let Some(known) = known {
+        if let Some(known) = self.entries.peek(&key) {
             self.entries.remove_if(&key, |found| Arc::ptr_eq(&found.life, &known.life));
             known.life.end();
         }
