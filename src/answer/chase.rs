@@ -280,8 +280,8 @@ impl<'s> Chase<'s> {
     fn ask_zone(&mut self, zone: &'s Zone, name: &NameBuf, at: usize) -> Local {
         let rtype = self.rtype;
         let outcome = zone.lookup(name.borrow(), rtype, self.view);
-        if let Some(standing) = self.standing(zone)
-            && self.is_stale_miss(zone, standing, &outcome)
+        if let Some((standing, why)) = self.standing(zone)
+            && self.is_stale_miss(zone, standing, why, &outcome)
         {
             return Local::Done;
         }
@@ -326,7 +326,8 @@ impl<'s> Chase<'s> {
                     }
                     Some(Ok(target)) => {
                         self.parts.push(Part::Alias { owner: at, ttl_secs: offer.set.ttl.secs() });
-                        if self.rtype.ends_at_alias() {
+                        // RFC 6672 §3.2 would go on; BIND, NSD and Knot do not. RFC 8482 §4.1 for ANY.
+                        if matches!(self.rtype, RecordType::CNAME | RecordType::ANY) {
                             self.names.push(target);
                             return Local::Done;
                         }
@@ -368,16 +369,16 @@ impl<'s> Chase<'s> {
         }
     }
 
-    /// How far a zone can be trusted while the store of what operators write is away.
-    fn standing(&self, zone: &Zone) -> Option<Standing> {
-        self.snapshot.stale()?.zones.get(zone.apex()).copied()
+    /// How far a zone can be trusted while the store of what operators write is away, and why that is so.
+    fn standing(&self, zone: &Zone) -> Option<(Standing, &'s str)> {
+        let stale = self.snapshot.stale()?;
+        stale.zones.get(zone.apex()).map(|standing| (*standing, &*stale.why))
     }
 
     /// Tells that an answer is stale. What such a zone does not hold may be there by now: it is no upstream's to know, and
     /// fails; answers whether it does.
-    fn is_stale_miss(&mut self, zone: &Zone, standing: Standing, outcome: &Outcome<'_>) -> bool {
-        let Some(stale) = self.snapshot.stale() else { return false };
-        let why = stale.why.to_string();
+    fn is_stale_miss(&mut self, zone: &Zone, standing: Standing, why: &str, outcome: &Outcome<'_>) -> bool {
+        let why = why.to_owned();
         let is_asked = self.is_missed(zone, outcome) && zone.header().kind == ZoneKind::Plain;
         if standing == Standing::Unknown || is_asked {
             self.fail_with(ExtendedError::new(ExtendedError::NOT_READY, why));

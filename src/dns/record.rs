@@ -38,12 +38,6 @@ impl RecordType {
         matches!(self.0, 0 | 41 | 128..=255)
     }
 
-    /// Whether an alias is itself the answer, and its target is not (RFC 1034 §3.6.2; RFC 8482 §4.1 for ANY).
-    // RFC 6672 §3.2 would go on behind the alias that a DNAME makes; BIND, NSD and Knot do not.
-    pub fn ends_at_alias(self) -> bool {
-        matches!(self, RecordType::CNAME | RecordType::ANY)
-    }
-
     /// Types that live beside a CNAME or are answered instead of it (RFC 4035 §2.5).
     pub fn is_beside_cname(self) -> bool {
         matches!(self, RecordType::CNAME | RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3)
