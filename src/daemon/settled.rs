@@ -10,24 +10,22 @@ use crate::persist;
 
 /// What a server was started with and keeps to its end.
 pub(super) struct Settled {
-    state_dir: PathBuf,
-    store: persist::Settings,
-    admin_listen: Vec<SocketAddr>,
+    in_force: Fixed,
     /// What was asked for instead when that was last logged.
-    asked: Option<Asked>,
+    asked: Option<Fixed>,
 }
 
-/// What a config asks for.
+/// What of a config holds from one start to the next.
 #[derive(PartialEq, Eq)]
-struct Asked {
+struct Fixed {
     state_dir: PathBuf,
     store: persist::Settings,
     admin_listen: Vec<SocketAddr>,
 }
 
-impl Asked {
-    fn of(config: &Config) -> Asked {
-        Asked {
+impl Fixed {
+    fn of(config: &Config) -> Fixed {
+        Fixed {
             state_dir: config.state_dir.clone(),
             store: config.admin.store.clone(),
             admin_listen: config.admin.api.listen.clone(),
@@ -37,35 +35,35 @@ impl Asked {
 
 impl Settled {
     pub(super) fn of(config: &Config) -> Settled {
-        let Asked { state_dir, store, admin_listen } = Asked::of(config);
-        Settled { state_dir, store, admin_listen, asked: None }
+        Settled { in_force: Fixed::of(config), asked: None }
     }
 
     /// Puts into a new config what stays in force of the old one. The state folder and the store go together: each file
     /// in its own folder would be half a server.
     pub(super) fn keep_in(&mut self, config: &mut Config) {
-        let asked = Asked::of(config);
+        let Fixed { state_dir, store, admin_listen } = &self.in_force;
+        let asked = Fixed::of(config);
         let before = self.asked.as_ref();
         let is_news = |is_other: bool, is_told: bool| is_other && !is_told;
-        let is_elsewhere = asked.state_dir != self.state_dir;
+        let is_elsewhere = asked.state_dir != *state_dir;
         if is_news(is_elsewhere, before.is_some_and(|before| before.state_dir == asked.state_dir)) {
-            let (now, new) = (self.state_dir.display(), asked.state_dir.display());
+            let (now, new) = (state_dir.display(), asked.state_dir.display());
             warn!(
                 "state_dir changes with a restart only: all that is kept stays in {now}, nothing of it goes to {new}"
             );
         }
         // A store in another folder is the folder's change.
-        let is_other = !is_elsewhere && asked.store != self.store;
+        let is_other = !is_elsewhere && asked.store != *store;
         if is_news(is_other, before.is_some_and(|before| before.store == asked.store)) {
-            warn!("[store] changes with a restart only; the store is still {}", self.store.shown());
+            warn!("[store] changes with a restart only; the store is still {}", store.shown());
         }
-        let is_other = asked.admin_listen != self.admin_listen;
+        let is_other = asked.admin_listen != *admin_listen;
         if is_news(is_other, before.is_some_and(|before| before.admin_listen == asked.admin_listen)) {
             warn!("admin.listen changes with a restart only");
         }
-        config.state_dir.clone_from(&self.state_dir);
-        config.admin.store.clone_from(&self.store);
-        config.admin.api.listen.clone_from(&self.admin_listen);
+        config.state_dir.clone_from(state_dir);
+        config.admin.store.clone_from(store);
+        config.admin.api.listen.clone_from(admin_listen);
         self.asked = Some(asked);
     }
 }
