@@ -22,10 +22,9 @@ use super::{ConfigFile, Outcome, small_runtime};
 use crate::cache::{self, Cache, End};
 use crate::config::Config;
 use crate::daemon::Parts;
-use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message};
+use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message, rdata};
 use crate::forward::{self, Forwarder, RuleSettings, UpstreamAddress};
 use crate::respond::{Client, Responder, Transport};
-use crate::sync;
 use crate::telemetry::Age;
 
 /// Names asked at once: below what upstreams are asked a second.
@@ -330,7 +329,7 @@ async fn answered(
         let reply = Arc::clone(responder).answer(question, client).await;
         let reply = reply.and_then(|reply| Message::read(&reply).ok()).ok_or("there is no answer")?;
         let records = reply.answer.iter().filter(|record| record.rtype == rtype);
-        let addresses: Vec<IpAddr> = records.filter_map(|record| sync::address(&record.data)).collect();
+        let addresses: Vec<IpAddr> = records.filter_map(|record| rdata::address(&record.data)).collect();
         if !addresses.contains(expected) {
             let why = reply.extended_error.map(|(_, text)| format!(": {text}")).unwrap_or_default();
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::summary::{count, last_segment, zones};
 use crate::config::Config;
 use crate::daemon::{AzureSource, Known, Parts};
-use crate::dns::{Name, NameRef, RecordType};
+use crate::dns::{Name, NameRef, RecordType, rdata};
 use crate::privatelink::Catalogue;
 use crate::sync;
 use crate::sync::desired::Publication;
@@ -169,7 +169,7 @@ fn addresses(snapshot: &Snapshot, private: &Name, view: ViewId) -> Vec<IpAddr> {
     let Some(zone) = snapshot.zone_for(private.borrow(), view) else { return Vec::new() };
     let types = [RecordType::A, RecordType::AAAA].into_iter();
     let hits = types.filter_map(|rtype| match zone.lookup(private.borrow(), rtype, view) {
-        Outcome::Hit(offer) => Some(offer.set.records().filter_map(sync::address).collect::<Vec<_>>()),
+        Outcome::Hit(offer) => Some(offer.set.records().filter_map(rdata::address).collect::<Vec<_>>()),
         _ => None,
     });
     hits.flatten().collect()

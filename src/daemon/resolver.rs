@@ -6,9 +6,8 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name as Host, Resolve, Resolving};
 
 use crate::cache::{self, Cache};
-use crate::dns::{Name, QueryFlags, Question, RecordType};
+use crate::dns::{Name, QueryFlags, Question, RecordType, rdata};
 use crate::forward::{self, Forwarder};
-use crate::sync;
 
 /// A forwarder of its own with a cache that keeps nothing: a served `privatelink.azure.com` cannot divert us (facts §4).
 pub(super) struct Resolver(forward::Settings);
@@ -32,7 +31,7 @@ impl Resolve for Resolver {
             let records = ipv4.reply.answer.iter().chain(&ipv6.reply.answer);
             let records = records.filter(|it| matches!(it.rtype, RecordType::A | RecordType::AAAA));
             // Port 0 stands for the one of the URL.
-            let addresses = records.filter_map(|it| Some(SocketAddr::new(sync::address(&it.data)?, 0)));
+            let addresses = records.filter_map(|it| Some(SocketAddr::new(rdata::address(&it.data)?, 0)));
             let addresses: Vec<SocketAddr> = addresses.collect();
             match addresses.is_empty() {
                 true => Err(format!("the upstreams have no address of {name}").into()),

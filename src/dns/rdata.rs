@@ -12,6 +12,8 @@ mod tests;
 mod type_bitmap;
 mod write;
 
+use std::net::IpAddr;
+
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 
 use super::name;
@@ -288,6 +290,12 @@ pub fn to_faithful_text(rtype: RecordType, data: &[u8]) -> String {
     let text = to_text(rtype, data);
     let reads_back = from_text(rtype, &text, NameRef::ROOT).is_ok_and(|read| read.eq_ignore_ascii_case(data));
     if reads_back { text } else { to_generic_text(data) }
+}
+
+/// The address in the data of an A or AAAA record.
+pub fn address(data: &[u8]) -> Option<IpAddr> {
+    let ipv4 = <[u8; 4]>::try_from(data).map(IpAddr::from);
+    ipv4.or_else(|_| <[u8; 16]>::try_from(data).map(IpAddr::from)).ok()
 }
 
 /// Whether uncompressed bytes are data of this type.

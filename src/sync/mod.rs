@@ -26,7 +26,7 @@ pub use extent::Extent;
 pub use guard::{Fingerprint, HeldBack, HeldPart, Hold};
 pub use inventory::{ConnectionState, Endpoint, EndpointName, Inventory};
 pub use private_dns::{PrivateZone, imported_header};
-pub use reconcile::{Conflict, Plan, PublishSettings, address, conflicts, plan, subscriptions_of};
+pub use reconcile::{Conflict, Plan, PublishSettings, conflicts, plan, subscriptions_of};
 pub use refusal::{DERIVED_ZONES_MAX, NotServed, Refusal};
 pub use scope::Scope;
 pub use state::{LastGood, Saved, StateError, StateFolder};

@@ -13,7 +13,7 @@ use super::inventory::may_be_published;
 use super::private_dns::{Remark, plan_zones};
 use super::refusal::{NotServed, Refusal};
 use super::standing::{Standing, ZoneAtHand, Zones, beyond_the_bound};
-use crate::dns::{Name, RecordSet, RecordType, Ttl};
+use crate::dns::{Name, RecordSet, RecordType, Ttl, rdata};
 use crate::privatelink::Catalogue;
 use crate::zone::{
     self, Change, ChangeSet, Claim, Offer, OnMissing, Origin, Owner, Snapshot, Zone, ZoneHeader,
@@ -343,7 +343,7 @@ pub fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
                 offers.sort_by_key(|offer| !std::ptr::eq(*offer, served));
                 let claims = offers.into_iter().filter_map(|offer| match &offer.origin {
                     Origin::Endpoint(claim) => {
-                        Some((Arc::clone(claim), offer.set.records().filter_map(address).collect()))
+                        Some((Arc::clone(claim), offer.set.records().filter_map(rdata::address).collect()))
                     }
                     _ => None,
                 });
@@ -353,12 +353,6 @@ pub fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
     }
     all.sort_by(|one, other| (&one.name, one.rtype).cmp(&(&other.name, other.rtype)));
     all
-}
-
-/// The address in the data of an A or AAAA record.
-pub fn address(data: &[u8]) -> Option<IpAddr> {
-    let ipv4 = <[u8; 4]>::try_from(data).map(IpAddr::from);
-    ipv4.or_else(|_| <[u8; 16]>::try_from(data).map(IpAddr::from)).ok()
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use smallvec::SmallVec;
 
+use super::fit::Fit;
 use super::name_trie::NameTrie;
 use super::network::ViewId;
 use super::node::Node;
 use super::origin::{Claim, Origin};
 use super::served::{Outcome, Zone};
-use super::slot::{is_claim_of, preference};
+use super::slot::{Offer, Rank};
 use super::snapshot::Snapshot;
-use crate::dns::{Name, NameRef, RecordSet, RecordType, Ttl};
+use crate::dns::{Name, NameRef, RecordType, Ttl, rdata};
 
 const IN_ADDR_ARPA: &[u8] = b"\x07in-addr\x04arpa\0";
 const IP6_ARPA: &[u8] = b"\x03ip6\x04arpa\0";
@@ -34,7 +35,7 @@ struct Place {
 /// What a reverse name is among those of endpoints' addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reversed<'s> {
-    /// That of an address, which leads to the name that a view is served with it.
+    /// The reverse name of an address, which leads to the name that a view is served with it.
     Pointer { target: &'s Name, ttl: Ttl, claim: &'s Claim },
     /// Some lie below it: it exists, without data (RFC 8020).
     Above,
@@ -125,32 +126,30 @@ impl Snapshot {
             return Some(Reversed::Above);
         }
         let address = prefix.address()?;
-        let network = self.networks().get(view);
-        let served = place.names.iter().filter_map(|name| {
-            let (set, claim) = self.claim_served(name, address, view)?;
-            Some((name, set, claim))
-        });
-        // As of the claims to one name; of an endpoint's names the one with the fewest labels, then the shortest.
-        let best = served.min_by(|(one, _, mine), (other, _, theirs)| {
-            let rank = |claim: &Claim| {
-                let is_own = network.is_some_and(|network| is_claim_of(claim, network));
-                (!is_own, preference(claim, self.networks()), claim.since_secs)
-            };
-            let size = |name: &Name| (name.borrow().label_count(), name.as_wire().len());
-            let by_claim = rank(mine).cmp(&rank(theirs)).then_with(|| mine.endpoint.cmp(&theirs.endpoint));
+        let networks = self.networks();
+        let served =
+            place.names.iter().filter_map(|name| Some((name, self.claim_served(name, address, view)?)));
+        // As of the claims to one name, whose resource none of these names has; of an endpoint's names the one with the
+        // fewest labels, then the shortest.
+        let rank = |offer| Rank::of(offer, Fit::None, networks.get(view), networks);
+        let size = |name: &Name| (name.borrow().label_count(), name.as_wire().len());
+        let (target, offer) = served.min_by(|(one, mine), (other, theirs)| {
+            let by_claim = rank(mine).cmp(&rank(theirs));
             let by_size = || size(one).cmp(&size(other));
             by_claim.then_with(by_size).then_with(|| one.borrow().canonical_cmp(other.borrow()))
-        });
-        best.map(|(target, set, claim)| Reversed::Pointer { target, ttl: set.ttl, claim })
+        })?;
+        let Origin::Endpoint(claim) = &offer.origin else { return None };
+        Some(Reversed::Pointer { target, ttl: offer.set.ttl, claim })
     }
 
-    /// The claim by which a view is served an address for a private name.
-    fn claim_served(&self, name: &Name, address: IpAddr, view: ViewId) -> Option<(&RecordSet, &Claim)> {
+    /// An endpoint's offer by which a view is served an address for a private name.
+    fn claim_served(&self, name: &Name, address: IpAddr, view: ViewId) -> Option<&Offer> {
         let rtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
         let zone: &Zone = self.zone_for(name.borrow(), view)?;
         let Outcome::Hit(offer) = zone.lookup(name.borrow(), rtype, view) else { return None };
-        let Origin::Endpoint(claim) = &offer.origin else { return None };
-        offer.set.records().any(|data| address_of(data) == Some(address)).then_some((&offer.set, claim))
+        let is_claim = matches!(offer.origin, Origin::Endpoint(_));
+        let is_served = is_claim && offer.set.records().any(|data| rdata::address(data) == Some(address));
+        is_served.then_some(offer)
     }
 }
 
@@ -219,17 +218,12 @@ impl Prefix {
     }
 }
 
-/// The addresses that endpoints claim for a name, whoever is served them.
+/// The addresses that endpoints claim for a name, in all views together.
 fn claimed(node: Option<&Node>) -> SmallVec<[IpAddr; 2]> {
     let slots = [RecordType::A, RecordType::AAAA].into_iter().filter_map(|rtype| node?.slot(rtype));
     let offers = slots.flat_map(|slot| slot.offers());
     let claims = offers.filter(|offer| matches!(offer.origin, Origin::Endpoint(_)));
-    claims.flat_map(|offer| offer.set.records().filter_map(address_of)).collect()
-}
-
-fn address_of(data: &[u8]) -> Option<IpAddr> {
-    let ipv4 = <[u8; 4]>::try_from(data).ok().map(IpAddr::from);
-    ipv4.or_else(|| <[u8; 16]>::try_from(data).ok().map(IpAddr::from))
+    claims.flat_map(|offer| offer.set.records().filter_map(rdata::address)).collect()
 }
 
 /// A label that is a number as addresses are written: `007` is another name.
@@ -249,8 +243,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Change, ChangeSet, Network, Networks, Offer, ZoneHeader};
+    use super::super::{Change, ChangeSet, Network, Networks, ZoneHeader};
     use super::*;
+    use crate::dns::RecordSet;
 
     const APEX: &str = "privatelink.blob.core.windows.net.";
 

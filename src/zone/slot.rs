@@ -179,14 +179,16 @@ fn choice(offers: &[Offer], front: &[u8], networks: &Networks) -> (u16, Vec<(Vie
 /// Whether an endpoint lies in a network, or a zone is linked to it.
 fn is_own(origin: &Origin, network: &Network) -> bool {
     match origin {
-        Origin::Endpoint(claim) => is_claim_of(claim, network),
+        Origin::Endpoint(claim) => {
+            claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
+        }
         Origin::AzureZone(zone) => zone.is_linked_to(&network.virtual_networks),
         _ => false,
     }
 }
 
-/// How well a name fits the resource behind each offer. Whoever is named in `private_link.prefer` is believed: as much as
-/// the one whose resource fits best.
+/// How well a name fits the resource behind each offer. A claim that `private_link.prefer` names counts as fitting as well
+/// as the best.
 fn fits(offers: &[Offer], front: &[u8], networks: &Networks) -> Vec<Fit> {
     let fit = |offer: &Offer| match &offer.origin {
         Origin::Endpoint(claim) => Fit::of(claim, front),
@@ -207,7 +209,7 @@ fn fits(offers: &[Offer], front: &[u8], networks: &Networks) -> Vec<Fit> {
 
 /// The place of an offer among others; the least is served.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Rank<'o> {
+pub(super) enum Rank<'o> {
     /// What operators wrote takes precedence over what came with the zone.
     Operators(u8),
     Claim {
@@ -223,7 +225,7 @@ enum Rank<'o> {
 }
 
 impl<'o> Rank<'o> {
-    fn of(offer: &'o Offer, fit: Fit, network: Option<&Network>, networks: &Networks) -> Rank<'o> {
+    pub(super) fn of(offer: &'o Offer, fit: Fit, network: Option<&Network>, networks: &Networks) -> Rank<'o> {
         let is_far = network.is_some_and(|network| !is_own(&offer.origin, network));
         match &offer.origin {
             Origin::Endpoint(claim) => {
@@ -289,9 +291,7 @@ impl Slot {
         let why = |rank: &Rank<'_>| served.first().map_or("", |(_, served)| rank.why_behind(served));
         others.iter().map(|(offer, rank)| Contested { offer, why: why(rank) }).collect()
     }
-}
 
-impl Slot {
     /// Whether the offer of `origin` keeps the name from claims whose resources fit it worse, which would be served without
     /// it.
     pub(super) fn shields(&self, front: &[u8], origin: &Origin, networks: &Networks) -> bool {
@@ -306,13 +306,8 @@ impl Slot {
     }
 }
 
-/// Whether a claim is of a virtual network that a network stands for.
-pub(super) fn is_claim_of(claim: &Claim, network: &Network) -> bool {
-    claim.virtual_network.as_ref().is_some_and(|id| network.virtual_networks.contains(id))
-}
-
 /// The place of a claim in the configured preference; a shorter ARM id stands for all below it.
-pub(super) fn preference(claim: &Claim, networks: &Networks) -> usize {
+fn preference(claim: &Claim, networks: &Networks) -> usize {
     let covers = |id: &str, preferred: &str| {
         id.strip_prefix(preferred).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };

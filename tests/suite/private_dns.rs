@@ -258,7 +258,7 @@ impl World {
         match zone.lookup(name.borrow(), privatelink_dns::dns::RecordType::A, view) {
             privatelink_dns::zone::Outcome::Hit(offer) => {
                 let data = offer.set.records().next().unwrap();
-                privatelink_dns::sync::address(data).unwrap().to_string()
+                privatelink_dns::dns::rdata::address(data).unwrap().to_string()
             }
             other => format!("{other:?}"),
         }

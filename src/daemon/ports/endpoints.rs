@@ -10,10 +10,10 @@ use crate::admin::{
 use crate::daemon::known::Known;
 use crate::daemon::shared::Now;
 use crate::daemon::source::SourceState;
-use crate::dns::{Name, RecordType};
+use crate::dns::{Name, RecordType, rdata};
 use crate::sync::arm::ArmId;
 use crate::sync::desired::{Nameless, Publication, Unplaced, Withheld};
-use crate::sync::{ConnectionState, Desired, NotServed, address};
+use crate::sync::{ConnectionState, Desired, NotServed};
 use crate::zone::{Origin, Slot, Snapshot, ViewId};
 
 /// Other claims to one name that are shown; `doctor` lists all.
@@ -243,7 +243,7 @@ fn conflicts(slot: &Slot, is_own: impl Fn(&Origin) -> bool) -> Vec<ConflictRepor
     let report = others.map(|(offer, claim)| ConflictReport {
         endpoint: claim.endpoint.to_string(),
         source: claim.source.to_string(),
-        addresses: offer.set.records().filter_map(address).collect(),
+        addresses: offer.set.records().filter_map(rdata::address).collect(),
         is_served_elsewhere: std::ptr::eq(offer, served),
     });
     report.take(CONFLICTS_SHOWN_MAX).collect()
