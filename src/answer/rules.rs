@@ -19,7 +19,7 @@ pub enum PublicNames {
     Local,
 }
 
-/// Who is asked for the reverse names of private addresses (`forward.private_reverse`).
+/// Where the reverse names of private addresses are asked (`forward.private_reverse`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum PrivateReverse {
     /// Upstream; what it does not know or fails on is answered as RFC 6303 wants it.
@@ -84,7 +84,7 @@ impl Rules {
         &self.catalogue
     }
 
-    /// Who is asked for the reverse names of private addresses.
+    /// Where the reverse names of private addresses are asked.
     pub fn private_reverse(&self) -> PrivateReverse {
         self.private_reverse
     }

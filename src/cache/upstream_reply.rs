@@ -175,7 +175,7 @@ impl UpstreamReply {
     pub fn lifetime_secs(&self) -> u32 {
         let answer = self.answer.iter().map(|record| record.ttl.secs()).min();
         if self.end != End::Negative {
-            // Without its proof an answer is of no use to who validates it.
+            // Without its proof an answer is of no use to a validator.
             let proof = self.authority.iter().map(|record| record.ttl.secs());
             return answer.map_or(0, |answer| proof.fold(answer, u32::min));
         }

@@ -310,7 +310,7 @@ fn private_link_headers(config: &Config) -> Vec<ZoneHeader> {
 mod tests {
     use super::*;
 
-    /// Who is asked for reverse names of private addresses with this `[forward]`.
+    /// Where reverse names of private addresses are asked with this `[forward]`.
     async fn private_reverse(forward: &str) -> PrivateReverse {
         let text = format!("[listen]\ndns = ['127.0.0.1:0']\n[forward]\n{forward}");
         let config = Config::parse(&text, Path::new("c.toml")).unwrap();

@@ -14,7 +14,7 @@ use crate::dns::{ExtendedError, Name, NameRef, Rcode};
 pub enum Trouble {
     /// It answered a failure code, perhaps behind aliases that are good.
     Answered(Rcode, Box<UpstreamReply>),
-    /// It answered a failure code alone, without the question: whoever hit id and port may have sent that.
+    /// It answered a failure code alone, without the question: a forger needs no more than id and port for it.
     Bare(Rcode),
     /// It answered with the name servers of this domain instead of asking them.
     Refers(Name),

@@ -215,7 +215,7 @@ impl fmt::Display for HeldPart {
 }
 
 impl Fingerprint {
-    /// That of lines, in whatever order they come.
+    /// The fingerprint of lines, whatever their order.
     fn of_lines(mut lines: Vec<String>) -> Fingerprint {
         lines.sort_unstable();
         let mut hasher = SipHasher13::new();

@@ -158,7 +158,7 @@ fn a_store_that_cannot_be_opened_stays_where_it_is_and_is_used_when_it_can() {
     let token = served.client.token.clone();
     copied(&place);
     served.terminate();
-    // Who has it to himself is no server: a tool, a script.
+    // A tool or a script locks the database, and no server.
     let database = place.state().join("records.db");
     let connection = CLIENTS.block_on(async {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database);

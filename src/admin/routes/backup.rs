@@ -67,7 +67,7 @@ fn body_of(mut file: File) -> Body {
                 Err(cause) => Err(cause),
             };
             let is_last = read.is_err();
-            // Who has gone away wants no more.
+            // A client that has gone away takes no more.
             if chunks.blocking_send(read).is_err() || is_last {
                 return;
             }

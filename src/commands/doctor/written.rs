@@ -74,7 +74,7 @@ fn of_text(data: &[u8]) -> Option<&'static str> {
     {
         return Some("it ends where a `;` may have stood");
     }
-    // Whoever makes strings by hand leaves the blanks in them.
+    // Strings that were split by hand keep their blanks.
     let is_word = |string: &&[u8]| !string.is_empty() && string.len() < 255 && !string.contains(&b' ');
     let is_tagged = first.starts_with(b"v=");
     (is_tagged && strings.len() > 1 && strings.iter().all(is_word))

@@ -71,7 +71,7 @@ async fn a_server_without_edns_is_asked_without_and_that_is_remembered() {
         assert_eq!(ask(&forwarder, name).await.reply.end, End::Data);
     }
     let udp = |edns| (Protocol::Udp, edns);
-    // Whoever hit id and port once cannot have it asked without EDNS from then on.
+    // One forged reply cannot have the upstream asked without EDNS from then on.
     assert_eq!(ways(&script), [udp(true), udp(true), udp(false), udp(false)]);
     assert_eq!(count_of(&forwarder.counters.edns_retries), 1);
 }
