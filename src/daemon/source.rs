@@ -364,7 +364,7 @@ impl Rules {
         snapshot: &Snapshot,
     ) -> Proposal {
         let plan = self.plan(desired, source, snapshot);
-        let mut differences = Difference::all(&plan.changes, snapshot, desired);
+        let mut differences = Difference::all(&plan, snapshot, desired);
         let hold = self.hold(&plan, desired, older, source, snapshot);
         if let Some(hold) = &hold {
             hold.mark(&mut differences);

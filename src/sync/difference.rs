@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::desired::{Desired, Publication};
 use super::inventory::ConnectionState;
-use super::reconcile::claims;
+use super::reconcile::{Plan, claims};
+use super::refusal::NotServed;
 use crate::dns::{Name, RecordSet, RecordType, rdata};
-use crate::zone::{AzureZone, Change, ChangeSet, Claim, Origin, Snapshot};
+use crate::zone::{AzureZone, Change, Claim, Origin, Snapshot};
 
 /// One record set that changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +30,10 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// What `changes` do to claims and imported records in `snapshot`, in the order of zones and names.
-    pub fn all(changes: &ChangeSet, snapshot: &Snapshot, desired: &Desired) -> Vec<Difference> {
-        let fates = Fates::of(desired);
+    /// What a plan does to claims and imported records in `snapshot`, in the order of zones and names.
+    pub fn all(plan: &Plan, snapshot: &Snapshot, desired: &Desired) -> Vec<Difference> {
+        let changes = &plan.changes;
+        let fates = Fates::of(desired, plan);
         let known: HashSet<(&Arc<str>, &Arc<str>)> =
             claims(snapshot).map(|(_, _, _, claim)| (&claim.source, &claim.endpoint)).collect();
         let mut all = Vec::new();
@@ -48,7 +50,7 @@ impl Difference {
                 Origin::Endpoint(claim) => {
                     let is_known = known.contains(&(&claim.source, &claim.endpoint));
                     let reason = match (held, after) {
-                        (_, None) => fates.why_withdrawn(claim, name),
+                        (_, None) => fates.why_withdrawn(claim, name, rtype),
                         (Some(held), Some(after)) => why_replaced(&held.set, after).to_owned(),
                         (None, Some(_)) if is_known => "a new name of the private endpoint".to_owned(),
                         (None, Some(_)) => "a new private endpoint".to_owned(),
@@ -126,10 +128,12 @@ struct Fates<'d> {
     states: HashMap<&'d str, &'d ConnectionState>,
     foreign: HashSet<&'d str>,
     zones: HashSet<&'d str>,
+    /// What is not published because of its zone.
+    not_served: HashMap<&'d Name, &'d NotServed>,
 }
 
 impl<'d> Fates<'d> {
-    fn of(desired: &'d Desired) -> Fates<'d> {
+    fn of(desired: &'d Desired, plan: &'d Plan) -> Fates<'d> {
         let mut names: HashMap<&str, Vec<&Publication>> = HashMap::new();
         for publication in &desired.publications {
             names.entry(&publication.claim.endpoint).or_default().push(publication);
@@ -141,6 +145,7 @@ impl<'d> Fates<'d> {
             states: desired.withheld.iter().map(|it| (&*it.endpoint, &it.state)).chain(nameless).collect(),
             foreign: desired.foreign.iter().map(|endpoint| &**endpoint).collect(),
             zones: desired.zones.iter().map(|zone| &*zone.azure.id).collect(),
+            not_served: plan.not_served.iter().map(|it| (&it.name, it)).collect(),
         }
     }
 
@@ -160,7 +165,7 @@ impl<'d> Fates<'d> {
         reason.to_owned()
     }
 
-    fn why_withdrawn(&self, claim: &Claim, name: &Name) -> String {
+    fn why_withdrawn(&self, claim: &Claim, name: &Name, rtype: RecordType) -> String {
         let endpoint = &*claim.endpoint;
         if let Some(state) = self.states.get(endpoint) {
             return format!("the connection is {state}");
@@ -171,12 +176,92 @@ impl<'d> Fates<'d> {
         let Some(names) = self.names.get(endpoint) else {
             return "the private endpoint is not listed any more".to_owned();
         };
-        let why = match names.iter().find(|it| it.name == *name) {
-            None => "the private endpoint does not have the name any more",
-            // One kind of address of two went.
-            Some(it) if it.ipv4.is_empty() || it.ipv6.is_empty() => "the private endpoint lost the address",
-            Some(_) => "private_link.zones leaves out the zone",
+        let Some(publication) = names.iter().find(|it| it.name == *name) else {
+            return "the private endpoint does not have the name any more".to_owned();
+        };
+        if let Some(refused) = self.not_served.get(name) {
+            return refused.to_string();
+        }
+        let has_any = match rtype {
+            RecordType::AAAA => !publication.ipv6.is_empty(),
+            _ => !publication.ipv4.is_empty(),
+        };
+        let why = match has_any {
+            true => "private_link.addresses leaves out the address, or no endpoint can have it",
+            false => "the private endpoint lost the address",
         };
         why.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reconcile::{PublishSettings, plan};
+    use super::*;
+    use crate::privatelink::{Catalogue, Cloud};
+
+    const BLOB: &str = "privatelink.blob.core.windows.net.";
+
+    fn publication(name: &str, zone: &str, address: [u8; 4]) -> Publication {
+        let claim = Claim {
+            endpoint: format!("/{name}").into(),
+            virtual_network: None,
+            subscription: "s".into(),
+            resource: None,
+            source: "dir".into(),
+            since_secs: 1,
+        };
+        Publication {
+            zone: zone.parse().unwrap(),
+            name: format!("{name}.{zone}").parse().unwrap(),
+            ipv4: vec![address.into()],
+            ipv6: Vec::new(),
+            public_names: Vec::new(),
+            claim: Arc::new(claim),
+        }
+    }
+
+    #[test]
+    fn a_withdrawal_says_what_it_is_for() {
+        let catalogue = Catalogue::builtin(Cloud::Public);
+        let before = [
+            publication("zone", "privatelink.vaultcore.azure.net.", [10, 0, 0, 1]),
+            publication("address", BLOB, [10, 1, 0, 1]),
+            publication("lost", BLOB, [10, 0, 0, 2]),
+            publication("renamed", BLOB, [10, 0, 0, 3]),
+            publication("gone", BLOB, [10, 0, 0, 4]),
+        ];
+        let before = Desired { publications: before.to_vec(), ..Desired::default() };
+        let first =
+            plan(&before, &"dir".into(), &PublishSettings::default(), &catalogue, &Snapshot::default());
+        let (served, _) = first.changes.apply(&Snapshot::default()).unwrap();
+
+        let mut after = before;
+        after.publications.pop();
+        let renamed = after.publications.last_mut().unwrap();
+        renamed.name = format!("other.{BLOB}").parse().unwrap();
+        after.publications[2].ipv4.clear();
+        after.publications[2].ipv6 = vec!["fd00::2".parse().unwrap()];
+        let settings = PublishSettings {
+            zones: vec![BLOB.trim_end_matches('.').to_owned()],
+            addresses: vec!["10.0.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            ..PublishSettings::default()
+        };
+        let second = plan(&after, &"dir".into(), &settings, &catalogue, &served);
+        let differences = Difference::all(&second, &served, &after);
+        let withdrawn = differences.iter().filter(|it| it.after.is_none());
+        let told: Vec<(String, &str)> =
+            withdrawn.map(|it| (it.name.borrow().relative_to(it.zone.borrow()), &*it.reason)).collect();
+        let told: Vec<(&str, &str)> = told.iter().map(|(name, why)| (&**name, *why)).collect();
+        assert_eq!(
+            told,
+            [
+                ("zone", "private_link.zones leaves out privatelink.vaultcore.azure.net."),
+                ("address", "private_link.addresses leaves out the address, or no endpoint can have it"),
+                ("gone", "the private endpoint is not listed any more"),
+                ("lost", "the private endpoint lost the address"),
+                ("renamed", "the private endpoint does not have the name any more"),
+            ]
+        );
     }
 }

@@ -161,7 +161,7 @@ fn a_zone_that_is_gone_is_withdrawn_and_its_settings_with_it() {
     assert!(zone_of(&left, "corp.internal.").is_none());
     assert_eq!(zone_of(&left, BLOB).unwrap().header(), &ZoneHeader::private_link(BLOB.parse().unwrap()));
     assert!(zone_of(&left, BLOB).unwrap().is_empty());
-    let told = Difference::all(&gone.changes, &after, &Desired::default());
+    let told = Difference::all(&gone, &after, &Desired::default());
     assert_eq!(told.len(), 131);
     assert!(told[0].to_string().ends_with("(the private DNS zone is not listed any more)"), "{}", told[0]);
 }
