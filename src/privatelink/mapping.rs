@@ -177,6 +177,12 @@ impl Mapping {
         self.front == Front::None && self.likeness == Likeness::OtherStem
     }
 
+    /// Whether names of different resources lie directly below a private name: it is what ends them all.
+    pub(super) fn is_shared(&self, private: NameRef<'_>) -> bool {
+        let front = self.private.match_suffix(private, &mut Bindings::default());
+        self.front != Front::None && front.is_some_and(<[u8]>::is_empty)
+    }
+
     /// Whether it is of this one private name, and of no other.
     pub(super) fn is_of(&self, private: NameRef<'_>) -> bool {
         let front = self.private.match_suffix(private, &mut Bindings::default());

@@ -104,6 +104,12 @@ impl Catalogue {
         mappings.any(|indexed| indexed.mapping.is_of(wildcard) && indexed.services.iter().any(is_type))
     }
 
+    /// Whether names of different resources lie directly below a private name: an apex, or what a service has below it, such
+    /// as `scm.privatelink.azurewebsites.net`.
+    pub fn is_shared(&self, private: NameRef<'_>) -> bool {
+        self.mappings_of_private(private).any(|indexed| indexed.mapping.is_shared(private))
+    }
+
     /// The zone that encloses a name already in private form: the best in status, then the longest, then the most literal.
     pub(super) fn private_zone_of<'a>(&'a self, name: NameRef<'a>) -> Option<&'a Zone> {
         self.zones_above(name).filter(|(_, front)| !front.is_empty()).map(|(zone, _)| zone).min_by_key(

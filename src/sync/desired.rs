@@ -444,6 +444,24 @@ mod tests {
     }
 
     #[test]
+    fn a_wildcard_where_a_service_has_the_names_of_all_is_nobodys() {
+        let (sites, registries) = ("privatelink.azurewebsites.net", "privatelink.azurecr.io");
+        let learning = "privatelink.api.azureml.ms";
+        for (names, published) in [
+            (listed("*.scm.azurewebsites.net", "10.0.0.1"), false),
+            (grouped(&format!("*.scm.{sites}"), sites, "10.0.0.1"), false),
+            (grouped(&format!("*.westeurope.data.{registries}"), registries, "10.0.0.1"), false),
+            // Below a name of the resource's own it takes nobody's.
+            (grouped(&format!("*.app.{sites}"), sites, "10.0.0.1"), true),
+            (grouped(&format!("*.9b4d2c60.inference.westeurope.{learning}"), learning, "10.0.0.1"), true),
+        ] {
+            let what = names.fqdn.clone();
+            let desired = desired_of(vec![endpoint("pe", ConnectionState::Approved, vec![names])]);
+            assert_eq!(told(&desired).len(), usize::from(published), "{what}");
+        }
+    }
+
+    #[test]
     fn only_approved_endpoints_publish() {
         let names = vec![listed("a.blob.core.windows.net", "10.0.0.1"), listed("a.example", "10.0.0.1")];
         let states = [

@@ -179,10 +179,11 @@ fn zone_of_group(zone: &Name, name: &Name, catalogue: &Catalogue) -> Name {
     known.map_or_else(|| own.to_name(), |known| known.zone.to_name())
 }
 
-/// Whether a name is a wildcard below an apex, which takes the names of all others, of other tenants too. The catalogue
-/// knows the services whose own it is.
+/// Whether a name is a wildcard where the names of others lie, of other tenants too: below an apex, or below what a service
+/// has there for all. The catalogue knows the services whose own it is.
 fn is_for_others(name: NameRef<'_>, zone: NameRef<'_>, catalogue: &Catalogue, hint: Hint<'_>) -> bool {
-    name.is_wildcard() && name.parent() == Some(zone) && !catalogue.names_wildcard(name, hint)
+    let is_shared = |parent| parent == zone || catalogue.is_shared(parent);
+    name.is_wildcard() && name.parent().is_some_and(is_shared) && !catalogue.names_wildcard(name, hint)
 }
 
 fn unplaced(endpoint: &Endpoint, name: &EndpointName, desired: &mut Desired) {
