@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -360,20 +360,32 @@ const PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 fn can_be_an_interface(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => {
+            let is_of_this_network = ip.octets()[0] == 0;
             !(ip == PLATFORM
-                || ip.is_unspecified()
+                || is_of_this_network
                 || ip.is_loopback()
                 || ip.is_link_local()
                 || ip.is_multicast()
                 || ip.is_broadcast())
         }
         IpAddr::V6(ip) => {
-            !(ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_unicast_link_local()
+            let stands_for = carried_ipv4(ip);
+            !(ip.is_unicast_link_local()
                 || ip.is_multicast()
-                || ip.to_ipv4_mapped().is_some())
+                || ip.segments()[..6] == [0; 6]
+                || ip.to_ipv4_mapped().is_some()
+                || stands_for.is_some_and(|ip| !can_be_an_interface(ip.into())))
         }
+    }
+}
+
+/// The IPv4 address that an IPv6 one leads to: by NAT64 (RFC 6052 §2.1) or 6to4 (RFC 3056 §2).
+fn carried_ipv4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., a, b, c, d] = ip.octets();
+    match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => Some([a, b, c, d].into()),
+        [0x2002, high, low, ..] => Some((u32::from(high) << 16 | u32::from(low)).into()),
+        _ => None,
     }
 }
 
@@ -485,6 +497,10 @@ mod tests {
             "fe80::1",
             "ff02::1",
             "::ffff:10.0.0.1",
+            "0.1.2.3",
+            "::10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:a9fe:a9fe::1",
         ] {
             let own = format!(
                 r#""customDnsConfigs": [{{"fqdn": "a.example", "ipAddresses": ["10.0.0.1", "{address}"]}}]"#
