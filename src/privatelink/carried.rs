@@ -1,5 +1,7 @@
 //! Zones that names tell by themselves, whatever the catalogue knows: those behind the label `privatelink`.
 
+use smallvec::SmallVec;
+
 use super::placing::Place;
 use crate::dns::NameRef;
 
@@ -9,12 +11,27 @@ const LABEL: &[u8] = b"privatelink";
 /// Labels behind it: with one, the zone would be a domain that anybody can register, such as `privatelink.example`.
 const LABELS_BEHIND_MIN: usize = 2;
 
+/// Top-level domains below which nothing is Azure's (RFC 6761, RFC 6762, RFC 7686, RFC 8375, RFC 9476).
+const SPECIAL: [&[u8]; 8] =
+    [b"arpa", b"local", b"localhost", b"internal", b"invalid", b"onion", b"test", b"alt"];
+
+/// What registries of two-letter domains sell names below, as in `co.uk`.
+const SOLD_BELOW: [&[u8]; 7] = [b"ac", b"co", b"com", b"edu", b"gov", b"net", b"org"];
+
 /// The zone that a name is or lies in by its own account: what begins with its last label `privatelink`.
 ///
 /// `privatelink-global` marks a zone too, but only those that the catalogue names: Azure has had it for one name.
 pub fn carried_zone(name: NameRef<'_>) -> Option<NameRef<'_>> {
     let marked = name.ancestors().filter(|end| end.first_label() == Some(LABEL));
-    marked.last().filter(|zone| zone.label_count() > LABELS_BEHIND_MIN)
+    marked.last().filter(|zone| zone.label_count() > LABELS_BEHIND_MIN && !is_anybodys(*zone))
+}
+
+/// Whether a name that begins with the label lies below a special domain, or is itself one that anybody can register.
+fn is_anybodys(zone: NameRef<'_>) -> bool {
+    let mut ends = zone.labels().collect::<SmallVec<[&[u8]; 8]>>().into_iter().rev();
+    let (Some(top), Some(second)) = (ends.next(), ends.next()) else { return true };
+    let is_sold = top.len() == 2 && SOLD_BELOW.contains(&second) && zone.label_count() == 3;
+    SPECIAL.contains(&top) || is_sold
 }
 
 impl Place {
@@ -44,6 +61,12 @@ mod tests {
             ("a.privatelink-global.wvd.example.com", None),
             ("privatelink-test.vault.azure.net", None),
             ("login.microsoftonline.com", None),
+            ("www.privatelink.co.uk", None),
+            ("www.privatelink.new.co.uk", Some("privatelink.new.co.uk.")),
+            ("x.privatelink.newservice.azure.cn", Some("privatelink.newservice.azure.cn.")),
+            ("4.privatelink.10.in-addr.arpa", None),
+            ("nas.privatelink.lab.home.arpa", None),
+            ("printer.privatelink.office.local", None),
             (".", None),
         ] {
             let name: Name = name.parse().unwrap();

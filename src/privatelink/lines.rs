@@ -6,6 +6,9 @@ use super::carried::carried_zone;
 use super::placing::{Hint, is_marker};
 use crate::dns::NameRef;
 
+/// A Private Link service behind a customer's own load balancer.
+const CUSTOMERS_SERVICE: &str = "Microsoft.Network/privateLinkServices";
+
 /// One `[[private_link.service]]`, ready to be pasted into a config.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceLines {
@@ -18,9 +21,12 @@ pub struct ServiceLines {
 
 impl ServiceLines {
     /// For a name that an endpoint lists. A public name is taken for a record's label and a suffix, as nearly all are.
-    /// `None` where no line could have it published: one label, a wildcard, or letters that no suffix has.
+    /// `None` where no line could have it published: a wildcard, an apex, or letters that no suffix has. And where none
+    /// should: directly below a top-level domain, and for a service of a customer's own, which may have any name.
     pub fn of_name(fqdn: NameRef<'_>, hint: Hint<'_>) -> Option<ServiceLines> {
-        let suffix = fqdn.parent().filter(|it| !it.is_root() && !fqdn.is_wildcard())?;
+        let is_record = !fqdn.is_wildcard() && !fqdn.first_label().is_some_and(is_marker);
+        let is_customers = hint.resource_type.is_some_and(|it| it.eq_ignore_ascii_case(CUSTOMERS_SERVICE));
+        let suffix = fqdn.parent().filter(|it| it.label_count() > 1 && is_record && !is_customers)?;
         let marked = suffix.ancestors().filter(|end| end.first_label().is_some_and(is_marker)).last();
         let (zone, public) = match carried_zone(suffix).or(marked) {
             Some(zone) => (plain(zone)?, None),
@@ -29,8 +35,9 @@ impl ServiceLines {
         Some(ServiceLines { public, ..ServiceLines::new(zone, hint) })
     }
 
-    /// For a zone that a zone group names.
+    /// For a zone that a zone group names; `None` for a single label.
     pub fn of_zone(zone: NameRef<'_>, hint: Hint<'_>) -> Option<ServiceLines> {
+        let zone = Some(zone).filter(|zone| zone.label_count() > 1)?;
         Some(ServiceLines::new(plain(zone)?, hint))
     }
 
@@ -121,9 +128,21 @@ mod tests {
 
     #[test]
     fn a_name_that_no_line_could_have_published_has_none() {
-        for name in ["host", "*.newservice.azure.net", "a.b{c}.example", "a.\\032.example"] {
+        for name in [
+            "host",
+            "host.com",
+            "*.newservice.azure.net",
+            "privatelink.newservice.azure.net",
+            "a.b{c}.example",
+            "a.\\032.example",
+        ] {
             let name: Name = name.parse().unwrap();
             assert_eq!(ServiceLines::of_name(name.borrow(), Hint::default()), None, "{name}");
         }
+        let name: Name = "login.microsoftonline.com".parse().unwrap();
+        let hint = Hint { resource_type: Some("microsoft.network/privatelinkservices"), ..Hint::default() };
+        assert_eq!(ServiceLines::of_name(name.borrow(), hint), None);
+        let zone: Name = "privatelink".parse().unwrap();
+        assert_eq!(ServiceLines::of_zone(zone.borrow(), Hint::default()), None);
     }
 }
