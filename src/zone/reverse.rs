@@ -129,12 +129,12 @@ impl Snapshot {
         let networks = self.networks();
         let served =
             place.names.iter().filter_map(|name| Some((name, self.claim_served(name, address, view)?)));
-        // As of the claims to one name, whose resource none of these names has; of an endpoint's names the one with the
-        // fewest labels, then the shortest.
-        let rank = |offer| Rank::of(offer, Fit::None, networks.get(view), networks);
+        // As of the claims to one name, so that an endpoint with a name of its own choice does not name the address of
+        // another's; of an endpoint's names the one with the fewest labels, then the shortest.
+        let rank = |offer, fit| Rank::of(offer, fit, networks.get(view), networks);
         let size = |name: &Name| (name.borrow().label_count(), name.as_wire().len());
-        let (target, offer) = served.min_by(|(one, mine), (other, theirs)| {
-            let by_claim = rank(mine).cmp(&rank(theirs));
+        let (target, (offer, _)) = served.min_by(|(one, (mine, fits)), (other, (theirs, other_fits))| {
+            let by_claim = rank(mine, *fits).cmp(&rank(theirs, *other_fits));
             let by_size = || size(one).cmp(&size(other));
             by_claim.then_with(by_size).then_with(|| one.borrow().canonical_cmp(other.borrow()))
         })?;
@@ -142,14 +142,15 @@ impl Snapshot {
         Some(Reversed::Pointer { target, ttl: offer.set.ttl, claim })
     }
 
-    /// An endpoint's offer by which a view is served an address for a private name.
-    fn claim_served(&self, name: &Name, address: IpAddr, view: ViewId) -> Option<&Offer> {
+    /// An endpoint's offer by which a view is served an address for a private name, and how well the name fits the resource.
+    fn claim_served(&self, name: &Name, address: IpAddr, view: ViewId) -> Option<(&Offer, Fit)> {
         let rtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
         let zone: &Zone = self.zone_for(name.borrow(), view)?;
         let Outcome::Hit(offer) = zone.lookup(name.borrow(), rtype, view) else { return None };
-        let is_claim = matches!(offer.origin, Origin::Endpoint(_));
-        let is_served = is_claim && offer.set.records().any(|data| rdata::address(data) == Some(address));
-        is_served.then_some(offer)
+        let Origin::Endpoint(claim) = &offer.origin else { return None };
+        let is_served = offer.set.records().any(|data| rdata::address(data) == Some(address));
+        let front_bytes = name.as_wire().len() - zone.apex().as_wire().len();
+        is_served.then(|| (offer, Fit::of(claim, &name.as_wire()[..front_bytes])))
     }
 }
 
@@ -318,6 +319,23 @@ mod tests {
         ] {
             assert_eq!(target(&snapshot, reverse, 0), expected, "{reverse}");
         }
+    }
+
+    #[test]
+    fn an_address_leads_to_the_name_of_its_resource_before_any_other() {
+        let mut of_resource = claim(9, 1);
+        if let Origin::Endpoint(claim) = &mut of_resource {
+            let claim = Arc::make_mut(claim);
+            claim.resource =
+                Some("/subscriptions/s/providers/microsoft.storage/storageaccounts/data01".into());
+            claim.since_secs = 9;
+        }
+        let changes =
+            vec![put("a", "10.1.2.3", claim(1, 1)), put("data01-secondary", "10.1.2.3", of_resource.clone())];
+        let snapshot = apply(&kept(), changes);
+        assert_eq!(target(&snapshot, "3.2.1.10.in-addr.arpa.", 0), "data01-secondary");
+        let snapshot = apply(&snapshot, vec![put("data01", "10.1.2.3", of_resource)]);
+        assert_eq!(target(&snapshot, "3.2.1.10.in-addr.arpa.", 0), "data01");
     }
 
     #[test]
