@@ -54,7 +54,11 @@ fn commit(changes: Vec<StoredChange>) -> Commit {
 }
 
 fn put(owner: &str) -> StoredChange {
-    let zone: Name = "corp.internal.".parse().unwrap();
+    put_in("corp.internal.", owner)
+}
+
+fn put_in(zone: &str, owner: &str) -> StoredChange {
+    let zone: Name = zone.parse().unwrap();
     let name = Name::parse(owner, zone.borrow()).unwrap();
     let set = RecordSet::new(RecordType::A, Ttl::from_secs(60).unwrap(), [[10, 0, 0, 1]]).unwrap();
     StoredChange::Put(Entry::RecordSet { zone, name, set })
@@ -87,6 +91,30 @@ async fn a_change_that_the_zones_panic_at_is_left_out_and_all_others_are_served(
     assert!(["a", "b", "many0", "many1499", "last"].into_iter().all(holds));
     assert!(!holds("bad") && !holds("bad2"));
     assert_eq!(written.refused_count(), 2);
+    persist.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_in_a_zone_that_an_endpoint_made_outlives_the_endpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { state_dir: folder.path().into(), ..Settings::default() };
+    let persist = Persist::open(&settings).await.unwrap();
+    // After a restart: the endpoint is gone, and nobody makes its zone.
+    let (store, written) = (Arc::new(Store::new(Box::new(Mistaken))), Arc::<Written>::default());
+    let applier = Applier::new(store.clone(), written.clone(), Arc::new(Mistaken));
+    applier.rebase(Bases::default());
+    let _following = applier.start(persist.changes(0));
+    let zones = ["privatelink.newservice.azure.net.", "gone.example."];
+    let changes = zones.map(|zone| put_in(zone, "own")).to_vec();
+    let last = persist.commit(commit(changes)).await.unwrap().revision;
+    let mut applied = applier.applied();
+    let served = applied.wait_for(|applied| *applied >= last);
+    tokio::time::timeout(PATIENCE, served).await.expect("the stream goes on").unwrap();
+    let snapshot = store.snapshot();
+    let [derived, other] = zones.map(|zone| snapshot.zone(zone.parse::<Name>().unwrap().borrow()));
+    let own: Name = "own.privatelink.newservice.azure.net.".parse().unwrap();
+    assert!(derived.unwrap().node(own.borrow()).is_some());
+    assert!(other.is_none());
     persist.close().await;
 }
 
