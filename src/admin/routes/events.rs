@@ -131,7 +131,7 @@ async fn receive(
     let now = SystemTime::now();
     let mut taken = 0;
     for (index, it) in sent.iter().enumerate() {
-        let time = it.time.as_deref().map(|text| time(text).ok_or_else(|| wrong_time(index)));
+        let time = it.time.as_deref().map(|text| when::parse(text).ok_or_else(|| wrong_time(index)));
         let event = Event { source: &it.source, id: &it.id, time: time.transpose()? };
         taken += usize::from(app.events.is_news(&event, now));
     }
@@ -252,14 +252,6 @@ fn code(event: &Sent) -> Result<&str, Problem> {
     let code = event.data.get("validationCode").and_then(Value::as_str);
     let code = code.filter(|code| (1..=CODE_CHARS_MAX).contains(&code.len()));
     code.ok_or_else(|| Problem::invalid("/0/data/validationCode", "a validation event has a code"))
-}
-
-/// A time as Azure writes it: in UTC, as `Z` or as an offset of zero.
-fn time(text: &str) -> Option<SystemTime> {
-    match text.strip_suffix("+00:00") {
-        Some(text) => when::parse(&format!("{text}Z")),
-        None => when::parse(text),
-    }
 }
 
 fn wrong_time(index: usize) -> Problem {
