@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::dns::record::CLASS_IN;
 use crate::dns::token::{self, Quoting, Token};
-use crate::dns::{Name, NameBuf, RecordType, Ttl, rdata};
+use crate::dns::{Name, NameBuf, NameRef, RecordType, Ttl, rdata};
 
 use error::{ERRORS_MAX, WARNINGS_MAX};
 pub use error::{Fault, MasterFileError, MasterFileErrors, MasterFileWarning};
@@ -82,12 +82,25 @@ struct Reader {
     text_bytes_left: usize,
 }
 
+/// Types whose targets `az network private-dns zone export` writes without the dot that ends a whole name (azure-cli 2.91.0;
+/// `findings/az-private-export-relative-targets.sh`). The export of public zones has it.
+const DOTLESS_IN_AZ_EXPORTS: [RecordType; 3] = [RecordType::MX, RecordType::SRV, RecordType::PTR];
+
+/// Whether the comment that a file begins with is that of Azure's command line.
+fn is_az_export(text: &str) -> bool {
+    let mut head = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    head.next()
+        .is_some_and(|first| first.starts_with(';') && first.contains("Exported zone file from Azure DNS"))
+}
+
 /// What an included file inherits and cannot change for the one that includes it (RFC 1035 §5.1).
 #[derive(Clone)]
 struct Scope {
     origin: Name,
     owner: LastOwner,
     file: Arc<Path>,
+    /// Whether `az` has written the file.
+    is_az_export: bool,
 }
 
 /// What blank space at the beginning of a line stands for.
@@ -101,7 +114,7 @@ enum LastOwner {
 
 impl Scope {
     fn new(origin: Name, file: Arc<Path>) -> Scope {
-        Scope { origin, owner: LastOwner::None, file }
+        Scope { origin, owner: LastOwner::None, file, is_az_export: false }
     }
 }
 
@@ -159,7 +172,9 @@ impl Reader {
     /// Reads text; what is wrong with the lines `known` is listed already.
     fn text(&mut self, text: &str, known: &[usize], scope: &mut Scope) {
         // Editors on Windows begin files with a byte order mark.
-        for entry in token::entries(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        scope.is_az_export = is_az_export(text);
+        for entry in token::entries(text) {
             if self.is_full() {
                 return;
             }
@@ -313,16 +328,26 @@ impl Reader {
         line: usize,
         scope: &Scope,
     ) -> Result<(), Fault> {
-        let (data, long_bytes) =
-            rdata::from_file_tokens(rtype, tokens, scope.origin.borrow()).map_err(Fault::Data)?;
+        let dotless = tokens.last().filter(|target| {
+            let is_relative = target.text != "@" && !target.text.ends_with('.');
+            scope.is_az_export && DOTLESS_IN_AZ_EXPORTS.contains(&rtype) && is_relative
+        });
+        let origin = if dotless.is_some() { NameRef::ROOT } else { scope.origin.borrow() };
+        let (data, long_bytes) = rdata::from_file_tokens(rtype, tokens, origin).map_err(Fault::Data)?;
+        if let Some(target) = dotless {
+            let target = &target.text;
+            let what = format!(
+                "the target {target} is taken for a whole name, as `az network private-dns zone export` writes those of \
+                 {rtype} without the dot"
+            );
+            self.warn(scope, line, what);
+        }
         if let Some(bytes) = long_bytes {
             let what = format!(
                 "a string of {rtype} has {bytes} bytes, where 255 is the most (RFC 1035 §3.3): it is split, as what \
                  `az network private-dns zone export` writes must be"
             );
-            if self.read.warnings.len() < WARNINGS_MAX {
-                self.read.warnings.push(MasterFileWarning { file: Arc::clone(&scope.file), line, what });
-            }
+            self.warn(scope, line, what);
         }
         if rtype == RecordType::SOA && self.soa_minimum.is_none() {
             self.soa_minimum = data.last_chunk().and_then(|bytes| Ttl::from_secs(u32::from_be_bytes(*bytes)));
@@ -333,6 +358,12 @@ impl Reader {
         let file = Arc::clone(&scope.file);
         self.read.entries.push(Entry { owner, rtype, ttl, data, line, file });
         Ok(())
+    }
+
+    fn warn(&mut self, scope: &Scope, line: usize, what: String) {
+        if self.read.warnings.len() < WARNINGS_MAX {
+            self.read.warnings.push(MasterFileWarning { file: Arc::clone(&scope.file), line, what });
+        }
     }
 
     /// Makes the records of `range owner [TTL] [class] type data`.

@@ -330,6 +330,38 @@ fn a_long_string_is_split_and_a_warning_says_so() {
 }
 
 #[test]
+fn targets_in_a_file_of_azures_command_line_are_whole_names() {
+    // azure-cli 2.91.0; the names are invented.
+    let head = "\n; Exported zone file from Azure DNS\n;      Zone name: corp.internal\n\n$TTL 10\n$ORIGIN corp.internal.\n\n";
+    let body = "mail 300 IN MX 10 mail.contoso.com\n_sip._tcp 300 IN SRV 0 5 5060 sip.contoso.com\n\
+                4 300 IN PTR host.contoso.com\nwww 300 IN CNAME www.contoso.com.\nb 300 IN MX 10 b.contoso.com.\n\
+                c 300 IN MX 10 @\n";
+    let read = parsed(&format!("{head}{body}")).unwrap();
+    let data = |read: &MasterFile| -> Vec<String> {
+        read.entries.iter().map(|entry| rdata::to_text(entry.rtype, &entry.data)).collect()
+    };
+    assert_eq!(
+        data(&read),
+        [
+            "10 mail.contoso.com.",
+            "0 5 5060 sip.contoso.com.",
+            "host.contoso.com.",
+            "www.contoso.com.",
+            "10 b.contoso.com.",
+            "10 corp.internal.",
+        ]
+    );
+    let warnings: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 3);
+    assert!(
+        warnings[0].starts_with("corp.zone:8: the target mail.contoso.com is taken for a whole name"),
+        "{warnings:?}"
+    );
+    // Anybody else's file is RFC 1035's.
+    assert_eq!(data(&parsed(body).unwrap())[0], "10 mail.contoso.com.corp.internal.");
+}
+
+#[test]
 fn an_owner_that_stands_on_many_lines_is_kept_once() {
     let read = parsed("a 1 A 10.0.0.1\na 1 A 10.0.0.2\n").unwrap();
     let [one, other] = &read.entries[..] else { panic!("two entries") };
