@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::part::{Authority, Freshness, Names, Part, Relayed};
+use super::part::{Authority, Delegation, Freshness, Names, Part, Relayed};
 use super::rules::{PublicNames, Rules};
 use crate::cache::{CHAIN_MAX, End, UpstreamReply};
 use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, Record, RecordType, rdata};
 use crate::zone::{
-    Contested, Offer, OnMissing, Outcome, Reversed, Snapshot, Standing, ViewId, Zone, ZoneKind,
+    Contested, Delegations, Offer, OnMissing, Outcome, Reversed, Snapshot, Standing, ViewId, Zone, ZoneKind,
 };
 
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
@@ -33,7 +33,7 @@ pub enum Recursion {
 pub enum Step {
     /// The answer is there.
     Done,
-    /// Upstream must be asked for `Chase::current`.
+    /// `Chase::current` must be asked for: of the servers of `Chase::delegation`, else of upstream.
     Ask,
 }
 
@@ -52,6 +52,8 @@ pub struct Chase<'s> {
     authoritative: bool,
     /// Whether every part came from upstream, uncut and authenticated.
     authenticated: bool,
+    /// Whose servers are asked for the current name, if not upstream.
+    delegation: Option<Delegation<'s>>,
     /// How often upstream was asked.
     asked: usize,
     /// Whether something that upstream said decided the answer and is no part of it.
@@ -84,6 +86,7 @@ impl<'s> Chase<'s> {
             rcode: Rcode::NOERROR,
             authoritative: false,
             authenticated: true,
+            delegation: None,
             asked: 0,
             hides_upstream: false,
             replaced: None,
@@ -101,6 +104,7 @@ impl<'s> Chase<'s> {
     /// Goes on as far as it can without upstream.
     pub fn run(&mut self) -> Step {
         loop {
+            self.delegation = None;
             let at = self.names.len() - 1;
             let name = self.names[at];
             let zone = self.zone_for(name.borrow());
@@ -113,6 +117,7 @@ impl<'s> Chase<'s> {
                 match self.ask_zone(zone, &name, at) {
                     Local::Done => return Step::Done,
                     Local::Follow => continue,
+                    Local::Delegated => return self.ask_upstream(),
                     Local::Missed => {}
                 }
             }
@@ -128,7 +133,8 @@ impl<'s> Chase<'s> {
                 });
                 if self.recursion == Recursion::NotDesired || !self.rules.is_asked(special, name.borrow()) {
                     match self.ask_special(special, &name, at) {
-                        Local::Done | Local::Missed => return Step::Done,
+                        // A special zone delegates nothing.
+                        Local::Done | Local::Missed | Local::Delegated => return Step::Done,
                         Local::Follow => continue,
                     }
                 }
@@ -160,7 +166,11 @@ impl<'s> Chase<'s> {
     /// Whether nothing is decided yet: a chase that asks upstream now could as well have begun with that.
     pub fn is_untouched(&self) -> bool {
         let is_first = self.asked == 0 && self.names.len() == 1;
-        is_first && self.parts.is_empty() && self.errors.is_empty() && !self.authoritative
+        is_first
+            && self.parts.is_empty()
+            && self.errors.is_empty()
+            && !self.authoritative
+            && self.delegation.is_none()
     }
 
     /// Whether there is an answer to the name that upstream must be asked for, should upstream fail.
@@ -168,12 +178,17 @@ impl<'s> Chase<'s> {
         self.asked_special_zone().is_some()
     }
 
-    /// The name that upstream must be asked for.
+    /// The delegation whose servers must be asked for `current`; none if upstream must.
+    pub fn delegation(&self) -> Option<&Delegation<'s>> {
+        self.delegation.as_ref()
+    }
+
+    /// The name that must be asked for.
     pub fn current(&self) -> NameRef<'_> {
         self.names[self.names.len() - 1].borrow()
     }
 
-    /// Takes what upstream said to `current`, and goes on.
+    /// Takes what was said to `current`, and goes on.
     pub fn feed(&mut self, relayed: Relayed) -> Step {
         self.asked += 1;
         let at = self.names.len() - 1;
@@ -241,7 +256,8 @@ impl<'s> Chase<'s> {
         {
             return step;
         }
-        self.authenticated &= reply.authenticated;
+        // Nobody has validated what a domain's own servers say.
+        self.authenticated &= reply.authenticated && self.delegation.is_none();
         self.take_upstream(relayed.clone(), 0..reply.answer.len());
         match &reply.end {
             End::Continues(_) => self.run(),
@@ -349,7 +365,12 @@ impl<'s> Chase<'s> {
                     return Local::Missed;
                 }
                 self.authenticated = false;
-                self.authority = Authority::Delegation { cut, servers: offer, zone };
+                let delegation = Delegation { cut, servers: offer, zone };
+                if self.recursion == Recursion::Desired && zone.header().delegations == Delegations::Follow {
+                    self.delegation = Some(delegation);
+                    return Local::Delegated;
+                }
+                self.authority = Authority::Delegation(delegation);
                 Local::Done
             }
             // RFC 4035 §3.1.4.1: the parent answers for it, and has no delegation; the name is an apex here all the same.
@@ -511,6 +532,9 @@ impl<'s> Chase<'s> {
 
     /// The special zone of the chain's last name, if upstream is asked for its names first (design R8).
     fn asked_special_zone(&self) -> Option<&'s Zone> {
+        if self.delegation.is_some() {
+            return None;
+        }
         let special = self.rules.special_zone_for(self.current())?;
         self.rules.is_asked(special, self.current()).then_some(special)
     }
@@ -736,6 +760,8 @@ impl<'s> Chase<'s> {
 enum Local {
     Done,
     Follow,
+    /// It leaves the name to the servers of `Chase::delegation`, which are asked.
+    Delegated,
     /// The zone does not hold the name, and upstream may be asked.
     Missed,
 }

@@ -8,5 +8,5 @@ mod special;
 
 pub use access::{Access, AccessSettings};
 pub use chase::{Chase, Recursion, Step};
-pub use part::{Authority, Freshness, Part, Relayed, STALE_TTL_SECS};
+pub use part::{Authority, Delegation, Freshness, Part, Relayed, STALE_TTL_SECS};
 pub use rules::{PrivateReverse, PublicNames, Rules, Settings};

@@ -62,8 +62,16 @@ pub enum Authority<'s> {
     Soa(&'s Zone),
     /// What upstream said of its negative answer.
     Upstream(Relayed),
-    /// A delegation, whose glue goes into the additional section.
-    Delegation { cut: Owner<'s>, servers: &'s Offer, zone: &'s Zone },
+    /// Whose glue goes into the additional section.
+    Delegation(Delegation<'s>),
+}
+
+/// What a zone leaves to other servers.
+#[derive(Clone, Copy)]
+pub struct Delegation<'s> {
+    pub cut: Owner<'s>,
+    pub servers: &'s Offer,
+    pub zone: &'s Zone,
 }
 
 /// The names that a chain passed, the question first.

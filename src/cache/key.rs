@@ -1,4 +1,4 @@
-//! What an entry is found by: the question and what it asks of the one who answers.
+//! What an entry is found by: the question, whom it went to, and what it asked of them.
 
 use std::hash::{Hash, Hasher};
 
@@ -6,12 +6,45 @@ use quick_cache::Equivalent;
 
 use crate::dns::{Name, NameRef, QueryFlags, RecordType};
 
+/// Who is asked: what one says of a name, another may not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Respondent(u32);
+
+impl Respondent {
+    /// The upstreams of the forwarding rules.
+    pub const RULES: Respondent = Respondent(0);
+
+    /// The servers of the delegation of this number; zero stands for the rules.
+    pub fn numbered(number: u32) -> Respondent {
+        Respondent(number)
+    }
+
+    /// What `numbered` makes the same of.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// Who is asked, and what is asked of them besides the question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Manner {
+    pub flags: QueryFlags,
+    pub of: Respondent,
+}
+
+impl From<QueryFlags> for Manner {
+    /// As the forwarding rules ask.
+    fn from(flags: QueryFlags) -> Manner {
+        Manner { flags, of: Respondent::RULES }
+    }
+}
+
 /// The key that an entry owns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Key {
     pub name: Name,
     pub rtype: RecordType,
-    pub flags: QueryFlags,
+    pub manner: Manner,
 }
 
 /// The key of a look-up, made without allocating.
@@ -19,12 +52,12 @@ pub(super) struct Key {
 pub(super) struct KeyRef<'a> {
     pub name: NameRef<'a>,
     pub rtype: RecordType,
-    pub flags: QueryFlags,
+    pub manner: Manner,
 }
 
 impl Key {
     pub fn borrow(&self) -> KeyRef<'_> {
-        KeyRef { name: self.name.borrow(), rtype: self.rtype, flags: self.flags }
+        KeyRef { name: self.name.borrow(), rtype: self.rtype, manner: self.manner }
     }
 }
 
@@ -36,9 +69,10 @@ impl Hash for Key {
 
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let flags = u32::from(self.flags.dnssec_ok) << 16 | u32::from(self.flags.checking_disabled) << 17;
+        let Manner { flags, of } = self.manner;
+        let flags = u64::from(flags.dnssec_ok) << 16 | u64::from(flags.checking_disabled) << 17;
         state.write(self.name.as_wire());
-        state.write_u32(flags | u32::from(self.rtype.0));
+        state.write_u64(u64::from(of.0) << 32 | flags | u64::from(self.rtype.0));
     }
 }
 

@@ -4,29 +4,31 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::key::{Manner, Respondent};
 use super::store::{Cache, Listed};
 use crate::dns::{Name, NameRef, QueryFlags, Question, RecordType};
 
-/// Where an entry stands among others: by name, type and what the query asked of the one who answers.
+/// Where an entry stands among others: by name, type, what the query asked and of whom.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub name: Name,
     pub rtype: RecordType,
     dnssec_ok: bool,
     checking_disabled: bool,
+    of: Respondent,
 }
 
 impl Place {
-    pub fn new(name: Name, rtype: RecordType, flags: QueryFlags) -> Place {
-        let QueryFlags { dnssec_ok, checking_disabled } = flags;
-        Place { name, rtype, dnssec_ok, checking_disabled }
+    pub fn new(name: Name, rtype: RecordType, manner: Manner) -> Place {
+        let Manner { flags: QueryFlags { dnssec_ok, checking_disabled }, of } = manner;
+        Place { name, rtype, dnssec_ok, checking_disabled, of }
     }
 }
 
 impl Listed {
     /// Where it stands.
     pub fn place(&self) -> Place {
-        Place::new(self.question.name.clone(), self.question.rtype, self.flags)
+        Place::new(self.question.name.clone(), self.question.rtype, self.manner)
     }
 }
 
@@ -39,7 +41,7 @@ impl Cache {
             if !key.name.borrow().is_within(name) || !entry.is_usable(now) {
                 continue;
             }
-            let place = Place::new(key.name.clone(), key.rtype, key.flags);
+            let place = Place::new(key.name.clone(), key.rtype, key.manner);
             let is_beyond =
                 first.len() >= limit && first.last_key_value().is_none_or(|(last, _)| place > *last);
             if is_beyond || after.is_some_and(|after| place <= *after) {
@@ -47,7 +49,7 @@ impl Cache {
             }
             let listed = Listed {
                 question: Question { name: key.name, rtype: key.rtype },
-                flags: key.flags,
+                manner: key.manner,
                 reply: entry.reply.clone(),
                 age_secs: entry.life.age_secs(now),
                 fresh_secs: entry.life.expires.saturating_duration_since(now).as_secs() as u32,

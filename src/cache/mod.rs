@@ -11,6 +11,7 @@ mod upstream_reply;
 mod usual_reply;
 
 pub use counters::Counters;
+pub use key::{Manner, Respondent};
 pub use life::Life;
 pub use listing::Place;
 pub use store::{Cache, Hit, Listed, Lookup, Settings};

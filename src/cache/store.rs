@@ -8,10 +8,10 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use tokio::time::Instant;
 
 use super::entry::Entry;
-use super::key::{Key, KeyRef};
+use super::key::{Key, KeyRef, Manner};
 use super::life::{FAILURE, Life};
 use super::{Counters, End, UpstreamReply, denial};
-use crate::dns::{NameRef, QueryFlags, Question, RecordType, Ttl};
+use crate::dns::{NameRef, Question, RecordType, Ttl};
 
 /// The longest that a record is kept, whatever its TTL (RFC 8767 §4).
 const LIFETIME_SECS_MAX: u32 = 7 * 24 * 60 * 60;
@@ -87,7 +87,7 @@ pub struct Hit {
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub question: Question,
-    pub flags: QueryFlags,
+    pub manner: Manner,
     pub reply: Arc<UpstreamReply>,
     pub age_secs: u32,
     /// Seconds until the entry ends; zero when it is stale.
@@ -119,8 +119,14 @@ impl Cache {
     }
 
     /// Looks a question up and counts how that went.
-    pub fn get(&self, name: NameRef<'_>, rtype: RecordType, flags: QueryFlags, now: Instant) -> Lookup {
-        let key = KeyRef { name, rtype, flags };
+    pub fn get(
+        &self,
+        name: NameRef<'_>,
+        rtype: RecordType,
+        manner: impl Into<Manner>,
+        now: Instant,
+    ) -> Lookup {
+        let key = KeyRef { name, rtype, manner: manner.into() };
         let Some((key, entry)) = self.find(key, now, |key| self.entries.get(key)) else {
             self.counters.misses.add(1);
             return Lookup::Miss;
@@ -147,10 +153,10 @@ impl Cache {
         &self,
         name: NameRef<'_>,
         rtype: RecordType,
-        flags: QueryFlags,
+        manner: impl Into<Manner>,
         now: Instant,
     ) -> Option<Hit> {
-        self.good(KeyRef { name, rtype, flags }, now).map(|entry| Hit::at(entry, now))
+        self.good(KeyRef { name, rtype, manner: manner.into() }, now).map(|entry| Hit::at(entry, now))
     }
 
     /// An entry, fresh or stale, that is no failure.
@@ -180,8 +186,15 @@ impl Cache {
     }
 
     /// Keeps what upstream said to a question.
-    pub fn put(&self, question: &Question, flags: QueryFlags, reply: Arc<UpstreamReply>, now: Instant) {
-        let asked = KeyRef { name: question.name.borrow(), rtype: question.rtype, flags };
+    pub fn put(
+        &self,
+        question: &Question,
+        manner: impl Into<Manner>,
+        reply: Arc<UpstreamReply>,
+        now: Instant,
+    ) {
+        let manner = manner.into();
+        let asked = KeyRef { name: question.name.borrow(), rtype: question.rtype, manner };
         if reply.end == End::Failed {
             // A failure never takes the place of what was known before; it only keeps upstream from being asked again.
             if let Some(entry) = self.good(asked, now) {
@@ -191,10 +204,10 @@ impl Cache {
         }
         let is_denial = denial::holds_for(&reply, question.rtype);
         if is_denial && let Some((end, denial)) = denial::of_end(&reply) {
-            self.put(&Question { name: end, rtype: question.rtype }, flags, Arc::new(denial), now);
+            self.put(&Question { name: end, rtype: question.rtype }, manner, Arc::new(denial), now);
         }
         let rtype = if is_denial { denial::KEPT_UNDER } else { question.rtype };
-        let key = Key { name: question.name.clone(), rtype, flags };
+        let key = Key { name: question.name.clone(), rtype, manner };
         let (lifetime, is_failure) = (self.lifetime(&reply), reply.end == End::Failed);
         let known = self.entries.peek(&key.borrow());
         if lifetime.is_zero() {
@@ -342,7 +355,7 @@ impl Lifecycle<Key, Entry> for CountEvictions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{ExtendedError, Name, Rcode, Record, rdata};
+    use crate::dns::{ExtendedError, Name, QueryFlags, Rcode, Record, rdata};
 
     const NONE: QueryFlags = QueryFlags { dnssec_ok: false, checking_disabled: false };
 

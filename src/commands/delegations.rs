@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::config::Config;
 use crate::dns::Name;
-use crate::zone::{OnMissing, Snapshot, Zone};
+use crate::zone::{Delegations, OnMissing, Snapshot, Zone};
 
 /// What is worth knowing about a rule or a delegation.
 pub(super) enum Misfit {
@@ -18,13 +18,7 @@ pub(super) enum Misfit {
 impl Misfit {
     /// All of them, those of rules first.
     pub(super) fn all(config: &Config, snapshot: &Snapshot) -> Vec<Misfit> {
-        let rules: Vec<&Name> = config
-            .forward
-            .rules
-            .iter()
-            .map(|rule| &rule.domain)
-            .filter(|domain| !domain.borrow().is_root())
-            .collect();
+        let rules = explicit_rules(config);
         let mut misfits: Vec<Misfit> = rules
             .iter()
             .filter_map(|rule| {
@@ -32,18 +26,8 @@ impl Misfit {
                 Some(Misfit::Unasked { rule: (*rule).clone(), zone: zone.apex().clone() })
             })
             .collect();
-        let mut zones: Vec<_> = snapshot.zones().map(|(_, zone)| zone).collect();
-        zones.sort_by(|one, other| one.apex().cmp(other.apex()));
-        for zone in zones {
-            let mut cuts: Vec<Name> = zone.delegations().map(|cut| cut.to_name()).collect();
-            // A zone of ours for the child takes precedence.
-            cuts.retain(|cut| {
-                snapshot.zone(cut.borrow()).is_none() && !rules.iter().any(|rule| cut.is_within(rule))
-            });
-            cuts.sort();
-            let referred = |cut| Misfit::Referred { cut, zone: zone.apex().clone() };
-            misfits.extend(cuts.into_iter().map(referred));
-        }
+        let referred = cuts(&rules, snapshot, Delegations::Refer);
+        misfits.extend(referred.map(|(zone, cut)| Misfit::Referred { cut, zone: zone.apex().clone() }));
         misfits
     }
 
@@ -54,8 +38,8 @@ impl Misfit {
                 "delegate {rule} in {zone} by NS records, serve {zone} with on_missing = \"ask-public\", or remove the rule"
             ),
             Misfit::Referred { cut, .. } => format!(
-                "a [[forward.rule]] with domain = \"{cut}\" has its servers asked; resolvers follow a referral themselves, \
-                 programs do not"
+                "follow_delegations = true in its [[zone]], or a [[forward.rule]] with domain = \"{cut}\", has its servers asked; \
+                 resolvers follow a referral themselves, programs do not"
             ),
         }
     }
@@ -78,6 +62,34 @@ impl fmt::Display for Misfit {
             }
         }
     }
+}
+
+/// The delegations whose servers are asked, with their zones.
+pub(super) fn followed<'s>(config: &Config, snapshot: &'s Snapshot) -> Vec<(&'s Zone, Name)> {
+    cuts(&explicit_rules(config), snapshot, Delegations::Follow).collect()
+}
+
+/// The domains of rules other than the default one.
+fn explicit_rules(config: &Config) -> Vec<&Name> {
+    let domains = config.forward.rules.iter().map(|rule| &rule.domain);
+    domains.filter(|domain| !domain.borrow().is_root()).collect()
+}
+
+/// What zones delegate that have this done with their delegations, but for what rules or other zones of ours take.
+fn cuts<'s>(
+    rules: &[&Name],
+    snapshot: &'s Snapshot,
+    delegations: Delegations,
+) -> impl Iterator<Item = (&'s Zone, Name)> {
+    let zones = snapshot.zones().map(|(_, zone)| &**zone);
+    let zones = zones.filter(|zone| zone.header().delegations == delegations);
+    let mut cuts: Vec<(&Zone, Name)> =
+        zones.flat_map(|zone| zone.delegations().map(move |cut| (zone, cut.to_name()))).collect();
+    cuts.retain(|(_, cut)| {
+        snapshot.zone(cut.borrow()).is_none() && !rules.iter().any(|rule| cut.is_within(rule))
+    });
+    cuts.sort_by(|(one, cut), (other, other_cut)| (one.apex(), cut).cmp(&(other.apex(), other_cut)));
+    cuts.into_iter()
 }
 
 /// The zone that answers for a name in every view.

@@ -1,6 +1,7 @@
 //! `doctor`: looks at everything from end to end, and says what to do.
 
 mod azure;
+mod followed;
 mod source;
 mod written;
 
@@ -132,6 +133,7 @@ impl Doctor {
             findings.extend(of_drift(&parts));
             if !self.offline {
                 findings.extend(of_upstreams(&config).await);
+                findings.extend(followed::of_servers(&config, &parts).await);
             }
             findings.extend(self.of_names(&config, &parts).await);
             self.tell(&findings, out)

@@ -25,7 +25,7 @@ use crate::listen::Ipv6;
 use crate::privatelink::{Block, Catalogue, Cloud, RowError};
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
-use crate::zone::{Network, OnMissing, ZoneHeader, ZoneKind};
+use crate::zone::{Delegations, Network, OnMissing, ZoneHeader, ZoneKind};
 use crate::{cache, forward, listen, telemetry};
 
 /// Longest time between two passes: beyond a day a source is not kept up to date but forgotten.
@@ -373,6 +373,9 @@ impl Assembly<'_> {
             };
             if let Some(on_missing) = zone.on_missing {
                 header.on_missing = on_missing.into();
+            }
+            if zone.follow_delegations {
+                header.delegations = Delegations::Follow;
             }
             self.check_public_suffix(at, &header, &private_link.catalogue);
             for (number, name) in zone.networks.iter().enumerate() {

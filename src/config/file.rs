@@ -114,6 +114,8 @@ pub(super) struct Zone {
     #[serde(default)]
     pub networks: Vec<String>,
     pub on_missing: Option<OnMissing>,
+    #[serde(default)]
+    pub follow_delegations: bool,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]

@@ -11,6 +11,8 @@ use super::case::Case;
 use super::counters::count;
 use super::failure::Trouble;
 use super::inflight::Flight;
+use super::referral::Referral;
+use super::rule::Role;
 use super::{ExchangeError, Forwarder, Judgement, Protocol, Query, Rule, Standing, Upstream};
 use crate::cache::{End, NotAReply, UpstreamReply};
 use crate::dns::header::HEADER_BYTES;
@@ -89,7 +91,7 @@ impl Forwarder {
         for _ in 0..QUERIES_MAX {
             let received = match begun.take() {
                 Some(begun) => self.await_begun(begun).await,
-                None => self.exchange(upstream, flight, &manner).await,
+                None => self.exchange(upstream, flight, rule, &manner).await,
             };
             let received = match received {
                 Ok(received) => received,
@@ -175,6 +177,11 @@ impl Forwarder {
 
     fn read(&self, message: Message, flight: &Flight, rule: &Rule) -> Result<UpstreamReply, Trouble> {
         let rcode = message.rcode;
+        if rule.role == Role::NameServers
+            && let Some(referral) = Referral::read(&message, &rule.domain, &flight.asked.question.name)
+        {
+            return Err(Trouble::RefersBelow(Box::new(referral)));
+        }
         let speaks_for = |name: crate::dns::NameRef<'_>| self.speaks_for(rule, name);
         match UpstreamReply::from_message(message, &flight.asked.question, speaks_for) {
             Ok(reply) if reply.end == End::Failed => Err(Trouble::Answered(rcode, Box::new(reply))),
@@ -192,6 +199,8 @@ impl Forwarder {
             Trouble::Unreachable(_) | Trouble::OverBudget(_) | Trouble::Silent(_) | Trouble::Looping => {
                 return;
             }
+            // It helps as it should.
+            Trouble::RefersBelow(_) => return,
         };
         count(&self.counters.upstream_failures);
         count(&upstream.failures);
@@ -206,6 +215,7 @@ impl Forwarder {
         &self,
         upstream: &Arc<Upstream>,
         flight: &Flight,
+        rule: &Rule,
         manner: &Manner,
     ) -> Result<Received, Trouble> {
         let now = Instant::now();
@@ -214,6 +224,9 @@ impl Forwarder {
         }
         let asked = &flight.asked;
         let mut query = Query::new(&asked.question, asked.flags, manner.edns, manner.case);
+        if rule.role == Role::NameServers {
+            query = query.without_recursion();
+        }
         flight.note_sent(query.question(), upstream);
         self.send(upstream, &mut query, manner.protocol).await
     }

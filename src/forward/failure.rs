@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::referral::Referral;
 use super::sockets::is_of_here;
 use super::{ExchangeError, Rule, Standing, UpstreamAddress};
 use crate::cache::UpstreamReply;
@@ -18,6 +19,8 @@ pub enum Trouble {
     Bare(Rcode),
     /// It answered with the name servers of this domain instead of asking them.
     Refers(Name),
+    /// It answered with name servers further down, as a name server should.
+    RefersBelow(Box<Referral>),
     /// It answered what cannot be used.
     Unreadable(String),
     Unreachable(ExchangeError),
@@ -33,6 +36,14 @@ pub enum Trouble {
 #[derive(Debug, Default)]
 pub struct Failure {
     pub troubles: Vec<(UpstreamAddress, Trouble)>,
+}
+
+/// What a question comes to that nobody answered.
+pub struct Unanswered {
+    pub reply: UpstreamReply,
+    pub why: ExtendedError,
+    /// As `Failure::is_worth_keeping`.
+    pub is_worth_keeping: bool,
 }
 
 impl Failure {
@@ -88,6 +99,12 @@ impl Failure {
         ExtendedError::new(code, text)
     }
 
+    /// What a question comes to that failed so.
+    pub fn conclude(self, now: Instant) -> Unanswered {
+        let (why, is_worth_keeping) = (self.explain(now), self.is_worth_keeping());
+        Unanswered { reply: self.into_reply(now), why, is_worth_keeping }
+    }
+
     /// The reply to hand on: upstream's own if it says more than that it failed.
     pub fn into_reply(self, now: Instant) -> UpstreamReply {
         let why = self.explain(now);
@@ -118,6 +135,9 @@ impl Trouble {
             Trouble::Bare(rcode) => format!("upstream {upstream} answered {rcode} without the question"),
             Trouble::Refers(domain) => {
                 format!("upstream {upstream} refers to the name servers of {domain} and does not ask them")
+            }
+            Trouble::RefersBelow(referral) => {
+                format!("upstream {upstream} refers to the name servers of {}", referral.domain)
             }
             Trouble::Unreadable(why) => format!("upstream {upstream} answered nonsense: {why}"),
             Trouble::Unreachable(ExchangeError::Network(error)) => {
@@ -198,6 +218,11 @@ mod tests {
             answered(Rcode::REFUSED),
             Trouble::Bare(Rcode::REFUSED),
             Trouble::Refers("x.".parse().unwrap()),
+            Trouble::RefersBelow(Box::new(Referral {
+                domain: "a.x.".parse().unwrap(),
+                servers: Vec::new(),
+                ttl_secs: 60,
+            })),
             Trouble::Unreadable("cut short".to_owned()),
             Trouble::Unreachable(ExchangeError::NearMisses),
             Trouble::OverBudget(9),
@@ -207,6 +232,7 @@ mod tests {
         for trouble in &all {
             match trouble {
                 Trouble::Answered(..) | Trouble::Bare(_) | Trouble::Refers(_) | Trouble::Unreadable(_) => {}
+                Trouble::RefersBelow(_) => {}
                 Trouble::Unreachable(_) | Trouble::OverBudget(_) | Trouble::Silent(_) | Trouble::Looping => {}
             }
         }

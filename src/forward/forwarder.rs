@@ -8,11 +8,12 @@ use tracing::debug;
 
 use super::attempt::Begun;
 use super::counters::count;
-use super::failure::{self, Failure};
+use super::delegation::Delegations;
+use super::failure::{self, Failure, Unanswered};
 use super::inflight::{Flight, Full, Inflight, Joined, Sender, Waiter};
 use super::loops::Probes;
 use super::race::Won;
-use super::rule::Rules;
+use super::rule::{Role, Rules};
 use super::settings::Asked;
 use super::{Counters, Rule, Settings, Sockets, Transport, UpstreamAddress, UpstreamHealth};
 use crate::cache::{Cache, End, UpstreamReply};
@@ -25,6 +26,7 @@ pub struct Forwarder {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) inflight: Inflight,
     pub(super) probes: Probes,
+    pub(super) delegations: Arc<Delegations>,
     pub counters: Arc<Counters>,
     settings: Settings,
     learning: RwLock<Learning>,
@@ -89,6 +91,7 @@ impl Forwarder {
             transport,
             inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
             probes: Probes::default(),
+            delegations: Arc::default(),
             counters,
             settings,
             learning: RwLock::new(Learning::Goes),
@@ -103,6 +106,7 @@ impl Forwarder {
             transport: self.transport.clone(),
             inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
             probes: Probes::default(),
+            delegations: self.delegations.clone(),
             counters: self.counters.clone(),
             settings,
             learning: RwLock::new(Learning::Goes),
@@ -120,7 +124,7 @@ impl Forwarder {
     /// When upstream fails, what the cache has answers. A caller that goes away takes nothing from others.
     pub async fn ask(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
         count(&self.counters.questions);
-        let asked = Asked { question, flags };
+        let asked = Asked::by_rules(question, flags);
         let waiter = match self.join(&asked) {
             Ok(waiter) => waiter,
             Err(why) => return self.fall_back(&asked, why),
@@ -139,7 +143,7 @@ impl Forwarder {
         count(&self.counters.questions);
         let why = Failure::known(rule, now).explain(now);
         let is_due = rule.upstreams.iter().any(|upstream| upstream.health.take_probe(now));
-        let asked = Asked { question, flags };
+        let asked = Asked::by_rules(question, flags);
         if is_due {
             // If it cannot be tried now, it is when the next pause is over.
             let _ = self.join(&asked);
@@ -164,7 +168,7 @@ impl Forwarder {
     pub fn prefetch(self: &Arc<Self>, question: Question, flags: QueryFlags) {
         count(&self.counters.prefetches);
         // If it cannot be asked now, it is asked when it is needed.
-        let _ = self.join(&Asked { question, flags });
+        let _ = self.join(&Asked::by_rules(question, flags));
     }
 
     /// The rule that takes a name.
@@ -174,7 +178,15 @@ impl Forwarder {
 
     /// Whether `rule`'s upstreams may say something of `name`.
     pub fn speaks_for(&self, rule: &Rule, name: NameRef<'_>) -> bool {
-        self.rules.of(name).is_some_and(|taker| taker.domain == rule.domain)
+        let taker = self.rules.of(name);
+        match rule.role {
+            Role::Resolvers => taker.is_some_and(|taker| taker.domain == rule.domain),
+            // An explicit rule takes precedence over a delegation.
+            Role::NameServers => {
+                name.is_within(rule.domain.borrow())
+                    && taker.is_none_or(|taker| taker.domain.borrow().is_root())
+            }
+        }
     }
 
     /// All upstreams and how they are.
@@ -197,9 +209,20 @@ impl Forwarder {
         let name = asked.question.name.borrow();
         let rule = self.rules.of(name).filter(|rule| !rule.upstreams.is_empty());
         let rule = rule.ok_or_else(|| failure::no_rule(name))?;
+        self.board(asked, |flight, sender| {
+            tokio::spawn(self.clone().fly(flight, rule.clone(), sender, None));
+        })
+    }
+
+    /// Takes part in a question's flight; `begin` begins it if there is none.
+    pub(super) fn board(
+        self: &Arc<Self>,
+        asked: &Asked,
+        begin: impl FnOnce(Arc<Flight>, Sender),
+    ) -> Result<Waiter, ExtendedError> {
         match self.inflight.join(asked.clone()) {
             Ok(Joined::Leads(waiter, sender)) => {
-                tokio::spawn(self.clone().fly(waiter.flight.clone(), rule.clone(), sender, None));
+                begin(waiter.flight.clone(), sender);
                 Ok(waiter)
             }
             Ok(Joined::Follows(waiter)) => {
@@ -239,20 +262,25 @@ impl Forwarder {
             }
         }
         let raced = self.race(&flight, &rule, begun).await;
+        let outcome = self.conclude(asked, raced.map_err(|failure| failure.conclude(Instant::now())));
+        drop(landing);
+        sender.send(outcome);
+    }
+
+    /// What becomes of a question: what was said is kept, and for a failure answers what is.
+    pub(super) fn conclude(&self, asked: &Asked, raced: Result<Won, Unanswered>) -> Outcome {
         let now = Instant::now();
-        let outcome = match raced {
+        match raced {
             Ok(Won { reply, upstream, way }) => {
                 if let Some(way) = &way {
                     debug!(dns.question.name = %asked.question.name, "Upstream {upstream} answers: {way}");
                 }
                 Outcome { way, ..self.learn(asked, reply, upstream, now) }
             }
-            Err(failure) => {
-                let why = failure.explain(now);
+            Err(Unanswered { reply, why, is_worth_keeping }) => {
                 debug!(dns.question.name = %asked.question.name, "No upstream answers: {}", why.text);
-                let keep = failure.is_worth_keeping();
-                let reply = Arc::new(failure.into_reply(now));
-                if keep {
+                let reply = Arc::new(reply);
+                if is_worth_keeping {
                     self.keep(asked, &reply, now);
                 }
                 self.stale(asked, why).unwrap_or_else(|| {
@@ -260,9 +288,7 @@ impl Forwarder {
                     Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None, way: None }
                 })
             }
-        };
-        drop(landing);
-        sender.send(outcome);
+        }
     }
 
     /// Keeps what an upstream said.
@@ -282,12 +308,12 @@ impl Forwarder {
         // Held over the put, so that `retire` waits for it.
         let learning = self.learning.read();
         if *learning == Learning::Goes {
-            self.cache.put(&asked.question, asked.flags, reply.clone(), now);
+            self.cache.put(&asked.question, asked.manner(), reply.clone(), now);
         }
     }
 
     /// What the cache has, or a failure.
-    fn fall_back(&self, asked: &Asked, why: ExtendedError) -> Outcome {
+    pub(super) fn fall_back(&self, asked: &Asked, why: ExtendedError) -> Outcome {
         self.stale(asked, why.clone()).unwrap_or_else(|| {
             count(&self.counters.failures);
             let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
@@ -295,9 +321,10 @@ impl Forwarder {
         })
     }
 
-    fn stale(&self, asked: &Asked, why: ExtendedError) -> Option<Outcome> {
+    pub(super) fn stale(&self, asked: &Asked, why: ExtendedError) -> Option<Outcome> {
         let question = &asked.question;
-        let hit = self.cache.fallback(question.name.borrow(), question.rtype, asked.flags, Instant::now())?;
+        let hit =
+            self.cache.fallback(question.name.borrow(), question.rtype, asked.manner(), Instant::now())?;
         count(&self.counters.stale_answers);
         let code = match hit.reply.rcode {
             Rcode::NXDOMAIN if hit.reply.end == End::Negative => ExtendedError::STALE_NXDOMAIN,

@@ -121,7 +121,7 @@ impl<T> Lane<T> {
         if forwarder.transport.ports().is_none() {
             return Err(guest);
         }
-        let asked = Asked { question, flags };
+        let asked = Asked::by_rules(question, flags);
         let Some((waiter, sender)) = forwarder.inflight.lead(asked, now) else { return Err(guest) };
         count(&forwarder.counters.questions);
         let asked = &waiter.flight.asked;

@@ -57,7 +57,7 @@ impl Forwarder {
         [(false, false), (true, false), (false, true), (true, true)].into_iter().find_map(
             |(dnssec_ok, checking_disabled)| {
                 let flags = QueryFlags { dnssec_ok, checking_disabled };
-                let asked = Asked { question: question.clone(), flags };
+                let asked = Asked::by_rules(question.clone(), flags);
                 self.inflight.find(&asked)?.sender_of(raw_question)
             },
         )

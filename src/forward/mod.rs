@@ -2,7 +2,8 @@
 //!
 //! `forwarder` is the door; `inflight` asks each question once; `race` chooses upstreams and waits; `attempt` asks one
 //! of them; `sockets` and `tcp` carry bytes behind the `transport` trait, so that tests may answer in-process. `lane` is
-//! the short way that a listener's thread takes itself: it hands all that is unusual over to a flight.
+//! the short way that a listener's thread takes itself: it hands all that is unusual over to a flight. `descent` asks the
+//! servers of a `delegation` of ours instead of a rule's.
 
 mod address;
 mod attempt;
@@ -10,6 +11,8 @@ mod budget;
 mod case;
 mod counters;
 mod datagrams;
+mod delegation;
+mod descent;
 mod failure;
 mod forwarder;
 mod health;
@@ -19,7 +22,9 @@ mod loops;
 mod open_ports;
 mod port;
 mod query;
+mod quest;
 mod race;
+mod referral;
 mod rule;
 #[cfg(test)]
 mod scripted;
@@ -31,11 +36,14 @@ mod upstream;
 
 pub use address::{UpstreamAddress, UpstreamAddressError};
 pub use counters::Counters;
+pub use delegation::{Cut, Delegation};
 pub use forwarder::{Forwarder, Freshness, Outcome};
 pub use health::Standing;
 pub use lane::{Awaited, Landed, Lane, Said, looks_own};
 pub use open_ports::OpenPorts;
 pub use query::{Judgement, Query};
+pub use quest::{Quest, ServerAddresses};
+pub use referral::NameServer;
 pub use rule::Rule;
 pub use settings::{RuleSettings, Settings};
 pub use sockets::{DESCRIPTORS_MAX, Sockets};

@@ -55,6 +55,12 @@ impl Query {
         Query { bytes, question_end: name_end + 4, case }
     }
 
+    /// The same for a server that is to say what it has, and to ask nobody (RD clear).
+    pub(super) fn without_recursion(mut self) -> Query {
+        self.bytes[2] &= !((Flags::RD.0 >> 8) as u8);
+        self
+    }
+
     /// The whole message.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

@@ -47,6 +47,17 @@ pub(super) struct Won {
     pub way: Option<Arc<str>>,
 }
 
+impl Won {
+    /// The same, with what came before.
+    pub(super) fn by_way_of(mut self, mut path: Vec<String>) -> Won {
+        if !path.is_empty() {
+            path.extend(self.way.as_deref().map(str::to_owned));
+            self.way = Some(path.join("; ").into());
+        }
+        self
+    }
+}
+
 struct Runner {
     upstream: Arc<Upstream>,
     attempts: usize,
@@ -55,7 +66,8 @@ struct Runner {
 }
 
 impl Forwarder {
-    /// Asks a rule's upstreams until one gives a usable answer or time is up.
+    /// Asks a rule's upstreams until one gives a usable answer or time is up. A referral further down is a failure of
+    /// nobody's, and the only trouble of its failure.
     pub(super) async fn race(
         self: &Arc<Self>,
         flight: &Arc<Flight>,
@@ -101,6 +113,11 @@ impl Forwarder {
                         let way = race.way(upstream, &detours);
                         self.settle(race, index, deadline);
                         return Ok(Won { reply, upstream, way });
+                    }
+                    Err(trouble @ Trouble::RefersBelow(_)) => {
+                        let upstream = race.runners[index].upstream.address;
+                        self.settle(race, index, deadline);
+                        return Err(Failure { troubles: vec![(upstream, trouble)] });
                     }
                     Err(trouble) => {
                         race.runners[index].trouble = Some(trouble);

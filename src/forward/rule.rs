@@ -14,6 +14,16 @@ pub struct Rule {
     pub domain: Name,
     /// In the order of preference.
     pub upstreams: Vec<Arc<Upstream>>,
+    pub role: Role,
+}
+
+/// What a rule's upstreams are to its domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// They find out what they are asked.
+    Resolvers,
+    /// The domain is delegated to them: they say what they have, and where it goes on.
+    NameServers,
 }
 
 /// All rules, and the upstreams they name.
@@ -68,7 +78,10 @@ impl Rules {
                     upstreams.push(shared[address].clone());
                 }
             }
-            (rule.domain.clone(), Arc::new(Rule { domain: rule.domain.clone(), upstreams }))
+            (
+                rule.domain.clone(),
+                Arc::new(Rule { domain: rule.domain.clone(), upstreams, role: Role::Resolvers }),
+            )
         });
         let by_domain = by_domain.collect();
         let mut upstreams: Vec<Arc<Upstream>> = shared.into_values().collect();

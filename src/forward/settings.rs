@@ -1,6 +1,7 @@
 //! Who is asked what, and how much at once.
 
 use super::UpstreamAddress;
+use crate::cache::{Manner, Respondent};
 use crate::dns::{Name, QueryFlags};
 
 /// Azure's resolver, reachable from every VNet.
@@ -55,4 +56,18 @@ impl Settings {
 pub(super) struct Asked {
     pub question: crate::dns::Question,
     pub flags: QueryFlags,
+    /// Whom it goes to.
+    pub of: Respondent,
+}
+
+impl Asked {
+    /// A question that the rules say whom to ask.
+    pub fn by_rules(question: crate::dns::Question, flags: QueryFlags) -> Asked {
+        Asked { question, flags, of: Respondent::RULES }
+    }
+
+    /// What the cache keeps the answer under, besides the question.
+    pub fn manner(&self) -> Manner {
+        Manner { flags: self.flags, of: self.of }
+    }
 }

@@ -1,7 +1,7 @@
 //! Completes a reply: the one place where header, sections and EDNS are put together.
 
 use super::client::{Client, Transport};
-use crate::answer::{Authority, Chase, Part, Relayed, STALE_TTL_SECS};
+use crate::answer::{Authority, Chase, Delegation, Part, Relayed, STALE_TTL_SECS};
 use crate::dns::edns::{ReplyEdns, UDP_PAYLOAD_BYTES, UDP_PAYLOAD_BYTES_PLAIN};
 use crate::dns::header::{HEADER_BYTES, OPCODE_QUERY};
 use crate::dns::reply::Full;
@@ -223,7 +223,7 @@ impl Sections<'_, '_, '_, '_> {
                 let mut authority = relayed.reply.authority.iter();
                 authority.try_for_each(|record| self.relayed(Section::Authority, relayed, record))?;
             }
-            Authority::Delegation { cut, servers, .. } => {
+            Authority::Delegation(Delegation { cut, servers, .. }) => {
                 self.set(Section::Authority, cut.to_buf().borrow(), &servers.set)?
             }
         }
@@ -232,7 +232,7 @@ impl Sections<'_, '_, '_, '_> {
             proofs.try_for_each(|(relayed, record)| self.relayed(Section::Authority, relayed, record))?;
         }
         match chase.authority() {
-            Authority::Delegation { servers, zone, .. } => self.glue(servers, zone, chase.view()),
+            Authority::Delegation(Delegation { servers, zone, .. }) => self.glue(servers, zone, chase.view()),
             _ => Ok(()),
         }
     }

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::client::{Client, Transport};
 use super::complete::complete;
-use super::responder::{ANSWER_DEADLINE, Attempt, Responder, own_question, reply_bytes};
+use super::delegated::cut_of;
+use super::responder::{ANSWER_DEADLINE, Asking, Attempt, Responder, own_question, reply_bytes};
 use crate::answer::Step;
 use crate::dns::{Message, Name, RecordType};
 
@@ -52,16 +53,28 @@ impl Responder {
         let mut step = chase.run();
         while step == Step::Ask {
             let current = chase.current().to_name();
+            if let Some(delegation) = chase.delegation() {
+                let cut = cut_of(delegation, view, &snapshot);
+                let zone = delegation.zone.apex().clone();
+                chase.note(|| {
+                    format!("delegation: {current} is asked of the servers of {cut}, which zone {zone} names")
+                });
+            }
+            let is_by_rule = chase.delegation().is_none();
             let rule = serving.forwarder.rule_for(current.borrow());
-            chase.note(|| match rule {
+            let by_rule = || match rule {
                 Some(rule) => {
                     let upstreams: Vec<String> =
                         rule.upstreams.iter().map(|upstream| upstream.address.to_string()).collect();
                     format!("rule: {current} is asked of {} by rule {}", upstreams.join(", "), rule.domain)
                 }
                 None => format!("rule: none forwards {current}"),
-            });
-            let relayed = self.relayed(&serving, &mut chase, &query, deadline, &mut None).await;
+            };
+            if is_by_rule {
+                chase.note(by_rule);
+            }
+            let asking = Asking { snapshot: &snapshot, serving: &serving, query: &query };
+            let relayed = self.relayed(asking, &mut chase, deadline, &mut None).await;
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());

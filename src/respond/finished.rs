@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::{Asked, is_shown};
-use crate::answer::{Authority, Chase, Freshness, Part, Relayed};
+use crate::answer::{Authority, Chase, Delegation, Freshness, Part, Relayed};
 use crate::cache::Life;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::request::RawRecord;
@@ -294,7 +294,7 @@ impl Answer {
         let reply_flags = Flags(word(2) & !0x0F);
         let is_plain =
             chase.errors().is_empty() && !reply_flags.has(Flags::TC) && chase.ends_with_its_parts();
-        if !is_plain || matches!(chase.authority(), Authority::Delegation { .. }) {
+        if !is_plain || matches!(chase.authority(), Authority::Delegation(_)) {
             return None;
         }
         // OPT stands last.
@@ -376,7 +376,7 @@ fn sources<'c>(chase: &'c Chase<'_>, asked: &Asked<'_>) -> impl Iterator<Item = 
         Authority::Nothing => ours(0),
         Authority::Soa(zone) => ours(zone.soa().set.len()),
         Authority::Upstream(relayed) => theirs(relayed, &relayed.reply.authority),
-        Authority::Delegation { servers, .. } => ours(servers.set.len()),
+        Authority::Delegation(Delegation { servers, .. }) => ours(servers.set.len()),
     };
     let proofs = if dnssec_ok { chase.proofs() } else { Default::default() };
     let proofs =

@@ -7,6 +7,7 @@ mod ahead;
 mod client;
 mod complete;
 mod cookie;
+mod delegated;
 mod explain;
 mod finished;
 mod quick;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::complete;
-use super::responder::{AtOnce, Attempt, Known, Missing, Responder, View};
+use super::responder::{Asking, AtOnce, Attempt, Known, Missing, Responder, View};
 use crate::answer::Step;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::{NameRef, QueryFlags, Question, RawQuestion};
@@ -178,7 +178,10 @@ impl Responder {
         }
         let mut chase = query.chase(&view.snapshot, &serving.rules, view.of(client));
         let step = chase.run();
-        if self.advance(serving, &mut chase, step, &query, None, view.now) == Step::Done {
+        let asking = Asking { snapshot: &view.snapshot, serving, query: &query };
+        let step = self.advance(asking, &mut chase, step, None, view.now);
+        // A lane asks by the rules.
+        if step == Step::Done || chase.delegation().is_some() {
             return None;
         }
         let question = Question { name: chase.current().to_name(), rtype: query.rtype };
@@ -204,7 +207,8 @@ impl Responder {
             true => Step::Ask,
             false => chase.run(),
         };
-        if self.advance(serving, &mut chase, step, &query, Some(known), *now) == Step::Ask {
+        let asking = Asking { snapshot, serving, query: &query };
+        if self.advance(asking, &mut chase, step, Some(known), *now) == Step::Ask {
             return Attempt::Wait(Missing::UNKNOWN);
         }
         complete(&query.asked, guest.client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)

@@ -14,14 +14,15 @@ use super::ahead::{Ahead, Aheads, Place};
 use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error, complete_error_briefly, complete_failure};
 use super::cookie::Cookies;
+use super::delegated::OwnAnswers;
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
-use crate::cache::{Cache, Lookup, UpstreamReply};
+use crate::cache::{Cache, Lookup, Manner, UpstreamReply};
 use crate::dns::{
     ExtendedError, Flags, Name, NameRef, QueryFlags, Question, RawName, Rcode, RecordType, Request,
     Unanswerable,
 };
-use crate::forward::{self, Forwarder, Outcome, Said};
+use crate::forward::{self, Forwarder, Outcome, Quest, Said};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
@@ -89,6 +90,14 @@ pub(super) struct Known {
     pub(super) began: Instant,
     pub(super) name: Name,
     pub(super) said: Said,
+}
+
+/// What a chase is carried on with.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a, 'm> {
+    pub(super) snapshot: &'a Arc<Snapshot>,
+    pub(super) serving: &'a Arc<Serving>,
+    pub(super) query: &'a Query<'m>,
 }
 
 /// What came of a message without waiting.
@@ -213,7 +222,8 @@ impl Responder {
         }
         let mut chase = query.chase(snapshot, &serving.rules, client_view);
         let step = chase.run();
-        if self.advance(serving, &mut chase, step, &query, None, *now) == Step::Ask {
+        let asking = Asking { snapshot, serving, query: &query };
+        if self.advance(asking, &mut chase, step, None, *now) == Step::Ask {
             return Attempt::Wait(Missing::of(&chase, query.flags, epoch));
         }
         let Some(length) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
@@ -259,7 +269,8 @@ impl Responder {
                 complete_failure(&query.asked, client, why, &mut buffer)?
             } else {
                 while step == Step::Ask {
-                    let relayed = self.relayed(&serving, &mut chase, &query, deadline, &mut known).await;
+                    let asking = Asking { snapshot: &snapshot, serving: &serving, query: &query };
+                    let relayed = self.relayed(asking, &mut chase, deadline, &mut known).await;
                     step = chase.feed(relayed);
                 }
                 buffer = vec![0; reply_bytes(client.transport)];
@@ -275,15 +286,15 @@ impl Responder {
     /// What upstream says to the chase's current name, from the cache or by asking.
     pub(super) async fn relayed(
         &self,
-        serving: &Serving,
+        asking: Asking<'_, '_>,
         chase: &mut Chase<'_>,
-        query: &Query<'_>,
         deadline: Instant,
         known: &mut Option<Known>,
     ) -> Relayed {
+        let Asking { snapshot, serving, query } = asking;
         let known = known.take_if(|known| known.name.borrow() == chase.current());
         if known.is_none()
-            && let Some(relayed) = self.cached(serving, chase, query, Instant::now())
+            && let Some(relayed) = self.cached(asking, chase, Instant::now())
         {
             return relayed;
         }
@@ -293,6 +304,10 @@ impl Responder {
                 Some(Said::Awaited(awaited)) => awaited.outcome().await,
                 None => {
                     let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+                    if let Some(delegation) = serving.delegation(chase, snapshot) {
+                        let names = OwnAnswers::new(snapshot, serving, chase.view());
+                        return names.ask(delegation, question, query.flags, Quest::new()).await;
+                    }
                     match chase.has_own_answer() {
                         true => serving.forwarder.ask_unless_down(question, query.flags).await,
                         false => serving.forwarder.ask(question, query.flags).await,
@@ -314,17 +329,16 @@ impl Responder {
     /// known, and by the cache.
     pub(super) fn advance(
         &self,
-        serving: &Serving,
+        asking: Asking<'_, '_>,
         chase: &mut Chase<'_>,
         mut step: Step,
-        query: &Query<'_>,
         mut known: Option<(NameRef<'_>, &Outcome)>,
         now: Instant,
     ) -> Step {
         while step == Step::Ask {
             let relayed = match known.take_if(|(name, _)| *name == chase.current()) {
                 Some((_, outcome)) => Some(told(outcome.clone(), chase)),
-                None => self.cached(serving, chase, query, now),
+                None => self.cached(asking, chase, now),
             };
             match relayed {
                 Some(relayed) => step = chase.feed(relayed),
@@ -334,14 +348,13 @@ impl Responder {
         step
     }
 
-    fn cached(
-        &self,
-        serving: &Serving,
-        chase: &mut Chase<'_>,
-        query: &Query<'_>,
-        now: Instant,
-    ) -> Option<Relayed> {
-        let (hit, freshness) = match serving.cache.get(chase.current(), query.rtype, query.flags, now) {
+    fn cached(&self, asking: Asking<'_, '_>, chase: &mut Chase<'_>, now: Instant) -> Option<Relayed> {
+        let Asking { snapshot, serving, query } = asking;
+        let delegation = serving.delegation(chase, snapshot);
+        let manner = delegation
+            .as_ref()
+            .map_or_else(|| Manner::from(query.flags), |delegation| delegation.manner(query.flags));
+        let (hit, freshness) = match serving.cache.get(chase.current(), query.rtype, manner, now) {
             Lookup::Fresh(hit) => (hit, Freshness::Fresh),
             // Upstream failed a moment ago and is not asked again yet (RFC 8767 §5).
             Lookup::Stale { hit, recheck: false } => {
@@ -360,7 +373,13 @@ impl Responder {
         if hit.wants_prefetch {
             let question = Question { name: chase.current().to_name(), rtype: query.rtype };
             let _entered = self.runtime.enter();
-            serving.forwarder.prefetch(question, query.flags);
+            match delegation {
+                Some(delegation) => {
+                    let names = OwnAnswers::new(snapshot, serving, chase.view());
+                    serving.forwarder.prefetch_delegated(delegation, question, query.flags, names);
+                }
+                None => serving.forwarder.prefetch(question, query.flags),
+            }
         }
         Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness, life: Some(hit.life) })
     }
@@ -448,7 +467,7 @@ fn now_secs() -> u32 {
 }
 
 /// An outcome as a chase takes it.
-fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
+pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
     if let (Some(upstream), Some(way)) = (outcome.upstream, &outcome.way) {
         chase.note(|| format!("upstream: {upstream} answers; {way}"));
     }

@@ -41,7 +41,7 @@ pub use network::{Network, NetworkError, Networks, ViewId};
 pub use node::Node;
 pub use origin::{AzureZone, Claim, Origin, VirtualNetworkLink};
 pub use reverse::Reversed;
-pub use served::{OnMissing, Outcome, Way, Zone, ZoneHeader, ZoneKind};
+pub use served::{Delegations, OnMissing, Outcome, Way, Zone, ZoneHeader, ZoneKind};
 pub use slot::{Contested, Offer, Slot};
 pub use snapshot::Snapshot;
 pub use stale::{StaleZones, Standing};

@@ -28,6 +28,15 @@ pub enum OnMissing {
     NxDomain,
 }
 
+/// What becomes of a question for a name that is delegated to other servers, if its client wants recursion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Delegations {
+    /// The client is told which servers to ask.
+    Refer,
+    /// Those servers are asked.
+    Follow,
+}
+
 /// A zone's name and settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ZoneHeader {
@@ -36,6 +45,7 @@ pub struct ZoneHeader {
     pub on_missing: OnMissing,
     /// The networks that see the zone; none = all.
     pub networks: Vec<Arc<str>>,
+    pub delegations: Delegations,
 }
 
 impl ZoneHeader {
@@ -46,12 +56,19 @@ impl ZoneHeader {
             kind: ZoneKind::PrivateLink,
             on_missing: OnMissing::AskPublic,
             networks: Vec::new(),
+            delegations: Delegations::Refer,
         }
     }
 
     /// Any other zone with the usual settings.
     pub fn plain(apex: Name) -> ZoneHeader {
-        ZoneHeader { apex, kind: ZoneKind::Plain, on_missing: OnMissing::NxDomain, networks: Vec::new() }
+        ZoneHeader {
+            apex,
+            kind: ZoneKind::Plain,
+            on_missing: OnMissing::NxDomain,
+            networks: Vec::new(),
+            delegations: Delegations::Refer,
+        }
     }
 }
 

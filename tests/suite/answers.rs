@@ -7,7 +7,7 @@ use std::time::Duration;
 use privatelink_dns::answer::{PrivateReverse, PublicNames};
 use privatelink_dns::dns::{NameRef, Rcode};
 use privatelink_dns::respond::Transport;
-use privatelink_dns::zone::{Change, Network, OnMissing};
+use privatelink_dns::zone::{Change, Delegations, Network, OnMissing};
 
 use crate::support::message::{Ask, CD, Line, Reply, same_section, word};
 use crate::support::script::{Case, Step, cases};
@@ -31,6 +31,7 @@ scripts! {
     r2_authoritative
     r2_chains
     r2_delegations
+    r2_delegations_followed
     r2_wildcards
     r3_on_missing
     r4_splice
@@ -210,6 +211,7 @@ impl Play {
                 let own = (!rest.is_empty()).then(|| (step.line, rest.to_owned()));
                 self.hold(".", &own.into_iter().chain(step.block.iter().cloned()).collect::<Vec<_>>())?;
             }
+            "server" => self.hold(rest, &step.block)?,
             "reply" => self.reply(rest, &step.block)?,
             "down" => self.upstreams.set_down(words.next().unwrap_or("."), true),
             "loops" => self.upstreams.set_looping(words.next().unwrap_or(".")),
@@ -325,7 +327,8 @@ impl Play {
             Says::WhatWeSay
         } else {
             let mut told = Told::new(rcode(says)?);
-            told.authenticated = words.any(|word| word == "ad");
+            let flags: Vec<&str> = words.collect();
+            (told.authenticated, told.authoritative) = (flags.contains(&"ad"), flags.contains(&"aa"));
             for (_, line) in block {
                 let (first, rest) = word(line)?;
                 match first {
@@ -341,7 +344,7 @@ impl Play {
         Ok(())
     }
 
-    /// `zone APEX [on_missing ask-public|nxdomain] [networks NAME…]`, records in the block.
+    /// `zone APEX [on_missing ask-public|nxdomain] [follows] [networks NAME…]`, records in the block.
     fn zone(&mut self, rest: &str, block: &[(usize, String)]) -> Result<(), String> {
         let mut words = rest.split_whitespace();
         let apex = name(words.next().ok_or("a zone has a name")?)?;
@@ -355,6 +358,7 @@ impl Play {
                         _ => return Err("on_missing is ask-public or nxdomain".to_owned()),
                     }
                 }
+                "follows" => header.delegations = Delegations::Follow,
                 "networks" => header.networks = words.by_ref().map(Arc::from).collect(),
                 other => return Err(format!("`{other}` is no setting of zones")),
             }

@@ -115,6 +115,7 @@ fn check_and_doctor_tell_of_rules_that_are_never_asked_and_of_delegations_that_n
         .collect();
     let zones = "[[zone]]\nname = \"corp.test\"\nfile = \"corp.zone\"\n\
                  [[zone]]\nname = \"ours.corp.test\"\nfile = \"ours.zone\"\n\
+                 [[zone]]\nname = \"follows.test\"\nfile = \"corp.zone\"\nfollow_delegations = true\n\
                  [[zone]]\nname = \"open.test\"\nfile = \"ours.zone\"\non_missing = \"ask-public\"\n";
     let path = folder.path().join("config.toml");
     fs::write(&path, format!("state_dir = \"state\"\n[forward]\nupstreams = []\n{rules}{zones}")).unwrap();

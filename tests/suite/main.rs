@@ -18,6 +18,7 @@ mod backups;
 mod cli;
 mod clouds;
 mod daemon;
+mod delegations;
 mod derived;
 mod dig;
 mod discovery;

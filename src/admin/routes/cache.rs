@@ -18,7 +18,7 @@ use crate::admin::problem::Problem;
 use crate::admin::query::Query;
 use crate::admin::side::blocking;
 use crate::admin::{App, RequestId, WantedEntries};
-use crate::cache::{Listed, Place};
+use crate::cache::{Listed, Manner, Place, Respondent};
 use crate::dns::{Name, QueryFlags, RecordType};
 
 /// Labels of a name that those of some zones only may forget.
@@ -56,6 +56,8 @@ struct EntryView {
     dnssec_ok: bool,
     /// Whether it asked not to check DNSSEC (CD).
     checking_disabled: bool,
+    /// Whether the name servers of a delegation said it, and not an upstream of the forwarding rules.
+    delegated: bool,
     #[schema(example = "NOERROR")]
     rcode: String,
     age_secs: u32,
@@ -64,6 +66,8 @@ struct EntryView {
     /// With the TTLs that are left.
     answer: Vec<RecordView>,
     authority: Vec<RecordView>,
+    #[serde(skip)]
+    of: Respondent,
 }
 
 impl EntryView {
@@ -71,8 +75,10 @@ impl EntryView {
         EntryView {
             name: listed.question.name.to_string(),
             rtype: listed.question.rtype.to_string(),
-            dnssec_ok: listed.flags.dnssec_ok,
-            checking_disabled: listed.flags.checking_disabled,
+            dnssec_ok: listed.manner.flags.dnssec_ok,
+            checking_disabled: listed.manner.flags.checking_disabled,
+            delegated: listed.manner.of != Respondent::RULES,
+            of: listed.manner.of,
             rcode: listed.reply.rcode.to_string(),
             age_secs: listed.age_secs,
             fresh_secs: listed.fresh_secs,
@@ -84,13 +90,13 @@ impl EntryView {
     /// Its place, as a page's token holds it.
     fn key(&self) -> String {
         let (dnssec_ok, checking_disabled) = (u8::from(self.dnssec_ok), u8::from(self.checking_disabled));
-        format!("{dnssec_ok}{checking_disabled} {} {}", self.rtype, self.name)
+        format!("{dnssec_ok}{checking_disabled} {} {} {}", self.of.number(), self.rtype, self.name)
     }
 }
 
 fn place_of(key: &str) -> Option<Place> {
-    let mut parts = key.splitn(3, ' ');
-    let (flags, rtype, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut parts = key.splitn(4, ' ');
+    let (flags, of, rtype, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let rtype: RecordType = rtype.parse().ok()?;
     let flags = match flags {
         "00" => (false, false),
@@ -100,7 +106,8 @@ fn place_of(key: &str) -> Option<Place> {
         _ => return None,
     };
     let flags = QueryFlags { dnssec_ok: flags.0, checking_disabled: flags.1 };
-    Some(Place::new(name.parse().ok()?, rtype, flags))
+    let of = Respondent::numbered(of.parse().ok()?);
+    Some(Place::new(name.parse().ok()?, rtype, Manner { flags, of }))
 }
 
 /// What is kept of upstreams' replies, in the order of names.

@@ -9,7 +9,8 @@ use privatelink_dns::forward::{Exchange, Forwarder, Protocol, Query, RuleSetting
 
 use super::scripted::Upstreams;
 
-/// Hands queries to the scripted upstreams; a rule's upstream is known by its address.
+/// Hands queries to the scripted upstreams; a rule's upstream is known by its address, and any other address is that of
+/// a name server.
 struct Wire {
     rules: Vec<(Name, SocketAddr)>,
     upstreams: Arc<Upstreams>,
@@ -18,7 +19,9 @@ struct Wire {
 impl Transport for Wire {
     fn exchange<'a>(&'a self, upstream: SocketAddr, query: &'a mut Query, _: Protocol) -> Exchange<'a> {
         let rule = self.rules.iter().find(|(_, address)| *address == upstream);
-        let rule = rule.expect("the address is a rule's").0.to_string();
+        // RD is set for resolvers alone.
+        assert_eq!(query.as_bytes()[2] & 1 != 0, rule.is_some(), "RD to {upstream}");
+        let rule = rule.map_or_else(|| upstream.ip().to_string(), |(domain, _)| domain.to_string());
         Box::pin(async move {
             match self.upstreams.answer(&rule, query.as_bytes()).await {
                 Some(reply) => Ok(reply),

@@ -12,7 +12,8 @@ use super::message::{Line, word};
 /// Most aliases that an upstream follows for one question.
 const CHAIN_MAX: usize = 20;
 
-/// The upstreams of all forwarding rules; a rule is named by its domain, the default one is `.`.
+/// The upstreams of all forwarding rules; a rule is named by its domain, the default one is `.`. Name servers that are asked
+/// themselves are named by their address.
 #[derive(Default)]
 pub struct Upstreams(Mutex<State>);
 
@@ -52,6 +53,7 @@ pub enum Says {
 pub struct Told {
     pub rcode: Rcode,
     pub authenticated: bool,
+    pub authoritative: bool,
     pub answer: Vec<Record>,
     pub authority: Vec<Record>,
     pub additional: Vec<Record>,
@@ -63,6 +65,7 @@ impl Told {
         Told {
             rcode,
             authenticated: false,
+            authoritative: false,
             answer: Vec::new(),
             authority: Vec::new(),
             additional: Vec::new(),
@@ -207,6 +210,7 @@ fn resolve(records: &[Record], mut name: Name, request: &Request<'_>) -> Told {
 /// The bytes of a reply; its question is as it came.
 fn write(request: &Request<'_>, told: &Told, shouts: bool) -> Vec<u8> {
     let flags = Flags::QR.with(Flags::RD, true).with(Flags::RA, true).with(Flags::AD, told.authenticated);
+    let flags = flags.with(Flags::AA, told.authoritative);
     let mut bytes = request.id.to_be_bytes().to_vec();
     bytes.extend((flags.0 | told.rcode.0 & 0x0F).to_be_bytes());
     let sections = [&told.answer, &told.authority, &told.additional];

@@ -139,7 +139,7 @@ impl Place {
     }
 }
 
-fn outcome(program: &mut Command) -> (i32, String, String) {
+pub fn outcome(program: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = program.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
