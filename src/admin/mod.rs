@@ -7,6 +7,7 @@ mod applier;
 mod attempts;
 pub mod auth;
 pub mod body;
+mod budget;
 mod counters;
 mod draft;
 pub mod edit;
