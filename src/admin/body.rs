@@ -1,17 +1,19 @@
 //! Bodies of requests: their media type, their size, their time, and JSON with the field at fault.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{Extensions, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
+use super::budget::Share;
 use super::problem::{Kind, Problem};
 use super::shell::Bounds;
 use crate::telemetry::Quoted;
@@ -33,17 +35,47 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 pub async fn read(request: Request, media_types: &[&str]) -> Result<Bytes, Problem> {
     check_media_type(request.headers(), media_types)?;
     check_coding(request.headers())?;
-    let bounds = request.extensions().get::<Bounds>().copied().unwrap_or_default();
-    let body = tokio::time::timeout(bounds.body_time, request.into_body().collect()).await;
-    match body {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if is_too_large(&error) => Err(too_large(bounds.body_bytes)),
-        Ok(Err(_)) => Err(Problem::new(Kind::Malformed, "the body ended early; send it again")),
+    let bounds = request.extensions().get::<Bounds>().cloned().unwrap_or_default();
+    match tokio::time::timeout(bounds.body_time, collect(request.into_body(), &bounds)).await {
+        Ok(collected) => collected,
         Err(_) => Err(Problem::new(
             Kind::RequestTimeout,
             format!("the body was not there after {}; send it again", seconds(bounds.body_time)),
         )),
     }
+}
+
+/// The memory that a request takes for its body; more may be taken of it for what is read out of that.
+pub(super) fn memory(extensions: &Extensions) -> Arc<Share> {
+    extensions.get::<Bounds>().cloned().unwrap_or_default().memory
+}
+
+/// A whole body, and the memory that it takes as long as somebody has it.
+struct Held {
+    body: Vec<u8>,
+    _memory: Arc<Share>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// Reads a body to its end. What it takes grows with what comes, since its announced length may be a lie.
+async fn collect(mut coming: Body, bounds: &Bounds) -> Result<Bytes, Problem> {
+    let mut body = Vec::new();
+    while let Some(frame) = coming.frame().await {
+        let frame = frame.map_err(|error| match is_too_large(&error) {
+            true => too_large(bounds.body_bytes),
+            false => Problem::new(Kind::Malformed, "the body ended early; send it again"),
+        })?;
+        if let Ok(data) = frame.into_data() {
+            bounds.memory.take(data.len())?;
+            body.extend_from_slice(&data);
+        }
+    }
+    Ok(Bytes::from_owner(Held { body, _memory: Arc::clone(&bounds.memory) }))
 }
 
 /// What a body that is too large is answered with.

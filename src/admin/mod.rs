@@ -7,6 +7,7 @@ mod applier;
 mod attempts;
 pub mod auth;
 pub mod body;
+mod budget;
 mod counters;
 mod draft;
 pub mod edit;
@@ -23,6 +24,7 @@ pub mod page;
 mod plan;
 pub mod problem;
 pub mod query;
+mod readiness;
 mod routes;
 mod server;
 mod settings;
@@ -47,11 +49,12 @@ pub use ledger::{Ledger, Mode, Once, Outcome, Receipt, Who, Write};
 pub use listener::{Bound, Peer, Running, StartError, bind};
 pub use problem::{Kind, Problem};
 pub use query::Query;
+pub use readiness::{Degraded, DegradedReason, NotReady, Readiness};
 pub use server::{
     BackingUp, ConfirmError, ConflictReport, DriftReport, EndpointNameReport, EndpointReport, Explained,
     ExplainedReply, Explaining, Extent, FailingReport, HeldBackReport, HeldSubscription, NoSuchSource,
-    NotReady, NudgeError, PassesReport, Reason, Server, SourceKind, SourceReport, SourceRole,
-    SourceStateWord, SyncReport, WantedEndpoints, WantedEntries, WhyNot,
+    NudgeError, PassesReport, Reason, Server, SourceKind, SourceReport, SourceRole, SourceStateWord,
+    SyncReport, WantedEndpoints, WantedEntries, WhyNot,
 };
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;

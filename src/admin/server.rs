@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::listing::is_like;
 use super::metrics::Metrics;
+use super::readiness::Readiness;
 use crate::cache::{self, Listed};
 use crate::dns::{Name, Rcode, Record, RecordType};
 use crate::privatelink::Catalogue;
@@ -18,8 +19,8 @@ use crate::zone::Store;
 
 /// The running server.
 pub trait Server: Send + Sync + 'static {
-    /// What is missing until questions are answered as they should be; empty when ready.
-    fn ready(&self) -> Vec<NotReady>;
+    /// Whether clients are to be sent here, and what is not as it should be.
+    fn readiness(&self) -> Readiness;
 
     /// All numbers of this moment.
     fn metrics(&self) -> Metrics;
@@ -62,16 +63,6 @@ pub type BackingUp = Pin<Box<dyn Future<Output = Result<File, String>> + Send>>;
 
 /// An explanation in the making.
 pub type Explaining = Pin<Box<dyn Future<Output = Explained> + Send>>;
-
-/// A part that is not ready.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct NotReady {
-    #[schema(example = "sync/azure")]
-    pub part: String,
-    /// What it waits for.
-    #[schema(example = "its first complete listing")]
-    pub waits_for: String,
-}
 
 /// A source that config does not name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

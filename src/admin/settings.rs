@@ -48,6 +48,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of a body that carries many records: `POST /changes` and imports.
     pub large_body_bytes: usize,
+    /// Bytes of the bodies of all requests together, and of what is read out of the large ones.
+    pub bodies_bytes: usize,
     /// Time for an answer to begin.
     pub request: Duration,
     /// Time that a connection may do nothing.
@@ -91,6 +93,7 @@ impl Default for Limits {
             body: Duration::from_secs(30),
             body_bytes: 1 << 20,
             large_body_bytes: 64 << 20,
+            bodies_bytes: 256 << 20,
             request: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             streams: 64,

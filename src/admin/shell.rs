@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tracing::{debug, error};
 
 use super::body::too_large;
+use super::budget::{Budget, Share};
 use super::counters::Counters;
 use super::host::Hosts;
 use super::problem::{Kind, PROBLEM_JSON, Problem};
@@ -47,6 +48,7 @@ pub(super) struct Shell {
     pub(super) limits: ArcSwap<Limits>,
     pub(super) hosts: ArcSwap<Hosts>,
     pub(super) counters: Arc<Counters>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// The id under which log and audit speak of a request.
@@ -54,16 +56,25 @@ pub(super) struct Shell {
 pub struct RequestId(Arc<str>);
 
 /// The bounds of one request's body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bounds {
     pub(super) body_bytes: usize,
     pub(super) body_time: Duration,
+    /// The memory that it takes of what all bodies have.
+    pub(super) memory: Arc<Share>,
+}
+
+impl Bounds {
+    fn of(limits: &Limits, budget: &Arc<Budget>, is_large: bool) -> Bounds {
+        let body_bytes = if is_large { limits.large_body_bytes } else { limits.body_bytes };
+        let memory = Arc::new(budget.share(limits.bodies_bytes));
+        Bounds { body_bytes: body_bytes.min(limits.bodies_bytes), body_time: limits.body, memory }
+    }
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        let limits = Limits::default();
-        Bounds { body_bytes: limits.body_bytes, body_time: limits.body }
+        Bounds::of(&Limits::default(), &Arc::default(), false)
     }
 }
 
@@ -93,7 +104,7 @@ pub(super) async fn shell(State(shell): State<Arc<Shell>>, mut request: Request,
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(id.clone());
     let limits = shell.limits.load_full();
-    let admitted = shell.hosts.load().check(&request).and_then(|()| admit(request, &limits));
+    let admitted = shell.hosts.load().check(&request).and_then(|()| admit(request, &limits, &shell.budget));
     let response = match admitted {
         Ok(request) => run(request, next, limits.request).await,
         Err(problem) => problem.into_response(),
@@ -107,7 +118,7 @@ pub(super) async fn shell(State(shell): State<Arc<Shell>>, mut request: Request,
 }
 
 /// Refuses what needs no handler to be refused, and puts a bound to the body.
-fn admit(mut request: Request, limits: &Limits) -> Result<Request, Problem> {
+fn admit(mut request: Request, limits: &Limits, budget: &Arc<Budget>) -> Result<Request, Problem> {
     if !request.method().is_safe() && is_cross_site(request.headers(), request.uri()) {
         return Err(Problem::new(
             Kind::CrossSite,
@@ -116,13 +127,14 @@ fn admit(mut request: Request, limits: &Limits) -> Result<Request, Problem> {
     }
     let route = request.extensions().get::<MatchedPath>();
     let is_large = route.is_some_and(|route| LARGE.contains(&route.as_str()));
-    let body_bytes = if is_large { limits.large_body_bytes } else { limits.body_bytes };
+    let bounds = Bounds::of(limits, budget, is_large);
+    let body_bytes = bounds.body_bytes;
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > body_bytes as u64) {
         return Err(too_large(body_bytes));
     }
-    request.extensions_mut().insert(Bounds { body_bytes, body_time: limits.body });
+    request.extensions_mut().insert(bounds);
     Ok(request.map(|body| Body::new(Limited::new(body, body_bytes))))
 }
 
@@ -267,7 +279,8 @@ mod tests {
     /// Answers with the number of bytes it was sent.
     fn router(limits: Limits) -> axum::Router {
         let hosts = ArcSwap::from_pointee(Hosts::Any);
-        let shell = Shell { limits: ArcSwap::from_pointee(limits), hosts, counters: Arc::default() };
+        let (counters, budget) = (Arc::default(), Arc::default());
+        let shell = Shell { limits: ArcSwap::from_pointee(limits), hosts, counters, budget };
         let length = |request: Request| async {
             Ok::<_, Problem>(super::super::body::read(request, &["a/b"]).await?.len().to_string())
         };
@@ -309,6 +322,31 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn bodies_share_a_memory_that_each_gives_back_however_it_ends() {
+        let limits = Limits { body_bytes: 100, bodies_bytes: 150, ..Limits::default() };
+        let router = router(limits.clone());
+        let whole = |length| Body::new(Bytewise(length));
+        let mut held = Box::pin(send(&router, "POST", "/small", Body::new(Stalled(whole(100)))));
+        assert!(futures_util::poll!(&mut held).is_pending());
+        let (status, problem, headers) = send(&router, "POST", "/small", whole(51)).await;
+        assert_eq!(
+            (status, problem["type"].as_str(), headers.contains_key("retry-after")),
+            (503, Some("urn:privatelink-dns:problem:unavailable"), true)
+        );
+        assert_eq!(send(&router, "POST", "/small", whole(50)).await.0, 200);
+        drop(held);
+        assert_eq!(send(&router, "POST", "/small", whole(100)).await.0, 200);
+
+        let router = self::router(Limits { bodies_bytes: 50, ..limits });
+        assert_eq!(send(&router, "POST", "/small", whole(50)).await.0, 200);
+        let (status, problem, _) = send(&router, "POST", "/small", whole(51)).await;
+        assert_eq!(
+            (status, problem["type"].as_str()),
+            (413, Some("urn:privatelink-dns:problem:body-too-large"))
+        );
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_gets_stuck_or_panics_ends_as_a_problem() {
         let router = router(Limits::default());
@@ -347,6 +385,24 @@ mod tests {
             std::task::Poll::Ready(
                 left.map(|_| Ok(http_body::Frame::data(axum::body::Bytes::from_static(b"x")))),
             )
+        }
+    }
+
+    /// A body that does not end behind another.
+    struct Stalled(Body);
+
+    impl http_body::Body for Stalled {
+        type Data = axum::body::Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            match std::pin::Pin::new(&mut self.0).poll_frame(context) {
+                std::task::Poll::Ready(None) => std::task::Poll::Pending,
+                polled => polled,
+            }
         }
     }
 

@@ -246,6 +246,7 @@ impl Assembly<'_> {
             ("connections_per_client_max", limits.connections_per_client_max as u64),
             ("body_size_bytes", limits.body_size_bytes as u64),
             ("large_body_size_bytes", limits.large_body_size_bytes as u64),
+            ("bodies_size_bytes", limits.bodies_size_bytes as u64),
             ("failed_attempts_max", limits.failed_attempts_max.into()),
         ];
         for (key, count) in counts {
@@ -265,6 +266,7 @@ impl Assembly<'_> {
             connections_per_client: limits.connections_per_client_max,
             body_bytes: limits.body_size_bytes,
             large_body_bytes: limits.large_body_size_bytes,
+            bodies_bytes: limits.bodies_size_bytes,
             body: Duration::from_secs(limits.body_timeout_secs),
             request: Duration::from_secs(limits.request_timeout_secs),
             idle: Duration::from_secs(limits.idle_timeout_secs),

@@ -71,11 +71,13 @@ pub(super) fn assemble(
     let sync = assembly.sync(file.sync, &cloud);
     let telemetry = assembly.telemetry(file.telemetry);
     let state_dir = assembly.whole(file.state_dir);
+    assembly.within("lame_duck_secs", file.lame_duck_secs, 0, TIMEOUT_SECS_MAX);
     let admin = assembly.admin(file.store, file.admin, &state_dir, &listen);
     match private_link {
         Some(private_link) if assembly.errors.is_empty() => Ok(Config {
             file: path.to_owned(),
             state_dir,
+            lame_duck: Duration::from_secs(file.lame_duck_secs),
             listen,
             networks,
             prefer,

@@ -15,6 +15,7 @@ use crate::{admin, cache, forward, listen, persist, privatelink, telemetry};
 #[serde(default, deny_unknown_fields)]
 pub(super) struct File {
     pub state_dir: PathBuf,
+    pub lame_duck_secs: u64,
     pub listen: Listen,
     pub network: Vec<Network>,
     pub access: Access,
@@ -211,6 +212,7 @@ pub(super) struct AdminLimits {
     pub connections_per_client_max: usize,
     pub body_size_bytes: usize,
     pub large_body_size_bytes: usize,
+    pub bodies_size_bytes: usize,
     pub body_timeout_secs: u64,
     pub request_timeout_secs: u64,
     pub idle_timeout_secs: u64,
@@ -245,6 +247,7 @@ impl Default for File {
     fn default() -> File {
         File {
             state_dir: PathBuf::from("/var/lib/privatelink-dns"),
+            lame_duck_secs: 0,
             listen: Listen::default(),
             network: Vec::new(),
             access: Access::default(),
@@ -392,6 +395,7 @@ impl Default for AdminLimits {
             connections_per_client_max: limits.connections_per_client,
             body_size_bytes: limits.body_bytes,
             large_body_size_bytes: limits.large_body_bytes,
+            bodies_size_bytes: limits.bodies_bytes,
             body_timeout_secs: limits.body.as_secs(),
             request_timeout_secs: limits.request.as_secs(),
             idle_timeout_secs: limits.idle.as_secs(),

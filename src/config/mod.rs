@@ -40,6 +40,8 @@ pub struct Config {
     /// The file it was read from.
     pub file: PathBuf,
     pub state_dir: PathBuf,
+    /// How long SIGTERM is only announced before listeners close.
+    pub lame_duck: Duration,
     pub listen: listen::Settings,
     pub networks: Vec<Network>,
     /// ARM ids, lower-cased: whose claim goes first where no view decides.

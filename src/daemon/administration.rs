@@ -14,9 +14,12 @@ use super::descriptors;
 use super::instances::{self, Instances};
 use super::parts::{self, LoadError, Parts};
 use super::resolver::Resolver;
-use crate::admin::{self, Applier, Attempts, Bases, Following, Ledger, Server, Trail, Written};
+use crate::admin::auth::TokenBook;
+use crate::admin::{
+    self, Applier, Attempts, Bases, Degraded, DegradedReason, Following, Ledger, Server, Trail, Written,
+};
 use crate::config::{AdminSettings, Asked, Config};
-use crate::persist::{self, Entry, Persist, PersistError, Stored};
+use crate::persist::{self, Entry, Persist, PersistError, Stored, Trouble};
 use crate::sync::StateFolder;
 use crate::telemetry::in_full;
 
@@ -232,6 +235,22 @@ impl Administration {
         };
         self.api = Some(bound.serve(parts)?);
         Ok(())
+    }
+
+    /// Tells what is amiss with the store, also later.
+    pub fn health(&self) -> impl Fn() -> Option<Degraded> + Send + Sync + 'static {
+        let (written, persist) = (Arc::clone(self.ledger.written()), self.persist.clone());
+        move || {
+            let trouble = if written.is_known() { persist.trouble()? } else { Trouble::Away };
+            let (reason, detail) = match trouble {
+                Trouble::Away => (
+                    DegradedReason::StoreAway,
+                    "it is away or damaged: what operators wrote is served as last known, and changes are refused",
+                ),
+                Trouble::Full => (DegradedReason::StoreFull, "its disk is full: changes are refused"),
+            };
+            Some(Degraded::new(reason, "store", detail))
+        }
     }
 
     /// Where the API answers.

@@ -23,6 +23,8 @@ pub(super) fn fitted(settings: &listen::Settings, api: &admin::Settings) -> list
     let listeners = settings.dns.len() * (2 * settings.worker_count() + 2);
     let of_api = if api.listen.is_empty() { 0 } else { api_connections(api.limits.connections) };
     let room = connections_room(raised_limit().saturating_sub(of_api), listeners);
+    // Those that make room for others are beside them for a while.
+    let room = (room - room.div_ceil(listen::LEAVING_PART + 1)).max(1);
     if settings.tcp.connections_max > room {
         warn!(
             tcp.connections_max = room,
@@ -74,7 +76,7 @@ mod tests {
         let limit = raised_limit();
         assert_eq!(raised_limit(), limit);
         let fitted = fitted(&listen::Settings::default(), &admin::Settings::default());
-        assert!(fitted.tcp.connections_max <= limit);
+        assert!(fitted.tcp.connections_max + fitted.tcp.leaving_max() <= limit);
     }
 
     #[test]

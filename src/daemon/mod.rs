@@ -19,6 +19,7 @@ mod running;
 mod settled;
 mod share;
 mod shared;
+mod signals;
 mod source;
 mod sources;
 mod spare;

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod numbers;
+mod readiness;
 mod sync;
 
 pub(super) use sync::obey;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::admin::metrics::Metrics;
 use crate::admin::{
-    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NotReady, NudgeError,
+    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NudgeError, Readiness,
     Server, SyncReport, WantedEndpoints, WantedEntries,
 };
 use crate::cache::Listed;
@@ -30,15 +31,15 @@ pub struct Ports {
     responder: Arc<Responder>,
     sources: Shared,
     more: Option<Arc<AddNumbers>>,
-    waits: Option<Arc<TellMissing>>,
+    health: Option<Arc<TellHealth>>,
     backups: Option<Arc<MakeBackup>>,
 }
 
 /// Makes a backup.
 type MakeBackup = dyn Fn() -> BackingUp + Send + Sync;
 
-/// Tells what else is missing.
-type TellMissing = dyn Fn() -> Option<NotReady> + Send + Sync;
+/// Adds to what is not ready or not as it should be.
+type TellHealth = dyn Fn(&mut Readiness) + Send + Sync;
 
 /// Adds to the numbers of this moment.
 type AddNumbers = dyn Fn(&mut Metrics) + Send + Sync;
@@ -46,7 +47,7 @@ type AddNumbers = dyn Fn(&mut Metrics) + Send + Sync;
 impl Ports {
     /// Of what answers, and of [`super::Sources::shared`].
     pub fn new(responder: Arc<Responder>, sources: Shared) -> Ports {
-        Ports { responder, sources, more: None, waits: None, backups: None }
+        Ports { responder, sources, more: None, health: None, backups: None }
     }
 
     /// Adds numbers that only others know, such as those of listeners.
@@ -54,9 +55,9 @@ impl Ports {
         Ports { more: Some(Arc::new(more)), ..self }
     }
 
-    /// Adds what only others know to be missing, such as the store.
-    pub fn with_waits(self, waits: impl Fn() -> Option<NotReady> + Send + Sync + 'static) -> Ports {
-        Ports { waits: Some(Arc::new(waits)), ..self }
+    /// Adds what only others know to be amiss, such as the store.
+    pub fn with_health(self, health: impl Fn(&mut Readiness) + Send + Sync + 'static) -> Ports {
+        Ports { health: Some(Arc::new(health)), ..self }
     }
 }
 
@@ -68,10 +69,13 @@ impl Ports {
 }
 
 impl Server for Ports {
-    fn ready(&self) -> Vec<NotReady> {
-        let mut missing = sync::not_ready(&self.sources.now());
-        missing.extend(self.waits.as_ref().and_then(|waits| waits()));
-        missing
+    fn readiness(&self) -> Readiness {
+        let degraded = readiness::degraded(&self.responder, &self.sources.now());
+        let mut readiness = Readiness { not_ready: Vec::new(), degraded };
+        if let Some(health) = &self.health {
+            health(&mut readiness);
+        }
+        readiness
     }
 
     fn metrics(&self) -> Metrics {

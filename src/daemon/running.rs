@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
@@ -17,10 +16,10 @@ use super::instances::Want;
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
 use super::settled::Settled;
+use super::signals::{Ending, Signals};
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
 use super::{backup, descriptors, source};
-use crate::admin::auth::TokenBook;
 use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Drained, Listening};
@@ -46,6 +45,7 @@ pub struct Daemon {
     administration: Option<Administration>,
     watch: Watch,
     signals: Signals,
+    ending: Ending,
     settled: Settled,
     /// What the files looked like when they were last read.
     seen: Seen,
@@ -103,26 +103,11 @@ struct Seen {
     azure_confirmations: BTreeSet<Stamp>,
 }
 
-/// Signals are received from the start: one that comes while zones are read must not end the process.
-struct Signals {
-    hangup: Signal,
-    nudge: Signal,
-    stop: Option<[Signal; 2]>,
-}
-
-impl Signals {
-    fn new() -> Result<Signals, StartError> {
-        let receive = |kind| signal(kind).map_err(StartError::Signal);
-        let stop = [receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?];
-        let (hangup, nudge) = (receive(SignalKind::hangup())?, receive(SignalKind::user_defined1())?);
-        Ok(Signals { hangup, nudge, stop: Some(stop) })
-    }
-}
-
 impl Daemon {
     /// Loads, binds and serves.
     pub async fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
-        let signals = Signals::new()?;
+        let (signals, ending) = (Signals::new()?, Ending::default());
+        ending.set_lame_duck(config.lame_duck);
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let settled = Settled::of(&config);
         let bound = listen::bind(&descriptors::fitted(&config.listen, &config.admin.api))?;
@@ -152,10 +137,13 @@ impl Daemon {
                 let counts = counting.counts();
                 numbers.queries = vec![("udp", counts.udp.queries), ("tcp", counts.tcp.queries)];
             });
-            let written = Arc::clone(&parts.written);
-            let ports = ports.with_waits(move || {
-                let store = || NotReady { part: "store".into(), waits_for: "its database".into() };
-                (!written.is_known()).then(store)
+            let (ending, store) = (ending.clone(), administration.health());
+            let ports = ports.with_health(move |readiness| {
+                if ending.is_announced() {
+                    let waits_for = "its end: it was told to stop".into();
+                    readiness.not_ready.push(NotReady { part: "server".into(), waits_for });
+                }
+                readiness.degraded.extend(store());
             });
             let (of_config, turn) = (config.clone(), Arc::default());
             let ports = ports
@@ -175,6 +163,7 @@ impl Daemon {
             administration,
             watch,
             signals,
+            ending,
             settled,
             seen,
         })
@@ -205,16 +194,9 @@ impl Daemon {
         &self.parts.responder
     }
 
-    /// Serves until SIGTERM or SIGINT, then answers what has arrived.
+    /// Serves until SIGTERM, and `lame_duck_secs` longer, or until SIGINT, then answers what has arrived.
     pub async fn run_until_signal(mut self) {
-        let stop = self.signals.stop.take();
-        let stop = async move {
-            let Some([mut terminate, mut interrupt]) = stop else { return };
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
+        let stop = self.signals.stop(self.ending.clone());
         self.run(stop).await;
     }
 
@@ -259,6 +241,7 @@ impl Daemon {
 
     /// Answers what has arrived, and stops.
     pub async fn stop(mut self) {
+        self.ending.announce();
         // Who was told that something is stored finds it served to the end.
         let administration = async {
             if let Some(administration) = self.administration.take() {
@@ -359,6 +342,7 @@ impl Daemon {
             self.leaving.spawn(old.drain(DRAIN_PATIENCE));
         }
         seen.include(&self.parts);
+        self.ending.set_lame_duck(config.lame_duck);
         self.watch = watch;
         self.seen = seen;
         self.config = config;

@@ -164,10 +164,7 @@ impl Bound {
         let tcp_settings = self.settings.tcp.clone();
         let shared = Arc::new(TcpService {
             service: service.clone(),
-            connections: Connections::new(
-                tcp_settings.connections_max,
-                tcp_settings.connections_per_client_max,
-            ),
+            connections: Connections::new(&tcp_settings),
             waiting: Arc::new(Semaphore::new(tcp_settings.waiting_max.min(Semaphore::MAX_PERMITS))),
             settings: tcp_settings,
             counters: self.counters.clone(),

@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::counters::TcpCounters;
-use super::limits::Admitted;
+use super::limits::{Admitted, Leave};
 use super::tcp::TcpService;
 use super::{Attempt, Service};
 use crate::respond::Client;
@@ -47,6 +47,8 @@ pub struct Connection<S> {
     output: Vec<u8>,
     /// How many replies `output` holds.
     output_replies: u64,
+    /// Whether replies were written that the client may not have taken yet.
+    has_replied: bool,
     answers: JoinSet<Option<Vec<u8>>>,
     messages: u64,
 }
@@ -89,6 +91,7 @@ impl<S: Service> Connection<S> {
             message_began: None,
             output: Vec::new(),
             output_replies: 0,
+            has_replied: false,
             answers: JoinSet::new(),
             messages: 0,
         }
@@ -106,7 +109,8 @@ impl<S: Service> Connection<S> {
             End::EmptyMessage => counters.empty_messages.add(1),
             End::Closed | End::Failed | End::Evicted | End::Drained | End::Cut => {}
         }
-        if matches!(end, End::MessagesMax | End::EmptyMessage | End::Evicted | End::Drained) {
+        let is_ours = matches!(end, End::MessagesMax | End::EmptyMessage | End::Evicted | End::Drained);
+        if is_ours && self.has_replied {
             self.linger().await;
         }
     }
@@ -142,7 +146,8 @@ impl<S: Service> Connection<S> {
             }
 
             let reading = ending.is_none() && self.answers.len() < self.in_flight_max();
-            let idle = reading && self.answers.is_empty() && self.message_began.is_none();
+            let spare = reading && self.answers.is_empty();
+            let idle = spare && self.message_began.is_none();
             let deadline = match self.message_began {
                 _ if !reading => None,
                 Some(began) => Some((began + settings.message_timeout, End::MessageTimeout)),
@@ -157,8 +162,10 @@ impl<S: Service> Connection<S> {
             {
                 timer.as_mut().reset(at);
             }
+            if spare {
+                self.place.spare(self.message_began.unwrap_or(idle_since));
+            }
             if idle {
-                self.place.idle(idle_since);
                 self.shrink();
             }
             if reading {
@@ -182,7 +189,10 @@ impl<S: Service> Connection<S> {
                     self.read_what_is_there();
                 }
                 () = shared.closing.cut(), if last_message_by.is_some() => return End::Cut,
-                () = self.place.evicted(), if idle => {
+                leave = self.place.evicted(), if spare => {
+                    if leave == Leave::AtOnce {
+                        return End::Cut;
+                    }
                     self.read_what_is_there();
                     ending = Some(End::Evicted);
                 }
@@ -293,8 +303,16 @@ impl<S: Service> Connection<S> {
     }
 
     async fn flush(&mut self, write_timeout: Duration) -> Result<(), End> {
-        match timeout(write_timeout, self.stream.write_all(&self.output)).await {
-            Ok(Ok(())) => {}
+        // A client that does not take its replies makes room as one that does not ask.
+        self.place.spare(Instant::now());
+        let written = tokio::select! {
+            biased;
+            written = timeout(write_timeout, self.stream.write_all(&self.output)) => written,
+            _ = self.place.evicted() => return Err(End::Cut),
+        };
+        self.place.busy();
+        match written {
+            Ok(Ok(())) => self.has_replied = true,
             Ok(Err(_)) => return Err(End::Failed),
             Err(_) => return Err(End::WriteTimeout),
         }

@@ -89,9 +89,9 @@ counters! {
         waiting_max_reached,
         /// Connections closed because all `connections_max` were busy.
         connections_max_reached,
-        /// Idle connections closed to make room for new ones.
+        /// Connections closed to make room for new ones: idle, or with half a message, or replies that were not taken.
         evicted,
-        /// Connections closed because their client had `connections_per_client_max`.
+        /// Connections closed because their client had `connections_per_client_max`, all of them busy.
         connections_per_client_max_reached,
         /// Times a connection was not read on because `in_flight_max` of its messages waited.
         in_flight_max_reached,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub use bind::{BindError, Bound, bind};
 pub use counters::{Counting, Counts, TcpCounts, UdpCounts};
 pub use listening::{Drained, Listening};
-pub use settings::{Ipv6, Settings, TcpSettings, WORKERS_MAX};
+pub use settings::{Ipv6, LEAVING_PART, Settings, TcpSettings, WORKERS_MAX};
 
 use tokio::runtime::Handle;
 

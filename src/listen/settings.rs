@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Most UDP threads an address; a host with more cores is bound by its network card before.
 pub const WORKERS_MAX: usize = 256;
 
+/// The part of all connections that may be leaving, half a second each: hundreds a second, and few descriptors.
+pub const LEAVING_PART: usize = 16;
+
 /// Where to listen, and how much to take on at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -35,9 +38,10 @@ pub enum Ipv6 {
 /// Limits of TCP (RFC 7766 §6.2, §10).
 #[derive(Clone, Debug, PartialEq)]
 pub struct TcpSettings {
-    /// Connections at once; the one that is idle for longest makes room for a new one.
+    /// Connections at once. For one more that client makes room that has most which nothing is owed to: idle ones, and
+    /// those that hold half a message or do not take their replies.
     pub connections_max: usize,
-    /// Connections at once from one address; more are closed at once.
+    /// Connections at once from one IPv4 address or IPv6 /64. For one more another of its own makes room.
     pub connections_per_client_max: usize,
     /// Requests that may wait for upstream at once, on all connections together.
     pub waiting_max: usize,
@@ -85,6 +89,13 @@ impl Default for TcpSettings {
             message_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl TcpSettings {
+    /// Connections that have made room and may stay until their clients have the last reply, beside `connections_max`.
+    pub fn leaving_max(&self) -> usize {
+        (self.connections_max / LEAVING_PART).max(1)
     }
 }
 

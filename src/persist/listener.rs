@@ -1,6 +1,7 @@
 //! Hears from PostgreSQL what other instances wrote, and looks for itself when it might have missed something.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
@@ -31,10 +32,12 @@ pub(super) async fn listen(shared: Arc<Shared>, server: PostgresServer) {
                     info!("Changes of other instances are heard of again");
                 }
                 wait = RECONNECT.0;
+                shared.is_deaf.store(false, Ordering::Relaxed);
                 hear(&shared, listener, &schema).await
             }
             Err(error) => error,
         };
+        shared.is_deaf.store(true, Ordering::Relaxed);
         if !std::mem::replace(&mut is_lost, true) {
             warn!(
                 "Changes of other instances are not heard of, the store's connection is lost: {}",

@@ -50,6 +50,7 @@ use prune::Pruning;
 use readers::Readers;
 pub use settings::{DAMAGED, Settings};
 use shared::Shared;
+pub use shared::Trouble;
 use target::{NUDGES_CHANNEL, Target};
 use writer::{COMMITS_WAITING_MAX, Waiting, Writer, by};
 
@@ -251,6 +252,11 @@ impl Persist {
     /// Hears the nudges of all instances, its own included.
     pub fn nudges(&self) -> broadcast::Receiver<Arc<str>> {
         self.0.shared.nudges()
+    }
+
+    /// What keeps changes from being stored, as far as it was noticed.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.0.shared.trouble()
     }
 
     /// Whether the database answers.

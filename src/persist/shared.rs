@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
@@ -30,6 +31,18 @@ pub(super) struct Shared {
     heard: watch::Sender<Heard>,
     recent: Mutex<Recent>,
     nudges: broadcast::Sender<Arc<str>>,
+    /// What keeps the writer from storing, as it last saw it.
+    pub refuses: Mutex<Option<Trouble>>,
+    /// Whether the connection is lost that tells of other instances.
+    pub is_deaf: AtomicBool,
+}
+
+/// What is amiss with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    Away,
+    /// Its disk is full.
+    Full,
 }
 
 /// What those who follow were told last.
@@ -58,7 +71,14 @@ impl Shared {
             heard: watch::Sender::new(Heard { newest: revision, words: 0 }),
             recent: Mutex::default(),
             nudges: broadcast::Sender::new(NUDGES_WAITING_MAX),
+            refuses: Mutex::default(),
+            is_deaf: AtomicBool::new(false),
         }
+    }
+
+    pub fn trouble(&self) -> Option<Trouble> {
+        let deaf = || self.is_deaf.load(Ordering::Relaxed).then_some(Trouble::Away);
+        self.refuses.lock().or_else(deaf)
     }
 
     /// Tells those who follow of changes that are durable.

@@ -12,7 +12,7 @@ use super::decide::{Judgement, Prepared};
 use super::entry::{Change, Committed};
 use super::error::PersistError;
 use super::prune::Pruning;
-use super::shared::Shared;
+use super::shared::{Shared, Trouble};
 use super::sqlite::{Log, empty_log};
 use super::tables::{self, Written};
 use crate::telemetry::in_full;
@@ -33,6 +33,9 @@ const WRITE_WITHIN_A_CHANGE: Duration = Duration::from_micros(500);
 const WRITE_WITHIN_A_MEBIBYTE: Duration = Duration::from_millis(100);
 /// After a commit whose end is not known the database is asked this often what became of it.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// A database that is away is looked for this often while nobody writes.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// A commit and who waits for it.
 pub(super) struct Waiting {
@@ -80,10 +83,17 @@ impl Writer {
         loop {
             let doubt = self.is_in_doubt.then(|| Instant::now() + ASK_AGAIN_AFTER);
             let log_due = self.log.due();
+            // Whether a full disk has room again only a write can tell.
+            let is_away = *self.shared.refuses.lock() == Some(Trouble::Away);
+            let look = is_away.then(|| Instant::now() + LOOK_AGAIN_AFTER);
             let first = tokio::select! {
                 first = queue.recv() => first,
                 () = at(doubt) => {
                     self.settle_doubt().await;
+                    continue;
+                }
+                () = at(look) => {
+                    self.look().await;
                     continue;
                 }
                 () = at(log_due) => {
@@ -280,6 +290,16 @@ impl Writer {
         }
     }
 
+    /// Looks whether a database that was away can be written to again.
+    async fn look(&mut self) {
+        let deadline = Instant::now() + BEGIN_WITHIN;
+        let Ok(mut connection) = self.begin(deadline).await else { return };
+        if by(deadline, connection.script("ROLLBACK".into())).await.is_ok() {
+            self.connection = Some(connection);
+            *self.shared.refuses.lock() = None;
+        }
+    }
+
     async fn prune(&mut self) {
         if !self.pruning.is_due() {
             return;
@@ -304,6 +324,8 @@ impl Writer {
     }
 
     fn note_down(&mut self, error: &PersistError) {
+        let trouble = if error.is_full() { Trouble::Full } else { Trouble::Away };
+        *self.shared.refuses.lock() = Some(trouble);
         if !std::mem::replace(&mut self.is_down, true) {
             warn!("Changes are refused until the store takes them again: {}", in_full(error));
         }
@@ -311,6 +333,7 @@ impl Writer {
 
     fn note_up(&mut self) {
         if std::mem::replace(&mut self.is_down, false) {
+            *self.shared.refuses.lock() = None;
             info!("The store is available again");
         }
     }

@@ -193,7 +193,11 @@ fn a_database_that_is_away_keeps_nobody_from_dns() {
     assert_eq!(served.dns("www.other.internal.", "A"), ["www.other.internal. 60 A 10.0.0.6"]);
     let (status, problem) = served.call("POST /zones", Some(json!({"name": ZONE})));
     assert_eq!(status, 503, "{problem}");
-    assert_eq!(served.get("/readyz").0, 503);
+    let (status, text) = served.get("/readyz");
+    assert!(
+        status == 200 && text.contains(r#""status":"degraded""#) && text.contains("store-away"),
+        "{text}"
+    );
     assert_eq!(served.get("/livez").0, 200);
     let log = served.terminate();
     assert!(log.contains("the store postgres://dns@127.0.0.1:1/dns cannot be opened"), "{log}");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use privatelink_dns::admin::auth::Role;
-use privatelink_dns::admin::{Limits, NotReady, Settings, StartError, bind};
+use privatelink_dns::admin::{Degraded, DegradedReason, Limits, NotReady, Settings, StartError, bind};
 use serde_json::{Value, json};
 
 use super::support::admin_api::{TestApi, problem, settings};
@@ -26,12 +26,27 @@ async fn probes_and_numbers_need_no_token() {
         (200.try_into().unwrap(), &b"nosniff"[..])
     );
     assert!(!live.headers().keys().any(|name| name.as_str().starts_with("access-control")));
-    assert_eq!(api.get("/readyz").send().await.unwrap().status(), 200);
-    *api.world.missing.lock() =
-        vec![NotReady { part: "sync/azure".into(), waits_for: "its first complete listing".into() }];
+    let ready = async || {
+        let answer = api.get("/readyz").send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let numbers = async || api.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert_eq!(ready().await, (200, json!({"status": "ok"})));
+    let stale = Degraded::new(DegradedReason::SourceStale, "sync/azure", "it cannot be read");
+    api.world.readiness.lock().degraded.push(stale);
+    let reasons = json!([{"reason": "source-stale", "part": "sync/azure", "detail": "it cannot be read"}]);
+    assert_eq!(ready().await, (200, json!({"status": "degraded", "reasons": reasons})));
+    let text = numbers().await;
+    for line in
+        ["_ready 1.0", "_degraded{reason=\"source-stale\"} 1.0", "_degraded{reason=\"store-away\"} 0.0"]
+    {
+        assert!(text.contains(&format!("\nprivatelink_dns{line}\n")), "{line} in {text}");
+    }
+    let ending = NotReady { part: "server".into(), waits_for: "its end".into() };
+    api.world.readiness.lock().not_ready.push(ending);
     let (status, slug, body) = problem(api.get("/readyz")).await;
     assert_eq!((status, slug.as_str()), (503, "not-ready"));
-    assert_eq!(body["not_ready"], json!([{"part": "sync/azure", "waits_for": "its first complete listing"}]));
+    assert_eq!(body["not_ready"], json!([{"part": "server", "waits_for": "its end"}]));
 }
 
 #[tokio::test]

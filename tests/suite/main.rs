@@ -38,6 +38,7 @@ mod pains;
 mod passes;
 mod persist;
 mod private_dns;
+mod probes;
 mod quick_answers;
 mod relays;
 mod reloads;

@@ -12,7 +12,6 @@ pub use certificate::{CertificateRole, ClientCertificate};
 pub use entra::{EntraError, EntraSettings};
 pub use identity::{Admin, How, Identity, Operator, Role};
 pub use scope::{NamePattern, PatternError, Scope};
-pub(super) use throttle::network;
 pub use token::{Minted, StoredToken, TokenBook};
 
 use std::net::IpAddr;

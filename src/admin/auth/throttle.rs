@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::dns::ClientNetwork;
 
 /// Addresses and tokens that are watched at once, about a MiB; beyond it the longest quiet are forgotten.
 const WATCHED_MAX: usize = 16_384;
@@ -22,7 +24,7 @@ pub(super) struct Throttle {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
-    client: IpAddr,
+    client: ClientNetwork,
     /// Hash of the token's id that was guessed at; `None` stands for all that the address tries.
     about: Option<u64>,
 }
@@ -73,7 +75,7 @@ impl Throttle {
     }
 
     fn key(&self, client: IpAddr, id: Option<&str>) -> Key {
-        Key { client: network(client), about: id.map(|id| self.hasher.hash_one(id)) }
+        Key { client: ClientNetwork::of(client), about: id.map(|id| self.hasher.hash_one(id)) }
     }
 }
 
@@ -85,14 +87,6 @@ fn forget(debts: &mut HashMap<Key, Debt>, now: Instant) {
         let (_, quarter, _) = untils.select_nth_unstable(WATCHED_MAX / 4);
         let quarter = *quarter;
         debts.retain(|_, debt| debt.until > quarter);
-    }
-}
-
-/// What one client holds: an IPv4 address, or the /64 of an IPv6 one, whose other bits it picks itself.
-pub(in crate::admin) fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        ipv4 => ipv4,
     }
 }
 
@@ -126,13 +120,6 @@ mod tests {
         assert_eq!(throttle.wait_secs(client, Some("a"), now), Some(60));
         assert_eq!(throttle.wait_secs(client, Some("b"), now), None);
         assert_eq!(throttle.charge(client, Some("b"), now), Some(60), "but the address has no failure left");
-    }
-
-    #[test]
-    fn the_addresses_of_one_network_are_one_client() {
-        assert_eq!(network(ip("2001:db8::1")), network(ip("2001:db8::ffff:2")));
-        assert_ne!(network(ip("2001:db8::1")), network(ip("2001:db8:0:1::1")));
-        assert_eq!(network(ip("::ffff:10.0.0.1")), ip("10.0.0.1"));
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl Bound {
         };
         let limits = ArcSwap::from_pointee(self.settings.limits.clone());
         let hosts = ArcSwap::from_pointee(Hosts::of(&self.settings));
-        let shell = Arc::new(Shell { limits, hosts, counters: Arc::clone(&counters) });
+        let shell =
+            Arc::new(Shell { limits, hosts, counters: Arc::clone(&counters), budget: Arc::default() });
         let router: Router = routes::router(app.clone(), Arc::clone(&shell), parts.more);
         let (closing, ended, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::admin::auth::network;
 use crate::admin::settings::Limits;
+use crate::dns::ClientNetwork;
 
 /// Connections by client; it has no more entries than connections.
 #[derive(Clone, Default)]
@@ -16,18 +16,18 @@ pub(super) struct Places(Arc<Mutex<Taken>>);
 #[derive(Default)]
 struct Taken {
     all: usize,
-    by_client: HashMap<IpAddr, usize>,
+    by_client: HashMap<ClientNetwork, usize>,
 }
 
 /// The place of one connection, free again when dropped.
 pub(super) struct Place {
     places: Places,
-    client: IpAddr,
+    client: ClientNetwork,
 }
 
 impl Places {
     pub(super) fn take(&self, client: IpAddr, limits: &Limits) -> Option<Place> {
-        let client = network(client);
+        let client = ClientNetwork::of(client);
         let mut taken = self.0.lock();
         let own = taken.by_client.get(&client).copied().unwrap_or_default();
         if taken.all >= limits.connections || own >= limits.connections_per_client {

@@ -27,6 +27,9 @@ use crate::persist::{
     Subject,
 };
 
+/// What a short string takes beside its text: itself, and the least that an allocation takes.
+const STRING_BYTES: usize = size_of::<String>() + 32;
+
 /// Beyond these, changes take milliseconds to read, in which other tasks of the thread would stand still.
 const READ_HERE_BYTES_MAX: usize = 64 << 10;
 
@@ -133,17 +136,32 @@ impl Changed {
 async fn write(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Response, Problem> {
     let bytes = posted.bytes.clone();
     let is_large = bytes.len() > READ_HERE_BYTES_MAX;
+    // To the end of the request: what is read waits for its turn to be stored.
+    let memory = Arc::clone(&posted.memory);
+    let own = Arc::clone(&memory);
     let read = move || {
+        own.take(memory_read(&bytes))?;
         let Changes { comment, changes } = body::parse(&bytes)?;
         Ok::<_, Problem>((edit::comment(comment.as_deref())?, edits(changes)?))
     };
     let (comment, edits) = if is_large { ledger.side().prepare(read).await?? } else { read()? };
-    Ok(match ledger.write(posted.write(edits, comment, &json!({}))).await? {
+    let outcome = ledger.write(posted.write(edits, comment, &json!({}))).await?;
+    drop(memory);
+    Ok(match outcome {
         Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
         Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => {
             axum::Json(Changed::of(receipt)).into_response()
         }
     })
+}
+
+/// Bytes that changes take at most when they are read: each object is a change and an edit, each value a string.
+// Punctuation within strings counts, too: it makes the bound higher, never lower.
+fn memory_read(body: &[u8]) -> usize {
+    let count = |wanted: &[u8]| body.iter().filter(|byte| wanted.contains(byte)).count();
+    let objects = count(b"{");
+    let values = objects + count(b"[,");
+    body.len() + objects * (size_of::<OneChange>() + size_of::<Edit>()) + values * STRING_BYTES
 }
 
 fn edits(changes: Vec<OneChange>) -> Result<Vec<Edit>, Problem> {
@@ -458,5 +476,24 @@ impl From<Source> for SourceWord {
             Source::Sync => SourceWord::Sync,
             Source::File => SourceWord::File,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::Limits;
+
+    #[test]
+    fn as_many_changes_as_may_be_have_the_memory_and_what_would_grow_has_not() {
+        let change = json!({
+            "action": "put", "zone": "corp.internal", "name": "web-123456", "type": "A", "ttl": 300,
+            "records": ["10.0.0.123"],
+        });
+        let typical = memory_read(format!("{change},").as_bytes()) * CHANGES_IN_COMMIT_MAX;
+        let max = Limits::default().bodies_bytes;
+        assert!(typical < max, "{typical}");
+        let body = format!(r#"{{"records":[{}""]}}"#, r#""","#.repeat(10_000));
+        assert!(memory_read(body.as_bytes()) > 10_001 * STRING_BYTES);
     }
 }

@@ -31,6 +31,9 @@ use crate::persist::{Entry, StoredChange, Subject};
 use crate::telemetry::Quoted;
 use crate::zone::{MasterFile, Origin, Snapshot, ViewId, write_master_file};
 
+/// What a line takes beside its text and its edit.
+const LINE_BYTES: usize = 256;
+
 /// The media type of master files (RFC 4027).
 const TEXT_DNS: &str = "text/dns";
 
@@ -139,11 +142,14 @@ async fn import(
     request: Request,
 ) -> Result<Response, Problem> {
     let apex = zone_of(&zone)?;
+    // To the end of the request: what is read waits for its turn to be stored.
+    let memory = body::memory(request.extensions());
     let bytes = body::read(request, &[TEXT_DNS, "text/plain"]).await?;
     who.identity.may_change_zone(&apex)?;
     let once = once(key, &who, &method, &uri, &bytes, &json!({}));
-    let reader = ledger.clone();
+    let (reader, own) = (ledger.clone(), Arc::clone(&memory));
     let read = move || {
+        own.take(memory_read(&bytes))?;
         let text = str::from_utf8(&bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             Problem::invalid(format!("line {line}"), "it has bytes that are not UTF-8; write them as \\DDD")
@@ -161,12 +167,21 @@ async fn import(
     let edits = ledger.side().prepare(read).await??;
     let mode = if query.dry_run == Some(true) { Mode::DryRun } else { Mode::Do };
     let write = Write { who, edits, comment: Some("import".into()), mode, once };
-    Ok(match ledger.write(write).await? {
+    let outcome = ledger.write(write).await?;
+    drop(memory);
+    Ok(match outcome {
         Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
         Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => {
             axum::Json(Changed::of(receipt)).into_response()
         }
     })
+}
+
+/// Bytes that the lines of a file take about when they are read: an entry, its place among the sets, and an edit, each
+/// with its name and data.
+fn memory_read(body: &[u8]) -> usize {
+    let lines = 1 + body.iter().filter(|byte| **byte == b'\n').count();
+    body.len() + lines * (size_of::<Edit>() + LINE_BYTES)
 }
 
 /// The record sets of a file, each with the line that it begins on.

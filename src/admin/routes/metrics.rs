@@ -22,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::admin::counters::{Counters, SECONDS};
 use crate::admin::metrics::{FamilyKind, ZONES_SHOWN_MAX};
 use crate::admin::problem::{Kind, Problem};
-use crate::admin::{App, Server};
+use crate::admin::{App, DegradedReason, Readiness, Server};
 
 /// The media type of OpenMetrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -111,6 +111,15 @@ impl Collector for Numbers {
 
 impl Numbers {
     fn encode_served(&self, out: &mut Families<'_, '_>) -> fmt::Result {
+        let Readiness { not_ready, degraded } = self.server.readiness();
+        let is_ready = f64::from(u8::from(not_ready.is_empty()));
+        out.gauge("ready", "1 if clients are to be sent here, as /readyz says", is_ready)?;
+        let reasons = DegradedReason::ALL.map(|reason| {
+            let is_degraded = degraded.iter().any(|it| it.reason == reason);
+            (vec![("reason", reason.word())], f64::from(u8::from(is_degraded)))
+        });
+        out.gauges("degraded", "1 for each reason why the server is not as it should be", None, reasons)?;
+
         let numbers = self.server.metrics();
         let queries =
             numbers.queries.iter().map(|(transport, count)| (vec![("transport", *transport)], *count));

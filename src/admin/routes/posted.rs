@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::owned::{DryRun, once};
 use crate::admin::body;
+use crate::admin::budget::Share;
 use crate::admin::edit::Edit;
 use crate::admin::idempotency::{Key, MaybeKey};
 use crate::admin::ledger::{Mode, Who, Write};
@@ -20,6 +21,8 @@ pub(super) struct Posted {
     pub who: Who,
     pub key: Option<Key>,
     pub bytes: Bytes,
+    /// What the body takes of the memory for all; more may be taken for what is read out of it.
+    pub memory: Arc<Share>,
     mode: Mode,
     method: Method,
     uri: Uri,
@@ -36,8 +39,9 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
         let method = parts.method.clone();
         // Behind the door the URI lacks the prefix of the API.
         let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0).clone();
+        let memory = body::memory(&parts.extensions);
         let bytes = body::read(Request::from_parts(parts, body), &["application/json"]).await?;
-        Ok(Posted { who, key, bytes, mode: dry_run.mode(), method, uri })
+        Ok(Posted { who, key, bytes, memory, mode: dry_run.mode(), method, uri })
     }
 }
 

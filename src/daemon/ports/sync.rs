@@ -6,12 +6,11 @@ use std::time::SystemTime;
 
 use crate::admin::when::rfc3339;
 use crate::admin::{
-    ConfirmError, DriftReport, FailingReport, HeldBackReport, HeldSubscription, NoSuchSource, NotReady,
-    NudgeError, PassesReport, SourceKind, SourceReport, SourceRole, SourceStateWord, SyncReport,
+    ConfirmError, DriftReport, FailingReport, HeldBackReport, HeldSubscription, NoSuchSource, NudgeError,
+    PassesReport, SourceKind, SourceReport, SourceRole, SourceStateWord, SyncReport,
 };
 use crate::daemon::azure::AzureSource;
 use crate::daemon::instances::{NotTold, Reply, Want};
-use crate::daemon::known::Known;
 use crate::daemon::shared::{Now, Shared};
 use crate::daemon::source::{Source, SourceState};
 use crate::sync::azure::Subject;
@@ -153,26 +152,6 @@ fn of_held_back(held_back: &HeldBack) -> HeldBackReport {
 
 fn age_secs(time: SystemTime) -> u64 {
     time.elapsed().unwrap_or_default().as_secs()
-}
-
-/// Sources of which nothing is known yet, not even from before the restart.
-// One that was asked once is not waited for: who cannot read it answers the rest all the same.
-pub(super) fn not_ready(now: &Now) -> Vec<NotReady> {
-    let waits = |name: &str| NotReady {
-        part: format!("sync/{name}"),
-        waits_for: "its first complete listing".to_owned(),
-    };
-    let directories = now
-        .directories
-        .iter()
-        .filter(|it| it.read_at.is_none() && it.passed_at.is_none())
-        .map(|it| waits(&it.settings.name));
-    let azure = now.azure.iter().filter(|it| is_awaited(&it.known())).map(|it| waits(&it.settings.name));
-    directories.chain(azure).collect()
-}
-
-fn is_awaited(known: &Known) -> bool {
-    known.read_at.is_none() && !known.asked
 }
 
 /// Begins a pass of one source, or of all; those of Azure where they are listed.

@@ -165,22 +165,89 @@ async fn a_connection_ends_after_so_many_messages() {
     until_counted(&listening, |counts| counts.messages_max_reached == 1).await;
 }
 
+async fn connect_from(client: &str, server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(format!("{client}:0").parse().unwrap())?;
+    socket.connect(server).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_client_cannot_take_the_connections_of_others() {
-    let (_, listening, server) =
+    let (echo, listening, server) =
         listen_with(TcpSettings { connections_per_client_max: 1, ..TcpSettings::default() });
+    let mut other = connect_from("127.0.0.2", server).await.unwrap();
+    send_frames(&mut other, &[question(1, "a")]).await;
+    assert_eq!(receive_id(&mut other).await, Some(1));
     let mut first = connect(server).await;
-    send_frames(&mut first, &[question(1, "a")]).await;
-    assert_eq!(receive_id(&mut first).await, Some(1));
+    send_frames(&mut first, &[question(1, "w")]).await;
+    soon(echo.wait_for_at_gate(1)).await;
     assert_eq!(receive_id(&mut connect(server).await).await, None);
     assert_eq!(listening.counters().tcp.connections_per_client_max_reached, 1);
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let mut other = socket.connect(server).await.unwrap();
+    echo.gate.send_replace(true);
+    assert_eq!(receive_id(&mut first).await, Some(1));
     for stream in [&mut first, &mut other] {
         send_frames(stream, &[question(2, "a")]).await;
         assert_eq!(receive_id(stream).await, Some(2));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_message_makes_room() {
+    for (connections_max, connections_per_client_max) in [(1, 10), (10, 1)] {
+        let tcp = TcpSettings { connections_max, connections_per_client_max, ..TcpSettings::default() };
+        let (_, listening, server) = listen_with(tcp);
+        let mut half = connect(server).await;
+        half.write_all(&[0, 20, 1, 2]).await.unwrap();
+        let mut new = connect(server).await;
+        send_frames(&mut new, &[question(1, "a")]).await;
+        assert_eq!(receive_id(&mut new).await, Some(1));
+        assert_eq!(receive_id(&mut half).await, None);
+        let counts = listening.counters().tcp;
+        assert_eq!((counts.evicted, counts.message_timeouts), (1, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_take_its_replies_makes_room() {
+    let (_, listening, server) = listen_with(TcpSettings { connections_max: 1, ..TcpSettings::default() });
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stuck = socket.connect(server).await.unwrap();
+    let many: Vec<_> = (0..500).map(|id| question(id, "l")).collect();
+    send_frames(&mut stuck, &many).await;
+    let mut new = connect_from("127.0.0.2", server).await.unwrap();
+    send_frames(&mut new, &[question(1, "a")]).await;
+    assert_eq!(receive_id(&mut new).await, Some(1));
+    until_counted(&listening, |counts| counts.connections_closed == 1).await;
+    assert_eq!(listening.counters().tcp.write_timeouts, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_clients_with_half_messages_turn_nobody_away() {
+    let tcp = TcpSettings { connections_max: 64, connections_per_client_max: 8, ..TcpSettings::default() };
+    let (_, listening, server) = listen_with(tcp);
+    let mut attackers = JoinSet::new();
+    for number in 0..160 {
+        let client = format!("127.0.1.{}", 1 + number % 20);
+        attackers.spawn(async move {
+            loop {
+                let Ok(mut stream) = connect_from(&client, server).await else { continue };
+                let _ = stream.write_all(&[0, 20, 1, 2]).await;
+                // Until it is closed; then the next.
+                let _ = stream.read(&mut [0]).await;
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+        });
+    }
+    until_counted(&listening, |counts| counts.evicted > 0).await;
+    let mut served = 0;
+    for number in 1..=200 {
+        let mut stream = connect_from(&format!("127.0.2.{number}"), server).await.unwrap();
+        // The server may have closed it already.
+        let _ = stream.write_all(&frames(&[question(number, "a")])).await;
+        served += usize::from(receive_id(&mut stream).await == Some(number));
+    }
+    assert!(served >= 199, "{served} of 200 are served: {:?}", listening.counters().tcp);
 }
 
 #[tokio::test(flavor = "multi_thread")]

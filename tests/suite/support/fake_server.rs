@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use privatelink_dns::admin::metrics::Metrics;
 use privatelink_dns::admin::{
-    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NotReady,
-    NudgeError, Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
+    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NudgeError,
+    Readiness, Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
 };
 use privatelink_dns::cache::{self, Cache, Listed};
 use privatelink_dns::dns::{Name, Rcode, RecordType};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub struct FakeServer {
     pub store: Arc<Store>,
     pub cache: Cache,
-    pub missing: parking_lot::Mutex<Vec<NotReady>>,
+    pub readiness: parking_lot::Mutex<Readiness>,
     pub numbers: Metrics,
     pub sources: Vec<SourceReport>,
     pub endpoints: Vec<EndpointReport>,
@@ -35,7 +35,7 @@ impl Default for FakeServer {
         FakeServer {
             store: Arc::new(Store::new(Box::new(Unjournaled))),
             cache: Cache::new(cache::Settings::default()),
-            missing: parking_lot::Mutex::default(),
+            readiness: parking_lot::Mutex::default(),
             numbers: Metrics::default(),
             sources: Vec::new(),
             endpoints: Vec::new(),
@@ -52,8 +52,8 @@ impl FakeServer {
 }
 
 impl Server for FakeServer {
-    fn ready(&self) -> Vec<NotReady> {
-        self.missing.lock().clone()
+    fn readiness(&self) -> Readiness {
+        self.readiness.lock().clone()
     }
 
     fn metrics(&self) -> Metrics {
