@@ -22,10 +22,10 @@ use super::counters::count;
 use super::datagrams::{Datagrams, Poll};
 use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
-use super::race::PATIENCE;
+use super::race::DOWN_PATIENCE;
 use super::settings::Asked;
 use super::sockets::{ERRORS_MAX, is_of_here};
-use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, Standing, case};
+use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, case};
 use crate::cache::{End, UpstreamReply};
 use crate::dns::{Message, Name, NameRef, QueryFlags, Question};
 
@@ -116,7 +116,7 @@ impl<T> Lane<T> {
         let Some(rule) = forwarder.rules.of(question.name.borrow()) else { return Err(guest) };
         let Some((upstream, others)) = rule.upstreams.split_first() else { return Err(guest) };
         // One that is down is probed beside the question, which a flight does.
-        let are_up = others.iter().all(|other| other.standing(now) == Standing::Up);
+        let are_up = others.iter().all(|other| other.standing(now).is_asked_first());
         let Some((case, edns)) = upstream.health.manner(now).filter(|_| are_up) else { return Err(guest) };
         if forwarder.transport.ports().is_none() {
             return Err(guest);
@@ -178,7 +178,8 @@ impl<T> Lane<T> {
             self.send_from(call.at, now);
         }
         self.staged = staged;
-        self.look_at = Some(self.look_at.map_or(now + PATIENCE, |at| at.min(now + PATIENCE)));
+        // Their rule may fall meanwhile, which leaves them less time.
+        self.look_at = Some(self.look_at.map_or(now + DOWN_PATIENCE, |at| at.min(now + DOWN_PATIENCE)));
     }
 
     /// A random port for queries to an upstream.
@@ -340,10 +341,12 @@ impl<T> Lane<T> {
                         self.live -= 1;
                     }
                     Some(State::HandedOver(_)) => soon(now + FLIGHT_PAUSE),
-                    Some(State::Waits(asking)) if now < asking.patient_until() => {
-                        soon(asking.patient_until());
-                    }
-                    Some(State::Waits(_)) => {
+                    Some(State::Waits(asking)) => {
+                        let until = asking.patient_until(now);
+                        if now < until {
+                            soon(until);
+                            continue;
+                        }
                         if !mem::replace(&mut is_checked, true) {
                             port.check_address();
                         }
@@ -388,7 +391,7 @@ impl<T> Lane<T> {
     fn answer(&mut self, asking: Asking<T>, reply: UpstreamReply, now: Instant) {
         let Asking { lead, upstream, guest, .. } = asking;
         let forwarder = lead.forwarder.clone();
-        forwarder.note_answer(&upstream);
+        upstream.note_answer(now);
         let Some(flight) = lead.flight().cloned() else { return };
         let outcome = forwarder.learn(&flight.asked, reply, upstream.address, now);
         lead.land(&outcome);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::inflight::{Flight, Sender, Waiter};
 use super::open_ports::Open;
-use super::race::PATIENCE;
+use super::race::{DOWN_PATIENCE, PATIENCE};
 use super::sockets::{NEAR_MISSES_MAX, PORT_LIFE, QUERIES_PER_PORT};
 use super::{Counters, ExchangeError, Forwarder, Judgement, Outcome, Query, Rule, Upstream};
 
@@ -190,9 +190,15 @@ impl<T> Port<T> {
 }
 
 impl<T> Asking<T> {
-    /// When the upstream has been silent for too long.
-    pub fn patient_until(&self) -> Instant {
-        self.lead.flight().map_or_else(Instant::now, |flight| flight.started + PATIENCE)
+    /// When to look whether the upstream has been silent for too long: it has if that is past.
+    pub fn patient_until(&self, now: Instant) -> Instant {
+        let Some(flight) = self.lead.flight() else { return now };
+        let least = flight.started + DOWN_PATIENCE;
+        if now < least {
+            return least;
+        }
+        let usual = flight.started + PATIENCE;
+        self.rule.down_since(now).map_or(usual, |since| usual.min(least.max(since + DOWN_PATIENCE)))
     }
 }
 
