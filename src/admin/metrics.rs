@@ -37,7 +37,8 @@ pub struct CacheMetrics {
 pub struct UpstreamMetrics {
     /// As configured.
     pub upstream: String,
-    pub is_up: bool,
+    /// `None` while it has neither answered nor failed to.
+    pub is_up: Option<bool>,
     /// `None` where it is not counted by upstream.
     pub queries: Option<u64>,
     pub timeouts: Option<u64>,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::case::Case;
 use super::counters::count;
@@ -135,7 +135,7 @@ impl Forwarder {
                 (Judgement::Reply | Judgement::Cut | Judgement::Stranger, _) => {}
             }
             if received.judgement != Judgement::Cut {
-                self.note_answer(upstream);
+                upstream.note_answer(Instant::now());
             }
             // RFC 2181 §9: what is behind the cut may be unreadable, and is of no use in any case.
             if is_truncated(&received.bytes) {
@@ -272,12 +272,6 @@ impl Forwarder {
                 Err(Trouble::Unreachable(ExchangeError::NearMisses))
             }
             judgement => Ok(Received { bytes, judgement }),
-        }
-    }
-
-    pub(super) fn note_answer(&self, upstream: &Upstream) {
-        if upstream.health.answered() {
-            info!(forward.upstream = %upstream.address, "Upstream {} answers again", upstream.address);
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Counters {
     pub loops: AtomicU64,
     /// Probes sent to find out whether an upstream leads back to us.
     pub loop_probes: AtomicU64,
+    /// Questions of our own, sent to upstreams that are silent or down.
+    pub checkups: AtomicU64,
     /// Questions asked ahead of the end of what the cache holds.
     pub prefetches: AtomicU64,
     /// Questions that no upstream answered and the cache could, past the entry's end.

@@ -87,16 +87,7 @@ impl Forwarder {
     ) {
         let landing = self.inflight.landing(&flight);
         let asked = &flight.asked;
-        let now = Instant::now();
-        let level = delegation.nearest(&asked.question, now);
-        let rule = self.rule_of(&level, given(&level));
-        if !rule.upstreams.is_empty() && rule.is_down(now) {
-            // Nobody need wait for what is known, as with the forwarding rules.
-            let why = Lost::of(&level, Failure::known(&rule, now)).conclude(now).why;
-            if let Some(outcome) = self.stale(asked, why) {
-                sender.send(outcome);
-            }
-        }
+        let level = delegation.nearest(&asked.question, Instant::now());
         let answered = self.descend(&flight, &delegation, level, &names, &quest).await;
         let answered = answered.map_err(|lost| {
             let mut unanswered = lost.conclude(Instant::now());

@@ -51,7 +51,7 @@ impl Failure {
     pub fn known(rule: &Rule, now: Instant) -> Failure {
         let trouble = |standing| match standing {
             Standing::Looping => Some(Trouble::Looping),
-            Standing::Up | Standing::Down => None,
+            Standing::Unknown | Standing::Up | Standing::Down => None,
         };
         let troubles = rule.upstreams.iter().filter_map(|upstream| {
             let silent = || upstream.health.silent_since().map(Trouble::Silent);

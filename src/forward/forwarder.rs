@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::attempt::Begun;
+use super::checkup::Examiner;
 use super::counters::count;
 use super::delegation::Delegations;
 use super::failure::{self, Failure, Unanswered};
@@ -27,6 +28,7 @@ pub struct Forwarder {
     pub(super) inflight: Inflight,
     pub(super) probes: Probes,
     pub(super) delegations: Arc<Delegations>,
+    pub(super) examiner: Examiner,
     pub counters: Arc<Counters>,
     settings: Settings,
     learning: RwLock<Learning>,
@@ -88,6 +90,7 @@ impl Forwarder {
         Arc::new(Forwarder {
             rules: Rules::new(&settings.rules),
             cache,
+            examiner: Examiner::new(transport.clone(), counters.clone()),
             transport,
             inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
             probes: Probes::default(),
@@ -103,6 +106,7 @@ impl Forwarder {
         Arc::new(Forwarder {
             rules: Rules::beside(&settings.rules, &self.rules.upstreams),
             cache: self.cache.clone(),
+            examiner: self.examiner.clone(),
             transport: self.transport.clone(),
             inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
             probes: Probes::default(),
@@ -137,14 +141,17 @@ impl Forwarder {
     pub async fn ask_unless_down(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
         let now = Instant::now();
         let rule = self.rules.of(question.name.borrow());
-        let Some(rule) = rule.filter(|rule| !rule.upstreams.is_empty() && rule.is_down(now)) else {
+        let Some(rule) = rule.filter(|rule| rule.down_since(now).is_some()) else {
             return self.ask(question, flags).await;
         };
+        let asked = Asked::by_rules(question, flags);
+        if self.has_stale(&asked, now) {
+            // RFC 8767 §5: it is better than the caller's own answer once asking has failed, and not before.
+            return self.ask(asked.question, flags).await;
+        }
         count(&self.counters.questions);
         let why = Failure::known(rule, now).explain(now);
-        let is_due = rule.upstreams.iter().any(|upstream| upstream.health.take_probe(now));
-        let asked = Asked::by_rules(question, flags);
-        if is_due {
+        if rule.upstreams.iter().any(|upstream| upstream.health.is_probe_due(now)) {
             // If it cannot be tried now, it is when the next pause is over.
             let _ = self.join(&asked);
         }
@@ -253,14 +260,6 @@ impl Forwarder {
     ) {
         let landing = self.inflight.landing(&flight);
         let asked = &flight.asked;
-        let now = Instant::now();
-        if rule.is_down(now) {
-            // Nobody need wait for what is known: the stale entry answers, and upstream is tried behind it.
-            let why = Failure::known(&rule, now).explain(now);
-            if let Some(outcome) = self.stale(asked, why) {
-                sender.send(outcome);
-            }
-        }
         let raced = self.race(&flight, &rule, begun).await;
         let outcome = self.conclude(asked, raced.map_err(|failure| failure.conclude(Instant::now())));
         drop(landing);
@@ -321,6 +320,12 @@ impl Forwarder {
         })
     }
 
+    /// Whether the cache has what may answer once asking has failed.
+    fn has_stale(&self, asked: &Asked, now: Instant) -> bool {
+        let question = &asked.question;
+        self.cache.fallback(question.name.borrow(), question.rtype, asked.manner(), now).is_some()
+    }
+
     pub(super) fn stale(&self, asked: &Asked, why: ExtendedError) -> Option<Outcome> {
         let question = &asked.question;
         let hit =
@@ -346,6 +351,7 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
+    use super::super::Standing;
     use super::super::scripted::{self, Said, Scripted, ask, question, settings};
     use super::*;
     use crate::cache::{self, Lookup};
@@ -391,23 +397,17 @@ mod tests {
             (start.elapsed(), outcome.reply.end.clone())
         };
         // Until it is known to be down, each question may be the first that it answers.
-        for name in ["a.x.", "b.x."] {
-            assert_eq!(ask(name).await, (Duration::from_millis(1800), End::Failed));
-        }
-        for name in ["c.x.", "d.x."] {
+        assert_eq!(ask("a.x.").await, (Duration::from_millis(1800), End::Failed));
+        for name in ["b.x.", "c.x.", "d.x."] {
             assert_eq!(ask(name).await, (Duration::ZERO, End::Failed));
         }
         script.replace(|seen| {
             let record = format!("{} 60 A 10.0.0.1", seen.name());
             Said::Reply(seen.answer(Rcode::NOERROR, &[&record], &[]))
         });
-        tokio::time::sleep(Duration::from_secs(30)).await;
-        assert_eq!(ask("e.x.").await, (Duration::ZERO, End::Failed));
-        // The try behind that question finds it well again.
-        while matches!(cached(&forwarder, "e.x."), Lookup::Miss) {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(ask("f.x.").await, (Duration::ZERO, End::Data));
+        // It is found well again though nobody asks it.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert_eq!(ask("e.x.").await, (Duration::ZERO, End::Data));
     }
 
     #[tokio::test(start_paused = true)]
@@ -520,23 +520,47 @@ mod tests {
         let Freshness::Stale(why) = stale.freshness else { panic!("not stale") };
         assert_eq!(why.code, 3);
         assert!(why.text.starts_with("answered stale: all upstreams time out since "), "{}", why.text);
-        // The rest of the flight goes on to its end; then upstream is left alone for five seconds.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        // For five seconds upstream is left alone with this question.
         assert!(matches!(cached(&forwarder, "old.x."), Lookup::Stale { recheck: false, .. }));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_known_outage_makes_nobody_wait_for_a_stale_answer() {
-        let script = Scripted::new(|_| Said::Silence);
+    /// A forwarder whose one upstream is known to be down, and has said `old.x.` before.
+    async fn in_an_outage(script: &Scripted) -> Arc<Forwarder> {
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let old = Arc::new(scripted::data("old.x. 60 A 10.0.0.9"));
         forwarder.cache.put(&question("old.x."), NONE, old, Instant::now());
         tokio::time::advance(Duration::from_secs(61)).await;
-        tokio::join!(ask(&forwarder, "a."), ask(&forwarder, "b."));
-        let start = Instant::now();
+        ask(&forwarder, "a.").await;
+        assert_eq!(forwarder.health()[0].standing, Standing::Down);
+        forwarder
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_an_outage_a_question_is_asked_for_a_moment_before_the_stale_entry_answers() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = in_an_outage(&script).await;
+        let (queries, start) = (script.seen().len(), Instant::now());
         let stale = ask(&forwarder, "old.x.").await;
-        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!((start.elapsed(), script.seen().len()), (Duration::from_millis(200), queries + 1));
         assert!(matches!(stale.freshness, Freshness::Stale(_)));
+        // Who has an answer of his own waits where there is a better one.
+        tokio::time::advance(Duration::from_secs(6)).await;
+        let start = Instant::now();
+        let stale = forwarder.ask_unless_down(question("old.x."), NONE).await;
+        assert!(matches!(stale.freshness, Freshness::Stale(_)) && start.elapsed() > Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_answers_again_is_never_passed_over_for_what_is_stale() {
+        let script = Scripted::new(|_| Said::Silence);
+        let forwarder = in_an_outage(&script).await;
+        script.replace(|seen| {
+            let record = format!("{} 60 A 10.0.0.1", seen.name());
+            Said::After(Duration::from_millis(150), seen.answer(Rcode::NOERROR, &[&record], &[]))
+        });
+        let outcome = ask(&forwarder, "old.x.").await;
+        assert_eq!((outcome.freshness, outcome.age_secs), (Freshness::Fresh, 0));
+        assert_eq!(forwarder.health()[0].standing, Standing::Up);
     }
 
     #[tokio::test(start_paused = true)]

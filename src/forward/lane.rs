@@ -22,18 +22,18 @@ use super::counters::count;
 use super::datagrams::{Datagrams, Poll};
 use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
-use super::race::PATIENCE;
+use super::race::DOWN_PATIENCE;
 use super::settings::Asked;
-use super::sockets::{ERRORS_MAX, is_of_here};
-use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, Standing, case};
+use super::sockets::{ERRORS_MAX, QUERIES_AT_ONCE_MAX, is_of_here};
+use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, case};
 use crate::cache::{End, UpstreamReply};
 use crate::dns::{Message, Name, NameRef, QueryFlags, Question};
 
-/// Ports that take queries for one upstream, of which each query takes one at random.
-const PORTS_PER_UPSTREAM: usize = 16;
+/// Ports with room among which each query's is chosen; where there are fewer, one of the missing ones is opened.
+const PORTS_TO_CHOOSE_FROM: usize = 16;
 
-/// Queries of one batch that take the same port: a call for each would cost more than the queries.
-const QUERIES_PER_CALL: usize = 16;
+/// Room for so many queries is enough for any batch: a call for each would cost more than the queries.
+const ROOM_MIN: usize = QUERIES_AT_ONCE_MAX / 2;
 
 /// The least time between two looks for questions whose upstream has been silent too long.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
@@ -48,8 +48,8 @@ pub struct Lane<T> {
     datagrams: Datagrams,
     /// Each at the place it is polled by.
     ports: Vec<Option<Port<T>>>,
-    /// The places of the ports that take new queries.
-    open: HashMap<SocketAddr, [Option<usize>; PORTS_PER_UPSTREAM]>,
+    /// The places of the ports that have not served yet.
+    open: HashMap<SocketAddr, Vec<usize>>,
     /// Begun and not yet sent.
     staged: Vec<(Query, Asking<T>)>,
     /// What the thread has not taken back yet.
@@ -116,7 +116,7 @@ impl<T> Lane<T> {
         let Some(rule) = forwarder.rules.of(question.name.borrow()) else { return Err(guest) };
         let Some((upstream, others)) = rule.upstreams.split_first() else { return Err(guest) };
         // One that is down is probed beside the question, which a flight does.
-        let are_up = others.iter().all(|other| other.standing(now) == Standing::Up);
+        let are_up = others.iter().all(|other| other.standing(now).is_asked_first());
         let Some((case, edns)) = upstream.health.manner(now).filter(|_| are_up) else { return Err(guest) };
         if forwarder.transport.ports().is_none() {
             return Err(guest);
@@ -155,13 +155,16 @@ impl<T> Lane<T> {
         staged
             .sort_unstable_by_key(|(query, asking)| (Arc::as_ptr(&asking.upstream), query.as_bytes().len()));
         let mut call: Option<Call> = None;
-        for (query, asking) in staged.drain(..) {
+        let mut rest = staged.drain(..);
+        while let Some((query, asking)) = rest.next() {
             let upstream = asking.upstream.socket();
             if call.as_ref().is_none_or(|call| call.upstream != upstream || call.room == 0) {
                 if let Some(call) = call.take() {
                     self.send_from(call.at, now);
                 }
-                call = self.call(&asking, upstream, now);
+                let next = rest.as_slice().iter().take(ROOM_MIN);
+                let same = next.take_while(|(_, next)| Arc::ptr_eq(&next.upstream, &asking.upstream));
+                call = self.call(&asking, upstream, 1 + same.count(), now);
             }
             match &mut call {
                 Some(call) => {
@@ -174,42 +177,47 @@ impl<T> Lane<T> {
                 None => self.leave(asking, None),
             }
         }
+        drop(rest);
         if let Some(call) = call {
             self.send_from(call.at, now);
         }
         self.staged = staged;
-        self.look_at = Some(self.look_at.map_or(now + PATIENCE, |at| at.min(now + PATIENCE)));
+        // Their rule may fall meanwhile, which leaves them less time.
+        self.look_at = Some(self.look_at.map_or(now + DOWN_PATIENCE, |at| at.min(now + DOWN_PATIENCE)));
     }
 
-    /// A random port for queries to an upstream.
-    fn call(&mut self, asking: &Asking<T>, upstream: SocketAddr, now: Instant) -> Option<Call> {
+    /// A random port for so many queries to an upstream, or for as many as it takes.
+    fn call(
+        &mut self,
+        asking: &Asking<T>,
+        upstream: SocketAddr,
+        queries: usize,
+        now: Instant,
+    ) -> Option<Call> {
         let forwarder = &asking.lead.forwarder;
         let ports = forwarder.transport.ports()?;
         let open = self.open.entry(upstream).or_default();
-        let slot = rand::rng().random_range(0..PORTS_PER_UPSTREAM);
-        let room = |at: usize| self.ports[at].as_ref().map_or(0, |port| port.room(now));
-        let call = |at: usize| Call { at, upstream, room: room(at).min(QUERIES_PER_CALL) };
-        if let Some(at) = open[slot].filter(|at| room(*at) > 0) {
-            return Some(call(at));
+        let choice = rand::rng().random_range(0..PORTS_TO_CHOOSE_FROM);
+        let port = |at: &usize| self.ports[*at].as_ref().map(|port| (*at, port));
+        let mut roomy =
+            open.iter().filter_map(port).filter(|(_, port)| port.takes(queries.min(ROOM_MIN), now));
+        if let Some((at, port)) = roomy.nth(choice) {
+            return Some(Call { at, upstream, room: port.room(now) });
         }
-        match ports.open_for_lane(upstream) {
-            Ok((socket, counted)) => {
-                let at = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
-                self.poll.add(&socket, at).ok()?;
-                count(&forwarder.counters.sockets_opened);
-                let port = Port::new(socket, counted, forwarder.counters.clone(), now);
-                if at == self.ports.len() {
-                    self.ports.push(None);
-                }
-                self.ports[at] = Some(port);
-                let full = open[slot].replace(at);
-                if let Some(full) = full {
-                    self.tidy(full, now);
-                }
-                Some(Call { at, upstream, room: QUERIES_PER_CALL })
-            }
-            Err(_) => open.iter().flatten().map(|at| call(*at)).find(|call| call.room > 0),
+        let Ok((socket, counted)) = ports.open_for_lane(upstream) else {
+            let (at, port) = open.iter().filter_map(port).max_by_key(|(_, port)| port.room(now))?;
+            return Some(Call { at, upstream, room: port.room(now) }).filter(|call| call.room > 0);
+        };
+        let at = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
+        self.poll.add(&socket, at).ok()?;
+        count(&forwarder.counters.sockets_opened);
+        let port = Port::new(socket, counted, upstream, forwarder.counters.clone(), now);
+        if at == self.ports.len() {
+            self.ports.push(None);
         }
+        self.ports[at] = Some(port);
+        open.push(at);
+        Some(Call { at, upstream, room: QUERIES_AT_ONCE_MAX })
     }
 
     /// Sends what a port has to send.
@@ -295,28 +303,32 @@ impl<T> Lane<T> {
                     State::Over => {}
                 }
             }
-            Found::Stranger => {
+            Found::Stranger(place) => {
                 count(&port.counters.near_misses);
-                self.leave_suspicious(at);
+                if let Some(place) = place {
+                    self.leave_attacked(at, place);
+                }
+                while let Some(port) = self.ports[at].as_ref().filter(|port| port.is_under_attack())
+                    && let Some(place) = port.any_live()
+                {
+                    self.leave_attacked(at, place);
+                }
             }
         }
     }
 
-    /// Hands over what saw so many strangers that it must be asked over TCP.
-    fn leave_suspicious(&mut self, at: usize) {
-        while let Some(port) = &mut self.ports[at]
-            && let Some(place) = port.suspicious()
-        {
-            self.live -= 1;
-            match port.put(place, State::Over) {
-                State::Waits(asking) => {
-                    let query = port.sent[place].query.clone();
-                    let begun = begun(&asking, query, Err(ExchangeError::NearMisses));
-                    self.leave(asking, Some(begun));
-                }
-                State::HandedOver(reply) => drop(reply.send(Err(ExchangeError::NearMisses))),
-                State::Over => {}
+    /// Hands over a query that a forger may be about to hit: it must be asked over TCP.
+    fn leave_attacked(&mut self, at: usize, place: usize) {
+        let Some(port) = &mut self.ports[at] else { return };
+        self.live -= 1;
+        match port.put(place, State::Over) {
+            State::Waits(asking) => {
+                let query = port.sent[place].query.clone();
+                let begun = begun(&asking, query, Err(ExchangeError::NearMisses));
+                self.leave(asking, Some(begun));
             }
+            State::HandedOver(reply) => drop(reply.send(Err(ExchangeError::NearMisses))),
+            State::Over => {}
         }
     }
 
@@ -340,10 +352,12 @@ impl<T> Lane<T> {
                         self.live -= 1;
                     }
                     Some(State::HandedOver(_)) => soon(now + FLIGHT_PAUSE),
-                    Some(State::Waits(asking)) if now < asking.patient_until() => {
-                        soon(asking.patient_until());
-                    }
-                    Some(State::Waits(_)) => {
+                    Some(State::Waits(asking)) => {
+                        let until = asking.patient_until(now);
+                        if now < until {
+                            soon(until);
+                            continue;
+                        }
                         if !mem::replace(&mut is_checked, true) {
                             port.check_address();
                         }
@@ -388,7 +402,7 @@ impl<T> Lane<T> {
     fn answer(&mut self, asking: Asking<T>, reply: UpstreamReply, now: Instant) {
         let Asking { lead, upstream, guest, .. } = asking;
         let forwarder = lead.forwarder.clone();
-        forwarder.note_answer(&upstream);
+        upstream.note_answer(now);
         let Some(flight) = lead.flight().cloned() else { return };
         let outcome = forwarder.learn(&flight.asked, reply, upstream.address, now);
         lead.land(&outcome);
@@ -407,16 +421,15 @@ impl<T> Lane<T> {
         self.landed.push_back(Landed { guest, name, said: Said::Awaited(Awaited { forwarder, waiter }) });
     }
 
-    /// Closes a port that has served.
+    /// Offers a port that has served no longer, and closes it when nothing is listened for.
     fn tidy(&mut self, at: usize, now: Instant) {
         let place = &mut self.ports[at];
-        if place.as_ref().is_some_and(|port| port.live == 0 && port.room(now) == 0) {
+        let Some(port) = place.as_ref().filter(|port| port.has_served(now)) else { return };
+        if let Some(open) = self.open.get_mut(&port.upstream) {
+            open.retain(|open| *open != at);
+        }
+        if port.live == 0 {
             *place = None;
-            for slot in self.open.values_mut().flatten() {
-                if *slot == Some(at) {
-                    *slot = None;
-                }
-            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod address;
 mod attempt;
 mod budget;
 mod case;
+mod checkup;
 mod counters;
 mod datagrams;
 mod delegation;

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::sockets::open;
 
-/// Ports open at one time to all upstreams: half of the usual 1024 file descriptors of a process.
-pub(super) const PORTS_MAX: usize = 512;
+/// Ports open at one time to all upstreams: with eight queries at once each, for two queries of each question that may be
+/// in flight by default.
+pub(super) const PORTS_MAX: usize = 1024;
 
 /// Those of them that lanes may have, so that what they hand over finds one.
 const LANE_PORTS_MAX: usize = PORTS_MAX / 2;

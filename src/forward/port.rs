@@ -1,7 +1,7 @@
 //! One socket of a lane, and the queries sent from it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socket2::Socket;
 use tokio::sync::oneshot;
@@ -9,16 +9,9 @@ use tokio::time::Instant;
 
 use super::inflight::{Flight, Sender, Waiter};
 use super::open_ports::Open;
-use super::race::PATIENCE;
-use super::sockets::{NEAR_MISSES_MAX, PORT_LIFE, QUERIES_PER_PORT};
+use super::race::{DOWN_PATIENCE, PATIENCE};
+use super::sockets::{NEAR_MISSES_MAX, PORT_LIFE, QUERIES_AT_ONCE_MAX, QUERIES_PER_PORT};
 use super::{Counters, ExchangeError, Forwarder, Judgement, Outcome, Query, Rule, Upstream};
-
-/// Queries that a port carries in its youth: beyond them a socket costs each little.
-pub const QUERIES_PER_YOUNG_PORT: usize = 128;
-
-/// How long a port is young, and carries more than `QUERIES_PER_PORT`. Who looks for open ports by the kernel's reports
-/// of closed ones hears of fifty in that time (SAD DNS), of fifty thousand that it may be.
-pub const YOUTH: Duration = Duration::from_millis(50);
 
 /// Ids that are looked through at once.
 const IDS_AT_ONCE: usize = 16;
@@ -37,7 +30,9 @@ pub struct Port<T> {
     unsent: usize,
     /// How many are listened for.
     pub live: usize,
-    ages: Instant,
+    /// Datagrams that fit no query.
+    strangers: u32,
+    pub upstream: SocketAddr,
     pub closes: Instant,
     /// Errors of reading.
     pub errors: u32,
@@ -48,7 +43,6 @@ pub struct Port<T> {
 /// A query that was sent.
 pub struct Sent<T> {
     pub query: Query,
-    near_misses: u8,
     pub state: State<T>,
 }
 
@@ -85,19 +79,26 @@ pub enum Found {
     Reply(usize, Judgement),
     /// The reply to a query that nobody listens for any more.
     Late,
-    /// Something else: the queries it may have been meant for count it.
-    Stranger,
+    /// Something else; it has the id of the query at this place, if at one.
+    Stranger(Option<usize>),
 }
 
 impl<T> Port<T> {
-    pub fn new(socket: Socket, open: Open, counters: Arc<Counters>, now: Instant) -> Port<T> {
+    pub fn new(
+        socket: Socket,
+        open: Open,
+        upstream: SocketAddr,
+        counters: Arc<Counters>,
+        now: Instant,
+    ) -> Port<T> {
         Port {
             socket,
             ids: Vec::with_capacity(QUERIES_PER_PORT),
             sent: Vec::with_capacity(QUERIES_PER_PORT),
             unsent: 0,
             live: 0,
-            ages: now + YOUTH,
+            strangers: 0,
+            upstream,
             closes: now + PORT_LIFE,
             errors: 0,
             counters,
@@ -105,14 +106,31 @@ impl<T> Port<T> {
         }
     }
 
-    /// How many more queries it takes.
+    /// How many more queries it takes now.
     pub fn room(&self, now: Instant) -> usize {
-        let queries_max = match () {
-            () if now >= self.closes || !self.open.is_current() => 0,
-            () if now >= self.ages => QUERIES_PER_PORT,
-            () => QUERIES_PER_YOUNG_PORT,
-        };
-        queries_max.saturating_sub(self.sent.len())
+        match self.has_served(now) {
+            true => 0,
+            false => (QUERIES_AT_ONCE_MAX - self.live).min(QUERIES_PER_PORT - self.sent.len()),
+        }
+    }
+
+    /// Whether it takes so many queries now, or as many as it ever will.
+    pub fn takes(&self, queries: usize, now: Instant) -> bool {
+        let room = self.room(now);
+        room > 0 && room >= queries.min(QUERIES_PER_PORT - self.sent.len())
+    }
+
+    /// Whether it takes no more queries, ever. One that met a stranger may be known to a forger.
+    pub fn has_served(&self, now: Instant) -> bool {
+        self.sent.len() >= QUERIES_PER_PORT
+            || self.strangers > 0
+            || now >= self.closes
+            || !self.open.is_current()
+    }
+
+    /// Whether it met so many strangers that its queries are in danger.
+    pub fn is_under_attack(&self) -> bool {
+        self.strangers > NEAR_MISSES_MAX
     }
 
     /// Looks whether the address that it sends from is still there.
@@ -127,7 +145,7 @@ impl<T> Port<T> {
             query.renew_id();
         }
         self.ids.push(query.id());
-        self.sent.push(Sent { query, near_misses: 0, state: State::Waits(asking) });
+        self.sent.push(Sent { query, state: State::Waits(asking) });
         self.live += 1;
     }
 
@@ -161,23 +179,18 @@ impl<T> Port<T> {
         match place {
             Some(at) if matches!(self.sent[at].state, State::Over) => return Found::Late,
             Some(at) => match self.sent[at].query.judge(datagram) {
-                Judgement::Stranger => self.sent[at].near_misses += 1,
+                Judgement::Stranger => {}
                 judgement => return Found::Reply(at, judgement),
             },
-            // Whichever query a forger is after, it is one of this port's.
-            None => {
-                for sent in &mut self.sent {
-                    sent.near_misses = sent.near_misses.saturating_add(1);
-                }
-            }
+            None => {}
         }
-        Found::Stranger
+        self.strangers += 1;
+        Found::Stranger(place)
     }
 
-    /// The next query that is listened for and saw too many strangers.
-    pub fn suspicious(&self) -> Option<usize> {
-        let is_live = |sent: &Sent<T>| !matches!(sent.state, State::Over);
-        self.sent.iter().position(|sent| sent.near_misses > NEAR_MISSES_MAX && is_live(sent))
+    /// A query that is listened for.
+    pub fn any_live(&self) -> Option<usize> {
+        self.sent.iter().position(|sent| !matches!(sent.state, State::Over))
     }
 
     /// Puts another in the place of who listens for the reply to a query.
@@ -190,9 +203,15 @@ impl<T> Port<T> {
 }
 
 impl<T> Asking<T> {
-    /// When the upstream has been silent for too long.
-    pub fn patient_until(&self) -> Instant {
-        self.lead.flight().map_or_else(Instant::now, |flight| flight.started + PATIENCE)
+    /// When to look whether the upstream has been silent for too long: it has if that is past.
+    pub fn patient_until(&self, now: Instant) -> Instant {
+        let Some(flight) = self.lead.flight() else { return now };
+        let least = flight.started + DOWN_PATIENCE;
+        if now < least {
+            return least;
+        }
+        let usual = flight.started + PATIENCE;
+        self.rule.down_since(now).map_or(usual, |since| usual.min(least.max(since + DOWN_PATIENCE)))
     }
 }
 

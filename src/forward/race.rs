@@ -1,17 +1,17 @@
 //! Which upstreams are asked when: the best at once, the next when it stays silent, the first usable answer wins.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::warn;
 
 use super::attempt::{Answer, Begun};
 use super::counters::count;
 use super::failure::{Failure, Trouble};
+use super::health::Elsewhere;
 use super::inflight::Flight;
 use super::{ExchangeError, Forwarder, Rule, Standing, Upstream, UpstreamAddress};
 use crate::cache::UpstreamReply;
@@ -21,6 +21,11 @@ pub(super) const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// How long an upstream may be silent before the next one is asked too, or the same one again.
 pub(super) const PATIENCE: Duration = Duration::from_millis(350);
+
+/// How long a question may take while no upstream is known to answer.
+///
+/// Long enough for one that answers again, and short enough that those who wait for nothing leave room to others.
+pub(super) const DOWN_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Attempts for one question; with the patience between them they fill its time.
 const ATTEMPTS_MAX: usize = 5;
@@ -37,6 +42,15 @@ struct Race {
     attempts: usize,
     /// The runner whose turn is next.
     next: usize,
+}
+
+/// How long one question may take.
+struct Time {
+    start: Instant,
+    /// How many may be asked.
+    upstreams: u32,
+    /// Whether it is the one to try those that are down with; it has the full time.
+    is_probe: bool,
 }
 
 /// A usable answer.
@@ -75,8 +89,8 @@ impl Forwarder {
         begun: Option<Begun>,
     ) -> Result<Won, Failure> {
         let start = flight.started;
-        let deadline = start + DEADLINE;
-        let mut candidates = rule.candidates(Instant::now());
+        let now = Instant::now();
+        let mut candidates = rule.candidates(now);
         if let Some(begun) = &begun {
             // It runs already, whatever became known of it since.
             candidates.retain(|upstream| !Arc::ptr_eq(upstream, &begun.upstream));
@@ -87,18 +101,25 @@ impl Forwarder {
             return Err(Failure::known(rule, start));
         }
         self.probe_the_down(flight, rule, &race);
+        let time = Time::of(&race, rule, start, now);
         let mut next_at = start;
         if begun.is_some() {
             let attempt = self.clone().run(race.runners[0].upstream.clone(), flight, rule, begun);
             race.start(0, attempt, start);
-            next_at = start + PATIENCE;
+            next_at = start + time.patience(rule, now);
         }
         loop {
+            // Enlisted before the look at what is known, so that nothing is missed between the two.
+            let mut falls = pin!(self.examiner.falls());
+            falls.as_mut().enable();
+            let now = Instant::now();
+            let deadline = time.deadline(rule, now);
             let turn = race.turn();
-            if let Some(index) = turn.filter(|_| Instant::now() >= next_at) {
+            if let Some(index) = turn.filter(|_| next_at <= now) {
+                self.suspect_the_silent(&race, now);
                 let attempt = self.clone().run(race.runners[index].upstream.clone(), flight, rule, None);
-                race.start(index, attempt, Instant::now());
-                next_at = Instant::now() + PATIENCE;
+                race.start(index, attempt, now);
+                next_at = now + time.patience(rule, now);
                 continue;
             }
             if turn.is_none() && race.running.is_empty() {
@@ -111,14 +132,16 @@ impl Forwarder {
                     Ok(Answer { reply, detours }) => {
                         let upstream = race.runners[index].upstream.address;
                         let way = race.way(upstream, &detours);
-                        self.settle(race, index, deadline);
+                        self.settle(race, index, flight, deadline);
                         return Ok(Won { reply, upstream, way });
                     }
                     Err(trouble @ Trouble::RefersBelow(_)) => {
                         let upstream = race.runners[index].upstream.address;
-                        self.settle(race, index, deadline);
+                        self.settle(race, index, flight, deadline);
                         return Err(Failure { troubles: vec![(upstream, trouble)] });
                     }
+                    // An attempt before it may still be answered.
+                    Err(Trouble::Unreachable(ExchangeError::TooManySockets)) if race.runs(index) => {}
                     Err(trouble) => {
                         race.runners[index].trouble = Some(trouble);
                         // What it would say to a second query is known.
@@ -127,9 +150,11 @@ impl Forwarder {
                     }
                 },
                 () = sleep_until(wake) => if Instant::now() >= deadline { break },
+                // Perhaps the last that was up: then there is less time.
+                () = falls => {}
             }
         }
-        Err(self.lost(race, rule))
+        Err(self.lost(race, flight, rule))
     }
 
     fn run(
@@ -144,20 +169,20 @@ impl Forwarder {
     }
 
     /// Notes who stayed silent while `winner` answered, and goes on to listen to them.
-    fn settle(self: &Arc<Self>, mut race: Race, winner: usize, deadline: Instant) {
+    fn settle(self: &Arc<Self>, mut race: Race, winner: usize, flight: &Flight, deadline: Instant) {
         let now = Instant::now();
         let mut silent = Vec::new();
-        for (index, runner) in race.runners.iter().enumerate() {
-            let asked = runner.first_asked.filter(|asked| *asked + PATIENCE <= now);
-            if index == winner {
-                continue;
-            }
-            if let Some(asked) = asked.filter(|_| runner.trouble.is_none()) {
-                self.note_silence(&runner.upstream, asked);
-                silent.push(index);
-            }
-            if let Some(Trouble::Unreachable(ExchangeError::Network(_))) = runner.trouble {
-                self.note_silence(&runner.upstream, now);
+        for (index, runner) in race.runners.iter().enumerate().filter(|(index, _)| *index != winner) {
+            let Some(asked) = runner.first_asked else { continue };
+            match &runner.trouble {
+                None if asked + PATIENCE <= now => {
+                    self.note_silence(&runner.upstream, flight, Elsewhere::Answered, asked);
+                    silent.push(index);
+                }
+                Some(Trouble::Unreachable(ExchangeError::Network(_))) => {
+                    self.note_silence(&runner.upstream, flight, Elsewhere::Answered, asked);
+                }
+                None | Some(_) => {}
             }
         }
         race.running.retain(|(index, _)| silent.contains(index));
@@ -171,23 +196,23 @@ impl Forwarder {
         }
     }
 
-    fn lost(&self, race: Race, rule: &Rule) -> Failure {
+    fn lost(&self, race: Race, flight: &Flight, rule: &Rule) -> Failure {
         let now = Instant::now();
         let mut troubles = Vec::new();
         for runner in race.runners {
             let upstream = runner.upstream;
-            let trouble = match (runner.trouble, runner.first_asked) {
-                (Some(trouble), _) => {
+            let Some(asked) = runner.first_asked else { continue };
+            let trouble = match runner.trouble {
+                Some(trouble) => {
                     if let Trouble::Unreachable(ExchangeError::Network(_)) = trouble {
-                        self.note_silence(&upstream, now);
+                        self.note_silence(&upstream, flight, Elsewhere::Nothing, asked);
                     }
                     trouble
                 }
-                (None, Some(asked)) => {
-                    self.note_silence(&upstream, asked);
+                None => {
+                    self.note_silence(&upstream, flight, Elsewhere::Nothing, asked);
                     Trouble::Silent(upstream.health.silent_since().unwrap_or(asked))
                 }
-                (None, None) => continue,
             };
             // While it was asked it may have been found out.
             let loops = upstream.standing(now) == Standing::Looping;
@@ -200,12 +225,22 @@ impl Forwarder {
         Failure { troubles }
     }
 
-    fn note_silence(&self, upstream: &Upstream, asked: Instant) {
+    fn note_silence(&self, upstream: &Arc<Upstream>, flight: &Flight, elsewhere: Elsewhere, asked: Instant) {
         count(&self.counters.timeouts);
         count(&upstream.timeouts);
-        if upstream.health.missed(asked, Instant::now()) {
-            count(&self.counters.upstreams_down);
-            warn!(forward.upstream = %upstream.address, "Upstream {} does not answer", upstream.address);
+        let name = flight.asked.question.name.borrow();
+        match upstream.health.missed(name, elsewhere, asked, Instant::now()) {
+            true => self.examiner.note_fall(upstream),
+            false => self.examiner.suspect(upstream, asked),
+        }
+    }
+
+    /// Has those who are silent for too long show whether they live.
+    fn suspect_the_silent(&self, race: &Race, now: Instant) {
+        for runner in race.runners.iter().filter(|runner| runner.trouble.is_none()) {
+            if let Some(asked) = runner.first_asked.filter(|asked| *asked + PATIENCE <= now) {
+                self.examiner.suspect(&runner.upstream, asked);
+            }
         }
     }
 
@@ -221,6 +256,34 @@ impl Forwarder {
                 // Its answer is noted on its way; silence leaves the upstream down.
                 tokio::spawn(timeout_at(now + DEADLINE, attempt));
             }
+        }
+    }
+}
+
+impl Time {
+    fn of(race: &Race, rule: &Rule, start: Instant, now: Instant) -> Time {
+        let upstreams = race.runners.len() as u32;
+        let taken = race.runners.iter().map(|runner| runner.upstream.health.take_probe(now));
+        // One question tries all whose time has come.
+        let is_probe = rule.down_since(now).is_some() && taken.fold(false, |any, taken| any | taken);
+        Time { start, upstreams, is_probe }
+    }
+
+    /// Since when nothing is to be hoped of the rule, if that is so.
+    fn down_since(&self, rule: &Rule, now: Instant) -> Option<Instant> {
+        rule.down_since(now).filter(|_| !self.is_probe)
+    }
+
+    fn deadline(&self, rule: &Rule, now: Instant) -> Instant {
+        let full = self.start + DEADLINE;
+        self.down_since(rule, now).map_or(full, |since| full.min(since.max(self.start) + DOWN_PATIENCE))
+    }
+
+    fn patience(&self, rule: &Rule, now: Instant) -> Duration {
+        match self.down_since(rule, now) {
+            // Each of them may be the one that answers again.
+            Some(_) => DOWN_PATIENCE / self.upstreams,
+            None => PATIENCE,
         }
     }
 }
@@ -254,6 +317,11 @@ impl Race {
         self.attempts += 1;
         self.next = index + 1;
         self.running.push((index, attempt));
+    }
+
+    /// Whether an attempt at an upstream is under way.
+    fn runs(&self, index: usize) -> bool {
+        self.running.iter().any(|(runner, _)| *runner == index)
     }
 
     /// What others failed by, and why the winner was asked more than once.
@@ -437,7 +505,9 @@ mod tests {
         let failed = ask(&forwarder, "a.x.").await.reply;
         assert_eq!(failed.extended_error.as_ref().unwrap().code, 23);
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert_eq!(forwarder.health()[0].standing, Standing::Down);
+        while forwarder.health()[0].standing != Standing::Down {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

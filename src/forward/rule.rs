@@ -35,16 +35,20 @@ pub struct Rules {
 impl Rule {
     /// The upstreams to ask, the best first; those that are down only if none is up.
     pub(super) fn candidates(&self, now: Instant) -> Vec<Arc<Upstream>> {
-        let of = |standing: Standing| -> Vec<Arc<Upstream>> {
-            self.upstreams.iter().filter(|upstream| upstream.standing(now) == standing).cloned().collect()
+        let of = |is: fn(Standing) -> bool| -> Vec<Arc<Upstream>> {
+            self.upstreams.iter().filter(|upstream| is(upstream.standing(now))).cloned().collect()
         };
-        let up = of(Standing::Up);
-        if up.is_empty() { of(Standing::Down) } else { up }
+        let first = of(Standing::is_asked_first);
+        if first.is_empty() { of(|standing| standing == Standing::Down) } else { first }
     }
 
-    /// Whether no upstream is known to answer.
-    pub(super) fn is_down(&self, now: Instant) -> bool {
-        self.upstreams.iter().all(|upstream| upstream.standing(now) != Standing::Up)
+    /// Since when all upstreams are known not to answer; none if one may.
+    pub(super) fn down_since(&self, now: Instant) -> Option<Instant> {
+        let mut since = None;
+        for upstream in &self.upstreams {
+            since = since.max(Some(upstream.health.out_since(now)?));
+        }
+        since
     }
 }
 
@@ -84,6 +88,13 @@ impl Rules {
             )
         });
         let by_domain = by_domain.collect();
+        for (address, upstream) in &shared {
+            let names_it = |rule: &&RuleSettings| rule.upstreams.contains(address);
+            let domains = settings.iter().filter(names_it).map(|rule| &rule.domain);
+            if let Some(widest) = domains.min_by_key(|domain| domain.borrow().as_wire().len()) {
+                upstream.set_checkup(widest);
+            }
+        }
         let mut upstreams: Vec<Arc<Upstream>> = shared.into_values().collect();
         upstreams.sort_by_key(|upstream| upstream.address);
         Rules { by_domain, upstreams }

@@ -43,19 +43,28 @@ pub struct Scripted(Arc<Inner>);
 struct Inner {
     script: Mutex<Script>,
     seen: Mutex<Vec<Seen>>,
+    /// Questions of the forwarder's own.
+    checkups: Mutex<Vec<Seen>>,
 }
 
 impl Scripted {
     pub fn new(script: impl Fn(&Seen) -> Said + Send + Sync + 'static) -> Scripted {
-        Scripted(Arc::new(Inner { script: Mutex::new(Arc::new(script)), seen: Mutex::default() }))
+        let script: Script = Arc::new(script);
+        let (seen, checkups) = Default::default();
+        Scripted(Arc::new(Inner { script: Mutex::new(script), seen, checkups }))
     }
 
     pub fn replace(&self, script: impl Fn(&Seen) -> Said + Send + Sync + 'static) {
         *self.0.script.lock() = Arc::new(script);
     }
 
+    /// What clients' questions, and probes for loops, made of queries.
     pub fn seen(&self) -> Vec<Seen> {
         self.0.seen.lock().clone()
+    }
+
+    pub fn checkups(&self) -> Vec<Seen> {
+        self.0.checkups.lock().clone()
     }
 
     pub fn forwarder(&self, settings: Settings) -> Arc<Forwarder> {
@@ -75,7 +84,10 @@ impl Transport for Scripted {
             let bytes = query.as_bytes().to_vec();
             let message = Message::read(&bytes).unwrap();
             let seen = Seen { upstream, protocol, bytes, message };
-            self.0.seen.lock().push(seen.clone());
+            match seen.is_checkup() {
+                true => self.0.checkups.lock().push(seen.clone()),
+                false => self.0.seen.lock().push(seen.clone()),
+            }
             let script = self.0.script.lock().clone();
             match script(&seen) {
                 Said::Reply(reply) => Ok(reply),
@@ -93,6 +105,12 @@ impl Transport for Scripted {
 }
 
 impl Seen {
+    /// Whether it is a question of the forwarder's own: tests ask for addresses.
+    pub fn is_checkup(&self) -> bool {
+        let question = self.message.question.as_ref().unwrap();
+        matches!(question.rtype, RecordType::NS | RecordType::SOA)
+    }
+
     pub fn name(&self) -> String {
         self.message.question.as_ref().unwrap().name.to_string()
     }

@@ -15,7 +15,8 @@ pub(super) const AZURE_DNS_QUERIES_PER_SECOND: u32 = 900;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub rules: Vec<RuleSettings>,
-    /// Most questions asked upstream at one time; with 1.8 s for each at worst, 2000 a second while all is down.
+    /// Most questions asked upstream at one time: with 1.8 s for each at worst, 2000 a second until all is known to be
+    /// down, and 20,000 from then on.
     pub questions_in_flight_max: usize,
     /// Most callers that wait for one question (DNSBomb: what piles up comes back in one pulse).
     pub waiters_max: usize,

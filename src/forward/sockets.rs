@@ -1,13 +1,13 @@
 //! UDP sockets to upstreams: connected, on random ports, each used for a few queries and a few seconds.
 //!
 //! A forger must hit port, id and case of a query at once. A port carries few queries before it is given up, so that
-//! finding one open is of little use; several share one, so that a burst towards a dead upstream does not use up all
-//! file descriptors.
+//! finding one open is of little use, and none any more once something came that fits none of them; several share one,
+//! so that a burst towards a dead upstream does not use up all file descriptors.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,11 +25,14 @@ use super::{Counters, Exchange, ExchangeError, Judgement, Protocol, Query, Trans
 /// Queries that one port carries in its life.
 pub(super) const QUERIES_PER_PORT: usize = 32;
 
+/// Queries that one port carries at once: who finds it has so many to aim at (RFC 5452 §5).
+pub(super) const QUERIES_AT_ONCE_MAX: usize = 8;
+
 /// How long a port takes new queries.
 pub(super) const PORT_LIFE: Duration = Duration::from_secs(5);
 
-/// Ports open to one upstream at a time, of which each query takes one at random.
-const PORTS_PER_UPSTREAM: usize = 32;
+/// Ports with room among which each query's is chosen; where there are fewer, one of the missing ones is opened.
+const PORTS_TO_CHOOSE_FROM: usize = 32;
 
 /// Connections open at one time to all upstreams: an upstream that truncates every reply gets no more of them.
 const CONNECTIONS_MAX: usize = 256;
@@ -49,8 +52,9 @@ pub(super) const DATAGRAM_BYTES_MAX: usize = 4096;
 /// How long a query waits before the address that it was sent from is looked after; it is asked again a little later.
 const SILENCE: Duration = PATIENCE.saturating_sub(Duration::from_millis(50));
 
-/// Strangers that a query passes over before it is asked over TCP, where they cannot interfere.
-pub(super) const NEAR_MISSES_MAX: u8 = 10;
+/// Strangers that a port meets before all its queries are asked over TCP, where those cannot interfere. One that has the
+/// id of a query moves that query at once: who hits port and id needs little more.
+pub(super) const NEAR_MISSES_MAX: u32 = 10;
 
 /// Errors in a row after which a port is given up: each report of ICMP is one, and proves nothing.
 pub(super) const ERRORS_MAX: u32 = 100;
@@ -65,7 +69,7 @@ pub struct Sockets {
 }
 
 /// The ports that take queries for one upstream; each lives by its receiving task.
-type Ports = [Weak<Port>; PORTS_PER_UPSTREAM];
+type Ports = Vec<Weak<Port>>;
 
 impl Sockets {
     pub fn new(counters: Arc<Counters>) -> Sockets {
@@ -101,29 +105,28 @@ impl Sockets {
     /// Finds a place for a query on a random port.
     fn enlist(&self, upstream: SocketAddr, query: &mut Query) -> Result<Waiting, ExchangeError> {
         let mut upstreams = self.upstreams.lock();
-        let ports = upstreams.entry(upstream).or_insert_with(no_ports);
-        let slot = rand::rng().random_range(0..PORTS_PER_UPSTREAM);
-        if let Some(waiting) = ports[slot].upgrade().and_then(|port| Port::enlist(port, query)) {
+        let ports = upstreams.entry(upstream).or_default();
+        let choice = rand::rng().random_range(0..PORTS_TO_CHOOSE_FROM);
+        let mut open = ports.iter().filter_map(Weak::upgrade).filter(|port| port.has_room());
+        if let Some(waiting) = open.nth(choice).and_then(|port| Port::enlist(port, query)) {
             return Ok(waiting);
         }
-        self.enlist_at(ports, slot, upstream, query)
+        self.enlist_at(ports, upstream, query)
     }
 
     /// Finds a place for a query on a port that is opened now.
     fn enlist_anew(&self, upstream: SocketAddr, query: &mut Query) -> Result<Waiting, ExchangeError> {
         let mut upstreams = self.upstreams.lock();
-        let ports = upstreams.entry(upstream).or_insert_with(no_ports);
-        let slot = rand::rng().random_range(0..PORTS_PER_UPSTREAM);
-        self.enlist_at(ports, slot, upstream, query)
+        self.enlist_at(upstreams.entry(upstream).or_default(), upstream, query)
     }
 
     fn enlist_at(
         &self,
         ports: &mut Ports,
-        slot: usize,
         upstream: SocketAddr,
         query: &mut Query,
     ) -> Result<Waiting, ExchangeError> {
+        ports.retain(|port| port.upgrade().is_some_and(|port| !port.has_served()));
         let opened = self.open.count(PORTS_MAX).and_then(|counted| Ok((open_for_tasks(upstream)?, counted)));
         let (socket, counted) = match opened.map_err(ExchangeError::from) {
             Err(ExchangeError::TooManySockets) => {
@@ -138,20 +141,17 @@ impl Sockets {
             socket,
             open: counted,
             queries: Mutex::default(),
+            strangers: AtomicU32::new(0),
             closes: Instant::now() + PORT_LIFE,
             retired: AtomicBool::new(false),
             drained: Notify::new(),
         });
         count(&self.counters.sockets_opened);
-        ports[slot] = Arc::downgrade(&port);
+        ports.push(Arc::downgrade(&port));
         let waiting = Port::enlist(port.clone(), query).ok_or(ExchangeError::TooManySockets)?;
         tokio::spawn(port.receive(self.counters.clone()));
         Ok(waiting)
     }
-}
-
-fn no_ports() -> Ports {
-    std::array::from_fn(|_| Weak::new())
 }
 
 impl Transport for Sockets {
@@ -182,6 +182,8 @@ struct Port {
     open: Open,
     /// All that were ever sent, so that a late reply is known for what it is.
     queries: Mutex<Vec<Sent>>,
+    /// Datagrams that fit no query.
+    strangers: AtomicU32,
     closes: Instant,
     /// Whether it takes no more because nothing can be sent from it.
     retired: AtomicBool,
@@ -193,7 +195,6 @@ struct Sent {
     query: Query,
     /// None once the query is answered or given up.
     reply: Option<oneshot::Sender<Result<Vec<u8>, ExchangeError>>>,
-    near_misses: u8,
 }
 
 /// A query that waits for its reply; dropped, it waits no longer.
@@ -211,10 +212,10 @@ impl Drop for Waiting {
 }
 
 impl Port {
-    /// A place for `query`, whose id is made one of its own here; none when the port has served its time.
+    /// A place for `query`, whose id is made one of its own here; none when the port has no room.
     fn enlist(port: Arc<Port>, query: &mut Query) -> Option<Waiting> {
         let mut queries = port.queries.lock();
-        if port.is_closed(&queries) {
+        if port.room(&queries) == 0 {
             return None;
         }
         while queries.iter().any(|sent| sent.query.id() == query.id()) {
@@ -222,7 +223,7 @@ impl Port {
         }
         let (sender, reply) = oneshot::channel();
         let index = queries.len();
-        queries.push(Sent { query: query.clone(), reply: Some(sender), near_misses: 0 });
+        queries.push(Sent { query: query.clone(), reply: Some(sender) });
         drop(queries);
         Some(Waiting { port, index, reply })
     }
@@ -257,12 +258,29 @@ impl Port {
 
     fn is_done(&self) -> bool {
         let queries = self.queries.lock();
-        self.is_closed(&queries) && queries.iter().all(|sent| sent.reply.is_none())
+        self.is_closed(&queries) && waiting(&queries) == 0
     }
 
-    /// Whether it takes no new queries.
+    fn has_room(&self) -> bool {
+        self.room(&self.queries.lock()) > 0
+    }
+
+    fn has_served(&self) -> bool {
+        self.is_closed(&self.queries.lock())
+    }
+
+    /// How many more queries it takes now.
+    fn room(&self, queries: &[Sent]) -> usize {
+        match self.is_closed(queries) {
+            true => 0,
+            false => QUERIES_AT_ONCE_MAX.saturating_sub(waiting(queries)),
+        }
+    }
+
+    /// Whether it takes no new queries, ever. One that met a stranger may be known to a forger.
     fn is_closed(&self, queries: &[Sent]) -> bool {
         queries.len() >= QUERIES_PER_PORT
+            || self.strangers.load(Ordering::Relaxed) > 0
             || Instant::now() >= self.closes
             || self.retired.load(Ordering::Relaxed)
             || !self.open.is_current()
@@ -272,35 +290,33 @@ impl Port {
         let mut queries = self.queries.lock();
         let same_id = queries.iter_mut().find(|sent| datagram.get(..2) == Some(&sent.query.as_bytes()[..2]));
         match same_id {
-            Some(sent) if sent.reply.is_none() => count(&counters.late_replies),
+            Some(sent) if sent.reply.is_none() => return count(&counters.late_replies),
             Some(sent) if sent.query.judge(datagram) != Judgement::Stranger => {
-                if let Some(reply) = sent.reply.take() {
-                    // A caller that is gone needs no reply.
-                    let _ = reply.send(Ok(datagram.to_vec()));
-                }
+                return sent.end(Ok(datagram.to_vec()));
             }
-            Some(sent) => {
-                count(&counters.near_misses);
-                sent.near_miss();
-            }
+            Some(sent) => sent.end(Err(ExchangeError::NearMisses)),
+            None => {}
+        }
+        count(&counters.near_misses);
+        if self.strangers.fetch_add(1, Ordering::Relaxed) >= NEAR_MISSES_MAX {
             // Whichever query a forger is after, it is one of this port's.
-            None => {
-                count(&counters.near_misses);
-                queries.iter_mut().for_each(Sent::near_miss);
-            }
+            queries.iter_mut().for_each(|sent| sent.end(Err(ExchangeError::NearMisses)));
         }
     }
 }
 
 impl Sent {
-    fn near_miss(&mut self) {
-        self.near_misses = self.near_misses.saturating_add(1);
-        if self.near_misses > NEAR_MISSES_MAX
-            && let Some(reply) = self.reply.take()
-        {
-            let _ = reply.send(Err(ExchangeError::NearMisses));
+    fn end(&mut self, reply: Result<Vec<u8>, ExchangeError>) {
+        if let Some(sender) = self.reply.take() {
+            // A caller that is gone needs no reply.
+            let _ = sender.send(reply);
         }
     }
+}
+
+/// How many queries wait for their reply.
+fn waiting(queries: &[Sent]) -> usize {
+    queries.iter().filter(|sent| sent.reply.is_some()).count()
 }
 
 /// Whether an error is of this machine's addresses and routes, and says nothing of the upstream.
@@ -422,9 +438,9 @@ mod tests {
             let mut buffer = [0; 512];
             let (length, client) = server.recv_from(&mut buffer).await.unwrap();
             let reply = echo(&buffer[..length]);
-            for at in [0, 2, 14] {
-                let mut stranger = reply.clone();
-                stranger[at] ^= if at == 2 { 0x80 } else { 1 };
+            let mut stranger = reply.clone();
+            for _ in 0..NEAR_MISSES_MAX - 1 {
+                stranger[1] = stranger[1].wrapping_add(1);
                 server.send_to(&stranger, client).await.unwrap();
             }
             // From another address: the kernel lets it through to nobody.
@@ -437,25 +453,31 @@ mod tests {
         let mut query = query("account.blob.x.");
         let (received, sent) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
         assert_eq!(received.unwrap(), sent);
-        assert_eq!(counted(&counters.near_misses), 4);
+        assert_eq!(counted(&counters.near_misses), u64::from(NEAR_MISSES_MAX));
+        // The port takes no more queries.
+        let ports = sockets.upstreams.lock()[&address].clone();
+        assert!(ports.iter().filter_map(Weak::upgrade).all(|port| !port.has_room()));
     }
 
     #[tokio::test]
-    async fn too_many_strangers_end_the_exchange() {
-        let (server, address) = upstream().await;
-        let (sockets, _) = sockets();
-        let serve = async {
-            let mut buffer = [0; 512];
-            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
-            let mut stranger = echo(&buffer[..length]);
-            for _ in 0..=NEAR_MISSES_MAX {
-                stranger[1] = stranger[1].wrapping_add(1);
-                server.send_to(&stranger, client).await.unwrap();
-            }
-        };
-        let mut query = query("account.blob.x.");
-        let (received, ()) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
-        assert!(matches!(received, Err(ExchangeError::NearMisses)));
+    async fn too_many_strangers_end_the_exchange_and_one_with_its_id_does_at_once() {
+        for (strangers, step) in [(NEAR_MISSES_MAX + 1, 1), (1, 0)] {
+            let (server, address) = upstream().await;
+            let (sockets, _) = sockets();
+            let serve = async {
+                let mut buffer = [0; 512];
+                let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+                let mut stranger = echo(&buffer[..length]);
+                stranger[14] ^= 1;
+                for _ in 0..strangers {
+                    stranger[1] = stranger[1].wrapping_add(step);
+                    server.send_to(&stranger, client).await.unwrap();
+                }
+            };
+            let mut query = query("account.blob.x.");
+            let (received, ()) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
+            assert!(matches!(received, Err(ExchangeError::NearMisses)));
+        }
     }
 
     #[tokio::test]
@@ -512,16 +534,22 @@ mod tests {
         let (_server, address) = upstream().await;
         let (sockets, _) = sockets();
         let mut waiting: Vec<Waiting> = Vec::new();
+        let mut at_once = 0;
         // The last query that finds room on some port fills it.
         let port = loop {
             let new = sockets.enlist(address, &mut query("a.")).unwrap();
             let port = Arc::downgrade(&new.port);
+            at_once = at_once.max(super::waiting(&new.port.queries.lock()));
             let full = new.port.queries.lock().len() == QUERIES_PER_PORT;
             waiting.push(new);
             if full {
                 break port;
             }
+            if waiting.len() == 100 {
+                waiting.clear();
+            }
         };
+        assert_eq!(at_once, QUERIES_AT_ONCE_MAX);
         let ids: HashSet<u16> =
             port.upgrade().unwrap().queries.lock().iter().map(|sent| sent.query.id()).collect();
         assert_eq!(ids.len(), QUERIES_PER_PORT);

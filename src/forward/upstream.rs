@@ -3,18 +3,26 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tracing::info;
 
 use super::budget::Budget;
 use super::health::{Health, Standing};
 use super::settings::AZURE_DNS_QUERIES_PER_SECOND;
 use super::{UpstreamAddress, failure};
+use crate::dns::{Name, Question, RecordType};
 
 /// A server that questions go to.
 pub struct Upstream {
     pub address: UpstreamAddress,
     pub(super) health: Health,
     pub(super) budget: Option<Budget>,
+    /// What we ask it ourselves to learn whether it lives.
+    checkup: Mutex<Question>,
+    /// The task that asks it while it is down.
+    watch: Mutex<Option<Watch>>,
     /// Queries sent to it.
     pub(super) queries: AtomicU64,
     /// Questions on which it stayed silent.
@@ -22,6 +30,9 @@ pub struct Upstream {
     /// Questions that it answered with a failure, a referral or nonsense.
     pub(super) failures: AtomicU64,
 }
+
+/// A task that ends when this is dropped.
+struct Watch(AbortHandle);
 
 /// An upstream as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +54,8 @@ impl Upstream {
             address,
             health: Health::default(),
             budget: queries_per_second_max.or(azure).map(Budget::new),
+            checkup: Mutex::new(checkup_of(&Name::root())),
+            watch: Mutex::default(),
             queries: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -53,6 +66,28 @@ impl Upstream {
     pub(super) fn has_bound_of(&self, other: &Upstream) -> bool {
         let bound = |upstream: &Upstream| upstream.budget.as_ref().map(Budget::per_second_max);
         bound(self) == bound(other)
+    }
+
+    /// What we ask it ourselves to learn whether it lives.
+    pub(super) fn checkup(&self) -> Question {
+        self.checkup.lock().clone()
+    }
+
+    /// Takes the widest domain that it is asked for.
+    pub(super) fn set_checkup(&self, domain: &Name) {
+        *self.checkup.lock() = checkup_of(domain);
+    }
+
+    /// Lets a task live for as long as the upstream, in the place of the one before.
+    pub(super) fn set_watch(&self, task: AbortHandle) {
+        *self.watch.lock() = Some(Watch(task));
+    }
+
+    /// Notes any answer of it.
+    pub(super) fn note_answer(&self, now: Instant) {
+        if self.health.answered(now) {
+            info!(forward.upstream = %self.address, "Upstream {} answers again", self.address);
+        }
     }
 
     pub fn socket(&self) -> SocketAddr {
@@ -75,4 +110,16 @@ impl Upstream {
             queries_per_second_max: self.budget.as_ref().map(Budget::per_second_max),
         }
     }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What every resolver has at hand, or what one for this domain must know.
+fn checkup_of(domain: &Name) -> Question {
+    let rtype = if domain.borrow().is_root() { RecordType::NS } else { RecordType::SOA };
+    Question { name: domain.clone(), rtype }
 }

@@ -87,6 +87,8 @@ async fn numbers_are_open_metrics() {
     ] {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
+    // Of an upstream that nothing is known of there is no such number.
+    assert!(!text.contains("upstream_up{upstream=\"10.0.0.53\"}"), "{text}");
 }
 
 #[tokio::test]

@@ -120,7 +120,9 @@ fn an_error_without_the_question_has_the_next_upstream_asked_at_once() {
             }
         }
         let health = alone.ports.metrics().upstreams;
-        assert!(health[0].failures.unwrap() >= 4 && health[0].timeouts == Some(0) && health[0].is_up);
+        assert!(health[0].failures.unwrap() >= 4 && health[0].timeouts == Some(0));
+        // What may be forged shows neither that it is up nor that it is down.
+        assert_eq!(health[0].is_up, None);
         alone.stop();
     }
 }

@@ -75,7 +75,7 @@ enum RuleOrigin {
 struct UpstreamView {
     #[schema(example = "10.1.0.4")]
     address: String,
-    /// `up`, `down`, or as yet `unknown`.
+    /// `up`, `down`, or `unknown` while it has neither answered nor failed to.
     health: &'static str,
     /// Since when it leaves questions without an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,9 +171,9 @@ impl UpstreamView {
         let known = health.0.get(&address);
         UpstreamView {
             health: match known.map(|known| known.standing) {
-                None => "unknown",
+                None | Some(Standing::Unknown) => "unknown",
                 Some(Standing::Up) => "up",
-                Some(_) => "down",
+                Some(Standing::Down | Standing::Looping) => "down",
             },
             silent_since: known.and_then(|known| known.silent_since.clone()),
             queries: known.map_or(0, |known| known.queries),

@@ -140,8 +140,10 @@ impl Numbers {
             let upstreams = numbers.upstreams.iter();
             upstreams.filter_map(move |it| Some((vec![("upstream", it.upstream.as_str())], count(it)?)))
         };
-        let up =
-            numbers.upstreams.iter().map(|it| (one("upstream", &it.upstream), f64::from(u8::from(it.is_up))));
+        let up = numbers
+            .upstreams
+            .iter()
+            .filter_map(|it| Some((one("upstream", &it.upstream), f64::from(u8::from(it.is_up?)))));
         out.gauges("upstream_up", "Whether an upstream answers", None, up)?;
         out.counters("upstream_queries", "Queries sent to an upstream", by(|it| it.queries))?;
         out.counters("upstream_timeouts", "Queries that an upstream left unanswered", by(|it| it.timeouts))?;

@@ -31,7 +31,7 @@ pub(super) fn metrics(responder: &Responder, now: &Now, roles: &Roles) -> Metric
     };
     let upstreams = serving.forwarder.health().into_iter().map(|it| UpstreamMetrics {
         upstream: it.address.to_string(),
-        is_up: it.standing == Standing::Up,
+        is_up: (it.standing != Standing::Unknown).then_some(it.standing == Standing::Up),
         queries: Some(it.queries),
         timeouts: Some(it.timeouts),
         failures: Some(it.failures),

@@ -113,8 +113,7 @@ async fn one_forged_error_without_the_question_changes_nothing_about_an_upstream
     // Nor does it make one that is down look well.
     let upstream = &forwarder.rules.upstreams[0];
     let now = Instant::now();
-    upstream.health.missed(now, now);
-    upstream.health.missed(now, now);
+    upstream.health.missed_checkup(now, now);
     script.replace(|seen| Said::Reply(seen.bare(5)));
     ask(&forwarder, "d.x.").await;
     assert_eq!(forwarder.health()[0].standing, Standing::Down);

@@ -5,13 +5,15 @@ use std::sync::atomic::AtomicU64;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::super::port::{QUERIES_PER_YOUNG_PORT, YOUTH};
+use super::super::race::PATIENCE;
 use super::super::scripted::{question, settings};
-use super::super::sockets::{PORT_LIFE, QUERIES_PER_PORT};
+use super::super::sockets::{NEAR_MISSES_MAX, PORT_LIFE, QUERIES_AT_ONCE_MAX, QUERIES_PER_PORT};
 use super::super::{Counters, Freshness, Settings};
 use super::*;
 use crate::cache::{self, Cache, Lookup};
 use crate::dns::Rcode;
+
+mod entropy;
 
 const NAME: &str = "account.blob.core.windows.net.";
 
@@ -112,8 +114,7 @@ async fn a_thousand_questions_are_answered_from_many_ports_with_ids_of_their_own
         for index in 0..50 {
             bed.begin(&format!("n{round}-{index}.x."), round * 50 + index).unwrap();
         }
-        // As if the ports of the round before were young no more.
-        bed.lane.send(Instant::now() + YOUTH * round as u32);
+        bed.lane.send(Instant::now());
         let mut seen: Vec<_> = (0..50).map(|_| bed.seen()).collect();
         seen.reverse();
         for (query, port) in seen {
@@ -142,25 +143,32 @@ async fn a_thousand_questions_are_answered_from_many_ports_with_ids_of_their_own
 #[tokio::test]
 async fn no_port_takes_more_than_its_share_and_each_ends_with_its_time() {
     let mut bed = Bed::new();
-    // No more than the upstream's socket holds.
-    for index in 0..200 {
-        bed.begin(&format!("n{index}.x."), index).unwrap();
+    let mut in_all: HashMap<SocketAddr, usize> = HashMap::new();
+    for round in 0..10 {
+        // No more than the upstream's socket holds.
+        for index in 0..100 {
+            bed.begin(&format!("n{round}-{index}.x."), index).unwrap();
+        }
+        bed.lane.send(Instant::now());
+        let mut at_once: HashMap<SocketAddr, usize> = HashMap::new();
+        let seen: Vec<_> = (0..100).map(|_| bed.seen()).collect();
+        for (query, port) in seen {
+            *at_once.entry(port).or_default() += 1;
+            *in_all.entry(port).or_default() += 1;
+            bed.say(&answer(&query), port);
+        }
+        assert!(at_once.values().all(|count| *count <= QUERIES_AT_ONCE_MAX), "{at_once:?}");
+        for _ in 0..100 {
+            bed.landed().await;
+        }
     }
-    bed.lane.send(Instant::now());
-    let mut queries: HashMap<SocketAddr, usize> = HashMap::new();
-    for _ in 0..200 {
-        let (query, port) = bed.seen();
-        *queries.entry(port).or_default() += 1;
-        bed.say(&answer(&query), port);
-    }
-    assert!(queries.values().all(|count| *count <= QUERIES_PER_YOUNG_PORT), "{queries:?}");
-    for _ in 0..200 {
-        bed.landed().await;
-    }
+    assert!(in_all.values().all(|count| *count <= QUERIES_PER_PORT), "{in_all:?}");
+    // A port is used up before many others are opened.
+    assert!(in_all.len() < 1000 / QUERIES_PER_PORT + 2 * PORTS_TO_CHOOSE_FROM, "{}", in_all.len());
     // The full ones are closed; those with room wait for more.
     bed.lane.look(Instant::now() + PATIENCE);
-    let full = queries.values().filter(|count| **count >= QUERIES_PER_PORT).count();
-    assert_eq!(bed.open_ports(), queries.len() - full);
+    let full = in_all.values().filter(|count| **count == QUERIES_PER_PORT).count();
+    assert_eq!(bed.open_ports(), in_all.len() - full);
     bed.lane.look(Instant::now() + PORT_LIFE + PATIENCE);
     assert_eq!(bed.open_ports(), 0);
     assert!(bed.lane.look_at().is_none());
@@ -168,33 +176,71 @@ async fn no_port_takes_more_than_its_share_and_each_ends_with_its_time() {
     assert_eq!(ports.count_of_open(), 0);
 }
 
+/// Eight questions from one port, as they came to the upstream.
+fn eight_from_one_port(bed: &mut Bed) -> (Vec<Vec<u8>>, SocketAddr) {
+    for index in 0..QUERIES_AT_ONCE_MAX {
+        bed.begin(&format!("n{index}.{NAME}"), index).unwrap();
+    }
+    bed.lane.send(Instant::now());
+    let seen: Vec<_> = (0..QUERIES_AT_ONCE_MAX).map(|_| bed.seen()).collect();
+    let port = seen[0].1;
+    assert!(seen.iter().all(|(_, of)| *of == port));
+    (seen.into_iter().map(|(query, _)| query).collect(), port)
+}
+
+/// A reply whose id is none of the queries'.
+fn of_no_query(queries: &[Vec<u8>]) -> Vec<u8> {
+    let mut stranger = answer(&queries[0]);
+    while queries.iter().any(|query| query[..2] == stranger[..2]) {
+        stranger[1] = stranger[1].wrapping_add(1);
+    }
+    stranger
+}
+
 #[tokio::test]
-async fn strangers_are_passed_over_and_the_reply_behind_them_is_taken() {
+async fn a_stranger_is_passed_over_and_its_port_takes_no_more_queries() {
     let mut bed = Bed::new();
-    bed.ask(NAME);
-    let (query, port) = bed.seen();
-    let reply = answer(&query);
-    // Another id, no reply, another name, another type.
-    for (at, bit) in [(0, 1), (2, 0x80), (14, 1), (12 + NAME.len() + 2, 1)] {
-        let mut stranger = reply.clone();
+    let (queries, port) = eight_from_one_port(&mut bed);
+    bed.say(&of_no_query(&queries), port);
+    // From another address: the kernel lets it through to nobody.
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&answer(&queries[0]), port).unwrap();
+    bed.say(b"x", port);
+    for query in &queries {
+        bed.say(&answer(query), port);
+    }
+    for _ in &queries {
+        assert_eq!(outcome(bed.landed().await).reply.answer.len(), 1);
+    }
+    assert_eq!((bed.counted(|it| &it.near_misses), bed.counted(|it| &it.tcp_queries)), (2, 0));
+    let name: crate::dns::Name = format!("n0.{NAME}").parse().unwrap();
+    let found =
+        bed.forwarder.cache.get(name.borrow(), question(NAME).rtype, QueryFlags::default(), Instant::now());
+    assert!(matches!(found, Lookup::Fresh(_)));
+    // It is closed, for nobody waits there.
+    assert_eq!(bed.open_ports(), 0);
+}
+
+#[tokio::test]
+async fn only_the_question_that_a_stranger_met_goes_over_tcp() {
+    // No reply, another name, another type.
+    for (at, bit) in [(2, 0x80), (15, 1), (12 + 3 + NAME.len() + 2, 1)] {
+        let mut bed = Bed::new();
+        let listener = TcpListener::bind(bed.address).await.unwrap();
+        let (queries, port) = eight_from_one_port(&mut bed);
+        let mut stranger = answer(&queries[3]);
         stranger[at] ^= bit;
         bed.say(&stranger, port);
+        let landed = bed.landed().await;
+        assert_eq!(landed.guest, 3);
+        let (moved, ()) = tokio::join!(awaited(landed).outcome(), answer_one(&listener));
+        assert_eq!(moved.reply.end, End::Data);
+        for query in queries.iter().enumerate().filter(|(index, _)| *index != 3).map(|(_, query)| query) {
+            bed.say(&answer(query), port);
+            assert_eq!(outcome(bed.landed().await).reply.answer.len(), 1);
+        }
+        assert_eq!((bed.counted(|it| &it.near_misses), bed.counted(|it| &it.tcp_queries)), (1, 1));
+        assert!(bed.lane.is_idle() && bed.open_ports() == 0);
     }
-    // From another address: the kernel lets it through to nobody.
-    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&reply, port).unwrap();
-    bed.say(b"x", port);
-    bed.say(&reply, port);
-    assert_eq!(outcome(bed.landed().await).reply.answer.len(), 1);
-    assert_eq!(bed.counted(|it| &it.near_misses), 5);
-    assert!(matches!(
-        bed.forwarder.cache.get(
-            question(NAME).name.borrow(),
-            question(NAME).rtype,
-            QueryFlags::default(),
-            Instant::now()
-        ),
-        Lookup::Fresh(_)
-    ));
 }
 
 #[tokio::test]
@@ -251,21 +297,33 @@ async fn a_truncated_reply_is_fetched_over_tcp() {
 }
 
 #[tokio::test]
-async fn too_many_strangers_send_the_question_over_tcp() {
+async fn too_many_strangers_send_the_questions_of_their_port_over_tcp() {
     let mut bed = Bed::new();
     let listener = TcpListener::bind(bed.address).await.unwrap();
-    bed.ask(NAME);
-    let (query, port) = bed.seen();
-    let mut stranger = answer(&query);
-    stranger[0] ^= 1;
-    for _ in 0..11 {
+    let (queries, port) = eight_from_one_port(&mut bed);
+    let stranger = of_no_query(&queries);
+    for _ in 0..NEAR_MISSES_MAX {
         bed.say(&stranger, port);
     }
-    let awaited = awaited(bed.landed().await);
-    let (outcome, ()) = tokio::join!(awaited.outcome(), answer_one(&listener));
-    assert_eq!(outcome.reply.end, End::Data);
-    assert_eq!((bed.counted(|it| &it.near_misses), bed.counted(|it| &it.tcp_queries)), (11, 1));
-    // Nobody listens to UDP for it any more.
+    bed.until(|bed| bed.counted(|it| &it.near_misses) == u64::from(NEAR_MISSES_MAX)).await;
+    bed.ask("other.x.");
+    let (other, of_other) = bed.seen();
+    assert!(of_other != port && !bed.lane.has_landed());
+    bed.say(&stranger, port);
+    let answering = tokio::spawn(async move {
+        loop {
+            answer_one(&listener).await;
+        }
+    });
+    for _ in &queries {
+        assert_eq!(awaited(bed.landed().await).outcome().await.reply.end, End::Data);
+    }
+    answering.abort();
+    let (strangers, over_tcp) = (u64::from(NEAR_MISSES_MAX) + 1, queries.len() as u64);
+    assert_eq!((bed.counted(|it| &it.near_misses), bed.counted(|it| &it.tcp_queries)), (strangers, over_tcp));
+    // Nobody listens to UDP for them any more, and the other is none of them.
+    bed.say(&answer(&other), of_other);
+    outcome(bed.landed().await);
     assert!(bed.lane.is_idle());
 }
 
@@ -312,8 +370,9 @@ async fn a_dead_upstream_costs_no_more_than_a_question_may_take() {
     let outcome = awaited(bed.landed().await).outcome().await;
     assert_eq!(outcome.reply.end, End::Failed);
     assert_eq!(start.elapsed(), Duration::from_millis(1800));
-    // The lane's query is one of the three that an upstream gets.
-    assert_eq!((bed.counted(|it| &it.queries), bed.counted(|it| &it.timeouts)), (3, 1));
+    // The lane's query is one of the three that an upstream gets, besides our own question.
+    let queries = bed.counted(|it| &it.queries) - bed.counted(|it| &it.checkups);
+    assert_eq!((queries, bed.counted(|it| &it.timeouts)), (3, 1));
     // The flight is over: nobody listens any more.
     bed.lane.look(Instant::now());
     assert!(bed.lane.is_idle());
@@ -391,10 +450,9 @@ async fn upstreams_that_are_not_well_are_asked_the_long_way() {
     };
     let (first, second) = (first.clone(), second.clone());
     bed.begin("a.", 1).unwrap();
-    second.health.missed(now, now);
-    second.health.missed(now, now);
+    second.health.missed_checkup(now, now);
     assert_eq!(bed.begin("b.", 2), Err(2));
-    second.health.answered();
+    second.health.answered(now);
     bed.begin("c.", 3).unwrap();
     first.health.loops(now);
     assert_eq!(bed.begin("d.", 4), Err(4));

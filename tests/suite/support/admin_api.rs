@@ -90,7 +90,14 @@ fn numbers() -> Metrics {
     Metrics {
         queries: vec![("udp", 7), ("tcp", 1)],
         answers: vec![("NOERROR".into(), 6), ("NXDOMAIN".into(), 2)],
-        upstreams: vec![UpstreamMetrics { upstream: "168.63.129.16".into(), ..UpstreamMetrics::default() }],
+        upstreams: vec![
+            UpstreamMetrics {
+                upstream: "168.63.129.16".into(),
+                is_up: Some(false),
+                ..UpstreamMetrics::default()
+            },
+            UpstreamMetrics { upstream: "10.0.0.53".into(), is_up: None, ..UpstreamMetrics::default() },
+        ],
         sources: vec![SourceMetrics {
             source: "a \"quoted\"\nname".into(),
             state: "fresh".into(),
