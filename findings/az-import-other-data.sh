@@ -7,7 +7,7 @@
 #                               $ORIGIN; the same for MX and SRV and for an escape in a target (RFC 1035 §5.1)
 #   PTR host                    stays as it is, though MX, SRV, CNAME and NS beside it are put below $ORIGIN (RFC 1035 §5.1)
 #   TXT ""                      becomes the text EMPTY (an empty string is valid, RFC 1035 §3.3)
-#   TXT "\065bc"               keeps the escape as text, \ and digits (RFC 1035 §5.1: one byte)
+#   TXT "say \"so\"", "\065bc" keeps the escapes (RFC 1035 §5.1: one byte each); Azure serves the backslashes (octodns/octodns#229)
 # dnspython 2.9.2 (asked below), BIND 9.18.49, NSD 4.6.1 and Knot 3.2.6 read all of them as the RFCs say. For an owner with a slash, and for
 # `www IN 300 A`, az at least says "Unable to parse". Fails if az reads a line otherwise than stated.
 #
@@ -36,6 +36,7 @@ _x._tcp SRV   0 0 443 x\.y.contoso.com.
 5       PTR   host
 below   MX    10 host
 empty   TXT   ""
+marks   TXT   "say \"so\""
 bytes   TXT   "\065bc"
 plain   AAAA  fd00::4
 END
@@ -112,6 +113,7 @@ state("_x._tcp", "SRV", "x.corp.example.", "x\\.y.contoso.com.")
 state("5", "PTR", "host", "host.corp.example.")
 state("below", "MX", "host.corp.example.", "host.corp.example.")
 state("empty", "TXT", "EMPTY", "")
+state("marks", "TXT", 'say \\"so\\"', 'say "so"')
 state("bytes", "TXT", "\\065bc", "Abc")
 state("plain", "AAAA", "fd00::4", "fd00::4")
 raise SystemExit(changed)
