@@ -107,6 +107,9 @@ fn data(rtype: RecordType) -> &'static str {
         RecordType::A => "10.0.0.9",
         RecordType::AAAA => "fd00::9",
         RecordType::MX => "10 mail.x.",
+        // A server asks so whether its upstream lives.
+        RecordType::NS => "ns.x.",
+        RecordType::SOA => "ns.x. hostmaster.x. 1 3600 600 86400 60",
         RecordType::SRV => "0 5 443 web.x.",
         RecordType::HTTPS => "1 . alpn=h2",
         RecordType::TXT => "\"some text\"",
