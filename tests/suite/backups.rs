@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::served::{CLIENTS, NOTHING, Place, Served};
+use crate::support::served::{CLIENTS, NOTHING, Place, Served, wait_until};
 
 /// A folder of inventories besides what operators write.
 const CONFIG: &str = "[forward]\nupstreams = []\n[private_link]\npublic_names = \"local\"\n\
@@ -198,8 +198,10 @@ fn an_admin_fetches_a_backup_from_where_the_state_folder_cannot_be_read() {
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!place.state().join("backup.tar.gz").exists());
-    let (_, trail) = served.call("GET /changes?limit=3", None);
-    assert!(trail.to_string().contains("took a backup"), "{trail}");
+    // It is written down behind the answer.
+    wait_until("the backup in the audit", || {
+        served.call("GET /changes?limit=3", None).1.to_string().contains("took a backup")
+    });
     let body = json!({"name": "op", "role": "operator"});
     let mut operator = served.client.clone();
     operator.token = served.well("POST /tokens", body)["token"].as_str().unwrap().to_owned();
