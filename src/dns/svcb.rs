@@ -46,7 +46,11 @@ pub(super) fn from_tokens(tokens: &[Token<'_>]) -> Result<Vec<u8>, ParameterErro
             None => (&*text, None),
         };
         let number = key_number(key).ok_or_else(|| ParameterError::Key(key.to_owned()))?;
-        let value = read_value(number, value).ok_or_else(|| ParameterError::Value(key.to_owned()))?;
+        let value = match KEYS.contains(&key) {
+            true => read_value(number, value),
+            false => read_numbered(number, value),
+        };
+        let value = value.ok_or_else(|| ParameterError::Value(key.to_owned()))?;
         parameters.push((number, value));
     }
     parameters.sort_by_key(|(number, _)| *number);
@@ -108,6 +112,13 @@ fn read_value(key: u16, text: Option<&str>) -> Option<Vec<u8>> {
             .map(|ips| ips.concat()),
         _ => unescape(text.unwrap_or("")),
     }
+}
+
+/// Reads the value of a key that is written by its number: it is the wire form, also where the key has a name (RFC 9460 §2.1).
+fn read_numbered(key: u16, text: Option<&str>) -> Option<Vec<u8>> {
+    let value = unescape(text.unwrap_or(""))?;
+    write_value(key, &value, &mut String::new())?;
+    Some(value)
 }
 
 /// RFC 9460 appendix A.1: a comma ends an item, a backslash keeps the next byte.
@@ -222,6 +233,25 @@ mod tests {
             "alpn=x no-default-alpn key65000=\"a b\\001\""
         );
         assert_eq!(round("alpn=\"f\\\\\\\\oo\\\\,bar,h2\"").unwrap(), "alpn=f\\\\\\\\oo\\\\,bar,h2");
+    }
+
+    #[test]
+    fn the_value_of_a_numbered_key_is_its_wire_form() {
+        for (numbered, named) in [
+            (r"key1=\002h2", "alpn=h2"),
+            ("key2", "no-default-alpn"),
+            (r"key3=\001\187", "port=443"),
+            (r#"key4="\192\000\002\001""#, "ipv4hint=192.0.2.1"),
+            (r"key0=\000\003 port=53", "mandatory=port port=53"),
+            (r"key7=/q{?dns}", "dohpath=\"/q{?dns}\""),
+        ] {
+            assert_eq!(round(numbered).unwrap(), named, "{numbered}");
+        }
+        for (wrong, key) in
+            [("key3=443", "key3"), ("key1=h2", "key1"), ("key2=x", "key2"), ("key4=1", "key4")]
+        {
+            assert_eq!(round(wrong), Err(ParameterError::Value(key.into())), "{wrong}");
+        }
     }
 
     #[test]
