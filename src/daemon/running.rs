@@ -19,7 +19,7 @@ use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
-use super::{backup, descriptors, source};
+use super::{address_space, backup, descriptors, source};
 use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Drained, Listening};
@@ -110,6 +110,7 @@ impl Daemon {
         ending.set_lame_duck(config.lame_duck);
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let settled = Settled::of(&config);
+        address_space::check(&config);
         let bound = listen::bind(&descriptors::fitted(&config.listen, &config.admin.api))?;
         let api = administration::bind(&config.admin)?;
         make_state_folder(&config);
