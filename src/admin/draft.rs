@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::auth::{How, Identity, Role};
+use super::auth::{How, Identity, Role, Scope};
 use super::edit::{Edit, Faults, Part, Place, part_at_fault};
 use super::etag::{Etag, Need, Tags};
 use super::ledger::{Mode, Write, owner_of_key, subject};
@@ -13,10 +13,10 @@ use super::problem::{Kind, Problem};
 use super::translation::{Translation, serial_of};
 use super::view::{Shown, ZoneView};
 use super::written::{State, role};
-use crate::dns::{Name, RecordType};
+use crate::dns::{Name, NameRef, RecordType};
 use crate::persist::{Commit, Entry, Idempotency, Made, Precondition, StoredChange, StoredToken, Subject};
 use crate::telemetry::Quoted;
-use crate::zone::{ChangeSet, Effect, Origin, Snapshot, Zone, ZoneError};
+use crate::zone::{ChangeSet, Effect, OnMissing, Origin, Snapshot, Zone, ZoneError};
 
 /// Edits of one request of which all faults with zones are told: to find the next, all others are tried again.
 pub(super) const EDITS_SEARCHED_MAX: usize = 1_000;
@@ -50,6 +50,7 @@ impl Draft {
                 break;
             }
             may_change(&write.who.identity, &edit.change)?;
+            may_enclose(&write.who.identity, &edit.change, snapshot)?;
             if let Some(subject) = subject(&edit.change)
                 && !seen.insert(subject)
             {
@@ -202,6 +203,32 @@ fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Problem>
         StoredChange::Remove(subject) => by_subject(subject),
         StoredChange::ClearZone(apex) => identity.may_change_zone(apex),
     }
+}
+
+/// Whether the names that a record set makes exist above it, empty, hide nothing from those outside of the client's scope.
+// RFC 4592 §2.2.2, §3.3.1: for a name that exists, and below it, neither a wildcard above answers nor upstream.
+fn may_enclose(identity: &Identity, change: &StoredChange, snapshot: &Snapshot) -> Result<(), Problem> {
+    let StoredChange::Put(Entry::RecordSet { zone: apex, name, .. }) = change else { return Ok(()) };
+    if identity.scope == Scope::All {
+        return Ok(());
+    }
+    let Some(zone) = snapshot.zone(apex.borrow()) else { return Ok(()) };
+    let mut above = name.borrow().ancestors().skip(1).take_while(|above| above.is_within(apex.borrow()));
+    let made = above.by_ref().take_while(|above| zone.node(*above).is_none()).map(NameRef::to_name);
+    let Some(made) = made.filter(|made| !identity.scope.covers(apex, made)).last() else { return Ok(()) };
+    // The highest of them hides most, and lies right below what exists.
+    let wildcard = made.borrow().parent().and_then(|encloser| encloser.child(b"*").ok());
+    let hidden = match wildcard.filter(|wildcard| zone.node(wildcard.borrow()).is_some()) {
+        Some(wildcard) => format!("{wildcard} answers for it"),
+        None if zone.header().on_missing == OnMissing::AskPublic => "upstream answers for it".to_owned(),
+        None => return Ok(()),
+    };
+    let detail = format!(
+        "{name} would make {made} exist, which `{}` may not change, and {hidden} and all below it now: ask an admin for a \
+         record there",
+        identity.name
+    );
+    Err(Problem::new(Kind::OutOfScope, detail))
 }
 
 /// What one edit needs, apart from the zones' own rules; answers what must still hold when it is stored.

@@ -55,6 +55,12 @@ impl Hosts {
     fn takes(&self, host: &str) -> bool {
         let Hosts::Only(names) = self else { return true };
         let Ok(authority) = host.parse::<Authority>() else { return false };
+        // What stands behind an address in brackets would be left out, and so would a user in front (RFC 9112 §3.2).
+        let Some(port) = host.strip_prefix(authority.host()) else { return false };
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+            return false;
+        }
         let host = bare(authority.host());
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
         address.parse::<IpAddr>().is_ok()
@@ -92,6 +98,12 @@ mod tests {
         }
         for other in [
             "evil.example:8053",
+            "[::1].evil.example",
+            "[::1].evil.example:8053",
+            "[::1]evil",
+            "localhost@evil.example",
+            "evil.example@[::1]",
+            "[::1.evil.example]",
             "127.0.0.1.nip.io",
             "localhost.evil.example",
             "dns.corp.example.evil",

@@ -31,7 +31,10 @@ use crate::zone::{Author, CommitError, Store};
 
 /// Private DNS zones are listed at most this often, unless config says otherwise.
 const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
-/// Nudged passes begin this far apart at least: a storm of events must not use up the reads that ARM allows, 250 and 25
+/// A pass that clients wanted is followed by another one of these after this pause: events come as long as somebody
+/// deploys, and each pass lists everything.
+pub(super) const WANTED_PAUSE: Duration = Duration::from_secs(10);
+/// Passes begin this far apart at least when an operator of this machine nudges or confirms: a storm of events must not use up the reads that ARM allows, 250 and 25
 /// more a second of which a pass takes four.
 const NUDGED_APART: Duration = Duration::from_millis(500);
 
@@ -45,6 +48,7 @@ pub struct AzureSource {
     interval: Duration,
     pub(super) told: Told,
     nudged: Notify,
+    wanted: Notify,
     /// Of the pass under way.
     progress: Arc<Progress>,
     pub(super) known: ArcSwap<Known>,
@@ -119,6 +123,7 @@ impl AzureSource {
             interval,
             told,
             nudged: Notify::new(),
+            wanted: Notify::new(),
             progress: Arc::default(),
             known: ArcSwap::from_pointee(known),
             kept: Mutex::new(None),
@@ -149,6 +154,11 @@ impl AzureSource {
     /// Begins a pass now; one that is under way is followed by another.
     pub fn nudge(&self) {
         self.nudged.notify_one();
+    }
+
+    /// Begins a pass now, unless the last that was wanted is over for less than a pause: then behind that.
+    pub fn want(&self) {
+        self.wanted.notify_one();
     }
 
     /// Whether something was published since this was last asked.
@@ -260,9 +270,13 @@ impl AzureSource {
 
     async fn list(self: &Arc<Self>, store: &Arc<Store>) {
         let mut azure = None;
+        let (mut is_wanted, mut rests_until) = (false, Instant::now());
         loop {
             let not_before = Instant::now() + NUDGED_APART;
             let again_in = self.pass(&mut azure, store).await;
+            if std::mem::take(&mut is_wanted) {
+                rests_until = Instant::now() + WANTED_PAUSE;
+            }
             // Servers that were started together must not ask together.
             let wait = self.interval.mul_f64(rand::rng().random_range(0.9..1.1));
             let rest = again_in.map(|rest| rest.mul_f64(rand::rng().random_range(1.0..1.1)));
@@ -271,6 +285,10 @@ impl AzureSource {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = async { self.nudged.notified().await; sleep_until(not_before).await } => {}
+                // Another pass that comes meanwhile is as good.
+                () = async { self.wanted.notified().await; sleep_until(not_before.max(rests_until)).await } => {
+                    is_wanted = true;
+                }
             }
         }
     }

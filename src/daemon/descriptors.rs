@@ -1,11 +1,14 @@
 //! File descriptors: as many as the system lets us have, shared out between clients and upstreams.
 
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{admin, forward, listen};
 
 /// What is open besides connections and upstreams' sockets: standard streams, the runtime, watches, files being read.
 const OTHERS_MAX: usize = 32;
+
+/// Connections and questions to upstreams that a server needs to be of any use.
+const FEW: usize = 32;
 
 /// The part of all descriptors that connections of the admin API may have: an eighth, so that who opens them all takes
 /// none from those who ask.
@@ -25,7 +28,14 @@ pub(super) fn fitted(settings: &listen::Settings, api: &admin::Settings) -> list
     let room = connections_room(raised_limit().saturating_sub(of_api), listeners);
     // Those that make room for others are beside them for a while.
     let room = (room - room.div_ceil(listen::LEAVING_PART + 1)).max(1);
-    if settings.tcp.connections_max > room {
+    let (limit, needed) = (raised_limit(), OTHERS_MAX + listeners + of_api + FEW);
+    if limit < needed {
+        settings.tcp.connections_max = room;
+        error!(
+            "File descriptors are too few: {limit}, and sockets, store and files alone take up to {needed}. Connections and \
+             questions to upstreams will fail: raise the limit (LimitNOFILE=, `ulimit -Hn`)"
+        );
+    } else if settings.tcp.connections_max > room {
         warn!(
             tcp.connections_max = room,
             "File descriptors are few: {room} TCP connections at once instead of {}; raise the limit (LimitNOFILE=, \

@@ -1,5 +1,6 @@
 //! Settings → parts → bound sockets → run → reload → drain. Floor 7; `serve` and the tests use the same.
 
+mod address_space;
 mod admin_token;
 mod administration;
 mod away;

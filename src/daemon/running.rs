@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::administration::{self, Administration, AdministrationError};
+use super::azure::WANTED_PAUSE;
 use super::instances::Want;
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
@@ -19,7 +20,7 @@ use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
-use super::{backup, descriptors, source};
+use super::{address_space, backup, descriptors, source};
 use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Drained, Listening};
@@ -110,6 +111,7 @@ impl Daemon {
         ending.set_lame_duck(config.lame_duck);
         // Sockets first: who cannot have its port should not read a million records to learn that.
         let settled = Settled::of(&config);
+        address_space::check(&config);
         let bound = listen::bind(&descriptors::fitted(&config.listen, &config.admin.api))?;
         let api = administration::bind(&config.admin)?;
         make_state_folder(&config);
@@ -205,6 +207,7 @@ impl Daemon {
         let mut stop = std::pin::pin!(stop);
         let mut next_look = Instant::now() + self.config.sync.interval;
         let mut next_keep = next_look;
+        let (mut wanted_at, mut rests_until) = (None, Instant::now());
         loop {
             let azure_passed = Arc::clone(self.parts.sources.azure().passed());
             let shared = self.parts.sources.shared().clone();
@@ -226,7 +229,12 @@ impl Daemon {
                     tokio::task::block_in_place(|| self.parts.sources.keep());
                     next_keep = Instant::now() + self.config.sync.interval;
                 }
-                () = shared.wanted() => self.sync_logged(),
+                // Many who want it are served by the same; a million names take seconds.
+                () = shared.wanted(), if wanted_at.is_none() => wanted_at = Some(rests_until.max(Instant::now())),
+                () = async { if let Some(at) = wanted_at { sleep_until(at).await } }, if wanted_at.is_some() => {
+                    self.sync_logged();
+                    (wanted_at, rests_until) = (None, Instant::now() + WANTED_PAUSE);
+                }
                 _ = self.signals.nudge.recv() => self.nudge(),
                 () = azure_passed.notified() => tokio::task::block_in_place(|| {
                     self.parts.sources.keep();

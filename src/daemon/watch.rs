@@ -1,5 +1,9 @@
 //! Files that config names, watched: their folders are, because editors and ConfigMaps exchange files whole.
 
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,9 +32,12 @@ impl Watch {
     pub(super) fn new(folders: &[(PathBuf, Depth)]) -> Watch {
         // One waiting note is enough: it stands for all that happened before it is taken.
         let (sender, changes) = mpsc::channel(1);
+        let own = OwnLog::here();
         let noted = move |event: notify::Result<Event>| {
-            // Reading is no change, and our own reading must not wake us.
-            if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+            // Reading is no change, and neither our own reading must wake us nor what we say about it.
+            let is_change =
+                |event: Event| !matches!(event.kind, EventKind::Access(_)) && !own.is_all_of(&event.paths);
+            if event.is_ok_and(is_change) {
                 // A full channel already holds a note.
                 let _ = sender.try_send(());
             }
@@ -77,6 +84,25 @@ impl Watch {
     }
 }
 
+/// The files that this process writes its log to; it may stand among those that are watched.
+struct OwnLog(Vec<(u64, u64)>);
+
+impl OwnLog {
+    /// Where standard output and error go, by device and inode: a log that is renamed is still the log.
+    fn here() -> OwnLog {
+        let streams = [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
+        let files = streams.into_iter().filter_map(|stream| File::from(stream.ok()?).metadata().ok());
+        OwnLog(files.filter(Metadata::is_file).map(|file| (file.dev(), file.ino())).collect())
+    }
+
+    /// Whether a change is one of the log alone.
+    fn is_all_of(&self, paths: &[PathBuf]) -> bool {
+        let is_log =
+            |path: &PathBuf| path.metadata().is_ok_and(|file| self.0.contains(&(file.dev(), file.ino())));
+        !self.0.is_empty() && !paths.is_empty() && paths.iter().all(is_log)
+    }
+}
+
 /// How far down a folder is watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
@@ -100,6 +126,20 @@ mod tests {
         watch.changed().await;
         assert_eq!(start.elapsed(), SETTLED);
         tokio::time::timeout(SETTLING_MAX, watch.changed()).await.unwrap_err();
+    }
+
+    #[test]
+    fn a_change_of_the_log_alone_is_none_whatever_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, other) = (folder.path().join("log"), folder.path().join("config.toml"));
+        let file = File::create(&log).unwrap().metadata().unwrap();
+        File::create(&other).unwrap();
+        let own = OwnLog(vec![(file.dev(), file.ino())]);
+        assert!(own.is_all_of(std::slice::from_ref(&log)));
+        assert!(!own.is_all_of(&[]) && !own.is_all_of(&[log.clone(), other.clone()]));
+        let renamed = folder.path().join("log.1");
+        std::fs::rename(&log, &renamed).unwrap();
+        assert!(own.is_all_of(&[renamed]) && !own.is_all_of(&[log]) && !own.is_all_of(&[other]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,9 +4,11 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 
-use tracing::Subscriber;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The variable that overrides `log_level`.
@@ -94,13 +96,21 @@ where
     match format {
         LogFormat::Text => {
             let lines = lines.with_ansi(style == Style::Coloured).with_target(false);
-            Box::new(lines.with_writer(OneLine { writer, style }).finish())
+            Box::new(lines.with_writer(OneLine { writer, style }).finish().with(filter_fn(is_no_echo)))
         }
         LogFormat::Json => {
-            let lines = lines.with_writer(writer);
-            Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+            let lines = lines.with_writer(writer).json().flatten_event(true);
+            let lines = lines.with_current_span(false).with_span_list(false);
+            Box::new(lines.finish().with(filter_fn(is_no_echo)))
         }
     }
+}
+
+/// Whether an event is one that writing it does not cause again.
+// What watches files tells of each change, that of the log itself included where it lies beside them.
+fn is_no_echo(event: &Metadata<'_>) -> bool {
+    let is_watching = event.target().split("::").next() == Some("notify");
+    !is_watching || *event.level() <= Level::INFO
 }
 
 /// Writes each event as one line: what stands in a file's or an endpoint's name forges no event and steers no terminal.
@@ -225,6 +235,19 @@ mod tests {
         assert_eq!(logged(&warn, None, || tracing::info!("quiet")), "");
         assert_eq!(logged(&warn, Some(" "), || tracing::info!("quiet")), "");
         assert!(logged(&warn, Some("info"), || tracing::info!("loud")).contains("loud"));
+    }
+
+    #[test]
+    fn what_watches_files_does_not_tell_of_the_log_s_own_growth() {
+        for format in ["text", "json"] {
+            let settings = Settings { log_format: format.parse().unwrap(), ..Settings::default() };
+            let text = logged(&settings, Some("trace,notify=trace"), || {
+                tracing::trace!(target: "notify::inotify", "the log was written");
+                tracing::info!(target: "notify::inotify", "told");
+                tracing::trace!(target: "notifying", "told as well");
+            });
+            assert_eq!(text.lines().count(), 2, "{text}");
+        }
     }
 
     #[test]

@@ -250,6 +250,42 @@ async fn who_may_change_names_of_a_form_takes_nothing_below_them() {
     assert_eq!(api.dns("db.web-1.corp.internal.", "A").await, "NOERROR 1 10.0.0.1");
 }
 
+/// Whoever may write a name alone makes those above it exist, empty: that must not silence what answered for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_change_a_deep_name_hides_no_wildcard_above_it() {
+    let api = Api::start().await;
+    let a = |address: &str| json!({"ttl": 1, "records": [address]});
+    for zone in [json!({"name": "corp.internal"}), json!({"name": "windows.net", "on_missing": "ask-public"})]
+    {
+        api.put("POST /zones", zone).await;
+    }
+    api.put("PUT /zones/corp.internal/record-sets/*/A", a("10.0.0.9")).await;
+    let deep = api.token("operator", &["a.deep.corp.internal", "a.deep.windows.net"]).await;
+    let whole = api.token("operator", &["deep.corp.internal"]).await;
+    let put = async |token: &str, what: &str| {
+        let call = api.call(&format!("PUT /zones/{what}/A")).token(token);
+        call.json(&a("10.0.0.1")).send().await.status
+    };
+    assert_eq!(put(&deep, "corp.internal/record-sets/a.deep").await, 403);
+    let change = json!({"action": "put", "zone": "corp.internal", "name": "a.deep", "type": "A", "ttl": 1, "records": ["10.0.0.1"]});
+    let changes = api.call("POST /changes").token(&deep).json(&json!({"changes": [change]})).send().await;
+    assert_eq!(changes.status, 403, "{}", changes.text);
+    assert!(changes.text.contains("*.corp.internal. answers for it"), "{}", changes.text);
+    assert_eq!(
+        put(&deep, "windows.net/record-sets/a.deep").await,
+        403,
+        "others own the public deep.windows.net"
+    );
+    for name in ["deep.corp.internal.", "x.deep.corp.internal."] {
+        assert_eq!(api.dns(name, "A").await, "NOERROR 1 10.0.0.9");
+    }
+    assert_eq!(put(&whole, "corp.internal/record-sets/b.deep").await, 201, "what it hides is its own");
+    assert_eq!(put(&deep, "corp.internal/record-sets/a.deep").await, 201, "now it hides nothing more");
+    api.put("POST /zones", json!({"name": "plain.internal"})).await;
+    let plain = api.token("operator", &["a.deep.plain.internal"]).await;
+    assert_eq!(put(&plain, "plain.internal/record-sets/a.deep").await, 201);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_for_people_have_nothing_hidden() {
     let api = Api::start().await;

@@ -45,6 +45,7 @@ mod reloads;
 mod shared_sync;
 mod state;
 mod support;
+mod surroundings;
 mod sync_once;
 mod validators;
 mod zones;

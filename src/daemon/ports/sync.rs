@@ -171,7 +171,7 @@ pub(super) fn nudge(sources: &Shared, name: Option<&str>) -> Result<Vec<String>,
             reply => return Err(not_understood(reply).into()),
         }
     } else {
-        azure.iter().for_each(|source| source.nudge());
+        azure.iter().for_each(|source| source.want());
     }
     nudged.extend(azure.iter().map(|source| source.settings.name.clone()));
     match (nudged.is_empty(), name) {
@@ -231,7 +231,7 @@ pub(in crate::daemon) fn obey(sources: &Shared, want: Want) -> Reply {
             if wanted.peek().is_none() {
                 return Reply::NoSuchSource;
             }
-            wanted.for_each(|source| source.nudge());
+            wanted.for_each(|source| source.want());
             Reply::Begun
         }
         Want::Confirm { source, plan } => match confirm_here(sources, &source, plan) {
