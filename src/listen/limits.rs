@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::settings::TcpSettings;
-use crate::dns::ClientNetwork;
+use crate::dns::ClientHost;
 
 /// All connections of the listeners.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct Table {
     places: HashMap<u64, Arc<Place>>,
-    clients: HashMap<ClientNetwork, Arc<Client>>,
+    clients: HashMap<ClientHost, Arc<Client>>,
     /// Connections that made room and have not ended yet.
     leaving: usize,
     next_id: u64,
@@ -54,7 +54,7 @@ struct Place {
 /// What one client has; changed under the table's lock.
 #[derive(Debug)]
 struct Client {
-    network: ClientNetwork,
+    network: ClientHost,
     connections: AtomicUsize,
     /// How many of them could be spared when it was last counted.
     spare: AtomicUsize,
@@ -94,7 +94,7 @@ impl Connections {
     /// Gives `client` a place, taking it from a connection that nothing is owed to if there is no other.
     // To refuse instead would let whoever opens the table full, and says nothing or half of it, keep everyone out.
     pub fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Admitted, Refusal> {
-        let network = ClientNetwork::of(client);
+        let network = ClientHost::of(client);
         let mut table = self.table.lock();
         let own = table.clients.get(&network).cloned();
         let own = own.filter(|own| own.connections.load(Ordering::Relaxed) >= self.per_client_max);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::dns::ClientNetwork;
+use crate::dns::ClientHost;
 
 /// Addresses that are watched at once, about a MiB; beyond it the longest quiet are forgotten.
 const WATCHED_MAX: usize = 16_384;
@@ -17,7 +17,7 @@ const WATCHED_MAX: usize = 16_384;
 pub(super) struct Throttle {
     burst: u32,
     forgiven_after: Duration,
-    debts: Mutex<HashMap<ClientNetwork, Debt>>,
+    debts: Mutex<HashMap<ClientHost, Debt>>,
 }
 
 /// When the last failure will be forgiven: further ahead, the more there were.
@@ -33,7 +33,7 @@ impl Throttle {
 
     /// Counts a failure; seconds to wait if attempts were used up before it.
     pub(super) fn charge(&self, client: IpAddr, now: Instant) -> Option<u64> {
-        let client = ClientNetwork::of(client);
+        let client = ClientHost::of(client);
         let mut debts = self.debts.lock();
         if debts.len() >= WATCHED_MAX && !debts.contains_key(&client) {
             forget(&mut debts, now);
@@ -57,7 +57,7 @@ impl Throttle {
 }
 
 /// Forgets what is forgiven, and if that is not enough the quarter that is forgiven first.
-fn forget(debts: &mut HashMap<ClientNetwork, Debt>, now: Instant) {
+fn forget(debts: &mut HashMap<ClientHost, Debt>, now: Instant) {
     debts.retain(|_, debt| debt.until > now);
     if debts.len() >= WATCHED_MAX {
         let mut untils: Vec<Instant> = debts.values().map(|debt| debt.until).collect();

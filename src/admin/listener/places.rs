@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::admin::settings::Limits;
-use crate::dns::ClientNetwork;
+use crate::dns::ClientHost;
 
 /// Connections by client; it has no more entries than connections.
 #[derive(Clone, Default)]
@@ -16,18 +16,18 @@ pub(super) struct Places(Arc<Mutex<Taken>>);
 #[derive(Default)]
 struct Taken {
     all: usize,
-    by_client: HashMap<ClientNetwork, usize>,
+    by_client: HashMap<ClientHost, usize>,
 }
 
 /// The place of one connection, free again when dropped.
 pub(super) struct Place {
     places: Places,
-    client: ClientNetwork,
+    client: ClientHost,
 }
 
 impl Places {
     pub(super) fn take(&self, client: IpAddr, limits: &Limits) -> Option<Place> {
-        let client = ClientNetwork::of(client);
+        let client = ClientHost::of(client);
         let mut taken = self.0.lock();
         let own = taken.by_client.get(&client).copied().unwrap_or_default();
         if taken.all >= limits.connections || own >= limits.connections_per_client {

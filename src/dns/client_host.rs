@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// What one client holds: an IPv4 address, or the /64 of an IPv6 one, whose other bits it picks itself (RFC 4291 §2.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientNetwork(IpAddr);
+pub struct ClientHost(IpAddr);
 
-impl ClientNetwork {
+impl ClientHost {
     /// That of an address; an IPv4-mapped one is the IPv4 address.
-    pub fn of(client: IpAddr) -> ClientNetwork {
-        ClientNetwork(match client.to_canonical() {
+    pub fn of(client: IpAddr) -> ClientHost {
+        ClientHost(match client.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
             ipv4 => ipv4,
         })
@@ -20,8 +20,8 @@ impl ClientNetwork {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> ClientNetwork {
-        ClientNetwork::of(text.parse().unwrap())
+    fn of(text: &str) -> ClientHost {
+        ClientHost::of(text.parse().unwrap())
     }
 
     #[test]
