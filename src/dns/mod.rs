@@ -1,6 +1,7 @@
 //! The words of the DNS: names, records, messages. Floor 1: knows nothing of the server.
 
 mod client_host;
+mod client_network;
 pub mod edns;
 pub mod header;
 pub mod message;
@@ -16,6 +17,7 @@ mod svcb;
 pub mod token;
 
 pub use client_host::ClientHost;
+pub use client_network::ClientNetwork;
 pub use edns::ExtendedError;
 pub use header::{Flags, Rcode};
 pub use message::{Message, MessageError, QueryFlags, Question};
