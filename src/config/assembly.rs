@@ -23,6 +23,7 @@ use crate::dns::{Name, Ttl};
 use crate::forward::UpstreamAddress;
 use crate::listen::Ipv6;
 use crate::privatelink::{Block, Catalogue, Cloud, RowError};
+use crate::respond::RateSettings;
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
 use crate::zone::{Delegations, Network, OnMissing, ZoneHeader, ZoneKind};
@@ -33,6 +34,9 @@ pub(super) const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
 
 /// Bounds of memory and queues beyond this are a slip of the pen.
 pub(super) const COUNT_MAX: u64 = i32::MAX as u64;
+
+/// Beyond a million a second a bound is none.
+pub(super) const RATE_MAX: u64 = 1_000_000;
 
 /// Longest timeout of a connection: beyond an hour it is a leak.
 pub(super) const TIMEOUT_SECS_MAX: u64 = 3600;
@@ -68,6 +72,7 @@ pub(super) fn assemble(
         serve_stale_secs: file.cache.serve_stale_secs,
         negative_max_secs: file.cache.negative_max_secs,
     };
+    let rate = assembly.rate(&file.limits);
     let sync = assembly.sync(file.sync, &cloud);
     let telemetry = assembly.telemetry(file.telemetry);
     let state_dir = assembly.whole(file.state_dir);
@@ -86,6 +91,7 @@ pub(super) fn assemble(
             zones,
             forward,
             private_reverse,
+            rate,
             cache,
             sync,
             admin,
@@ -121,6 +127,20 @@ impl Assembly<'_> {
             }
         }
         values.into_iter()
+    }
+
+    fn rate(&mut self, limits: &file::Limits) -> RateSettings {
+        for (key, per_second) in [
+            ("limits.responses_per_second", limits.responses_per_second),
+            ("limits.queries_per_second", limits.queries_per_second),
+        ] {
+            self.within(key, per_second.into(), 0, RATE_MAX);
+        }
+        RateSettings {
+            responses_per_second: limits.responses_per_second,
+            slip: limits.responses_slip,
+            queries_per_second: limits.queries_per_second,
+        }
     }
 
     fn ranges(&mut self, key: &str, texts: &[String]) -> impl Iterator<Item = IpNet> + use<> {

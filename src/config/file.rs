@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::words::{Cloud, Credential, Domain, Format, OnMissing, PrivateReverse, PublicNames, SourceKind};
 use crate::admin::auth::Role;
 use crate::answer::AccessSettings;
-use crate::{admin, cache, forward, listen, persist, privatelink, telemetry};
+use crate::{admin, cache, forward, listen, persist, privatelink, respond, telemetry};
 
 /// The whole file.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -22,6 +22,7 @@ pub(super) struct File {
     pub private_link: PrivateLink,
     pub zone: Vec<Zone>,
     pub forward: Forward,
+    pub limits: Limits,
     pub cache: Cache,
     pub sync: Sync,
     pub store: Store,
@@ -140,6 +141,14 @@ pub(super) struct Rule {
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    pub responses_per_second: u32,
+    pub responses_slip: u32,
+    pub queries_per_second: u32,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Cache {
     pub size_bytes: u64,
     pub serve_stale_secs: u32,
@@ -254,6 +263,7 @@ impl Default for File {
             private_link: PrivateLink::default(),
             zone: Vec::new(),
             forward: Forward::default(),
+            limits: Limits::default(),
             cache: Cache::default(),
             sync: Sync::default(),
             store: Store::default(),
@@ -336,6 +346,17 @@ impl Default for Forward {
             questions_in_flight_max: settings.questions_in_flight_max,
             waiters_max: settings.waiters_max,
             rule: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let rate = respond::RateSettings::default();
+        Limits {
+            responses_per_second: rate.responses_per_second,
+            responses_slip: rate.slip,
+            queries_per_second: rate.queries_per_second,
         }
     }
 }

@@ -24,6 +24,7 @@ use ipnet::IpNet;
 use crate::answer::{AccessSettings, PrivateReverse, PublicNames};
 use crate::dns::{Name, Ttl};
 use crate::privatelink::Catalogue;
+use crate::respond::RateSettings;
 use crate::sync::{azure, directory};
 use crate::zone::{Network, OnMissing, ZoneHeader};
 use crate::{cache, forward, listen, telemetry};
@@ -52,6 +53,7 @@ pub struct Config {
     pub forward: forward::Settings,
     /// `forward.private_reverse`; none = as the upstreams want it.
     pub private_reverse: Option<PrivateReverse>,
+    pub rate: RateSettings,
     pub cache: cache::Settings,
     pub sync: SyncSettings,
     pub admin: AdminSettings,

@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::Forwarder;
-use crate::respond::{Responder, Serving};
+use crate::respond::{RateLimit, Responder, Serving};
 use crate::sync;
 use crate::zone::{
     Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileErrors, MasterFileWarning,
@@ -81,7 +81,7 @@ impl Parts {
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
         let forwarder = Forwarder::new(forward_over(written.rules(), config), Arc::clone(&cache));
-        let serving = serving(config, cache, forwarder);
+        let serving = serving(config, cache, forwarder, None);
         let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
         let surroundings = Surroundings::new(config, &responder, &written, sources.shared());
         Ok(Parts { store, responder, sources, written, surroundings, zone_files, zone_warnings })
@@ -127,8 +127,14 @@ impl Parts {
     }
 }
 
-/// What the responder serves with, by the rules of a forwarder.
-pub(super) fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forwarder>) -> Serving {
+/// What the responder serves with, by the rules of a forwarder. What a client had of late is remembered where the bounds
+/// are those from before.
+pub(super) fn serving(
+    config: &Config,
+    cache: Arc<Cache>,
+    forwarder: Arc<Forwarder>,
+    before: Option<&Serving>,
+) -> Serving {
     // Azure's resolver knows the virtual machines of its networks; what others know of private addresses is not ours.
     let by_upstreams = match forwarder.settings().asks_azure_alone() {
         true => PrivateReverse::Ask,
@@ -141,7 +147,12 @@ pub(super) fn serving(config: &Config, cache: Arc<Cache>, forwarder: Arc<Forward
         forwarded: forwarder.settings().rules.iter().map(|rule| rule.domain.clone()).collect(),
         catalogue: Arc::clone(&config.private_link.catalogue),
     });
-    Serving { rules, cache, forwarder }
+    let before = before.and_then(|before| before.rate_limit.as_ref());
+    let rate_limit = match before.filter(|before| before.settings() == config.rate) {
+        Some(before) => Some(Arc::clone(before)),
+        None => RateLimit::new(config.rate).map(Arc::new),
+    };
+    Serving { rules, cache, forwarder, rate_limit }
 }
 
 /// A zone, its file's path, and what the file says.
@@ -316,7 +327,7 @@ mod tests {
         let config = Config::parse(&text, Path::new("c.toml")).unwrap();
         let cache = Arc::new(Cache::new(config.cache.clone()));
         let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
-        serving(&config, cache, forwarder).rules.private_reverse()
+        serving(&config, cache, forwarder, None).rules.private_reverse()
     }
 
     #[tokio::test]

@@ -57,7 +57,7 @@ impl Surroundings {
             let forwarder = Forwarder::new(forward, Arc::clone(&cache));
             (cache, forwarder)
         };
-        self.responder.replace(parts::serving(new, cache, forwarder));
+        self.responder.replace(parts::serving(new, cache, forwarder, Some(&before)));
     }
 }
 
@@ -85,7 +85,7 @@ impl Neighbours for Surroundings {
         let changed = changed(&before.forwarder.settings().rules, &forward.rules);
         let cache = Arc::clone(&before.cache);
         let forwarder = before.forwarder.with_settings(forward);
-        self.responder.replace(parts::serving(&config, Arc::clone(&cache), forwarder));
+        self.responder.replace(parts::serving(&config, Arc::clone(&cache), forwarder, Some(&before)));
         // What other upstreams said of these names holds no longer, nor does what they are about to say; of all others
         // it stays.
         before.forwarder.retire();

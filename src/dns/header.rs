@@ -60,6 +60,7 @@ impl Rcode {
     pub const YXDOMAIN: Rcode = Rcode(6);
     pub const NOTAUTH: Rcode = Rcode(9);
     pub const BADVERS: Rcode = Rcode(16);
+    pub const BADCOOKIE: Rcode = Rcode(23);
 }
 
 impl fmt::Display for Rcode {
@@ -74,6 +75,7 @@ impl fmt::Display for Rcode {
             6 => "YXDOMAIN",
             9 => "NOTAUTH",
             16 => "BADVERS",
+            23 => "BADCOOKIE",
             other => return write!(out, "RCODE{other}"),
         })
     }

@@ -100,6 +100,14 @@ pub(super) fn complete_error(
     Some(writer.finish(asked.id, flags, rcode, edns.as_ref()))
 }
 
+/// A reply without records that has the client ask over TCP; answers its length, or `None` when it does not fit the buffer.
+pub(super) fn complete_cut(asked: &Asked<'_>, client: Client, buffer: &mut [u8]) -> Option<usize> {
+    let edns = asked.reply_edns(client, &[]);
+    let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
+    let flags = asked.reply_flags().with(Flags::TC, true);
+    Some(writer.finish(asked.id, flags, Rcode::NOERROR, edns.as_ref()))
+}
+
 /// What a reply may be longer than its question where the question may be forged: the code of an extended error.
 const BYTES_MORE_MAX: usize = 6;
 

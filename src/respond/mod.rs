@@ -10,12 +10,16 @@ mod cookie;
 mod delegated;
 mod explain;
 mod finished;
+mod meter;
 mod quick;
+mod rate_limit;
+mod rated;
 mod relay;
 mod responder;
 
 pub use ahead::{Ahead, Aheads};
 pub use client::{Client, Transport};
 pub use explain::Explanation;
+pub use rate_limit::{RateCounters, RateLimit, RateSettings};
 pub use relay::{Answer, Relay, Settled, Settling};
 pub use responder::{Attempt, Counters, Missing, Responder, Serving, View};

@@ -152,7 +152,15 @@ impl<T> Settling<'_, T> {
         if let Said::Outcome(outcome) = &said {
             let known = (name.borrow(), outcome);
             match responder.resume(&self.view, &guest, known, buffer) {
-                Attempt::Reply(length) => return Some(Settled::Reply(guest.tag, length)),
+                Attempt::Reply(length) => {
+                    let View { serving, now, .. } = &self.view;
+                    let (message, client) = (&guest.message, guest.client);
+                    let sent = responder.within_rate(serving, message, client, buffer, length, *now);
+                    return Some(match sent {
+                        Attempt::Reply(length) => Settled::Reply(guest.tag, length),
+                        _ => Settled::Drop(guest.tag),
+                    });
+                }
                 Attempt::Drop => return Some(Settled::Drop(guest.tag)),
                 Attempt::Wait(_) => {}
             }

@@ -15,6 +15,7 @@ use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error, complete_error_briefly, complete_failure};
 use super::cookie::Cookies;
 use super::delegated::OwnAnswers;
+use super::rate_limit::RateLimit;
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, Manner, UpstreamReply};
@@ -34,6 +35,8 @@ pub struct Serving {
     pub rules: Rules,
     pub cache: Arc<Cache>,
     pub forwarder: Arc<Forwarder>,
+    /// None where nothing is bounded.
+    pub rate_limit: Option<Arc<RateLimit>>,
 }
 
 /// Answers messages.
@@ -187,9 +190,8 @@ impl Responder {
         ahead::look_ahead(&view.snapshot, messages)
     }
 
-    /// Answers without waiting, if zones and cache suffice; with what was found out of this message and client, if they
-    /// were looked ahead to.
-    pub fn try_answer(
+    /// As `try_answer`, whatever the client has had of late.
+    pub(super) fn answer_at_once(
         &self,
         view: &View,
         ahead: Option<&Ahead<'_>>,
@@ -241,15 +243,32 @@ impl Responder {
         self: Arc<Self>,
         message: Vec<u8>,
         client: Client,
+        known: Option<Known>,
+    ) -> Option<Vec<u8>> {
+        let serving = self.serving();
+        let mut reply = self.answer_whenever(&serving, &message, client, known).await?;
+        let length = reply.len();
+        match self.within_rate(&serving, &message, client, &mut reply, length, Instant::now()) {
+            Attempt::Reply(length) => reply.truncate(length),
+            _ => return None,
+        }
+        Some(reply)
+    }
+
+    async fn answer_whenever(
+        &self,
+        serving: &Arc<Serving>,
+        message: &[u8],
+        client: Client,
         mut known: Option<Known>,
     ) -> Option<Vec<u8>> {
-        let (snapshot, serving) = (self.store.snapshot(), self.serving());
+        let snapshot = self.store.snapshot();
         let began = known.as_ref().map_or_else(Instant::now, |known| known.began);
         let deadline = began + ANSWER_DEADLINE;
         // Room for an error; for an answer there is none before there is one, as many may wait for upstream.
         let mut buffer = vec![0; ERROR_BYTES_MAX];
         let length = {
-            let query = match self.admit(&serving.rules, &message, client, &mut buffer) {
+            let query = match self.admit(&serving.rules, message, client, &mut buffer) {
                 Ok(query) => query,
                 Err(Attempt::Reply(length)) => {
                     buffer.truncate(length);
@@ -269,7 +288,7 @@ impl Responder {
                 complete_failure(&query.asked, client, why, &mut buffer)?
             } else {
                 while step == Step::Ask {
-                    let asking = Asking { snapshot: &snapshot, serving: &serving, query: &query };
+                    let asking = Asking { snapshot: &snapshot, serving, query: &query };
                     let relayed = self.relayed(asking, &mut chase, deadline, &mut known).await;
                     step = chase.feed(relayed);
                 }
@@ -396,8 +415,7 @@ impl Responder {
         let reply = |length: Option<usize>| length.map_or(Attempt::Drop, Attempt::Reply);
         // Over UDP without a cookie of ours the client's address may be forged.
         let is_forgeable = |cookie: Option<&[u8]>| {
-            client.transport == Transport::Udp
-                && !cookie.is_some_and(|cookie| self.cookies.is_ours(cookie, ip, now_secs()))
+            client.transport == Transport::Udp && !cookie.is_some_and(|cookie| self.has_made(cookie, ip))
         };
         let request = match Request::read(message) {
             Ok(request) => request,
@@ -455,8 +473,13 @@ impl Responder {
         Ok(Query { asked, name: request.name, rtype: request.rtype, flags })
     }
 
-    fn cookie(&self, request: Option<&[u8]>, client: IpAddr) -> Option<[u8; 24]> {
+    pub(super) fn cookie(&self, request: Option<&[u8]>, client: IpAddr) -> Option<[u8; 24]> {
         self.cookies.reply(request?, client, now_secs())
+    }
+
+    /// Whether a cookie is one that we gave to a client of late.
+    pub(super) fn has_made(&self, cookie: &[u8], client: IpAddr) -> bool {
+        self.cookies.is_ours(cookie, client, now_secs())
     }
 }
 

@@ -40,6 +40,7 @@ mod persist;
 mod private_dns;
 mod probes;
 mod quick_answers;
+mod rate_limits;
 mod relays;
 mod reloads;
 mod shared_sync;

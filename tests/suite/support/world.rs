@@ -60,7 +60,7 @@ impl World {
             forwarded: setup.rules,
             catalogue: CATALOGUE.clone(),
         });
-        let serving = Serving { rules, cache, forwarder };
+        let serving = Serving { rules, cache, forwarder, rate_limit: None };
         let responder = Arc::new(Responder::new(store.clone(), serving, [7; 16]));
         upstreams.lead_back_to(&responder);
         let world = World { store, responder, withheld: Vec::new() };

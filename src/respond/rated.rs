@@ -1,0 +1,110 @@
+//! Replies within the bounds of rate limiting.
+
+use std::net::IpAddr;
+
+use tokio::time::Instant;
+
+use super::ahead::Ahead;
+use super::client::{Client, Transport};
+use super::complete::{Asked, complete_cut, complete_error, complete_failure};
+use super::rate_limit::{Instead, RateLimit};
+use super::responder::{Attempt, Responder, Serving, View};
+use crate::dns::{ExtendedError, Rcode, RecordType, Request, Unanswerable};
+
+impl Responder {
+    /// Answers without waiting, if zones and cache suffice; with what was found out of this message and client, if they
+    /// were looked ahead to.
+    pub fn try_answer(
+        &self,
+        view: &View,
+        ahead: Option<&Ahead<'_>>,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt {
+        let Some(limit) = view.serving.limit_for(client.address.ip()) else {
+            return self.answer_at_once(view, ahead, message, client, buffer);
+        };
+        if limit.is_over_quota(client.address.ip(), view.now) {
+            return self.turn_away(limit, message, client, buffer);
+        }
+        match self.answer_at_once(view, ahead, message, client, buffer) {
+            Attempt::Reply(length) => {
+                self.within_rate(&view.serving, message, client, &mut *buffer, length, view.now)
+            }
+            attempt => attempt,
+        }
+    }
+
+    /// The reply of this length in the buffer, or what is sent in its place.
+    pub(super) fn within_rate(
+        &self,
+        serving: &Serving,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+        length: usize,
+        now: Instant,
+    ) -> Attempt {
+        let limit = serving.limit_for(client.address.ip()).filter(|limit| limit.limits_responses());
+        let (Some(limit), Transport::Udp) = (limit, client.transport) else { return Attempt::Reply(length) };
+        let Some(asked) = self.asked(message, client) else { return Attempt::Reply(length) };
+        if self.is_there(&asked, client) {
+            return Attempt::Reply(length);
+        }
+        let has_cookie = asked.cookie.is_some();
+        match limit.judge(client.address.ip(), &buffer[..length], has_cookie, now) {
+            None => Attempt::Reply(length),
+            Some(instead) => send_instead(instead, &asked, client, buffer),
+        }
+    }
+
+    /// Answers one who asked too much.
+    fn turn_away(&self, limit: &RateLimit, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
+        let Some(asked) = self.asked(message, client) else { return Attempt::Drop };
+        if client.transport == Transport::Udp && !self.is_there(&asked, client) {
+            return send_instead(limit.instead(asked.cookie.is_some()), &asked, client, buffer);
+        }
+        let why = format!("a client may ask {} questions a second", limit.settings().queries_per_second);
+        let why = ExtendedError::new(ExtendedError::OTHER, why);
+        complete_failure(&asked, client, why, buffer).map_or(Attempt::Drop, Attempt::Reply)
+    }
+
+    /// What a reply to a message is made of; `None` where there is no reply to it.
+    fn asked<'m>(&self, message: &'m [u8], client: Client) -> Option<Asked<'m>> {
+        let cookie = |cookie: Option<&[u8]>| self.cookie(cookie, client.address.ip());
+        match Request::read(message) {
+            Ok(request) => {
+                let cookie = cookie(request.edns.and_then(|edns| edns.cookie));
+                Some(Asked::new(&request, cookie))
+            }
+            Err(Unanswerable::Refuse { id, flags, question, edns, .. }) => {
+                let cookie = cookie(edns.and_then(|edns| edns.cookie));
+                Some(Asked { id, flags, question, edns, rtype: RecordType(0), cookie })
+            }
+            Err(Unanswerable::Drop) => None,
+        }
+    }
+
+    /// Whether a client has shown that it is at its address (RFC 7873 §5.2.5).
+    fn is_there(&self, asked: &Asked<'_>, client: Client) -> bool {
+        let cookie = asked.edns.and_then(|edns| edns.cookie);
+        cookie.is_some_and(|cookie| self.has_made(cookie, client.address.ip()))
+    }
+}
+
+fn send_instead(instead: Instead, asked: &Asked<'_>, client: Client, buffer: &mut [u8]) -> Attempt {
+    let length = match instead {
+        Instead::Nothing => None,
+        Instead::Cut => complete_cut(asked, client, buffer),
+        Instead::BadCookie => complete_error(asked, client, Rcode::BADCOOKIE, &[], buffer),
+    };
+    length.map_or(Attempt::Drop, Attempt::Reply)
+}
+
+impl Serving {
+    /// The bounds that hold for a client.
+    fn limit_for(&self, _client: IpAddr) -> Option<&RateLimit> {
+        self.rate_limit.as_deref()
+    }
+}
