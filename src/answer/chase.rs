@@ -402,7 +402,8 @@ impl<'s> Chase<'s> {
         let why = why.to_owned();
         let is_asked = self.is_missed(zone, outcome) && zone.header().kind == ZoneKind::Plain;
         if standing == Standing::Unknown || is_asked {
-            self.fail_with(ExtendedError::new(ExtendedError::NOT_READY, why));
+            // Not 14: systemd-resolved takes it for an invitation to leave.
+            self.fail_with(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, why));
             return true;
         }
         match outcome {
