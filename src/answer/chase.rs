@@ -292,6 +292,12 @@ impl<'s> Chase<'s> {
         self.snapshot.zone_for(name, self.view).is_some_and(|zone| zone.apex().borrow() == name)
     }
 
+    /// The name whose servers answer for `name`.
+    // RFC 4035 §3.1.4.1: DS is the parent's.
+    fn asked_at<'n>(&self, name: NameRef<'n>) -> Option<NameRef<'n>> {
+        if self.rtype == RecordType::DS { name.parent() } else { Some(name) }
+    }
+
     /// Answers from one zone.
     fn ask_zone(&mut self, zone: &'s Zone, name: &NameBuf, at: usize) -> Local {
         let rtype = self.rtype;
@@ -361,7 +367,9 @@ impl<'s> Chase<'s> {
             }
             Outcome::Referral { cut, offer } => {
                 // An explicit rule below the apex knows better where the delegated names are.
-                if self.recursion == Recursion::Desired && self.rules.is_forwarded(name.borrow()) {
+                let has_rule =
+                    || self.asked_at(name.borrow()).is_some_and(|name| self.rules.is_forwarded(name));
+                if self.recursion == Recursion::Desired && has_rule() {
                     return Local::Missed;
                 }
                 self.authenticated = false;
