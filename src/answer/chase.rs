@@ -12,7 +12,8 @@ use super::rules::{PublicNames, Rules};
 use crate::cache::{CHAIN_MAX, End, UpstreamReply};
 use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, Record, RecordType, rdata};
 use crate::zone::{
-    Contested, Delegations, Offer, OnMissing, Outcome, Reversed, Snapshot, Standing, ViewId, Zone, ZoneKind,
+    Contested, Delegations, Offer, OnMissing, Outcome, Owner, Reversed, Snapshot, Standing, ViewId, Zone,
+    ZoneKind,
 };
 
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
@@ -262,6 +263,10 @@ impl<'s> Chase<'s> {
         match &reply.end {
             End::Continues(_) => self.run(),
             End::Data => Step::Done,
+            End::TooLong => {
+                self.rcode = Rcode::YXDOMAIN;
+                Step::Done
+            }
             End::Negative | End::Failed => {
                 self.rcode = reply.rcode;
                 self.authority = Authority::Upstream(relayed);
@@ -343,6 +348,11 @@ impl<'s> Chase<'s> {
                 match target {
                     // RFC 6672 §2.2.
                     Some(Err(_)) | None => {
+                        self.rcode = Rcode::YXDOMAIN;
+                        Local::Done
+                    }
+                    // However far it is followed, one that leads below itself makes a name too long in the end.
+                    Some(Ok(_)) if self.names.len() > CHAIN_MAX && leads_below_itself(owner, offer) => {
                         self.rcode = Rcode::YXDOMAIN;
                         Local::Done
                     }
@@ -787,6 +797,11 @@ enum Entry<'s> {
 fn is_of_delegation(reply: &UpstreamReply) -> bool {
     let is_alias = reply.answer.first().is_some_and(|record| record.rtype != RecordType::DS);
     reply.rcode == Rcode::NOERROR && reply.end != End::Failed && !is_alias
+}
+
+/// Whether what a DNAME makes of a name lies below the DNAME again.
+fn leads_below_itself(owner: Owner<'_>, offer: &Offer) -> bool {
+    offer.set.target().is_some_and(|target| target.borrow().is_within(owner.to_buf().borrow()))
 }
 
 /// Where the signatures of the record at `index` end.
