@@ -12,7 +12,7 @@ use super::listing::is_like;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use crate::cache::{self, Listed};
-use crate::dns::{Name, Rcode, Record, RecordType};
+use crate::dns::{Name, QueryFlags, Question, Rcode, Record};
 use crate::privatelink::Catalogue;
 use crate::sync::Fingerprint;
 use crate::zone::Store;
@@ -55,7 +55,7 @@ pub trait Server: Send + Sync + 'static {
     fn backup(&self) -> BackingUp;
 
     /// Answers a question as a client would ask it, and tells each step.
-    fn explain(&self, name: Name, rtype: RecordType, client: IpAddr) -> Explaining;
+    fn explain(&self, question: Question, flags: QueryFlags, client: IpAddr) -> Explaining;
 }
 
 /// A backup in the making.

@@ -12,7 +12,8 @@ use super::rules::{PublicNames, Rules};
 use crate::cache::{CHAIN_MAX, End, UpstreamReply};
 use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, Record, RecordType, rdata};
 use crate::zone::{
-    Contested, Delegations, Offer, OnMissing, Outcome, Reversed, Snapshot, Standing, ViewId, Zone, ZoneKind,
+    Contested, Delegations, Offer, OnMissing, Outcome, Owner, Reversed, Snapshot, Standing, ViewId, Zone,
+    ZoneKind,
 };
 
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
@@ -262,6 +263,10 @@ impl<'s> Chase<'s> {
         match &reply.end {
             End::Continues(_) => self.run(),
             End::Data => Step::Done,
+            End::TooLong => {
+                self.rcode = Rcode::YXDOMAIN;
+                Step::Done
+            }
             End::Negative | End::Failed => {
                 self.rcode = reply.rcode;
                 self.authority = Authority::Upstream(relayed);
@@ -290,6 +295,12 @@ impl<'s> Chase<'s> {
     /// Whether a zone of this name is served to the view.
     fn is_apex(&self, name: NameRef<'_>) -> bool {
         self.snapshot.zone_for(name, self.view).is_some_and(|zone| zone.apex().borrow() == name)
+    }
+
+    /// The name whose servers answer for `name`.
+    // RFC 4035 §3.1.4.1: DS is the parent's.
+    fn asked_at<'n>(&self, name: NameRef<'n>) -> Option<NameRef<'n>> {
+        if self.rtype == RecordType::DS { name.parent() } else { Some(name) }
     }
 
     /// Answers from one zone.
@@ -340,6 +351,11 @@ impl<'s> Chase<'s> {
                         self.rcode = Rcode::YXDOMAIN;
                         Local::Done
                     }
+                    // However far it is followed, one that leads below itself makes a name too long in the end.
+                    Some(Ok(_)) if self.names.len() > CHAIN_MAX && leads_below_itself(owner, offer) => {
+                        self.rcode = Rcode::YXDOMAIN;
+                        Local::Done
+                    }
                     Some(Ok(target)) => {
                         self.parts.push(Part::Alias { owner: at, ttl_secs: offer.set.ttl.secs() });
                         // RFC 6672 §3.2 would go on; BIND, NSD and Knot do not. RFC 8482 §4.1 for ANY.
@@ -361,7 +377,9 @@ impl<'s> Chase<'s> {
             }
             Outcome::Referral { cut, offer } => {
                 // An explicit rule below the apex knows better where the delegated names are.
-                if self.recursion == Recursion::Desired && self.rules.is_forwarded(name.borrow()) {
+                let has_rule =
+                    || self.asked_at(name.borrow()).is_some_and(|name| self.rules.is_forwarded(name));
+                if self.recursion == Recursion::Desired && has_rule() {
                     return Local::Missed;
                 }
                 self.authenticated = false;
@@ -402,7 +420,8 @@ impl<'s> Chase<'s> {
         let why = why.to_owned();
         let is_asked = self.is_missed(zone, outcome) && zone.header().kind == ZoneKind::Plain;
         if standing == Standing::Unknown || is_asked {
-            self.fail_with(ExtendedError::new(ExtendedError::NOT_READY, why));
+            // Not 14: systemd-resolved takes it for an invitation to leave.
+            self.fail_with(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, why));
             return true;
         }
         match outcome {
@@ -778,6 +797,11 @@ enum Entry<'s> {
 fn is_of_delegation(reply: &UpstreamReply) -> bool {
     let is_alias = reply.answer.first().is_some_and(|record| record.rtype != RecordType::DS);
     reply.rcode == Rcode::NOERROR && reply.end != End::Failed && !is_alias
+}
+
+/// Whether what a DNAME makes of a name lies below the DNAME again.
+fn leads_below_itself(owner: Owner<'_>, offer: &Offer) -> bool {
+    offer.set.target().is_some_and(|target| target.borrow().is_within(owner.to_buf().borrow()))
 }
 
 /// Where the signatures of the record at `index` end.

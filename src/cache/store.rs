@@ -258,7 +258,7 @@ impl Cache {
     fn lifetime(&self, reply: &UpstreamReply) -> Duration {
         let secs = reply.lifetime_secs();
         let secs = match reply.end {
-            End::Data | End::Continues(_) => secs.min(LIFETIME_SECS_MAX),
+            End::Data | End::Continues(_) | End::TooLong => secs.min(LIFETIME_SECS_MAX),
             End::Negative => secs.min(self.settings.negative_max_secs),
             // Aliases before the failure may live shorter than it (RFC 9520 §3.2: but for a second at least).
             End::Failed if !reply.answer.is_empty() => secs.clamp(1, FAILURE.as_secs() as u32),

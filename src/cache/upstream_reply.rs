@@ -39,6 +39,8 @@ pub enum End {
     Negative,
     /// To an alias of this name, which upstream said nothing about or may not speak for.
     Continues(Name),
+    /// To a DNAME that makes the next name too long (RFC 6672 §2.2).
+    TooLong,
     /// To a failure: SERVFAIL, REFUSED and the like.
     Failed,
 }
@@ -50,8 +52,6 @@ pub enum NotAReply {
     Referral(Name),
     #[error("the CNAME chain of the reply loops or is longer than {CHAIN_MAX}")]
     Chain,
-    #[error("a DNAME of the reply makes a name too long")]
-    TooLong,
 }
 
 impl UpstreamReply {
@@ -70,10 +70,15 @@ impl UpstreamReply {
             }
             if question.rtype == RecordType::CNAME {
                 // The alias is the answer. One that a DNAME makes may be left to us (RFC 6672 §3.1).
-                if chain.follow_dname(&current, &speaks_for)?.is_some() {
-                    break End::Data;
+                match chain.follow_dname(&current, &speaks_for) {
+                    Ok(Some(_)) => break End::Data,
+                    Ok(None) => {}
+                    Err(TooLong) => break End::TooLong,
                 }
-            } else if let Some(target) = chain.follow(&current, &speaks_for)? {
+            } else if let Some(target) = match chain.follow(&current, &speaks_for) {
+                Ok(target) => target,
+                Err(TooLong) => break End::TooLong,
+            } {
                 aliases += 1;
                 let seen = chain.kept.iter().any(|record| record.owner == target);
                 if seen || aliases > CHAIN_MAX {
@@ -101,6 +106,7 @@ impl UpstreamReply {
         let mut reply = UpstreamReply {
             rcode: match &end {
                 End::Data | End::Continues(_) => Rcode::NOERROR,
+                End::TooLong => Rcode::YXDOMAIN,
                 End::Negative | End::Failed => message.rcode,
             },
             authenticated: message.flags.has(Flags::AD),
@@ -221,6 +227,9 @@ fn referral<'m>(message: &'m Message, name: &Name) -> Option<&'m Name> {
     servers.find(|record| name.is_within(&record.owner)).map(|record| &record.owner)
 }
 
+/// A DNAME makes a name too long.
+struct TooLong;
+
 /// The records kept while a chain is followed.
 struct Chain<'m> {
     message: &'m Message,
@@ -233,7 +242,7 @@ impl Chain<'_> {
         &mut self,
         owner: &Name,
         speaks_for: &impl Fn(NameRef<'_>) -> bool,
-    ) -> Result<Option<Name>, NotAReply> {
+    ) -> Result<Option<Name>, TooLong> {
         if let Some(target) = self.follow_dname(owner, speaks_for)? {
             return Ok(Some(target));
         }
@@ -249,7 +258,7 @@ impl Chain<'_> {
         &mut self,
         owner: &Name,
         speaks_for: &impl Fn(NameRef<'_>) -> bool,
-    ) -> Result<Option<Name>, NotAReply> {
+    ) -> Result<Option<Name>, TooLong> {
         let answer = &self.message.answer;
         let is_above = |record: &&Record| {
             record.rtype == RecordType::DNAME && record.owner != *owner && owner.is_within(&record.owner)
@@ -265,7 +274,7 @@ impl Chain<'_> {
             self.keep(dname);
         }
         let front = owner.borrow().strip_suffix(dname.owner()).unwrap_or_default();
-        let target = NameBuf::join(front, target.borrow()).map_err(|_| NotAReply::TooLong)?.to_name();
+        let target = NameBuf::join(front, target.borrow()).map_err(|_| TooLong)?.to_name();
         // RFC 6672 §3.1: the CNAME follows from the DNAME, whatever upstream made of it.
         self.kept.push(Record {
             owner: owner.clone(),
@@ -453,6 +462,21 @@ mod tests {
             let question = message.question.clone().unwrap();
             let reply = UpstreamReply::from_message(message, &question, |_| true).unwrap();
             assert_eq!(reply.extended_error.unwrap().code, told);
+        }
+    }
+
+    #[test]
+    fn a_dname_that_makes_a_name_too_long_is_the_end() {
+        let label = "a".repeat(60);
+        let long = format!("{label}.{label}.{label}.y.");
+        let (dname, question) = (format!("x. 60 DNAME {long}"), format!("{label}.x."));
+        for (rtype, rcode) in [("A", Rcode::YXDOMAIN), ("CNAME", Rcode::YXDOMAIN), ("A", Rcode::NOERROR)] {
+            let ended = reply(rcode, &format!("{question} {rtype}"), &[&dname], &[]).unwrap();
+            assert_eq!(
+                (ended.end.clone(), ended.rcode, ended.answer.len()),
+                (End::TooLong, Rcode::YXDOMAIN, 1)
+            );
+            assert_eq!(ended.lifetime_secs(), 60);
         }
     }
 

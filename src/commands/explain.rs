@@ -12,7 +12,7 @@ use super::client::{Client, OtherServer, cell};
 use super::published::as_of;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::daemon::Parts;
-use crate::dns::{Name, Rcode, RecordType};
+use crate::dns::{Name, QueryFlags, Question, Rcode, RecordType};
 
 /// Tell step by step why a client is answered what it is answered: view, zone, endpoint, rule, upstream.
 ///
@@ -27,14 +27,8 @@ Examples:
   privatelink-dns explain contosokv01.vault.azure.net AAAA --client 10.10.1.4 --offline
   privatelink-dns explain contosokv01.vault.azure.net --client 10.10.1.4 --server http://127.0.0.1:8053")]
 pub(super) struct Explain {
-    /// The name asked for.
-    name: Name,
-    /// The type asked for: A, AAAA, HTTPS, TXT, TYPE65, …
-    #[arg(default_value = "A", value_name = "TYPE")]
-    rtype: RecordType,
-    /// Who asks.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    client: IpAddr,
+    #[command(flatten)]
+    asked: Asked,
     /// Do not ask upstreams: what they would be asked is answered as if there were none.
     #[arg(long, conflicts_with = "server")]
     offline: bool,
@@ -44,12 +38,29 @@ pub(super) struct Explain {
     config: ConfigFile,
 }
 
+/// A question, and who asks it.
+#[derive(Args)]
+struct Asked {
+    /// The name asked for.
+    name: Name,
+    /// The type asked for: A, AAAA, HTTPS, TXT, TYPE65, …
+    #[arg(default_value = "A", value_name = "TYPE")]
+    rtype: RecordType,
+    /// Who asks.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    client: IpAddr,
+    /// Ask for DNSSEC's proofs, too, as validators do (DO).
+    #[arg(long)]
+    dnssec: bool,
+}
+
 impl Explain {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
         let server = if self.offline { self.server } else { self.server.or_of_environment() };
         if let Some(client) = server.client(&self.config)? {
-            return explain_of_server(&client, &self.name, self.rtype, self.client, out);
+            return explain_of_server(&client, &self.asked, out);
         }
+        let Asked { name, rtype, client, dnssec } = self.asked;
         let mut config = self.config.load()?;
         if self.offline {
             config.forward.rules.clear();
@@ -60,10 +71,12 @@ impl Explain {
                 let responder = Arc::clone(&parts.responder);
                 let as_of: Vec<String> =
                     parts.sources.azure().list().iter().filter_map(|source| as_of(source)).collect();
-                anyhow::Ok((responder.explain(&self.name, self.rtype, self.client).await, as_of))
+                let question = Question { name: name.clone(), rtype };
+                let flags = QueryFlags { dnssec_ok: dnssec, ..QueryFlags::default() };
+                anyhow::Ok((responder.explain(&question, flags, client).await, as_of))
             })
             .context("the config cannot be served")?;
-        writeln!(out, "{} {} asked by {}", self.name, self.rtype, self.client)?;
+        writeln!(out, "{name} {rtype} asked by {client}")?;
         if self.offline {
             writeln!(out, "(offline: no upstream is asked, as if none were configured)")?;
         }
@@ -77,15 +90,12 @@ impl Explain {
 }
 
 /// The explanation of a running server.
-fn explain_of_server(
-    client: &Client,
-    name: &Name,
-    rtype: RecordType,
-    asker: IpAddr,
-    out: &mut impl Write,
-) -> anyhow::Result<Outcome> {
+fn explain_of_server(client: &Client, asked: &Asked, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    let Asked { name, rtype, client: asker, dnssec } = asked;
     let call = client.call(Method::GET, &["explain"]).query("name", &name.to_string());
-    let explained = call.query("type", &rtype.to_string()).query("client", &asker.to_string()).send()?;
+    let call = call.query("type", &rtype.to_string()).query("client", &asker.to_string());
+    let call = if *dnssec { call.query("dnssec", "true") } else { call };
+    let explained = call.send()?;
     writeln!(out, "{name} {rtype} asked by {asker}")?;
     for (number, step) in explained["steps"].as_array().into_iter().flatten().enumerate() {
         writeln!(out, "{:>2}. {}", number + 1, cell(step))?;

@@ -19,7 +19,7 @@ use crate::admin::{
     Server, SyncReport, WantedEndpoints, WantedEntries,
 };
 use crate::cache::Listed;
-use crate::dns::{Name, RecordType};
+use crate::dns::{Name, QueryFlags, Question};
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
 use crate::sync::Fingerprint;
@@ -126,10 +126,10 @@ impl Server for Ports {
         }
     }
 
-    fn explain(&self, name: Name, rtype: RecordType, client: IpAddr) -> Explaining {
+    fn explain(&self, question: Question, flags: QueryFlags, client: IpAddr) -> Explaining {
         let responder = Arc::clone(&self.responder);
         Box::pin(async move {
-            let explanation = responder.explain(&name, rtype, client).await;
+            let explanation = responder.explain(&question, flags, client).await;
             let reply = explanation.reply.map(|reply| ExplainedReply {
                 rcode: reply.rcode,
                 answer: reply.answer,

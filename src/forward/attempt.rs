@@ -182,7 +182,7 @@ impl Forwarder {
         {
             return Err(Trouble::RefersBelow(Box::new(referral)));
         }
-        let speaks_for = |name: crate::dns::NameRef<'_>| self.speaks_for(rule, name);
+        let speaks_for = |name: crate::dns::NameRef<'_>| self.speaks_for(rule, &flight.asked.question, name);
         match UpstreamReply::from_message(message, &flight.asked.question, speaks_for) {
             Ok(reply) if reply.end == End::Failed => Err(Trouble::Answered(rcode, Box::new(reply))),
             Ok(reply) => Ok(reply),

@@ -18,7 +18,7 @@ use super::rule::{Role, Rules};
 use super::settings::Asked;
 use super::{Counters, Rule, Settings, Sockets, Transport, UpstreamAddress, UpstreamHealth};
 use crate::cache::{Cache, End, UpstreamReply};
-use crate::dns::{ExtendedError, NameRef, QueryFlags, Question, Rcode};
+use crate::dns::{ExtendedError, NameRef, QueryFlags, Question, Rcode, RecordType};
 
 /// Asks upstreams and keeps what they say.
 pub struct Forwarder {
@@ -140,7 +140,7 @@ impl Forwarder {
     /// are known to be down. Those are tried behind the question when their time has come.
     pub async fn ask_unless_down(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
         let now = Instant::now();
-        let rule = self.rules.of(question.name.borrow());
+        let rule = self.rules.taking(&question);
         let Some(rule) = rule.filter(|rule| rule.down_since(now).is_some()) else {
             return self.ask(question, flags).await;
         };
@@ -178,13 +178,17 @@ impl Forwarder {
         let _ = self.join(&Asked::by_rules(question, flags));
     }
 
-    /// The rule that takes a name.
-    pub fn rule_for(&self, name: NameRef<'_>) -> Option<&Rule> {
-        self.rules.of(name).map(|rule| &**rule)
+    /// The rule that takes a question.
+    pub fn rule_for(&self, question: &Question) -> Option<&Rule> {
+        self.rules.taking(question).map(|rule| &**rule)
     }
 
-    /// Whether `rule`'s upstreams may say something of `name`.
-    pub fn speaks_for(&self, rule: &Rule, name: NameRef<'_>) -> bool {
+    /// Whether `rule`'s upstreams, asked this, may say something of `name`.
+    pub(super) fn speaks_for(&self, rule: &Rule, asked: &Question, name: NameRef<'_>) -> bool {
+        // The proof that a name has no DS is owned by it (RFC 4035 §3.1.4).
+        if asked.rtype == RecordType::DS && name == asked.name.borrow() {
+            return true;
+        }
         let taker = self.rules.of(name);
         match rule.role {
             Role::Resolvers => taker.is_some_and(|taker| taker.domain == rule.domain),
@@ -213,9 +217,8 @@ impl Forwarder {
 
     /// Takes part in a question's flight; begins it if there is none.
     fn join(self: &Arc<Self>, asked: &Asked) -> Result<Waiter, ExtendedError> {
-        let name = asked.question.name.borrow();
-        let rule = self.rules.of(name).filter(|rule| !rule.upstreams.is_empty());
-        let rule = rule.ok_or_else(|| failure::no_rule(name))?;
+        let rule = self.rules.taking(&asked.question).filter(|rule| !rule.upstreams.is_empty());
+        let rule = rule.ok_or_else(|| failure::no_rule(asked.question.name.borrow()))?;
         self.board(asked, |flight, sender| {
             tokio::spawn(self.clone().fly(flight, rule.clone(), sender, None));
         })
@@ -355,7 +358,6 @@ mod tests {
     use super::super::scripted::{self, Said, Scripted, ask, question, settings};
     use super::*;
     use crate::cache::{self, Lookup};
-    use crate::dns::RecordType;
 
     const NONE: QueryFlags = QueryFlags { dnssec_ok: false, checking_disabled: false };
 
@@ -585,7 +587,7 @@ mod tests {
             assert_eq!(why.text, format!("no forwarding rule takes {name}"));
         }
         assert_eq!(script.seen().len(), 0);
-        assert!(forwarder.rule_for(question("a.y.").name.borrow()).is_none());
+        assert!(forwarder.rule_for(&question("a.y.")).is_none());
     }
 
     #[test]

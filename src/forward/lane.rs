@@ -113,7 +113,7 @@ impl<T> Lane<T> {
         guest: T,
         now: Instant,
     ) -> Result<(), T> {
-        let Some(rule) = forwarder.rules.of(question.name.borrow()) else { return Err(guest) };
+        let Some(rule) = forwarder.rules.taking(&question) else { return Err(guest) };
         let Some((upstream, others)) = rule.upstreams.split_first() else { return Err(guest) };
         // One that is down is probed beside the question, which a flight does.
         let are_up = others.iter().all(|other| other.standing(now).is_asked_first());
@@ -467,7 +467,7 @@ fn begun<T>(asking: &Asking<T>, query: Query, received: Result<Vec<u8>, Exchange
 fn usable<T>(asking: &Asking<T>, datagram: &[u8]) -> Option<UpstreamReply> {
     let forwarder = &asking.lead.forwarder;
     let question = &asking.lead.flight()?.asked.question;
-    let speaks_for = |name: NameRef<'_>| forwarder.speaks_for(&asking.rule, name);
+    let speaks_for = |name: NameRef<'_>| forwarder.speaks_for(&asking.rule, question, name);
     if let Some(reply) = UpstreamReply::read_usual(datagram, question, speaks_for) {
         return Some(reply);
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::health::Standing;
 use super::{RuleSettings, Upstream, UpstreamAddress};
-use crate::dns::{Name, NameRef, SuffixMap};
+use crate::dns::{Name, NameRef, Question, RecordType, SuffixMap};
 
 /// What is asked for one domain.
 pub struct Rule {
@@ -98,6 +98,15 @@ impl Rules {
         let mut upstreams: Vec<Arc<Upstream>> = shared.into_values().collect();
         upstreams.sort_by_key(|upstream| upstream.address);
         Rules { by_domain, upstreams }
+    }
+
+    /// The rule that says who is asked.
+    // RFC 4035 §3.1.4.1: the parent answers for DS, whom the rule of the name itself need not lead to.
+    pub fn taking(&self, question: &Question) -> Option<&Arc<Rule>> {
+        let name = question.name.borrow();
+        let of_parent = name.parent().filter(|_| question.rtype == RecordType::DS);
+        let of_parent = of_parent.and_then(|parent| self.of(parent));
+        of_parent.filter(|rule| !rule.upstreams.is_empty()).or_else(|| self.of(name))
     }
 
     /// The rule with the longest domain that encloses `name`.

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::client::{Client, Transport};
 use super::complete::complete;
 use super::delegated::cut_of;
-use super::responder::{ANSWER_DEADLINE, Asking, Attempt, Responder, own_question, reply_bytes};
+use super::responder::{ANSWER_DEADLINE, Asking, Attempt, Responder, reply_bytes};
 use crate::answer::Step;
-use crate::dns::{Message, Name, RecordType};
+use crate::dns::{Message, QueryFlags, Question, Record, RecordType};
 
 /// The steps to an answer, and the answer.
 pub struct Explanation {
@@ -22,9 +22,15 @@ pub struct Explanation {
 
 impl Responder {
     /// Answers a question as `client` would ask it over TCP, and tells each step.
-    pub async fn explain(self: Arc<Self>, name: &Name, rtype: RecordType, client: IpAddr) -> Explanation {
+    pub async fn explain(
+        self: Arc<Self>,
+        question: &Question,
+        flags: QueryFlags,
+        client: IpAddr,
+    ) -> Explanation {
+        let Question { name, rtype } = question;
         let (snapshot, serving) = (self.store().snapshot(), self.serving());
-        let message = own_question(name, rtype);
+        let message = crate::dns::message::query(0, name.borrow(), *rtype, flags, true);
         let client = Client { address: SocketAddr::new(client, 0), local: None, transport: Transport::Tcp };
         let mut steps = Vec::new();
         let view = snapshot.networks().view_of(client.address.ip());
@@ -41,10 +47,13 @@ impl Responder {
         let query = match self.admit(&serving.rules, &message, client, &mut buffer) {
             Ok(query) => query,
             Err(attempt) => {
-                let reply = match attempt {
-                    Attempt::Reply(length) => Message::read(&buffer[..length]).ok(),
-                    Attempt::Drop | Attempt::Wait(_) => None,
-                };
+                let reply = message_of(attempt, &buffer);
+                let over_udp = Client { transport: Transport::Udp, ..client };
+                let brief = self.admit(&serving.rules, &message, over_udp, &mut buffer).err();
+                steps.extend(of_refusal(
+                    reply.as_ref(),
+                    brief.and_then(|it| message_of(it, &buffer)).as_ref(),
+                ));
                 return Explanation { steps, reply };
             }
         };
@@ -61,7 +70,8 @@ impl Responder {
                 });
             }
             let is_by_rule = chase.delegation().is_none();
-            let rule = serving.forwarder.rule_for(current.borrow());
+            let asked = Question { name: current.clone(), rtype: *rtype };
+            let rule = serving.forwarder.rule_for(&asked);
             let by_rule = || match rule {
                 Some(rule) => {
                     let upstreams: Vec<String> =
@@ -78,12 +88,42 @@ impl Responder {
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());
+        if query.asked.dnssec_ok() {
+            let proofs = chase.proofs();
+            let proofs = proofs.iter().filter(|(_, record)| record.rtype != RecordType::RRSIG);
+            steps.extend(proofs.map(|(_, Record { owner, rtype, .. })| {
+                format!(
+                    "proof: {rtype} of {owner} goes with the answer, as a wildcard made a part of it (RFC 4035 §3.1.3.3)"
+                )
+            }));
+        }
         steps.extend(
             chase.errors().iter().map(|error| format!("extended error {}: {}", error.code, error.text)),
         );
         let reply = complete(&query.asked, client, &chase, &mut buffer);
         Explanation { steps, reply: reply.and_then(|length| Message::read(&buffer[..length]).ok()) }
     }
+}
+
+/// The reply that is in a buffer, if one is.
+fn message_of(attempt: Attempt, buffer: &[u8]) -> Option<Message> {
+    match attempt {
+        Attempt::Reply(length) => Message::read(&buffer[..length]).ok(),
+        Attempt::Drop | Attempt::Wait(_) => None,
+    }
+}
+
+/// Why a question is turned away, and what of that those hear whose address may be forged.
+fn of_refusal(reply: Option<&Message>, over_udp: Option<&Message>) -> Vec<String> {
+    let reason = |message: &Message| message.extended_error.clone();
+    let Some((code, text)) = reply.and_then(reason) else { return Vec::new() };
+    let mut steps = vec![format!("extended error {code}: {text}")];
+    if over_udp.and_then(reason).is_none_or(|(_, brief)| brief != text) {
+        steps.push(format!(
+            "over UDP without a cookie of this server's (RFC 7873) the reply is brief: code {code} goes without its text"
+        ));
+    }
+    steps
 }
 
 impl fmt::Display for Explanation {

@@ -558,8 +558,3 @@ pub(super) fn reply_bytes(transport: Transport) -> usize {
         Transport::Tcp => usize::from(u16::MAX),
     }
 }
-
-/// A question of the server's own operator, for `explain`.
-pub(super) fn own_question(name: &Name, rtype: RecordType) -> Vec<u8> {
-    crate::dns::message::query(0, name.borrow(), rtype, QueryFlags::default(), true)
-}

@@ -10,6 +10,7 @@ use privatelink_dns::dns::{Rcode, RecordType, Request};
 
 use crate::support::client::PATIENCE;
 use crate::support::message::{AD, Ask, Reply};
+use crate::support::served::{command, outcome};
 use crate::support::test_daemon::{TestDaemon, write};
 
 /// Replies of a real server to questions of validators.
@@ -100,6 +101,22 @@ fn delv_validates_what_a_wildcard_made() {
             assert!(name != "a.alias" || words.join(" ").contains(spliced), "{text}");
         }
     }
+    daemon.stop();
+}
+
+#[test]
+fn explain_tells_of_the_proofs_that_go_with_what_a_wildcard_made() {
+    let daemon = daemon();
+    let config = daemon.folder.path().join("config.toml");
+    let explained = |more: &[&str]| {
+        let of = ["explain", "a.wild.nsec.example", "-c", config.to_str().unwrap()];
+        outcome(command(&of).args(more)).1
+    };
+    let (with, without) = (explained(&["--dnssec"]), explained(&[]));
+    let proof = "goes with the answer, as a wildcard made a part of it (RFC 4035 §3.1.3.3)";
+    assert!(with.contains(&format!("proof: NSEC of *.wild.nsec.example. {proof}")), "{with}");
+    assert!(with.contains("    authority: *.wild.nsec.example. "), "{with}");
+    assert!(!without.contains("proof: ") && !without.contains("authority: "), "{without}");
     daemon.stop();
 }
 

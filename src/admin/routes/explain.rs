@@ -13,7 +13,7 @@ use super::named::{RecordView, name_of, type_of};
 use crate::admin::App;
 use crate::admin::problem::Problem;
 use crate::admin::query::Query;
-use crate::dns::RecordType;
+use crate::dns::{QueryFlags, Question, RecordType};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(explain))
@@ -33,6 +33,10 @@ struct ExplainQuery {
     /// Who asks; 127.0.0.1 if it is absent.
     #[param(value_type = Option<String>, example = "10.10.1.4")]
     client: Option<String>,
+    /// Whether the question asks for DNSSEC's proofs, too (DO); false if it is absent.
+    #[serde(default)]
+    #[param(example = false)]
+    dnssec: bool,
 }
 
 /// The steps to an answer, and the answer.
@@ -77,7 +81,9 @@ async fn explain(
         Some(text) => text.parse().map_err(|_| Problem::invalid("client", "this is no IP address"))?,
     };
     let _place = app.side.explanation()?;
-    let explained = app.server.explain(name.clone(), rtype, client).await;
+    let flags = QueryFlags { dnssec_ok: query.dnssec, ..QueryFlags::default() };
+    let question = Question { name: name.clone(), rtype };
+    let explained = app.server.explain(question, flags, client).await;
     let (rcode, answer, authority) = match &explained.reply {
         None => (None, Vec::new(), Vec::new()),
         Some(reply) => {

@@ -244,10 +244,11 @@ async fn a_chain_that_leaves_the_rule_is_cut_there_and_not_kept() {
     assert_eq!((&reply.end, reply.answer.len()), (&End::Continues("b.public.".parse().unwrap()), 1));
     let everything = forwarder.cache.page(crate::dns::NameRef::ROOT, None, 10, Instant::now());
     assert_eq!(everything.len(), 1);
-    let rule = forwarder.rule_for(script.seen()[0].message.question.as_ref().unwrap().name.borrow());
+    let asked = script.seen()[0].message.question.clone().unwrap();
+    let rule = forwarder.rule_for(&asked);
     let speaks = |name: &str| {
         let name: crate::dns::Name = name.parse().unwrap();
-        forwarder.speaks_for(rule.unwrap(), name.borrow())
+        forwarder.speaks_for(rule.unwrap(), &asked, name.borrow())
     };
     assert!(speaks("x.corp.") && !speaks("x.eu.corp.") && !speaks("x.") && !speaks("xcorp."));
 }

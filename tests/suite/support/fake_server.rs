@@ -9,7 +9,7 @@ use privatelink_dns::admin::{
     Readiness, Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
 };
 use privatelink_dns::cache::{self, Cache, Listed};
-use privatelink_dns::dns::{Name, Rcode, RecordType};
+use privatelink_dns::dns::{Name, QueryFlags, Question, Rcode};
 use privatelink_dns::privatelink::{Catalogue, Cloud};
 use privatelink_dns::sync::Fingerprint;
 use privatelink_dns::zone::{Store, Unjournaled};
@@ -111,11 +111,12 @@ impl Server for FakeServer {
         Box::pin(std::future::ready(Err("there is nothing to back up".to_owned())))
     }
 
-    fn explain(&self, name: Name, rtype: RecordType, client: IpAddr) -> Explaining {
+    fn explain(&self, question: Question, _: QueryFlags, client: IpAddr) -> Explaining {
         let explaining = Arc::clone(&self.explaining);
         Box::pin(async move {
             explaining.acquire().await.unwrap().forget();
             let reply = ExplainedReply { rcode: Rcode::NXDOMAIN, answer: Vec::new(), authority: Vec::new() };
+            let Question { name, rtype } = question;
             Explained { steps: vec![format!("{client} asks {name} {rtype}")], reply: Some(reply) }
         })
     }
