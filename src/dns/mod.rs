@@ -1,5 +1,6 @@
 //! The words of the DNS: names, records, messages. Floor 1: knows nothing of the server.
 
+mod client_network;
 pub mod edns;
 pub mod header;
 pub mod message;
@@ -14,6 +15,7 @@ mod suffix_map;
 mod svcb;
 pub mod token;
 
+pub use client_network::ClientNetwork;
 pub use edns::ExtendedError;
 pub use header::{Flags, Rcode};
 pub use message::{Message, MessageError, QueryFlags, Question};
