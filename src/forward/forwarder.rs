@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::asker::Asker;
 use super::attempt::Begun;
 use super::counters::count;
 use super::failure::{self, Failure};
@@ -14,6 +15,7 @@ use super::loops::Probes;
 use super::race::Won;
 use super::rule::Rules;
 use super::settings::Asked;
+use super::shares::NoPlace;
 use super::{Counters, Rule, Settings, Sockets, Transport, UpstreamAddress, UpstreamHealth};
 use crate::cache::{Cache, End, UpstreamReply};
 use crate::dns::{ExtendedError, NameRef, QueryFlags, Question, Rcode};
@@ -87,7 +89,7 @@ impl Forwarder {
             rules: Rules::new(&settings.rules),
             cache,
             transport,
-            inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
+            inflight: inflight(&settings),
             probes: Probes::default(),
             counters,
             settings,
@@ -101,7 +103,7 @@ impl Forwarder {
             rules: Rules::beside(&settings.rules, &self.rules.upstreams),
             cache: self.cache.clone(),
             transport: self.transport.clone(),
-            inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
+            inflight: inflight(&settings),
             probes: Probes::default(),
             counters: self.counters.clone(),
             settings,
@@ -118,10 +120,10 @@ impl Forwarder {
     /// Asks upstream, without a look into the cache; what is learnt goes there.
     ///
     /// When upstream fails, what the cache has answers. A caller that goes away takes nothing from others.
-    pub async fn ask(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
+    pub async fn ask(self: &Arc<Self>, question: Question, flags: QueryFlags, asker: Asker) -> Outcome {
         count(&self.counters.questions);
         let asked = Asked { question, flags };
-        let waiter = match self.join(&asked) {
+        let waiter = match self.join(&asked, asker) {
             Ok(waiter) => waiter,
             Err(why) => return self.fall_back(&asked, why),
         };
@@ -130,11 +132,16 @@ impl Forwarder {
 
     /// Asks as [`Forwarder::ask`] does, for callers who have an answer of their own: none of them waits for upstreams that
     /// are known to be down. Those are tried behind the question when their time has come.
-    pub async fn ask_unless_down(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
+    pub async fn ask_unless_down(
+        self: &Arc<Self>,
+        question: Question,
+        flags: QueryFlags,
+        asker: Asker,
+    ) -> Outcome {
         let now = Instant::now();
         let rule = self.rules.of(question.name.borrow());
         let Some(rule) = rule.filter(|rule| !rule.upstreams.is_empty() && rule.is_down(now)) else {
-            return self.ask(question, flags).await;
+            return self.ask(question, flags, asker).await;
         };
         count(&self.counters.questions);
         let why = Failure::known(rule, now).explain(now);
@@ -142,7 +149,7 @@ impl Forwarder {
         let asked = Asked { question, flags };
         if is_due {
             // If it cannot be tried now, it is when the next pause is over.
-            let _ = self.join(&asked);
+            let _ = self.join(&asked, Asker::Server);
         }
         self.fall_back(&asked, why)
     }
@@ -164,7 +171,7 @@ impl Forwarder {
     pub fn prefetch(self: &Arc<Self>, question: Question, flags: QueryFlags) {
         count(&self.counters.prefetches);
         // If it cannot be asked now, it is asked when it is needed.
-        let _ = self.join(&Asked { question, flags });
+        let _ = self.join(&Asked { question, flags }, Asker::Server);
     }
 
     /// The rule that takes a name.
@@ -193,11 +200,11 @@ impl Forwarder {
     }
 
     /// Takes part in a question's flight; begins it if there is none.
-    fn join(self: &Arc<Self>, asked: &Asked) -> Result<Waiter, ExtendedError> {
+    fn join(self: &Arc<Self>, asked: &Asked, asker: Asker) -> Result<Waiter, ExtendedError> {
         let name = asked.question.name.borrow();
         let rule = self.rules.of(name).filter(|rule| !rule.upstreams.is_empty());
         let rule = rule.ok_or_else(|| failure::no_rule(name))?;
-        match self.inflight.join(asked.clone()) {
+        match self.inflight.join(asked.clone(), rule, asker) {
             Ok(Joined::Leads(waiter, sender)) => {
                 tokio::spawn(self.clone().fly(waiter.flight.clone(), rule.clone(), sender, None));
                 Ok(waiter)
@@ -207,17 +214,35 @@ impl Forwarder {
                 self.suspect_loop(&waiter.flight);
                 Ok(waiter)
             }
-            Err(Full::Questions) => {
-                count(&self.counters.shed_in_flight);
-                let max = self.settings.questions_in_flight_max;
-                Err(ExtendedError::new(ExtendedError::OTHER, format!("{max} questions wait for upstream")))
-            }
-            Err(Full::Waiters) => {
-                count(&self.counters.shed_waiters);
-                let max = self.settings.waiters_max;
-                Err(ExtendedError::new(ExtendedError::OTHER, format!("{max} clients wait for this question")))
-            }
+            Err(full) => Err(self.turned_away(full, rule, asker)),
         }
+    }
+
+    /// Counts a question that is not asked; why it is not.
+    fn turned_away(&self, full: Full, rule: &Rule, asker: Asker) -> ExtendedError {
+        let Settings { questions_in_flight_max, waiters_max, .. } = self.settings;
+        let (counter, why) = match (full, asker) {
+            (Full::Questions(NoPlace::Full), _) => {
+                let why = format!("{questions_in_flight_max} questions wait for upstream");
+                (&self.counters.shed_in_flight, why)
+            }
+            (Full::Questions(NoPlace::Rule), _) => {
+                let why = format!("too many questions below {} wait for upstream", rule.domain);
+                (&self.counters.shed_share, why)
+            }
+            (Full::Questions(NoPlace::Asker), Asker::Network(network) | Asker::Exempt(network)) => {
+                (&self.counters.shed_share, format!("too many questions of {network} wait for upstream"))
+            }
+            (Full::Questions(NoPlace::Asker), Asker::Server) => {
+                let why = "too many questions of the server's own wait for upstream";
+                (&self.counters.shed_share, why.to_owned())
+            }
+            (Full::Waiters, _) => {
+                (&self.counters.shed_waiters, format!("{waiters_max} clients wait for this question"))
+            }
+        };
+        count(counter);
+        ExtendedError::new(ExtendedError::OTHER, why)
     }
 
     /// Asks one question on behalf of all who wait.
@@ -314,6 +339,11 @@ impl Forwarder {
     }
 }
 
+/// Nothing in flight.
+fn inflight(settings: &Settings) -> Inflight {
+    Inflight::new(settings.questions_in_flight_max, settings.waiters_max, settings.rules.len())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::Ordering;
@@ -340,7 +370,7 @@ mod tests {
         let asks: Vec<_> = (0..200)
             .map(|_| {
                 let forwarder = forwarder.clone();
-                tokio::spawn(async move { forwarder.ask(question("a.x."), NONE).await })
+                tokio::spawn(async move { forwarder.ask(question("a.x."), NONE, Asker::Server).await })
             })
             .collect();
         let mut replies = Vec::new();
@@ -360,7 +390,7 @@ mod tests {
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let ask = async |name: &str| {
             let start = Instant::now();
-            let outcome = forwarder.ask_unless_down(question(name), NONE).await;
+            let outcome = forwarder.ask_unless_down(question(name), NONE, Asker::Server).await;
             (start.elapsed(), outcome.reply.end.clone())
         };
         // Until it is known to be down, each question may be the first that it answers.
@@ -391,7 +421,7 @@ mod tests {
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let asking = tokio::spawn({
             let forwarder = forwarder.clone();
-            async move { forwarder.ask(question("a.x."), NONE).await }
+            async move { forwarder.ask(question("a.x."), NONE, Asker::Server).await }
         });
         while forwarder.questions_in_flight() == 0 {
             tokio::task::yield_now().await;
@@ -400,7 +430,7 @@ mod tests {
         forwarder.retire();
         assert_eq!(asking.await.unwrap().reply.answer.len(), 1);
         assert!(matches!(cached(&forwarder, "a.x."), Lookup::Miss));
-        successor.ask(question("a.x."), NONE).await;
+        successor.ask(question("a.x."), NONE, Asker::Server).await;
         assert!(matches!(cached(&successor, "a.x."), Lookup::Fresh(_)));
     }
 
@@ -410,7 +440,10 @@ mod tests {
             Scripted::new(|seen| Said::Reply(seen.answer(Rcode::NOERROR, &["a.x. 60 A 10.0.0.1"], &[])));
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let both = QueryFlags { dnssec_ok: true, checking_disabled: true };
-        tokio::join!(forwarder.ask(question("a.x."), NONE), forwarder.ask(question("a.x."), both));
+        tokio::join!(
+            forwarder.ask(question("a.x."), NONE, Asker::Server),
+            forwarder.ask(question("a.x."), both, Asker::Server)
+        );
         let seen = script.seen();
         assert_eq!(seen.len(), 2);
         let of = |at: usize| {
@@ -428,7 +461,7 @@ mod tests {
         });
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let first = forwarder.clone();
-        let first = tokio::spawn(async move { first.ask(question("a.x."), NONE).await });
+        let first = tokio::spawn(async move { first.ask(question("a.x."), NONE, Asker::Server).await });
         tokio::task::yield_now().await;
         first.abort();
         let outcome = ask(&forwarder, "a.x.").await;
@@ -457,7 +490,7 @@ mod tests {
         let forwarder = script.forwarder(settings);
         for name in ["a.", "b.", "b.", "b."] {
             let forwarder = forwarder.clone();
-            tokio::spawn(async move { forwarder.ask(question(name), NONE).await });
+            tokio::spawn(async move { forwarder.ask(question(name), NONE, Asker::Server).await });
         }
         tokio::task::yield_now().await;
         let start = Instant::now();

@@ -26,6 +26,7 @@ pub use settings::{Ipv6, Settings, TcpSettings, WORKERS_MAX};
 
 use tokio::runtime::Handle;
 
+use crate::forward::Asker;
 use crate::respond::{Ahead, Aheads, Attempt, Client, Relay, Responder, View};
 
 /// What answers a message; implemented by `respond::Responder`.
@@ -102,7 +103,8 @@ impl Service for Responder {
         message: Vec<u8>,
         client: Client,
     ) -> impl Future<Output = Option<Vec<u8>>> + Send {
-        Responder::answer(self, message, client)
+        let asker = Asker::Network(client.address.ip().into());
+        Responder::answer(self, message, client, asker)
     }
 
     fn relay<T>(self: &Arc<Self>, runtime: &Handle) -> Option<Relay<T>> {

@@ -17,6 +17,7 @@ use super::batch::{self, Batch, ReturnPath, Wait};
 use super::counters::UdpCounters;
 use super::listening::Closing;
 use super::udp::{RECEIVE_TIMEOUT, UdpWorker};
+use crate::forward::Asker;
 use crate::respond::{Client, Missing, Relay, Settled};
 
 /// Attempts to send a reply that waited, while the socket's send buffer is full, a millisecond apart.
@@ -67,7 +68,10 @@ impl<S: Service> Relaying<S> {
         };
         let place = Place { path, _permit: permit };
         match &mut self.relay {
-            Some(relay) => relay.take(message, client, place, missing),
+            Some(relay) => {
+                let asker = Asker::Network(client.address.ip().into());
+                relay.take(message, client, asker, place, missing);
+            }
             None => {
                 let answer = self.service.clone().answer(message.to_vec(), client);
                 self.leave(place, answer);

@@ -11,6 +11,7 @@ use super::complete::complete;
 use super::responder::{ANSWER_DEADLINE, Attempt, Responder, own_question, reply_bytes};
 use crate::answer::Step;
 use crate::dns::{Message, Name, RecordType};
+use crate::forward::Asker;
 
 /// The steps to an answer, and the answer.
 pub struct Explanation {
@@ -61,7 +62,8 @@ impl Responder {
                 }
                 None => format!("rule: none forwards {current}"),
             });
-            let relayed = self.relayed(&serving, &mut chase, &query, deadline, &mut None).await;
+            let relayed =
+                self.relayed(&serving, &mut chase, &query, Asker::Server, deadline, &mut None).await;
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());

@@ -21,7 +21,7 @@ use crate::dns::{
     ExtendedError, Flags, Name, NameRef, QueryFlags, Question, RawName, Rcode, RecordType, Request,
     Unanswerable,
 };
-use crate::forward::{self, Forwarder, Outcome, Said};
+use crate::forward::{self, Asker, Forwarder, Outcome, Said};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
@@ -222,8 +222,8 @@ impl Responder {
     }
 
     /// Answers, and asks upstream for what is missing. `None`: no reply.
-    pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client) -> Option<Vec<u8>> {
-        self.go_on(message, client, None).await
+    pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client, asker: Asker) -> Option<Vec<u8>> {
+        self.go_on(message, client, asker, None).await
     }
 
     /// Answers, perhaps with something known already.
@@ -231,6 +231,7 @@ impl Responder {
         self: Arc<Self>,
         message: Vec<u8>,
         client: Client,
+        asker: Asker,
         mut known: Option<Known>,
     ) -> Option<Vec<u8>> {
         let (snapshot, serving) = (self.store.snapshot(), self.serving());
@@ -259,7 +260,8 @@ impl Responder {
                 complete_failure(&query.asked, client, why, &mut buffer)?
             } else {
                 while step == Step::Ask {
-                    let relayed = self.relayed(&serving, &mut chase, &query, deadline, &mut known).await;
+                    let relayed =
+                        self.relayed(&serving, &mut chase, &query, asker, deadline, &mut known).await;
                     step = chase.feed(relayed);
                 }
                 buffer = vec![0; reply_bytes(client.transport)];
@@ -278,6 +280,7 @@ impl Responder {
         serving: &Serving,
         chase: &mut Chase<'_>,
         query: &Query<'_>,
+        asker: Asker,
         deadline: Instant,
         known: &mut Option<Known>,
     ) -> Relayed {
@@ -294,8 +297,8 @@ impl Responder {
                 None => {
                     let question = Question { name: chase.current().to_name(), rtype: query.rtype };
                     match chase.has_own_answer() {
-                        true => serving.forwarder.ask_unless_down(question, query.flags).await,
-                        false => serving.forwarder.ask(question, query.flags).await,
+                        true => serving.forwarder.ask_unless_down(question, query.flags, asker).await,
+                        false => serving.forwarder.ask(question, query.flags, asker).await,
                     }
                 }
             }
