@@ -51,7 +51,8 @@ pub(super) fn assemble(
     let has_source = !file.sync.source.is_empty();
     let imports = file.sync.source.iter().any(|source| source.kind == SourceKind::PrivateDns);
     let prefer = assembly.arm_ids("private_link.prefer", &private_link.prefer);
-    let listen = assembly.listen(file.listen);
+    let limits = assembly.client_limits(file.limits, &networks);
+    let listen = assembly.listen(file.listen, limits);
     let private_link = assembly.private_link(private_link, &cloud, has_source);
     let zones = match &private_link {
         Some(private_link) => assembly.zones(file.zone, &networks, private_link, imports),
@@ -190,7 +191,7 @@ impl Assembly<'_> {
         ids.iter().map(|id| ArmId::new(id).shared()).collect()
     }
 
-    fn listen(&mut self, listen: file::Listen) -> listen::Settings {
+    fn listen(&mut self, listen: file::Listen, limits: listen::Limits) -> listen::Settings {
         let unavailable = [
             ("listen.tls", "DNS over TLS", !listen.tls.is_empty()),
             ("listen.https", "DNS over HTTPS", !listen.https.is_empty()),
@@ -250,6 +251,7 @@ impl Assembly<'_> {
                 message_timeout: Duration::from_secs(tcp.message_timeout_secs),
                 write_timeout: Duration::from_secs(tcp.write_timeout_secs),
             },
+            limits,
         }
     }
 

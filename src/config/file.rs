@@ -18,6 +18,7 @@ pub(super) struct File {
     pub listen: Listen,
     pub network: Vec<Network>,
     pub access: Access,
+    pub limits: Limits,
     pub private_link: PrivateLink,
     pub zone: Vec<Zone>,
     pub forward: Forward,
@@ -70,6 +71,13 @@ pub(super) struct Network {
 pub(super) struct Access {
     pub allow: Vec<String>,
     pub deny: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    pub wait_limit: usize,
+    pub exempt: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -246,6 +254,7 @@ impl Default for File {
             listen: Listen::default(),
             network: Vec::new(),
             access: Access::default(),
+            limits: Limits::default(),
             private_link: PrivateLink::default(),
             zone: Vec::new(),
             forward: Forward::default(),
@@ -297,6 +306,13 @@ impl Default for Access {
         let AccessSettings { allow, deny } = AccessSettings::default();
         let texts = |ranges: Vec<IpNet>| ranges.iter().map(ToString::to_string).collect();
         Access { allow: texts(allow), deny: texts(deny) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let listen::Limits { wait_limit, exempt } = listen::Limits::default();
+        Limits { wait_limit, exempt: exempt.iter().map(ToString::to_string).collect() }
     }
 }
 

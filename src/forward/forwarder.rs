@@ -174,6 +174,11 @@ impl Forwarder {
         let _ = self.join(&Asked { question, flags }, Asker::Server);
     }
 
+    /// Answers without asking upstream: with what the cache has past its end, else with a failure that says why.
+    pub fn refuse(&self, question: Question, flags: QueryFlags, why: ExtendedError) -> Outcome {
+        self.fall_back(&Asked { question, flags }, why)
+    }
+
     /// The rule that takes a name.
     pub fn rule_for(&self, name: NameRef<'_>) -> Option<&Rule> {
         self.rules.of(name).map(|rule| &**rule)

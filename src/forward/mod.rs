@@ -39,6 +39,7 @@ pub use forwarder::{Forwarder, Freshness, Outcome};
 pub use health::Standing;
 pub use lane::{Awaited, Landed, Lane, Said, looks_own};
 pub use open_ports::OpenPorts;
+pub use pool::Pool;
 pub use query::{Judgement, Query};
 pub use rule::Rule;
 pub use settings::{RuleSettings, Settings};

@@ -10,6 +10,7 @@ mod cookie;
 mod explain;
 mod finished;
 mod quick;
+mod refusal;
 mod relay;
 mod responder;
 

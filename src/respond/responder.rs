@@ -253,10 +253,7 @@ impl Responder {
             let mut step = chase.run();
             let is_own = || known.is_none() && serving.forwarder.is_own_question(query.asked.question);
             if serving.is_probe(&query) || (step == Step::Ask && is_own()) {
-                self.counters.loops.add(1);
-                serving.forwarder.note_loop(query.asked.question);
-                let why = "forwarding loop: this question came back to the server that asked it";
-                let why = ExtendedError::new(ExtendedError::OTHER, why);
+                let why = self.note_loop(&serving, &query);
                 complete_failure(&query.asked, client, why, &mut buffer)?
             } else {
                 while step == Step::Ask {
@@ -272,6 +269,14 @@ impl Responder {
         // It may wait for its turn to be sent.
         buffer.shrink_to_fit();
         Some(buffer)
+    }
+
+    /// Notes a question of our own that came back; what it is answered with.
+    pub(super) fn note_loop(&self, serving: &Serving, query: &Query<'_>) -> ExtendedError {
+        self.counters.loops.add(1);
+        serving.forwarder.note_loop(query.asked.question);
+        let why = "forwarding loop: this question came back to the server that asked it";
+        ExtendedError::new(ExtendedError::OTHER, why)
     }
 
     /// What upstream says to the chase's current name, from the cache or by asking.
@@ -451,7 +456,7 @@ fn now_secs() -> u32 {
 }
 
 /// An outcome as a chase takes it.
-fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
+pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
     if let (Some(upstream), Some(way)) = (outcome.upstream, &outcome.way) {
         chase.note(|| format!("upstream: {upstream} answers; {way}"));
     }

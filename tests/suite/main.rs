@@ -41,6 +41,7 @@ mod quick_answers;
 mod relays;
 mod reloads;
 mod shared_sync;
+mod starvation;
 mod state;
 mod support;
 mod sync_once;
