@@ -467,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_dname_that_makes_a_name_too_long_is_the_end() {
-        let label = "a".repeat(60);
+        let label = "a".repeat(63);
         let long = format!("{label}.{label}.{label}.y.");
         let (dname, question) = (format!("x. 60 DNAME {long}"), format!("{label}.x."));
         for (rtype, rcode) in [("A", Rcode::YXDOMAIN), ("CNAME", Rcode::YXDOMAIN), ("A", Rcode::NOERROR)] {

@@ -24,7 +24,7 @@ use crate::cache::{self, Cache, End};
 use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message, rdata};
-use crate::forward::{self, Forwarder, RuleSettings, UpstreamAddress};
+use crate::forward::{self, Asker, Forwarder, RuleSettings, UpstreamAddress};
 use crate::respond::{Client, Responder, Transport};
 use crate::telemetry::Age;
 
@@ -300,7 +300,7 @@ async fn of_upstream(upstream: UpstreamAddress) -> Finding {
     let forwarder = Forwarder::new(settings, Arc::new(cache));
     let question = Question { name: Name::root(), rtype: RecordType::NS };
     let begun = Instant::now();
-    let outcome = forwarder.ask(question, QueryFlags::default()).await;
+    let outcome = forwarder.ask(question, QueryFlags::default(), Asker::Server).await;
     let millis = begun.elapsed().as_millis();
     if outcome.upstream.is_some() && outcome.reply.end != End::Failed {
         return Finding::well(format!("upstream {upstream} answers {} in {millis} ms", outcome.reply.rcode));
@@ -328,7 +328,7 @@ async fn answered(
     for expected in expected {
         let rtype = if expected.is_ipv4() { RecordType::A } else { RecordType::AAAA };
         let question = message::query(0, name.borrow(), rtype, QueryFlags::default(), true);
-        let reply = Arc::clone(responder).answer(question, client).await;
+        let reply = Arc::clone(responder).answer(question, client, Asker::Server).await;
         let reply = reply.and_then(|reply| Message::read(&reply).ok()).ok_or("there is no answer")?;
         let records = reply.answer.iter().filter(|record| record.rtype == rtype);
         let addresses: Vec<IpAddr> = records.filter_map(|record| rdata::address(&record.data)).collect();

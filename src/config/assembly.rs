@@ -55,7 +55,10 @@ pub(super) fn assemble(
     let has_source = !file.sync.source.is_empty();
     let imports = file.sync.source.iter().any(|source| source.kind == SourceKind::PrivateDns);
     let prefer = assembly.arm_ids("private_link.prefer", &private_link.prefer);
-    let listen = assembly.listen(file.listen);
+    let rate = assembly.rate(&file.limits);
+    let limits = assembly.client_limits(file.limits, &networks);
+    let rate = RateSettings { exempt: limits.exempt.clone(), ..rate };
+    let listen = assembly.listen(file.listen, limits);
     let private_link = assembly.private_link(private_link, &cloud, has_source);
     let zones = match &private_link {
         Some(private_link) => assembly.zones(file.zone, &networks, private_link, imports),
@@ -72,7 +75,6 @@ pub(super) fn assemble(
         serve_stale_secs: file.cache.serve_stale_secs,
         negative_max_secs: file.cache.negative_max_secs,
     };
-    let rate = assembly.rate(&file.limits);
     let sync = assembly.sync(file.sync, &cloud);
     let telemetry = assembly.telemetry(file.telemetry);
     let state_dir = assembly.whole(file.state_dir);
@@ -140,6 +142,7 @@ impl Assembly<'_> {
             responses_per_second: limits.responses_per_second,
             slip: limits.responses_slip,
             queries_per_second: limits.queries_per_second,
+            ..RateSettings::default()
         }
     }
 
@@ -212,7 +215,7 @@ impl Assembly<'_> {
         ids.iter().map(|id| ArmId::new(id).shared()).collect()
     }
 
-    fn listen(&mut self, listen: file::Listen) -> listen::Settings {
+    fn listen(&mut self, listen: file::Listen, limits: listen::Limits) -> listen::Settings {
         let unavailable = [
             ("listen.tls", "DNS over TLS", !listen.tls.is_empty()),
             ("listen.https", "DNS over HTTPS", !listen.https.is_empty()),
@@ -272,6 +275,7 @@ impl Assembly<'_> {
                 message_timeout: Duration::from_secs(tcp.message_timeout_secs),
                 write_timeout: Duration::from_secs(tcp.write_timeout_secs),
             },
+            limits,
         }
     }
 

@@ -76,6 +76,16 @@ pub(super) struct Access {
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    pub wait_limit: usize,
+    pub responses_per_second: u32,
+    pub responses_slip: u32,
+    pub queries_per_second: u32,
+    pub exempt: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct PrivateLink {
     pub cloud: Cloud,
     pub zones: Vec<String>,
@@ -137,14 +147,6 @@ pub(super) struct Rule {
     pub domain: Domain,
     pub upstreams: Vec<String>,
     pub queries_per_second_max: Option<u32>,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Limits {
-    pub responses_per_second: u32,
-    pub responses_slip: u32,
-    pub queries_per_second: u32,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -315,6 +317,20 @@ impl Default for Access {
     }
 }
 
+impl Default for Limits {
+    fn default() -> Limits {
+        let listen::Limits { wait_limit, exempt } = listen::Limits::default();
+        let rate = respond::RateSettings::default();
+        Limits {
+            wait_limit,
+            responses_per_second: rate.responses_per_second,
+            responses_slip: rate.slip,
+            queries_per_second: rate.queries_per_second,
+            exempt: exempt.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
 impl Default for PrivateLink {
     fn default() -> PrivateLink {
         PrivateLink {
@@ -346,17 +362,6 @@ impl Default for Forward {
             questions_in_flight_max: settings.questions_in_flight_max,
             waiters_max: settings.waiters_max,
             rule: Vec::new(),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        let rate = respond::RateSettings::default();
-        Limits {
-            responses_per_second: rate.responses_per_second,
-            responses_slip: rate.slip,
-            queries_per_second: rate.queries_per_second,
         }
     }
 }

@@ -8,6 +8,7 @@ mod error;
 #[cfg(test)]
 mod example;
 mod file;
+mod limits;
 mod place;
 mod source;
 #[cfg(test)]

@@ -152,6 +152,19 @@ clients = ["10.0.0.0/8", "10.0.0.0/33"]"##,
         ],
     ),
     (
+        r##"[limits]
+wait_limit = 0
+exempt = ["10.0.0.1", "hub", "spoke", "10.0.0.0/33"]
+[[network]]
+name = "hub"
+clients = ["10.0.0.0/8"]"##,
+        &[
+            "c.toml:2: limits.wait_limit: 0 is not between 1 and 2147483647",
+            "c.toml:3: limits.exempt[2]: `spoke` is no address, no range such as 10.0.0.0/8 or fd00::/8, and no [[network]] has this name",
+            "c.toml:3: limits.exempt[3]: `10.0.0.0/33` is no address, no range such as 10.0.0.0/8 or fd00::/8, and no [[network]] has this name",
+        ],
+    ),
+    (
         r##"[[network]]
 name = "a"
 clients = ["10.0.0.0/8"]
@@ -413,6 +426,19 @@ fn an_empty_file_is_a_hub_server() {
     assert_eq!(config.admin.api, crate::admin::Settings::default());
     assert_eq!(config.admin.store, crate::persist::Settings::default());
     assert_eq!(config.admin.api_is, super::Asked::ByDefault);
+}
+
+#[test]
+fn exempt_are_addresses_ranges_and_the_clients_of_networks() {
+    let text = "[limits]\nwait_limit = 7\nexempt = ['192.0.2.7', 'hub', 'fd00:1::/32']\n\
+        [[network]]\nname = 'hub'\nclients = ['10.0.0.0/30']\n\
+        [[network]]\nname = 'spoke'\nclients = ['10.0.0.2/31']";
+    let limits = parsed(text).listen.limits;
+    let exempt: Vec<String> = limits.exempt.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (limits.wait_limit, exempt),
+        (7, ["192.0.2.7/32", "10.0.0.0/31", "fd00:1::/32"].map(str::to_owned).into())
+    );
 }
 
 #[test]

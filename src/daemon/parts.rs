@@ -148,9 +148,9 @@ pub(super) fn serving(
         catalogue: Arc::clone(&config.private_link.catalogue),
     });
     let before = before.and_then(|before| before.rate_limit.as_ref());
-    let rate_limit = match before.filter(|before| before.settings() == config.rate) {
+    let rate_limit = match before.filter(|before| *before.settings() == config.rate) {
         Some(before) => Some(Arc::clone(before)),
-        None => RateLimit::new(config.rate).map(Arc::new),
+        None => RateLimit::new(config.rate.clone()).map(Arc::new),
     };
     Serving { rules, cache, forwarder, rate_limit }
 }

@@ -7,7 +7,7 @@ use reqwest::dns::{Addrs, Name as Host, Resolve, Resolving};
 
 use crate::cache::{self, Cache};
 use crate::dns::{Name, QueryFlags, Question, RecordType, rdata};
-use crate::forward::{self, Forwarder};
+use crate::forward::{self, Asker, Forwarder};
 
 /// A forwarder of its own with a cache that keeps nothing: a served `privatelink.azure.com` cannot divert us (facts §4).
 pub(super) struct Resolver(forward::Settings);
@@ -26,7 +26,10 @@ impl Resolve for Resolver {
         let forwarder = Forwarder::new(self.0.clone(), Arc::new(cache));
         Box::pin(async move {
             let name: Name = host.as_str().parse()?;
-            let ask = |rtype| forwarder.ask(Question { name: name.clone(), rtype }, QueryFlags::default());
+            let ask = |rtype| {
+                let question = Question { name: name.clone(), rtype };
+                forwarder.ask(question, QueryFlags::default(), Asker::Server)
+            };
             let (ipv4, ipv6) = tokio::join!(ask(RecordType::A), ask(RecordType::AAAA));
             let records = ipv4.reply.answer.iter().chain(&ipv6.reply.answer);
             let records = records.filter(|it| matches!(it.rtype, RecordType::A | RecordType::AAAA));

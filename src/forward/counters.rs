@@ -33,6 +33,8 @@ pub struct Counters {
     pub shed_rate: AtomicU64,
     /// Questions not asked because too many were in flight.
     pub shed_in_flight: AtomicU64,
+    /// Questions not asked because their rule or their client network had its share of those in flight.
+    pub shed_share: AtomicU64,
     /// Questions turned away because too many waited for the same one.
     pub shed_waiters: AtomicU64,
     /// Questions of ours that came back to us.

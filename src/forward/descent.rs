@@ -9,9 +9,11 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::asker::Asker;
 use super::counters::count;
 use super::delegation::Level;
 use super::failure::{Failure, Trouble, Unanswered};
+use super::forwarder::delegated;
 use super::inflight::{Flight, Sender};
 use super::race::{DEADLINE, Won};
 use super::referral::{NameServer, Referral};
@@ -49,10 +51,13 @@ impl Forwarder {
         flags: QueryFlags,
         names: Arc<dyn ServerAddresses>,
         quest: Quest,
+        asker: Asker,
     ) -> Outcome {
         count(&self.counters.questions);
         let asked = Asked { question, flags, of: delegation.respondent() };
-        let waiter = self.board(&asked, |flight, sender| {
+        let top = delegation.top();
+        let rule = (delegated(self.settings()), &top.domain);
+        let waiter = self.board(&asked, rule, asker, |flight, sender| {
             tokio::spawn(self.clone().fly_below(flight, delegation, names, quest, sender));
         });
         match waiter {
@@ -72,7 +77,9 @@ impl Forwarder {
         count(&self.counters.prefetches);
         let asked = Asked { question, flags, of: delegation.respondent() };
         // If it cannot be asked now, it is asked when it is needed.
-        let _ = self.board(&asked, |flight, sender| {
+        let top = delegation.top();
+        let rule = (delegated(self.settings()), &top.domain);
+        let _ = self.board(&asked, rule, Asker::Server, |flight, sender| {
             tokio::spawn(self.clone().fly_below(flight, delegation, names, Quest::new(), sender));
         });
     }
@@ -180,7 +187,8 @@ impl Forwarder {
                 upstreams.push(upstream);
             }
         }
-        Rule { domain: level.domain.clone(), upstreams, role: Role::NameServers }
+        let number = delegated(self.settings());
+        Rule { number, domain: level.domain.clone(), upstreams, role: Role::NameServers }
     }
 
     /// The server of an address, with what is known of it.

@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::asker::Asker;
 use super::attempt::Begun;
 use super::checkup::Examiner;
 use super::counters::count;
@@ -16,9 +17,10 @@ use super::loops::Probes;
 use super::race::Won;
 use super::rule::{Role, Rules};
 use super::settings::Asked;
+use super::shares::NoPlace;
 use super::{Counters, Rule, Settings, Sockets, Transport, UpstreamAddress, UpstreamHealth};
 use crate::cache::{Cache, End, UpstreamReply};
-use crate::dns::{ExtendedError, NameRef, QueryFlags, Question, Rcode, RecordType};
+use crate::dns::{ExtendedError, Name, NameRef, QueryFlags, Question, Rcode, RecordType};
 
 /// Asks upstreams and keeps what they say.
 pub struct Forwarder {
@@ -92,7 +94,7 @@ impl Forwarder {
             cache,
             examiner: Examiner::new(transport.clone(), counters.clone()),
             transport,
-            inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
+            inflight: inflight(&settings),
             probes: Probes::default(),
             delegations: Arc::default(),
             counters,
@@ -108,7 +110,7 @@ impl Forwarder {
             cache: self.cache.clone(),
             examiner: self.examiner.clone(),
             transport: self.transport.clone(),
-            inflight: Inflight::new(settings.questions_in_flight_max, settings.waiters_max),
+            inflight: inflight(&settings),
             probes: Probes::default(),
             delegations: self.delegations.clone(),
             counters: self.counters.clone(),
@@ -126,10 +128,10 @@ impl Forwarder {
     /// Asks upstream, without a look into the cache; what is learnt goes there.
     ///
     /// When upstream fails, what the cache has answers. A caller that goes away takes nothing from others.
-    pub async fn ask(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
+    pub async fn ask(self: &Arc<Self>, question: Question, flags: QueryFlags, asker: Asker) -> Outcome {
         count(&self.counters.questions);
         let asked = Asked::by_rules(question, flags);
-        let waiter = match self.join(&asked) {
+        let waiter = match self.join(&asked, asker) {
             Ok(waiter) => waiter,
             Err(why) => return self.fall_back(&asked, why),
         };
@@ -138,22 +140,27 @@ impl Forwarder {
 
     /// Asks as [`Forwarder::ask`] does, for callers who have an answer of their own: none of them waits for upstreams that
     /// are known to be down. Those are tried behind the question when their time has come.
-    pub async fn ask_unless_down(self: &Arc<Self>, question: Question, flags: QueryFlags) -> Outcome {
+    pub async fn ask_unless_down(
+        self: &Arc<Self>,
+        question: Question,
+        flags: QueryFlags,
+        asker: Asker,
+    ) -> Outcome {
         let now = Instant::now();
         let rule = self.rules.taking(&question);
         let Some(rule) = rule.filter(|rule| rule.down_since(now).is_some()) else {
-            return self.ask(question, flags).await;
+            return self.ask(question, flags, asker).await;
         };
         let asked = Asked::by_rules(question, flags);
         if self.has_stale(&asked, now) {
             // RFC 8767 §5: it is better than the caller's own answer once asking has failed, and not before.
-            return self.ask(asked.question, flags).await;
+            return self.ask(asked.question, flags, asker).await;
         }
         count(&self.counters.questions);
         let why = Failure::known(rule, now).explain(now);
         if rule.upstreams.iter().any(|upstream| upstream.health.is_probe_due(now)) {
             // If it cannot be tried now, it is when the next pause is over.
-            let _ = self.join(&asked);
+            let _ = self.join(&asked, Asker::Server);
         }
         self.fall_back(&asked, why)
     }
@@ -175,7 +182,12 @@ impl Forwarder {
     pub fn prefetch(self: &Arc<Self>, question: Question, flags: QueryFlags) {
         count(&self.counters.prefetches);
         // If it cannot be asked now, it is asked when it is needed.
-        let _ = self.join(&Asked::by_rules(question, flags));
+        let _ = self.join(&Asked::by_rules(question, flags), Asker::Server);
+    }
+
+    /// Answers without asking upstream: with what the cache has past its end, else with a failure that says why.
+    pub fn refuse(&self, question: Question, flags: QueryFlags, why: ExtendedError) -> Outcome {
+        self.fall_back(&Asked::by_rules(question, flags), why)
     }
 
     /// The rule that takes a question.
@@ -216,21 +228,24 @@ impl Forwarder {
     }
 
     /// Takes part in a question's flight; begins it if there is none.
-    fn join(self: &Arc<Self>, asked: &Asked) -> Result<Waiter, ExtendedError> {
+    fn join(self: &Arc<Self>, asked: &Asked, asker: Asker) -> Result<Waiter, ExtendedError> {
         let rule = self.rules.taking(&asked.question).filter(|rule| !rule.upstreams.is_empty());
         let rule = rule.ok_or_else(|| failure::no_rule(asked.question.name.borrow()))?;
-        self.board(asked, |flight, sender| {
+        self.board(asked, (rule.number, &rule.domain), asker, |flight, sender| {
             tokio::spawn(self.clone().fly(flight, rule.clone(), sender, None));
         })
     }
 
-    /// Takes part in a question's flight; `begin` begins it if there is none.
+    /// Takes part in a question's flight; `begin` begins it if there is none and the rule of this number and domain and the
+    /// asker may have one more.
     pub(super) fn board(
         self: &Arc<Self>,
         asked: &Asked,
+        (rule, domain): (usize, &Name),
+        asker: Asker,
         begin: impl FnOnce(Arc<Flight>, Sender),
     ) -> Result<Waiter, ExtendedError> {
-        match self.inflight.join(asked.clone()) {
+        match self.inflight.join(asked.clone(), rule, asker) {
             Ok(Joined::Leads(waiter, sender)) => {
                 begin(waiter.flight.clone(), sender);
                 Ok(waiter)
@@ -240,17 +255,35 @@ impl Forwarder {
                 self.suspect_loop(&waiter.flight);
                 Ok(waiter)
             }
-            Err(Full::Questions) => {
-                count(&self.counters.shed_in_flight);
-                let max = self.settings.questions_in_flight_max;
-                Err(ExtendedError::new(ExtendedError::OTHER, format!("{max} questions wait for upstream")))
-            }
-            Err(Full::Waiters) => {
-                count(&self.counters.shed_waiters);
-                let max = self.settings.waiters_max;
-                Err(ExtendedError::new(ExtendedError::OTHER, format!("{max} clients wait for this question")))
-            }
+            Err(full) => Err(self.turned_away(full, domain, asker)),
         }
+    }
+
+    /// Counts a question that is not asked; why it is not.
+    fn turned_away(&self, full: Full, domain: &Name, asker: Asker) -> ExtendedError {
+        let Settings { questions_in_flight_max, waiters_max, .. } = self.settings;
+        let (counter, why) = match (full, asker) {
+            (Full::Questions(NoPlace::Full), _) => {
+                let why = format!("{questions_in_flight_max} questions wait for upstream");
+                (&self.counters.shed_in_flight, why)
+            }
+            (Full::Questions(NoPlace::Rule), _) => {
+                let why = format!("too many questions below {domain} wait for upstream");
+                (&self.counters.shed_share, why)
+            }
+            (Full::Questions(NoPlace::Asker), Asker::Network(network) | Asker::Exempt(network)) => {
+                (&self.counters.shed_share, format!("too many questions of {network} wait for upstream"))
+            }
+            (Full::Questions(NoPlace::Asker), Asker::Server) => {
+                let why = "too many questions of the server's own wait for upstream";
+                (&self.counters.shed_share, why.to_owned())
+            }
+            (Full::Waiters, _) => {
+                (&self.counters.shed_waiters, format!("{waiters_max} clients wait for this question"))
+            }
+        };
+        count(counter);
+        ExtendedError::new(ExtendedError::OTHER, why)
     }
 
     /// Asks one question on behalf of all who wait.
@@ -349,6 +382,18 @@ impl Forwarder {
     }
 }
 
+/// Nothing in flight.
+/// The number that rules made of delegations have.
+pub(super) fn delegated(settings: &Settings) -> usize {
+    settings.rules.len()
+}
+
+fn inflight(settings: &Settings) -> Inflight {
+    // And of the delegations that are followed, which together are as one rule.
+    let rules = delegated(settings) + 1;
+    Inflight::new(settings.questions_in_flight_max, settings.waiters_max, rules)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::Ordering;
@@ -375,7 +420,7 @@ mod tests {
         let asks: Vec<_> = (0..200)
             .map(|_| {
                 let forwarder = forwarder.clone();
-                tokio::spawn(async move { forwarder.ask(question("a.x."), NONE).await })
+                tokio::spawn(async move { forwarder.ask(question("a.x."), NONE, Asker::Server).await })
             })
             .collect();
         let mut replies = Vec::new();
@@ -395,7 +440,7 @@ mod tests {
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let ask = async |name: &str| {
             let start = Instant::now();
-            let outcome = forwarder.ask_unless_down(question(name), NONE).await;
+            let outcome = forwarder.ask_unless_down(question(name), NONE, Asker::Server).await;
             (start.elapsed(), outcome.reply.end.clone())
         };
         // Until it is known to be down, each question may be the first that it answers.
@@ -420,7 +465,7 @@ mod tests {
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let asking = tokio::spawn({
             let forwarder = forwarder.clone();
-            async move { forwarder.ask(question("a.x."), NONE).await }
+            async move { forwarder.ask(question("a.x."), NONE, Asker::Server).await }
         });
         while forwarder.questions_in_flight() == 0 {
             tokio::task::yield_now().await;
@@ -429,7 +474,7 @@ mod tests {
         forwarder.retire();
         assert_eq!(asking.await.unwrap().reply.answer.len(), 1);
         assert!(matches!(cached(&forwarder, "a.x."), Lookup::Miss));
-        successor.ask(question("a.x."), NONE).await;
+        successor.ask(question("a.x."), NONE, Asker::Server).await;
         assert!(matches!(cached(&successor, "a.x."), Lookup::Fresh(_)));
     }
 
@@ -439,7 +484,10 @@ mod tests {
             Scripted::new(|seen| Said::Reply(seen.answer(Rcode::NOERROR, &["a.x. 60 A 10.0.0.1"], &[])));
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let both = QueryFlags { dnssec_ok: true, checking_disabled: true };
-        tokio::join!(forwarder.ask(question("a.x."), NONE), forwarder.ask(question("a.x."), both));
+        tokio::join!(
+            forwarder.ask(question("a.x."), NONE, Asker::Server),
+            forwarder.ask(question("a.x."), both, Asker::Server)
+        );
         let seen = script.seen();
         assert_eq!(seen.len(), 2);
         let of = |at: usize| {
@@ -457,7 +505,7 @@ mod tests {
         });
         let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
         let first = forwarder.clone();
-        let first = tokio::spawn(async move { first.ask(question("a.x."), NONE).await });
+        let first = tokio::spawn(async move { first.ask(question("a.x."), NONE, Asker::Server).await });
         tokio::task::yield_now().await;
         first.abort();
         let outcome = ask(&forwarder, "a.x.").await;
@@ -486,7 +534,7 @@ mod tests {
         let forwarder = script.forwarder(settings);
         for name in ["a.", "b.", "b.", "b."] {
             let forwarder = forwarder.clone();
-            tokio::spawn(async move { forwarder.ask(question(name), NONE).await });
+            tokio::spawn(async move { forwarder.ask(question(name), NONE, Asker::Server).await });
         }
         tokio::task::yield_now().await;
         let start = Instant::now();
@@ -548,7 +596,7 @@ mod tests {
         // Who has an answer of his own waits where there is a better one.
         tokio::time::advance(Duration::from_secs(6)).await;
         let start = Instant::now();
-        let stale = forwarder.ask_unless_down(question("old.x."), NONE).await;
+        let stale = forwarder.ask_unless_down(question("old.x."), NONE, Asker::Server).await;
         assert!(matches!(stale.freshness, Freshness::Stale(_)) && start.elapsed() > Duration::ZERO);
     }
 

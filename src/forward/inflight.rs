@@ -12,7 +12,10 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::asker::Asker;
+use super::pool::Pool;
 use super::settings::Asked;
+use super::shares::{NoPlace, Shares};
 use super::{Outcome, Upstream, case};
 
 /// Sent questions remembered for one flight: more than one flight sends.
@@ -23,9 +26,14 @@ const QUESTION_BYTES_USUAL: usize = 64;
 
 /// The questions being asked.
 pub struct Inflight {
-    flights: Mutex<HashMap<Asked, Arc<Flight>, RandomState>>,
-    questions_max: usize,
+    table: Mutex<Table>,
     waiters_max: usize,
+}
+
+/// Flights, and who has how many.
+struct Table {
+    flights: HashMap<Asked, Arc<Flight>, RandomState>,
+    shares: Shares,
 }
 
 /// One question being asked.
@@ -36,6 +44,10 @@ pub struct Flight {
     /// Wakes those who wait when there is something new.
     told: Notify,
     waiters: AtomicUsize,
+    /// How many of each asker wait beside the one that began it.
+    followers: Mutex<HashMap<Asker, usize, RandomState>>,
+    /// Whose place it has: the rule's number, and the asker.
+    place: (usize, Asker),
     pub started: Instant,
     /// Whether someone asked in a case that is neither ours nor plain: who may guess often hits in the end.
     guessed: AtomicBool,
@@ -67,64 +79,79 @@ pub struct Sender(Arc<Flight>);
 /// Why one cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    Questions,
+    Questions(NoPlace),
     Waiters,
 }
 
 /// One who waits; dropped, it no longer counts.
 pub struct Waiter {
     pub flight: Arc<Flight>,
+    /// None for the one who began it.
+    follows_for: Option<Asker>,
 }
 
 impl Inflight {
-    pub fn new(questions_max: usize, waiters_max: usize) -> Inflight {
-        Inflight { flights: Mutex::default(), questions_max, waiters_max }
+    /// None in flight yet, of so many rules.
+    pub fn new(questions_max: usize, waiters_max: usize, rules: usize) -> Inflight {
+        let table = Table { flights: HashMap::default(), shares: Shares::new(questions_max, rules) };
+        Inflight { table: Mutex::new(table), waiters_max }
     }
 
-    pub fn join(&self, asked: Asked) -> Result<Joined, Full> {
-        let mut flights = self.flights.lock();
-        if let Some(flight) = flights.get(&asked) {
-            if flight.waiters.load(Ordering::Relaxed) >= self.waiters_max {
-                return Err(Full::Waiters);
-            }
-            return Ok(Joined::Follows(Waiter::new(flight.clone())));
+    /// Takes part in a question's flight, or begins it if its rule and asker may have one more.
+    pub fn join(&self, asked: Asked, rule: usize, asker: Asker) -> Result<Joined, Full> {
+        let mut table = self.table.lock();
+        if let Some(flight) = table.flights.get(&asked) {
+            return Ok(Joined::Follows(flight.follow(asker, self.waiters_max).ok_or(Full::Waiters)?));
         }
-        if flights.len() >= self.questions_max {
-            return Err(Full::Questions);
-        }
-        let (flight, sender) = Flight::new(asked.clone(), Instant::now());
-        flights.insert(asked, flight.clone());
-        Ok(Joined::Leads(Waiter::new(flight), sender))
+        let (waiter, sender) = table.begin(asked, rule, asker, Instant::now()).map_err(Full::Questions)?;
+        Ok(Joined::Leads(waiter, sender))
     }
 
     /// Begins a flight for a question that nobody asks, if there may be one more.
-    pub fn lead(&self, asked: Asked, now: Instant) -> Option<(Waiter, Sender)> {
-        let mut flights = self.flights.lock();
-        if flights.len() >= self.questions_max {
+    pub fn lead(&self, asked: Asked, rule: usize, asker: Asker, now: Instant) -> Option<(Waiter, Sender)> {
+        let mut table = self.table.lock();
+        if table.flights.contains_key(&asked) {
             return None;
         }
-        let Entry::Vacant(place) = flights.entry(asked) else { return None };
-        let (flight, sender) = Flight::new(place.key().clone(), now);
-        place.insert(flight.clone());
-        Some((Waiter::new(flight), sender))
+        table.begin(asked, rule, asker, now).ok()
     }
 
     /// Takes a question out of those in flight.
     pub fn land(&self, asked: &Asked) {
-        self.flights.lock().remove(asked);
+        let mut table = self.table.lock();
+        if let Some(flight) = table.flights.remove(asked) {
+            let (rule, asker) = flight.place;
+            table.shares.give_back(rule, asker);
+        }
     }
 
     pub fn find(&self, asked: &Asked) -> Option<Arc<Flight>> {
-        self.flights.lock().get(asked).cloned()
+        self.table.lock().flights.get(asked).cloned()
     }
 
     pub fn len(&self) -> usize {
-        self.flights.lock().len()
+        self.table.lock().flights.len()
     }
 
     /// Ends a flight when what is answered is dropped, however that comes about.
     pub fn landing<'i>(&'i self, flight: &'i Flight) -> Landing<'i> {
         Landing { inflight: self, asked: &flight.asked }
+    }
+}
+
+impl Table {
+    /// Begins a flight for a question that has none.
+    fn begin(
+        &mut self,
+        asked: Asked,
+        rule: usize,
+        asker: Asker,
+        now: Instant,
+    ) -> Result<(Waiter, Sender), NoPlace> {
+        self.shares.take(rule, asker)?;
+        let flight = Arc::new(Flight::new(asked.clone(), (rule, asker), now));
+        self.flights.insert(asked, flight.clone());
+        Ok((Waiter { flight: flight.clone(), follows_for: None }, Sender(flight)))
     }
 }
 
@@ -141,17 +168,36 @@ impl Drop for Landing<'_> {
 }
 
 impl Flight {
-    fn new(asked: Asked, started: Instant) -> (Arc<Flight>, Sender) {
-        let flight = Arc::new(Flight {
+    /// A flight that one waits for: who begins it.
+    fn new(asked: Asked, place: (usize, Asker), started: Instant) -> Flight {
+        Flight {
             asked,
             outcome: Mutex::default(),
             told: Notify::new(),
-            waiters: AtomicUsize::new(0),
+            waiters: AtomicUsize::new(1),
+            followers: Mutex::default(),
+            place,
             started,
             guessed: AtomicBool::new(false),
             sent: Mutex::default(),
-        });
-        (flight.clone(), Sender(flight))
+        }
+    }
+
+    /// Waits with the others, if there may be one more of this asker.
+    fn follow(self: &Arc<Self>, asker: Asker, waiters_max: usize) -> Option<Waiter> {
+        let mut followers = self.followers.lock();
+        let all = Pool { max: waiters_max, taken: self.waiters.load(Ordering::Relaxed) };
+        let own = followers.get(&asker).copied().unwrap_or_default();
+        let is_granted = match asker {
+            Asker::Network(_) | Asker::Server => all.grants(own),
+            Asker::Exempt(_) => all.grants_exempt(own),
+        };
+        if !is_granted {
+            return None;
+        }
+        *followers.entry(asker).or_default() += 1;
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        Some(Waiter { flight: self.clone(), follows_for: Some(asker) })
     }
 
     /// Notes a question section that goes to an upstream.
@@ -189,11 +235,6 @@ impl Flight {
 }
 
 impl Waiter {
-    fn new(flight: Arc<Flight>) -> Waiter {
-        flight.waiters.fetch_add(1, Ordering::Relaxed);
-        Waiter { flight }
-    }
-
     /// Whether others wait, too.
     pub fn is_followed(&self) -> bool {
         self.flight.waiters.load(Ordering::Relaxed) > 1
@@ -234,5 +275,13 @@ impl Drop for Sender {
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.flight.waiters.fetch_sub(1, Ordering::Relaxed);
+        if let Some(asker) = self.follows_for
+            && let Entry::Occupied(mut own) = self.flight.followers.lock().entry(asker)
+        {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
     }
 }

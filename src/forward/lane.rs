@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::asker::Asker;
 use super::attempt::{Begun, is_truncated};
 use super::counters::count;
 use super::datagrams::{Datagrams, Poll};
@@ -110,7 +111,7 @@ impl<T> Lane<T> {
         forwarder: &Arc<Forwarder>,
         question: Question,
         flags: QueryFlags,
-        guest: T,
+        (guest, asker): (T, Asker),
         now: Instant,
     ) -> Result<(), T> {
         let Some(rule) = forwarder.rules.taking(&question) else { return Err(guest) };
@@ -122,7 +123,8 @@ impl<T> Lane<T> {
             return Err(guest);
         }
         let asked = Asked::by_rules(question, flags);
-        let Some((waiter, sender)) = forwarder.inflight.lead(asked, now) else { return Err(guest) };
+        let begun = forwarder.inflight.lead(asked, rule.number, asker, now);
+        let Some((waiter, sender)) = begun else { return Err(guest) };
         count(&forwarder.counters.questions);
         let asked = &waiter.flight.asked;
         let query = Query::new(&asked.question, asked.flags, edns, case);

@@ -1,11 +1,12 @@
 //! Questions to other servers: which to ask, how to know its reply, what to do when none comes. Floor 3.
 //!
-//! `forwarder` is the door; `inflight` asks each question once; `race` chooses upstreams and waits; `attempt` asks one
+//! `forwarder` is the door; `inflight` asks each question once, for each `asker` no more than its `shares`; `race` chooses upstreams and waits; `attempt` asks one
 //! of them; `sockets` and `tcp` carry bytes behind the `transport` trait, so that tests may answer in-process. `lane` is
 //! the short way that a listener's thread takes itself: it hands all that is unusual over to a flight. `descent` asks the
 //! servers of a `delegation` of ours instead of a rule's.
 
 mod address;
+mod asker;
 mod attempt;
 mod budget;
 mod case;
@@ -21,6 +22,7 @@ mod inflight;
 mod lane;
 mod loops;
 mod open_ports;
+mod pool;
 mod port;
 mod query;
 mod quest;
@@ -30,18 +32,21 @@ mod rule;
 #[cfg(test)]
 mod scripted;
 mod settings;
+mod shares;
 mod sockets;
 mod tcp;
 mod transport;
 mod upstream;
 
 pub use address::{UpstreamAddress, UpstreamAddressError};
+pub use asker::Asker;
 pub use counters::Counters;
 pub use delegation::{Cut, Delegation};
 pub use forwarder::{Forwarder, Freshness, Outcome};
 pub use health::Standing;
 pub use lane::{Awaited, Landed, Lane, Said, looks_own};
 pub use open_ports::OpenPorts;
+pub use pool::Pool;
 pub use query::{Judgement, Query};
 pub use quest::{Quest, ServerAddresses};
 pub use referral::NameServer;

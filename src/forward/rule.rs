@@ -11,6 +11,8 @@ use crate::dns::{Name, NameRef, Question, RecordType, SuffixMap};
 
 /// What is asked for one domain.
 pub struct Rule {
+    /// Its place among all rules.
+    pub(super) number: usize,
     pub domain: Name,
     /// In the order of preference.
     pub upstreams: Vec<Arc<Upstream>>,
@@ -75,17 +77,16 @@ impl Rules {
                 (address, known.iter().find(stays).cloned().unwrap_or_else(|| Arc::new(new)))
             })
             .collect();
-        let by_domain = settings.iter().map(|rule| {
+        let by_domain = settings.iter().enumerate().map(|(number, rule)| {
             let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
             for address in &rule.upstreams {
                 if !upstreams.iter().any(|upstream| upstream.address == *address) {
                     upstreams.push(shared[address].clone());
                 }
             }
-            (
-                rule.domain.clone(),
-                Arc::new(Rule { domain: rule.domain.clone(), upstreams, role: Role::Resolvers }),
-            )
+            let domain = rule.domain.clone();
+            let of_rule = Rule { number, domain, upstreams, role: Role::Resolvers };
+            (rule.domain.clone(), Arc::new(of_rule))
         });
         let by_domain = by_domain.collect();
         for (address, upstream) in &shared {

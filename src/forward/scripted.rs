@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::{
-    Exchange, ExchangeError, Forwarder, Outcome, Protocol, Query, RuleSettings, Settings, Transport,
+    Asker, Exchange, ExchangeError, Forwarder, Outcome, Protocol, Query, RuleSettings, Settings, Transport,
 };
 use crate::cache::{Cache, End, UpstreamReply};
 use crate::dns::edns::ReplyEdns;
@@ -182,7 +182,7 @@ pub fn question(name: &str) -> Question {
 }
 
 pub async fn ask(forwarder: &Arc<Forwarder>, name: &str) -> Outcome {
-    forwarder.ask(question(name), QueryFlags::default()).await
+    forwarder.ask(question(name), QueryFlags::default(), Asker::Server).await
 }
 
 /// Rules from domains and their upstreams.

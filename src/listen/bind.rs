@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::Service;
@@ -17,6 +16,7 @@ use super::listening::{Closing, Listening};
 use super::settings::{Ipv6, Settings};
 use super::tcp::{Acceptor, TcpService, TcpSocket};
 use super::udp::{self, RECEIVE_TIMEOUT, UdpSocket, UdpWorker};
+use super::waiting::Waiting;
 
 /// Connections the kernel keeps until they are accepted; a burst of a second, cut to `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -162,10 +162,11 @@ impl Bound {
             tcp: self.tcp.iter().map(Arc::downgrade).collect(),
         };
         let tcp_settings = self.settings.tcp.clone();
+        let waiting = Waiting::new(&self.settings, self.counters.clone());
         let shared = Arc::new(TcpService {
             service: service.clone(),
             connections: Connections::new(&tcp_settings),
-            waiting: Arc::new(Semaphore::new(tcp_settings.waiting_max.min(Semaphore::MAX_PERMITS))),
+            waiting: waiting.clone(),
             settings: tcp_settings,
             counters: self.counters.clone(),
             closing: closing.clone(),
@@ -177,7 +178,6 @@ impl Bound {
                 .map_err(|source| BindError::Start { address, source })?;
             closing.tracker.spawn(acceptor.run());
         }
-        let waiting = Arc::new(Semaphore::new(self.settings.udp_waiting_max.min(Semaphore::MAX_PERMITS)));
         for (index, socket) in self.udp.into_iter().enumerate() {
             let address = socket.address;
             let worker = UdpWorker {

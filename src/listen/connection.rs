@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::counters::TcpCounters;
 use super::limits::{Admitted, Leave};
 use super::tcp::TcpService;
+use super::waiting::NoRoom;
 use super::{Attempt, Service};
 use crate::respond::Client;
 
@@ -277,21 +278,46 @@ impl<S: Service> Connection<S> {
         match attempt {
             Ok(Attempt::Reply(_)) => self.output_replies += 1,
             Ok(Attempt::Drop) => counters.dropped.add(1),
-            Ok(Attempt::Wait(_)) => self.wait(message),
+            Ok(Attempt::Wait(_)) => self.wait(view, message),
             Err(_) => counters.panics.add(1),
         }
     }
 
     /// Has a task answer a message that must wait for upstream.
-    fn wait(&mut self, message: &[u8]) {
-        let Ok(permit) = self.shared.waiting.clone().try_acquire_owned() else {
-            return self.counters().waiting_max_reached.add(1);
+    fn wait(&mut self, view: &S::View, message: &[u8]) {
+        let ticket = match self.shared.waiting.admit(self.client) {
+            Ok(ticket) => ticket,
+            Err(no_room) => return self.refuse(view, message, no_room),
         };
-        let answer = self.shared.service.clone().answer(message.to_vec(), self.client);
+        let answer = self.shared.service.clone().answer(message.to_vec(), self.client, ticket.asker());
         self.answers.spawn(self.shared.closing.tracker.track_future(async move {
-            let _permit = permit;
+            let _ticket = ticket;
             answer.await
         }));
+    }
+
+    /// Answers a message that cannot wait.
+    fn refuse(&mut self, view: &S::View, message: &[u8], no_room: NoRoom) {
+        let counters = &self.shared.counters.tcp;
+        match no_room {
+            NoRoom::WaitLimit(..) => counters.wait_limit_reached.add(1),
+            NoRoom::Full(_) | NoRoom::Share(_) => counters.waiting_max_reached.add(1),
+        }
+        let (service, client, output) = (&self.shared.service, self.client, &mut self.output);
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            REPLY.with_borrow_mut(|buffer| {
+                let attempt = service.refuse(view, message, client, no_room.explain(), buffer);
+                if let Attempt::Reply(length) = attempt {
+                    append_reply(output, &buffer[..length]);
+                }
+                attempt
+            })
+        }));
+        match attempt {
+            Ok(Attempt::Reply(_)) => self.output_replies += 1,
+            Ok(Attempt::Drop | Attempt::Wait(_)) => counters.dropped.add(1),
+            Err(_) => counters.panics.add(1),
+        }
     }
 
     fn take_answers(&mut self) {

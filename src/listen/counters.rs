@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+
+use super::met::{LimitMet, LimitsMet};
 
 /// A count that many threads raise.
 #[derive(Debug, Default)]
@@ -53,8 +56,14 @@ counters! {
         waited,
         /// Messages that get no reply by decision of the service.
         dropped,
-        /// Messages dropped because `udp_waiting_max` waited already.
+        /// Messages that could not wait because `udp_waiting_max` waited already, or the share of their network.
         waiting_max_reached,
+        /// Messages that could not wait because `wait_limit` of their network did.
+        wait_limit_reached,
+        /// Replies that waited on, as too many were ready at once.
+        paced,
+        /// Replies not sent, as their turn would have come too late.
+        paced_out,
         /// Messages longer than the buffer, of which the first part was read.
         oversized,
         /// Replies the kernel refused to send.
@@ -85,8 +94,10 @@ counters! {
         waited,
         /// Messages that get no reply by decision of the service.
         dropped,
-        /// Messages dropped because `waiting_max` waited already.
+        /// Messages that could not wait because `waiting_max` waited already, or the share of their network.
         waiting_max_reached,
+        /// Messages that could not wait because `wait_limit` of their network did.
+        wait_limit_reached,
         /// Connections closed because all `connections_max` were busy.
         connections_max_reached,
         /// Connections closed to make room for new ones: idle, or with half a message, or replies that were not taken.
@@ -125,6 +136,8 @@ pub(super) struct Counters {
     /// One a UDP thread; a thread that ended leaves its own to the next.
     udp: Mutex<Vec<Arc<UdpCounters>>>,
     pub tcp: TcpCounters,
+    /// Client networks that met a bound.
+    pub met: LimitsMet,
 }
 
 /// What listeners count, for whoever outlives them: it goes on over all reloads.
@@ -135,6 +148,11 @@ impl Counting {
     /// What was counted since the first of the listeners began.
     pub fn counts(&self) -> Counts {
         self.0.sum()
+    }
+
+    /// Client networks that met a bound of waiting within this time, the heaviest first.
+    pub fn limits_met(&self, within: Duration) -> Vec<LimitMet> {
+        self.0.met.of_late(within)
     }
 }
 

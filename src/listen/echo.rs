@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Attempt, Ipv6, Listening, Service, Settings, bind};
+use crate::dns::ExtendedError;
+use crate::forward::Asker;
 use crate::respond::{Aheads, Client, Missing};
 
 /// Sends messages back with QR set; `w…` waits until the gate is opened, `p…` panics, `n…` gets no reply, `l…` a large one.
@@ -21,6 +23,9 @@ pub struct Echo {
     /// Who asked last.
     pub client: watch::Sender<Option<Client>>,
 }
+
+/// What marks the reply to a message that could not wait: SERVFAIL.
+pub const REFUSED: u8 = 2;
 
 /// Length of the reply to `l…`.
 pub const LARGE: usize = 60_000;
@@ -71,7 +76,14 @@ impl Service for Echo {
         Attempt::Reply(length)
     }
 
-    async fn answer(self: Arc<Self>, mut message: Vec<u8>, _client: Client) -> Option<Vec<u8>> {
+    fn refuse(&self, (): &(), message: &[u8], _: Client, _: ExtendedError, buffer: &mut [u8]) -> Attempt {
+        buffer[..message.len()].copy_from_slice(message);
+        buffer[2] |= 0x80;
+        buffer[3] |= REFUSED;
+        Attempt::Reply(message.len())
+    }
+
+    async fn answer(self: Arc<Self>, mut message: Vec<u8>, _: Client, _: Asker) -> Option<Vec<u8>> {
         self.at_gate.send_modify(|count| *count += 1);
         if message.get(14) == Some(&b'p') {
             panic!("a message asked for it");

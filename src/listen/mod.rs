@@ -11,10 +11,13 @@ mod counters;
 mod echo;
 mod limits;
 mod listening;
+mod met;
+mod pace;
 mod relaying;
 mod settings;
 mod tcp;
 mod udp;
+mod waiting;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,10 +25,13 @@ use std::sync::Arc;
 pub use bind::{BindError, Bound, bind};
 pub use counters::{Counting, Counts, TcpCounts, UdpCounts};
 pub use listening::{Drained, Listening};
-pub use settings::{Ipv6, LEAVING_PART, Settings, TcpSettings, WORKERS_MAX};
+pub use met::{Limit, LimitMet};
+pub use settings::{Ipv6, LEAVING_PART, Limits, Settings, TcpSettings, WORKERS_MAX};
 
 use tokio::runtime::Handle;
 
+use crate::dns::ExtendedError;
+use crate::forward::Asker;
 use crate::respond::{Ahead, Aheads, Attempt, Client, Relay, Responder, View};
 
 /// What answers a message; implemented by `respond::Responder`.
@@ -55,6 +61,16 @@ pub trait Service: Send + Sync + 'static {
         buffer: &mut [u8],
     ) -> Attempt;
 
+    /// Answers a message for which `try_answer` must wait and that cannot wait, and says why.
+    fn refuse(
+        &self,
+        view: &Self::View,
+        message: &[u8],
+        client: Client,
+        why: ExtendedError,
+        buffer: &mut [u8],
+    ) -> Attempt;
+
     /// Answers, waiting for upstream if it must; without a reply if it is `None`.
     ///
     /// Runs to its end even if the client is gone, and holds one of the places of those that may wait so long.
@@ -62,6 +78,7 @@ pub trait Service: Send + Sync + 'static {
         self: Arc<Self>,
         message: Vec<u8>,
         client: Client,
+        asker: Asker,
     ) -> impl Future<Output = Option<Vec<u8>>> + Send;
 
     /// What asks upstream for one thread, if there is such a thing; its messages do not come to `answer`.
@@ -97,12 +114,24 @@ impl Service for Responder {
         Responder::try_answer(self, view, ahead, message, client, buffer)
     }
 
+    fn refuse(
+        &self,
+        view: &View,
+        message: &[u8],
+        client: Client,
+        why: ExtendedError,
+        buffer: &mut [u8],
+    ) -> Attempt {
+        Responder::refuse(self, view, message, client, why, buffer)
+    }
+
     fn answer(
         self: Arc<Self>,
         message: Vec<u8>,
         client: Client,
+        asker: Asker,
     ) -> impl Future<Output = Option<Vec<u8>>> + Send {
-        Responder::answer(self, message, client)
+        Responder::answer(self, message, client, asker)
     }
 
     fn relay<T>(self: &Arc<Self>, runtime: &Handle) -> Option<Relay<T>> {

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use socket2::Socket;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::Service;
 use super::batch::{self, Batch, ReturnPath, Wait};
 use super::counters::UdpCounters;
 use super::listening::Closing;
 use super::udp::{RECEIVE_TIMEOUT, UdpWorker};
+use super::waiting::{Leave, NoRoom, Ticket, Waiting};
+use crate::dns::ExtendedError;
 use crate::respond::{Client, Missing, Relay, Settled};
 
 /// Attempts to send a reply that waited, while the socket's send buffer is full, a millisecond apart.
@@ -27,8 +28,7 @@ pub struct Relaying<S> {
     service: Arc<S>,
     socket: Arc<Socket>,
     counters: Arc<UdpCounters>,
-    /// One permit for each message that may wait.
-    waiting: Arc<Semaphore>,
+    waiting: Arc<Waiting>,
     closing: Arc<Closing>,
     runtime: Handle,
     /// None if the service has none, or the kernel no descriptor for it.
@@ -41,7 +41,7 @@ pub struct Relaying<S> {
 /// Where a reply goes, and its right to be waited for.
 struct Place {
     path: ReturnPath,
-    _permit: OwnedSemaphorePermit,
+    ticket: Ticket,
 }
 
 impl<S: Service> Relaying<S> {
@@ -59,20 +59,31 @@ impl<S: Service> Relaying<S> {
         }
     }
 
-    /// Takes a message for which upstream must be asked.
-    pub fn take(&mut self, message: &[u8], client: Client, path: ReturnPath, missing: Missing) {
-        let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
-            self.counters.waiting_max_reached.add(1);
-            return;
-        };
-        let place = Place { path, _permit: permit };
+    /// Takes a message for which upstream must be asked, or tells why it cannot wait.
+    pub fn take(
+        &mut self,
+        message: &[u8],
+        client: Client,
+        path: ReturnPath,
+        missing: Missing,
+    ) -> Result<(), ExtendedError> {
+        let ticket = self.waiting.admit(client).map_err(|no_room| {
+            match no_room {
+                NoRoom::WaitLimit(..) => self.counters.wait_limit_reached.add(1),
+                NoRoom::Full(_) | NoRoom::Share(_) => self.counters.waiting_max_reached.add(1),
+            }
+            no_room.explain()
+        })?;
+        let asker = ticket.asker();
+        let place = Place { path, ticket };
         match &mut self.relay {
-            Some(relay) => relay.take(message, client, place, missing),
+            Some(relay) => relay.take(message, client, asker, place, missing),
             None => {
-                let answer = self.service.clone().answer(message.to_vec(), client);
+                let answer = self.service.clone().answer(message.to_vec(), client, asker);
                 self.leave(place, answer);
             }
         }
+        Ok(())
     }
 
     /// Waits for the clients' socket or for upstream; how to read the socket, if it is to be read.
@@ -122,17 +133,24 @@ impl<S: Service> Relaying<S> {
 
     fn settle(&mut self) {
         let Relaying { relay: Some(relay), replies, counters, socket, .. } = self else { return };
-        let mut left = Vec::new();
+        let (mut left, mut held) = (Vec::new(), Vec::new());
         let Some(mut settling) = relay.settling() else { return };
         while let Some(settled) = settling.next(replies.room()) {
             match settled {
-                Settled::Reply(place, length) => {
-                    counters.waited.add(1);
-                    replies.add(length, &place.path);
-                    if replies.is_full() {
-                        count(counters, replies.send(socket));
+                Settled::Reply(place, length) => match place.ticket.leave() {
+                    Leave::Now => {
+                        counters.waited.add(1);
+                        replies.add(length, &place.path);
+                        if replies.is_full() {
+                            count(counters, replies.send(socket));
+                        }
                     }
-                }
+                    Leave::At(at) => held.push((place, at, replies.room()[..length].to_vec())),
+                    Leave::Never => {
+                        counters.waited.add(1);
+                        counters.paced_out.add(1);
+                    }
+                },
                 Settled::Drop(_) => {
                     counters.waited.add(1);
                     counters.dropped.add(1);
@@ -143,13 +161,16 @@ impl<S: Service> Relaying<S> {
         for (place, answer) in left {
             self.leave(place, answer);
         }
+        for (place, at, reply) in held {
+            self.hold(place, at, reply);
+        }
     }
 
     fn send(&mut self) {
         count(&self.counters, self.replies.send(&self.socket));
     }
 
-    /// Leaves a message to the runtime, which sends the reply when it has one.
+    /// Leaves a message to the runtime, which sends the reply when it has one and when it may.
     fn leave(&self, place: Place, answer: impl Future<Output = Option<Vec<u8>>> + Send + 'static) {
         let socket = self.socket.clone();
         let mut outcome = Outcome { counters: self.counters.clone(), ended: false };
@@ -158,14 +179,33 @@ impl<S: Service> Relaying<S> {
             let reply = answer.await;
             outcome.ended = true;
             let counters = &outcome.counters;
-            counters.waited.add(1);
-            match reply {
-                None => counters.dropped.add(1),
-                Some(reply) => match send_when_there_is_room(&socket, &reply, &place.path).await {
-                    Ok(()) => counters.replies.add(1),
-                    Err(_) => counters.send_failures.add(1),
-                },
+            let Some(reply) = reply else {
+                counters.waited.add(1);
+                return counters.dropped.add(1);
+            };
+            match place.ticket.leave() {
+                Leave::Now => {}
+                Leave::At(at) => {
+                    counters.paced.add(1);
+                    sleep_until(at).await;
+                }
+                Leave::Never => {
+                    counters.waited.add(1);
+                    return counters.paced_out.add(1);
+                }
             }
+            send_late(&socket, &reply, &place.path, counters).await;
+        };
+        self.closing.tracker.spawn_on(task, &self.runtime);
+    }
+
+    /// Has the runtime send a reply at its time.
+    fn hold(&self, place: Place, at: Instant, reply: Vec<u8>) {
+        let (socket, counters) = (self.socket.clone(), self.counters.clone());
+        counters.paced.add(1);
+        let task = async move {
+            sleep_until(at).await;
+            send_late(&socket, &reply, &place.path, &counters).await;
         };
         self.closing.tracker.spawn_on(task, &self.runtime);
     }
@@ -196,6 +236,15 @@ impl Drop for Outcome {
     }
 }
 
+/// Sends a reply that waited, and counts it.
+async fn send_late(socket: &Socket, reply: &[u8], path: &ReturnPath, counters: &UdpCounters) {
+    counters.waited.add(1);
+    match send_when_there_is_room(socket, reply, path).await {
+        Ok(()) => counters.replies.add(1),
+        Err(_) => counters.send_failures.add(1),
+    }
+}
+
 async fn send_when_there_is_room(socket: &Socket, reply: &[u8], path: &ReturnPath) -> io::Result<()> {
     let mut attempts = 1;
     loop {
@@ -213,5 +262,56 @@ async fn send_when_there_is_room(socket: &Socket, reply: &[u8], path: &ReturnPat
             }
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpSocket, UdpSocket};
+
+    use super::super::echo::*;
+    use super::super::{Limit, Limits, Settings};
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_network_has_so_many_wait_over_udp_and_tcp_together_and_others_have_theirs() {
+        let limits = Limits { wait_limit: 2, exempt: vec!["127.0.3.1/32".parse().unwrap()] };
+        let settings = Settings { limits, ..settings(&["127.0.0.1:0"]) };
+        let (echo, listening) = listen(&settings);
+        let server = listening.addresses()[0];
+        let bind = async |address| UdpSocket::bind(address).await.unwrap();
+        let (one, other) = (bind("127.0.1.1:0").await, bind("127.0.2.1:0").await);
+        let exempt = bind("127.0.3.1:0").await;
+        let stream = TcpSocket::new_v4().unwrap();
+        stream.bind("127.0.1.2:0".parse().unwrap()).unwrap();
+        let mut stream = soon(stream.connect(server)).await.unwrap();
+        one.send_to(&question(1, "w"), server).await.unwrap();
+        soon(echo.wait_for_at_gate(1)).await;
+        send_frames(&mut stream, &[question(2, "w"), question(3, "w")]).await;
+        let refused = receive_frame(&mut stream).await.unwrap();
+        assert_eq!((id(&refused), refused[3]), (3, REFUSED));
+        one.send_to(&question(4, "w"), server).await.unwrap();
+        let refused = receive(&one).await.0;
+        assert_eq!((id(&refused), refused[3]), (4, REFUSED));
+        for id in 5..10 {
+            exempt.send_to(&question(id, "w"), server).await.unwrap();
+        }
+        other.send_to(&question(10, "w"), server).await.unwrap();
+        soon(echo.wait_for_at_gate(8)).await;
+        let counts = listening.counters();
+        assert_eq!((counts.udp.wait_limit_reached, counts.tcp.wait_limit_reached), (1, 1));
+        let met = listening.counting().limits_met(Duration::from_secs(60));
+        let met: Vec<_> = met.iter().map(|met| (met.network.to_string(), met.limit, met.messages)).collect();
+        assert_eq!(met, [("127.0.1.0/24".to_owned(), Limit::WaitLimit, 2)]);
+        echo.gate.send_replace(true);
+        assert_eq!(id(&receive(&one).await.0), 1);
+        assert_eq!(id(&receive_frame(&mut stream).await.unwrap()), 2);
+        assert_eq!(id(&receive(&other).await.0), 10);
+        for _ in 5..10 {
+            receive(&exempt).await;
+        }
+        // Whoever waits no more takes no place.
+        one.send_to(&question(11, "w"), server).await.unwrap();
+        assert_eq!(id(&receive(&one).await.0), 11);
     }
 }

@@ -5,6 +5,8 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// Most UDP threads an address; a host with more cores is bound by its network card before.
 pub const WORKERS_MAX: usize = 256;
 
@@ -19,11 +21,21 @@ pub struct Settings {
     pub ipv6: Ipv6,
     /// UDP threads an address; 0 is one a core.
     pub workers: usize,
-    /// UDP requests that may wait for upstream at once; more are dropped, and the client asks again.
+    /// UDP requests that may wait for upstream at once; more are answered SERVFAIL.
     pub udp_waiting_max: usize,
     /// Asked of the kernel for each UDP socket and direction; it gives at most `net.core.rmem_max`.
     pub udp_buffer_size_bytes: usize,
     pub tcp: TcpSettings,
+    pub limits: Limits,
+}
+
+/// What one client network may take of what all share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests of one /24 or /56 that may wait for upstream at once, over UDP and TCP together.
+    pub wait_limit: usize,
+    /// Clients that stand for many, and that this does not bind.
+    pub exempt: Vec<IpNet>,
 }
 
 /// What becomes of IPv6 addresses where the kernel has no IPv6.
@@ -68,7 +80,15 @@ impl Default for Settings {
             // 64 ms of a million queries a second, at the 64 bytes and 768 of overhead of each.
             udp_buffer_size_bytes: 4 << 20,
             tcp: TcpSettings::default(),
+            limits: Limits::default(),
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        // A forwarder that asks 2000 a second has a hundred wait; the pulse that more could come back in is DNSBomb's.
+        Limits { wait_limit: 1000, exempt: Vec::new() }
     }
 }
 

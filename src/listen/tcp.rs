@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -16,6 +15,7 @@ use super::counters::Counters;
 use super::limits::{Connections, Refusal};
 use super::listening::Closing;
 use super::settings::TcpSettings;
+use super::waiting::Waiting;
 use crate::respond::{Client, Transport};
 
 /// Pause after `accept` failed for want of file descriptors or memory, which would fail again at once.
@@ -34,8 +34,8 @@ pub struct TcpService<S> {
     pub settings: TcpSettings,
     pub counters: Arc<Counters>,
     pub connections: Arc<Connections>,
-    /// One permit for each request that may wait for upstream.
-    pub waiting: Arc<Semaphore>,
+    /// Requests that wait for upstream.
+    pub waiting: Arc<Waiting>,
     pub closing: Arc<Closing>,
 }
 

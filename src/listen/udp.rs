@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Socket};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
 use super::batch::{Batch, Size, Wait};
 use super::counters::UdpCounters;
 use super::listening::Closing;
 use super::relaying::Relaying;
+use super::waiting::Waiting;
 use super::{Attempt, Service};
 use crate::respond::{Aheads, Client, Transport};
 
@@ -92,8 +92,8 @@ pub struct UdpWorker<S> {
     pub socket: Arc<UdpSocket>,
     pub service: Arc<S>,
     pub counters: Arc<UdpCounters>,
-    /// One permit for each request that may wait for upstream.
-    pub waiting: Arc<Semaphore>,
+    /// Requests that wait for upstream.
+    pub waiting: Arc<Waiting>,
     pub closing: Arc<Closing>,
     pub runtime: Handle,
 }
@@ -204,7 +204,13 @@ impl<S: Service> UdpWorker<S> {
         match self.service.try_answer(view, ahead, datagram.message, client, datagram.reply) {
             Attempt::Reply(length) => batch.queue(index, length),
             Attempt::Drop => tally.dropped += 1,
-            Attempt::Wait(missing) => relaying.take(datagram.message, client, path, missing),
+            Attempt::Wait(missing) => {
+                let Err(why) = relaying.take(datagram.message, client, path, missing) else { return };
+                match self.service.refuse(view, datagram.message, client, why, datagram.reply) {
+                    Attempt::Reply(length) => batch.queue(index, length),
+                    Attempt::Drop | Attempt::Wait(_) => tally.dropped += 1,
+                }
+            }
         }
     }
 
@@ -349,7 +355,13 @@ mod tests {
         for id in 1..=3 {
             client.send_to(&question(id, "w"), server).await.unwrap();
         }
-        until(|| listening.counters().udp.waiting_max_reached == 2).await;
+        // Who cannot wait hears so at once.
+        for expected in [2, 3] {
+            let (refused, from) = receive(&client).await;
+            assert_eq!((id(&refused), refused[3], from), (expected, REFUSED, server));
+        }
+        let counts = listening.counters().udp;
+        assert_eq!((counts.waiting_max_reached, counts.wait_limit_reached), (2, 0));
         echo.gate.send_replace(true);
         assert_eq!(id(&receive(&client).await.0), 1);
     }

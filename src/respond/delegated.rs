@@ -11,7 +11,7 @@ use super::responder::{Serving, told};
 use crate::answer::{self, Chase, Freshness, Part, Recursion, Relayed, Step};
 use crate::cache::{Lookup, Manner};
 use crate::dns::{Name, NameBuf, NameRef, QueryFlags, Question, RecordType, rdata};
-use crate::forward::{Cut, Delegation, NameServer, Outcome, Quest, ServerAddresses};
+use crate::forward::{Asker, Cut, Delegation, NameServer, Outcome, Quest, ServerAddresses};
 use crate::zone::{Snapshot, ViewId, Zone};
 
 /// Finds addresses of name servers as a client of a view would: in zones of ours, by the rules, below delegations.
@@ -19,11 +19,17 @@ pub(super) struct OwnAnswers {
     snapshot: Arc<Snapshot>,
     serving: Arc<Serving>,
     view: ViewId,
+    asker: Asker,
 }
 
 impl OwnAnswers {
-    pub(super) fn new(snapshot: &Arc<Snapshot>, serving: &Arc<Serving>, view: ViewId) -> Arc<OwnAnswers> {
-        Arc::new(OwnAnswers { snapshot: snapshot.clone(), serving: serving.clone(), view })
+    pub(super) fn new(
+        snapshot: &Arc<Snapshot>,
+        serving: &Arc<Serving>,
+        view: ViewId,
+        asker: Asker,
+    ) -> Arc<OwnAnswers> {
+        Arc::new(OwnAnswers { snapshot: snapshot.clone(), serving: serving.clone(), view, asker })
     }
 
     /// What the servers of a delegation say to a chase's current name.
@@ -34,12 +40,12 @@ impl OwnAnswers {
         flags: QueryFlags,
         quest: Quest,
     ) -> Outcome {
-        let forwarder = self.serving.forwarder.clone();
-        forwarder.ask_delegated(delegation, question, flags, self, quest).await
+        let (forwarder, asker) = (self.serving.forwarder.clone(), self.asker);
+        forwarder.ask_delegated(delegation, question, flags, self, quest, asker).await
     }
 
     async fn addresses_of(self: Arc<Self>, server: Name, rtype: RecordType, quest: Quest) -> Vec<IpAddr> {
-        let OwnAnswers { snapshot, serving, view } = &*self;
+        let OwnAnswers { snapshot, serving, view, asker } = &*self;
         let flags = QueryFlags::default();
         let name = server.borrow().to_buf();
         let mut chase = Chase::new(snapshot, &serving.rules, *view, name, rtype, Recursion::Desired);
@@ -62,7 +68,7 @@ impl OwnAnswers {
                         Some(delegation) => {
                             self.clone().ask(delegation, question, flags, quest.clone()).await
                         }
-                        None => serving.forwarder.ask(question, flags).await,
+                        None => serving.forwarder.ask(question, flags, *asker).await,
                     };
                     told(outcome, &mut chase)
                 }

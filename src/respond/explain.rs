@@ -12,6 +12,7 @@ use super::delegated::cut_of;
 use super::responder::{ANSWER_DEADLINE, Asking, Attempt, Responder, reply_bytes};
 use crate::answer::Step;
 use crate::dns::{Message, QueryFlags, Question, Record, RecordType};
+use crate::forward::Asker;
 
 /// The steps to an answer, and the answer.
 pub struct Explanation {
@@ -84,7 +85,7 @@ impl Responder {
                 chase.note(by_rule);
             }
             let asking = Asking { snapshot: &snapshot, serving: &serving, query: &query };
-            let relayed = self.relayed(asking, &mut chase, deadline, &mut None).await;
+            let relayed = self.relayed(asking, &mut chase, Asker::Server, deadline, &mut None).await;
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());

@@ -14,6 +14,7 @@ mod meter;
 mod quick;
 mod rate_limit;
 mod rated;
+mod refusal;
 mod relay;
 mod responder;
 

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ipnet::IpNet;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -14,9 +15,10 @@ use crate::dns::header::HEADER_BYTES;
 use crate::dns::request::RawRecord;
 use crate::dns::{ClientHost, ClientNetwork, Flags, NameBuf, RawQuestion, Rcode, RecordType};
 use crate::telemetry::Counter;
+use crate::zone::AddressRanges;
 
 /// Bounds of replies and queries a second; zero is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateSettings {
     /// Replies of one kind to one client network, over UDP and without a valid server cookie.
     pub responses_per_second: u32,
@@ -24,17 +26,20 @@ pub struct RateSettings {
     pub slip: u32,
     /// Queries of one client address, over whatever.
     pub queries_per_second: u32,
+    /// Whom nothing of this binds.
+    pub exempt: Vec<IpNet>,
 }
 
 impl Default for RateSettings {
     fn default() -> RateSettings {
-        RateSettings { responses_per_second: 0, slip: 2, queries_per_second: 0 }
+        RateSettings { responses_per_second: 0, slip: 2, queries_per_second: 0, exempt: Vec::new() }
     }
 }
 
 /// How many replies and queries there were of late.
 pub struct RateLimit {
     settings: RateSettings,
+    exempt: AddressRanges<()>,
     responses: Option<Meter>,
     queries: Option<Meter>,
     /// Replies beyond the bound so far.
@@ -80,16 +85,22 @@ impl RateLimit {
         let meter = |per_second| (per_second > 0).then(|| Meter::new(per_second));
         let is_any = settings.responses_per_second > 0 || settings.queries_per_second > 0;
         is_any.then(|| RateLimit {
-            settings,
+            exempt: AddressRanges::new(settings.exempt.iter().map(|range| (*range, ()))),
             responses: meter(settings.responses_per_second),
             queries: meter(settings.queries_per_second),
+            settings,
             beyond: AtomicU32::new(0),
             counters: RateCounters::default(),
         })
     }
 
-    pub fn settings(&self) -> RateSettings {
-        self.settings
+    pub fn settings(&self) -> &RateSettings {
+        &self.settings
+    }
+
+    /// Whether a client is bound by nothing of this.
+    pub(super) fn exempts(&self, client: IpAddr) -> bool {
+        self.exempt.get(client).is_some()
     }
 
     /// Whether replies are counted.
@@ -190,7 +201,7 @@ mod tests {
     }
 
     fn limit(slip: u32) -> RateLimit {
-        RateLimit::new(RateSettings { responses_per_second: 5, slip, queries_per_second: 0 }).unwrap()
+        RateLimit::new(RateSettings { responses_per_second: 5, slip, ..RateSettings::default() }).unwrap()
     }
 
     fn sent(limit: &RateLimit, client: &str, replies: impl Iterator<Item = Vec<u8>>, now: Instant) -> usize {

@@ -104,7 +104,7 @@ fn send_instead(instead: Instead, asked: &Asked<'_>, client: Client, buffer: &mu
 
 impl Serving {
     /// The bounds that hold for a client.
-    fn limit_for(&self, _client: IpAddr) -> Option<&RateLimit> {
-        self.rate_limit.as_deref()
+    fn limit_for(&self, client: IpAddr) -> Option<&RateLimit> {
+        self.rate_limit.as_deref().filter(|limit| !limit.exempts(client))
     }
 }

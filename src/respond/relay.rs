@@ -17,7 +17,7 @@ use super::responder::{Asking, AtOnce, Attempt, Known, Missing, Responder, View}
 use crate::answer::Step;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::{NameRef, QueryFlags, Question, RawQuestion};
-use crate::forward::{Landed, Lane, Outcome, Said, looks_own};
+use crate::forward::{Asker, Landed, Lane, Outcome, Said, looks_own};
 
 /// Bytes of a message that are kept without the heap: most queries with EDNS and a cookie.
 const MESSAGE_BYTES_USUAL: usize = 96;
@@ -36,6 +36,7 @@ pub struct Relay<T> {
 struct Guest<T> {
     message: SmallVec<[u8; MESSAGE_BYTES_USUAL]>,
     client: Client,
+    asker: Asker,
     began: Instant,
     missing: Missing,
     tag: T,
@@ -62,11 +63,11 @@ impl<T> Relay<T> {
     }
 
     /// Takes a message for which `try_answer` said that upstream must be asked; `send` asks.
-    pub fn take(&mut self, message: &[u8], client: Client, tag: T, missing: Missing) {
+    pub fn take(&mut self, message: &[u8], client: Client, asker: Asker, tag: T, missing: Missing) {
         // Those of one batch came at one time.
         let began = self.staged.back().map_or_else(Instant::now, |guest| guest.began);
         let message = SmallVec::from_slice(message);
-        self.staged.push_back(Box::new(Guest { message, client, began, missing, tag }));
+        self.staged.push_back(Box::new(Guest { message, client, asker, began, missing, tag }));
     }
 
     /// Asks upstream for all that was taken.
@@ -86,7 +87,10 @@ impl<T> Relay<T> {
             };
             let missing = missing.filter(|(_, _, raw_question)| !looks_own(forwarder, raw_question));
             let turned = match missing.map(|(question, flags, _)| (question, flags)) {
-                Some((question, flags)) => lane.begin(forwarder, question, flags, guest, view.now).err(),
+                Some((question, flags)) => {
+                    let asker = guest.asker;
+                    lane.begin(forwarder, question, flags, (guest, asker), view.now).err()
+                }
                 None => Some(guest),
             };
             turned_away.extend(turned);
@@ -142,7 +146,7 @@ impl<T> Settling<'_, T> {
         let responder = &self.relay.responder;
         let wait = |guest: Box<Guest<T>>, known| {
             let guest = *guest;
-            let answer = responder.clone().go_on(guest.message.into_vec(), guest.client, known);
+            let answer = responder.clone().go_on(guest.message.into_vec(), guest.client, guest.asker, known);
             Settled::Wait(guest.tag, Box::pin(answer))
         };
         if let Some(guest) = self.relay.turned_away.pop() {

@@ -23,7 +23,7 @@ use crate::dns::{
     ExtendedError, Flags, Name, NameRef, QueryFlags, Question, RawName, Rcode, RecordType, Request,
     Unanswerable,
 };
-use crate::forward::{self, Forwarder, Outcome, Quest, Said};
+use crate::forward::{self, Asker, Forwarder, Outcome, Quest, Said};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
@@ -234,8 +234,8 @@ impl Responder {
     }
 
     /// Answers, and asks upstream for what is missing. `None`: no reply.
-    pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client) -> Option<Vec<u8>> {
-        self.go_on(message, client, None).await
+    pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client, asker: Asker) -> Option<Vec<u8>> {
+        self.go_on(message, client, asker, None).await
     }
 
     /// Answers, perhaps with something known already.
@@ -243,10 +243,11 @@ impl Responder {
         self: Arc<Self>,
         message: Vec<u8>,
         client: Client,
+        asker: Asker,
         known: Option<Known>,
     ) -> Option<Vec<u8>> {
         let serving = self.serving();
-        let mut reply = self.answer_whenever(&serving, &message, client, known).await?;
+        let mut reply = self.answer_whenever(&serving, &message, client, asker, known).await?;
         let length = reply.len();
         match self.within_rate(&serving, &message, client, &mut reply, length, Instant::now()) {
             Attempt::Reply(length) => reply.truncate(length),
@@ -260,6 +261,7 @@ impl Responder {
         serving: &Arc<Serving>,
         message: &[u8],
         client: Client,
+        asker: Asker,
         mut known: Option<Known>,
     ) -> Option<Vec<u8>> {
         let snapshot = self.store.snapshot();
@@ -281,15 +283,12 @@ impl Responder {
             let mut step = chase.run();
             let is_own = || known.is_none() && serving.forwarder.is_own_question(query.asked.question);
             if serving.is_probe(&query) || (step == Step::Ask && is_own()) {
-                self.counters.loops.add(1);
-                serving.forwarder.note_loop(query.asked.question);
-                let why = "forwarding loop: this question came back to the server that asked it";
-                let why = ExtendedError::new(ExtendedError::OTHER, why);
+                let why = self.note_loop(&serving, &query);
                 complete_failure(&query.asked, client, why, &mut buffer)?
             } else {
                 while step == Step::Ask {
                     let asking = Asking { snapshot: &snapshot, serving, query: &query };
-                    let relayed = self.relayed(asking, &mut chase, deadline, &mut known).await;
+                    let relayed = self.relayed(asking, &mut chase, asker, deadline, &mut known).await;
                     step = chase.feed(relayed);
                 }
                 buffer = vec![0; reply_bytes(client.transport)];
@@ -302,11 +301,20 @@ impl Responder {
         Some(buffer)
     }
 
+    /// Notes a question of our own that came back; what it is answered with.
+    pub(super) fn note_loop(&self, serving: &Serving, query: &Query<'_>) -> ExtendedError {
+        self.counters.loops.add(1);
+        serving.forwarder.note_loop(query.asked.question);
+        let why = "forwarding loop: this question came back to the server that asked it";
+        ExtendedError::new(ExtendedError::OTHER, why)
+    }
+
     /// What upstream says to the chase's current name, from the cache or by asking.
     pub(super) async fn relayed(
         &self,
         asking: Asking<'_, '_>,
         chase: &mut Chase<'_>,
+        asker: Asker,
         deadline: Instant,
         known: &mut Option<Known>,
     ) -> Relayed {
@@ -324,12 +332,12 @@ impl Responder {
                 None => {
                     let question = Question { name: chase.current().to_name(), rtype: query.rtype };
                     if let Some(delegation) = serving.delegation(chase, snapshot) {
-                        let names = OwnAnswers::new(snapshot, serving, chase.view());
+                        let names = OwnAnswers::new(snapshot, serving, chase.view(), asker);
                         return names.ask(delegation, question, query.flags, Quest::new()).await;
                     }
                     match chase.has_own_answer() {
-                        true => serving.forwarder.ask_unless_down(question, query.flags).await,
-                        false => serving.forwarder.ask(question, query.flags).await,
+                        true => serving.forwarder.ask_unless_down(question, query.flags, asker).await,
+                        false => serving.forwarder.ask(question, query.flags, asker).await,
                     }
                 }
             }
@@ -394,7 +402,7 @@ impl Responder {
             let _entered = self.runtime.enter();
             match delegation {
                 Some(delegation) => {
-                    let names = OwnAnswers::new(snapshot, serving, chase.view());
+                    let names = OwnAnswers::new(snapshot, serving, chase.view(), Asker::Server);
                     serving.forwarder.prefetch_delegated(delegation, question, query.flags, names);
                 }
                 None => serving.forwarder.prefetch(question, query.flags),

@@ -14,6 +14,7 @@ use privatelink_dns::dns::request::Unanswerable;
 use privatelink_dns::dns::{
     Message, NameRef, Rcode, Record, RecordType, ReplyWriter, Request, Section, rdata,
 };
+use privatelink_dns::forward::Asker;
 use privatelink_dns::respond::{Attempt, Client, Transport};
 use tokio::runtime::Runtime;
 
@@ -98,7 +99,7 @@ fn goes_through_the_responder(packet: &[u8], buffer: &mut [u8]) {
         let reply = match responder.try_answer(&responder.view(), None, packet, client, buffer) {
             Attempt::Reply(length) => &buffer[..length],
             Attempt::Wait(_) => {
-                waited = runtime.block_on(responder.clone().answer(packet.to_vec(), client));
+                waited = runtime.block_on(responder.clone().answer(packet.to_vec(), client, Asker::Server));
                 // Thousands may wait to be sent: they do not keep room for the largest.
                 let room = waited.as_ref().map_or(0, Vec::capacity);
                 assert!(room <= 2048.max(2 * waited.as_ref().map_or(0, Vec::len)), "{room}");

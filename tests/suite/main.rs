@@ -44,6 +44,7 @@ mod rate_limits;
 mod relays;
 mod reloads;
 mod shared_sync;
+mod starvation;
 mod state;
 mod support;
 mod surroundings;

@@ -56,7 +56,8 @@ fn referral(seen: &Seen, servers: &[String], glue: &[String]) -> Said {
 async fn ask(forwarder: &Arc<Forwarder>, cut: &Cut, name: &str, book: &Arc<Book>) -> Outcome {
     let question = Question { name: name.parse().unwrap(), rtype: RecordType::A };
     let delegation = forwarder.delegation(cut.clone());
-    forwarder.ask_delegated(delegation, question, QueryFlags::default(), book.clone(), Quest::new()).await
+    let (flags, quest) = (QueryFlags::default(), Quest::new());
+    forwarder.ask_delegated(delegation, question, flags, book.clone(), quest, Asker::Server).await
 }
 
 fn why(outcome: &Outcome) -> String {

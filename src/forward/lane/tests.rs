@@ -43,7 +43,7 @@ impl Bed {
     fn begin(&mut self, name: &str, guest: usize) -> Result<(), usize> {
         let question = question(name);
         let (forwarder, now) = (self.forwarder.clone(), Instant::now());
-        self.lane.begin(&forwarder, question, QueryFlags::default(), guest, now)
+        self.lane.begin(&forwarder, question, QueryFlags::default(), (guest, Asker::Server), now)
     }
 
     fn ask(&mut self, name: &str) {
@@ -386,7 +386,9 @@ async fn a_question_in_a_lane_is_followed_and_one_in_flight_is_not_asked_by_a_la
     let followers: Vec<_> = (0..20)
         .map(|_| {
             let forwarder = bed.forwarder.clone();
-            tokio::spawn(async move { forwarder.ask(question(NAME), QueryFlags::default()).await })
+            tokio::spawn(
+                async move { forwarder.ask(question(NAME), QueryFlags::default(), Asker::Server).await },
+            )
         })
         .collect();
     bed.until(|bed| bed.counted(|it| &it.coalesced) == 20).await;
@@ -399,8 +401,9 @@ async fn a_question_in_a_lane_is_followed_and_one_in_flight_is_not_asked_by_a_la
     assert_eq!(bed.counted(|it| &it.queries), 1);
     // The other way round.
     let forwarder = bed.forwarder.clone();
-    let flight =
-        tokio::spawn(async move { forwarder.ask(question("other.x."), QueryFlags::default()).await });
+    let flight = tokio::spawn(async move {
+        forwarder.ask(question("other.x."), QueryFlags::default(), Asker::Server).await
+    });
     bed.until(|bed| bed.forwarder.questions_in_flight() == 1).await;
     assert_eq!(bed.begin("other.x.", 8), Err(8));
     flight.abort();
@@ -411,7 +414,10 @@ async fn followers_of_a_question_that_is_handed_over_are_answered_too() {
     let mut bed = Bed::new();
     bed.ask(NAME);
     let forwarder = bed.forwarder.clone();
-    let follower = tokio::spawn(async move { forwarder.ask(question(NAME), QueryFlags::default()).await });
+    let follower =
+        tokio::spawn(
+            async move { forwarder.ask(question(NAME), QueryFlags::default(), Asker::Server).await },
+        );
     bed.until(|bed| bed.counted(|it| &it.coalesced) == 1).await;
     let (query, port) = bed.seen();
     let mut reply = query.clone();
@@ -492,7 +498,10 @@ async fn a_lane_that_ends_leaves_nothing_in_flight() {
     let mut bed = Bed::new();
     bed.ask(NAME);
     let forwarder = bed.forwarder.clone();
-    let follower = tokio::spawn(async move { forwarder.ask(question(NAME), QueryFlags::default()).await });
+    let follower =
+        tokio::spawn(
+            async move { forwarder.ask(question(NAME), QueryFlags::default(), Asker::Server).await },
+        );
     bed.until(|bed| bed.counted(|it| &it.coalesced) == 1).await;
     let Bed { lane, forwarder, .. } = bed;
     drop(lane);

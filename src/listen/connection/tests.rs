@@ -92,8 +92,12 @@ async fn no_more_wait_than_may() {
     let (echo, listening, server) = listen_with(TcpSettings { waiting_max: 1, ..TcpSettings::default() });
     let mut stream = connect(server).await;
     send_frames(&mut stream, &[question(1, "w"), question(2, "w"), question(3, "a")]).await;
+    // Who cannot wait hears so at once.
+    let refused = receive_frame(&mut stream).await.unwrap();
+    assert_eq!((id(&refused), refused[3]), (2, REFUSED));
     assert_eq!(receive_id(&mut stream).await, Some(3));
-    assert_eq!(listening.counters().tcp.waiting_max_reached, 1);
+    let counts = listening.counters().tcp;
+    assert_eq!((counts.waiting_max_reached, counts.wait_limit_reached), (1, 0));
     echo.gate.send_replace(true);
     assert_eq!(receive_id(&mut stream).await, Some(1));
 }

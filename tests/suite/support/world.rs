@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use privatelink_dns::answer::{AccessSettings, PrivateReverse, PublicNames, Rules, Settings};
 use privatelink_dns::cache::{self, Cache};
 use privatelink_dns::dns::{Name, NameRef, RecordSet, RecordType, Ttl, rdata};
+use privatelink_dns::forward::Asker;
 use privatelink_dns::privatelink::{Catalogue, Cloud};
 use privatelink_dns::respond::{Attempt, Client, Missing, Responder, Serving, Transport};
 use privatelink_dns::zone::{
@@ -136,7 +137,7 @@ impl World {
             }
             Transport::Tcp => Attempt::Wait(Missing::UNKNOWN),
         };
-        let waited = self.responder.clone().answer(sent.to_vec(), client).await;
+        let waited = self.responder.clone().answer(sent.to_vec(), client, Asker::Server).await;
         let got = match attempt {
             Attempt::Reply(length) => Some(buffer[..length].to_vec()),
             Attempt::Drop => None,
@@ -158,7 +159,7 @@ impl World {
                 let Attempt::Reply(length) = again else { continue };
                 let (again, long) = (
                     Some(buffer[..length].to_vec()),
-                    self.responder.clone().answer(sent.to_vec(), client).await,
+                    self.responder.clone().answer(sent.to_vec(), client, Asker::Server).await,
                 );
                 if again != long && !again.as_ref().is_some_and(has_cookie) {
                     return Err(format!("asked again it answers otherwise: {again:02x?}, not {long:02x?}"));
