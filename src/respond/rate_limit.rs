@@ -135,7 +135,7 @@ impl RateLimit {
         let number = self.beyond.fetch_add(1, Ordering::Relaxed);
         let (instead, counter) = match self.settings.slip {
             0 => (Instead::Nothing, &self.counters.dropped),
-            slip if number % slip != 0 => (Instead::Nothing, &self.counters.dropped),
+            slip if !number.is_multiple_of(slip) => (Instead::Nothing, &self.counters.dropped),
             _ if has_cookie => (Instead::BadCookie, &self.counters.bad_cookies),
             _ => (Instead::Cut, &self.counters.cut),
         };

@@ -283,7 +283,7 @@ impl Responder {
             let mut step = chase.run();
             let is_own = || known.is_none() && serving.forwarder.is_own_question(query.asked.question);
             if serving.is_probe(&query) || (step == Step::Ask && is_own()) {
-                let why = self.note_loop(&serving, &query);
+                let why = self.note_loop(serving, &query);
                 complete_failure(&query.asked, client, why, &mut buffer)?
             } else {
                 while step == Step::Ask {
