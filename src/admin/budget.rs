@@ -37,7 +37,8 @@ impl Share {
         if all <= self.max {
             return Ok(());
         }
-        // What was counted already is given back with the rest.
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.taken.fetch_sub(bytes, Ordering::Relaxed);
         Err(if own > self.max {
             let detail = format!(
                 "this body takes {own} bytes of memory, and all together have {} (admin.limits.bodies_size_bytes); send \
@@ -70,6 +71,7 @@ mod tests {
         one.take(60).unwrap();
         let problem = other.take(41).unwrap_err();
         assert_eq!(problem.kind, Kind::Unavailable);
+        other.take(40).unwrap();
         drop(other);
         one.take(40).unwrap();
         assert_eq!(one.take(1).unwrap_err().kind, Kind::TooLarge);

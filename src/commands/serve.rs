@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::summary::Summary;
 use super::{ConfigFile, Outcome};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Sockets};
 use crate::telemetry::logging;
 
 /// Serve DNS until SIGTERM or SIGINT; SIGHUP or a changed file reloads.
@@ -25,10 +25,12 @@ impl Serve {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
         let config = self.config.load()?;
         logging::init(&config.telemetry)?;
+        // Before the runtime has threads: each has rights of its own.
+        let sockets = Sockets::bind_as_root(&config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.context("the runtime cannot be started")?;
         runtime.block_on(async {
-            let daemon = Daemon::start(&self.config.config, config).await?;
+            let daemon = Daemon::start_on(sockets, &self.config.config, config).await?;
             let summary = Summary::new(daemon.config(), daemon.parts())
                 .listening(daemon.addresses())
                 .administered_at(daemon.admin_addresses());

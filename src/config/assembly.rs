@@ -78,12 +78,16 @@ pub(super) fn assemble(
     let sync = assembly.sync(file.sync, &cloud);
     let telemetry = assembly.telemetry(file.telemetry);
     let state_dir = assembly.whole(file.state_dir);
+    if file.user.as_ref().is_some_and(|user| user.is_empty() || user.contains('\0')) {
+        assembly.error("user", "names a user of this machine");
+    }
     assembly.within("lame_duck_secs", file.lame_duck_secs, 0, TIMEOUT_SECS_MAX);
     let admin = assembly.admin(file.store, file.admin, &state_dir, &listen);
     match private_link {
         Some(private_link) if assembly.errors.is_empty() => Ok(Config {
             file: path.to_owned(),
             state_dir,
+            user: file.user,
             lame_duck: Duration::from_secs(file.lame_duck_secs),
             listen,
             networks,

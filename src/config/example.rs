@@ -10,7 +10,7 @@ use super::file::File;
 
 const EXAMPLE: &str = include_str!("../../config/example.toml");
 /// Keys outside of all tables.
-const AT_THE_TOP: [&str; 2] = ["state_dir", "lame_duck_secs"];
+const AT_THE_TOP: [&str; 3] = ["state_dir", "user", "lame_duck_secs"];
 
 const README: &str = include_str!("../../README.md");
 

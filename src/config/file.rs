@@ -15,6 +15,7 @@ use crate::{admin, cache, forward, listen, persist, privatelink, respond, teleme
 #[serde(default, deny_unknown_fields)]
 pub(super) struct File {
     pub state_dir: PathBuf,
+    pub user: Option<String>,
     pub lame_duck_secs: u64,
     pub listen: Listen,
     pub network: Vec<Network>,
@@ -258,6 +259,7 @@ impl Default for File {
     fn default() -> File {
         File {
             state_dir: PathBuf::from("/var/lib/privatelink-dns"),
+            user: None,
             lame_duck_secs: 0,
             listen: Listen::default(),
             network: Vec::new(),

@@ -42,6 +42,8 @@ pub struct Config {
     /// The file it was read from.
     pub file: PathBuf,
     pub state_dir: PathBuf,
+    /// Whom root becomes when all is bound.
+    pub user: Option<String>,
     /// How long SIGTERM is only announced before listeners close.
     pub lame_duck: Duration,
     pub listen: listen::Settings,

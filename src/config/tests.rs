@@ -24,7 +24,7 @@ const BAD: &[(&str, &[&str])] = &[
     (
         "stat_dir = 'x'\n[listen]\ndsn = []\n",
         &[
-            "c.toml:1: stat_dir: unknown key `stat_dir`, expected one of `state_dir`, `lame_duck_secs`, `listen`, `network`, `access`, `private_link`, `zone`, `forward`, `limits`, `cache`, `sync`, `store`, `admin`, `telemetry`",
+            "c.toml:1: stat_dir: unknown key `stat_dir`, expected one of `state_dir`, `user`, `lame_duck_secs`, `listen`, `network`, `access`, `private_link`, `zone`, `forward`, `limits`, `cache`, `sync`, `store`, `admin`, `telemetry`",
             "c.toml:3: listen.dsn: unknown key `dsn`, expected one of `dns`, `tls`, `https`, `quic`, `certificate`, `key`, `workers`, `udp_waiting_max`, `udp_buffer_size_bytes`, `tcp`",
         ],
     ),

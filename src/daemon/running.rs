@@ -16,14 +16,16 @@ use super::azure::WANTED_PAUSE;
 use super::instances::Want;
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
+use super::privileges::PrivilegesError;
 use super::settled::Settled;
 use super::signals::{Ending, Signals};
+use super::sockets::Sockets;
 use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
-use super::{address_space, backup, descriptors, source};
+use super::{backup, descriptors, source};
 use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
-use crate::listen::{self, BindError, Drained, Listening};
+use crate::listen::{BindError, Drained, Listening};
 use crate::respond::Responder;
 use crate::sync::{StateFolder, directory};
 use crate::telemetry::in_full;
@@ -61,6 +63,8 @@ pub enum StartError {
     Bind(#[from] BindError),
     #[error(transparent)]
     Administration(#[from] AdministrationError),
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesError),
     #[error("signals cannot be received")]
     Signal(#[source] std::io::Error),
 }
@@ -105,15 +109,18 @@ struct Seen {
 }
 
 impl Daemon {
-    /// Loads, binds and serves.
+    /// Binds, loads and serves.
     pub async fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
+        let sockets = Sockets::bind(&config)?;
+        Daemon::start_on(sockets, path, config).await
+    }
+
+    /// Loads, and serves on sockets that are bound.
+    pub async fn start_on(sockets: Sockets, path: &Path, config: Config) -> Result<Daemon, StartError> {
+        let Sockets { dns, api } = sockets;
         let (signals, ending) = (Signals::new()?, Ending::default());
         ending.set_lame_duck(config.lame_duck);
-        // Sockets first: who cannot have its port should not read a million records to learn that.
         let settled = Settled::of(&config);
-        address_space::check(&config);
-        let bound = listen::bind(&descriptors::fitted(&config.listen, &config.admin.api))?;
-        let api = administration::bind(&config.admin)?;
         make_state_folder(&config);
         let opened = administration::open(&config.admin, &config.state_dir).await?;
         let written = opened.as_ref().map(|opened| opened.written()).unwrap_or_default();
@@ -130,7 +137,7 @@ impl Daemon {
         seen.forget_followed(&config);
         // What operators wrote is there with the first answer.
         let mut administration = opened.map(|opened| Administration::begin(opened, &config, &parts));
-        let listening = bound.run(Arc::clone(&parts.responder), &Handle::current())?;
+        let listening = dns.run(Arc::clone(&parts.responder), &Handle::current())?;
         parts.sources.start(&parts.store);
         if let (Some(administration), Some(api)) = (&mut administration, api) {
             let counting = listening.counting();
@@ -389,7 +396,7 @@ impl Daemon {
 }
 
 /// Makes `state_dir` before it is watched.
-fn make_state_folder(config: &Config) {
+pub(super) fn make_state_folder(config: &Config) {
     if (has_source(config) || config.admin.has_store())
         && let Err(cause) = StateFolder::new(&config.state_dir).create()
     {

@@ -155,9 +155,12 @@ fn writes_on_a_full_disk_are_refused_with_the_reason_until_there_is_room() {
     // What only reads is no sign that the disk takes something again.
     assert_eq!(served.call("GET /zones/corp.internal?", None).0, 200);
     served.call("DELETE /zones/nothing.internal", None);
+    let (status, ready) = served.get("/readyz");
+    assert!(status == 200 && ready.contains("store-full"), "{ready}");
     fs::remove_file(filled).unwrap();
     let (code, out, err) = place.program(&served, &put);
     assert_eq!(code, 0, "{out}{err}");
+    assert!(!served.get("/readyz").1.contains("store-full"));
     let log = served.terminate();
     let told: Vec<&str> =
         log.lines().filter(|line| line.contains("store") && !line.contains("schema")).collect();
