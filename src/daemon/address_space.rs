@@ -30,7 +30,7 @@ pub(super) fn check(config: &Config) {
 fn needed(config: &Config) -> u64 {
     let bodies = if config.admin.api.listen.is_empty() { 0 } else { config.admin.api.limits.bodies_bytes };
     let threads = config.listen.dns.len() * config.listen.worker_count();
-    BASE_BYTES + THREAD_BYTES * threads as u64 + config.cache.size_bytes as u64 + bodies as u64
+    BASE_BYTES + THREAD_BYTES * threads as u64 + config.cache.size_bytes + bodies as u64
 }
 
 /// The soft limit; the hard one may be as low.
