@@ -41,6 +41,7 @@ mod private_dns;
 mod probes;
 mod quick_answers;
 mod rate_limits;
+mod read_only;
 mod relays;
 mod reloads;
 mod shared_sync;
