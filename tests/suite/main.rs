@@ -15,6 +15,7 @@ mod answers;
 mod applier;
 mod azure;
 mod backups;
+mod busy_store;
 mod cli;
 mod clouds;
 mod daemon;
