@@ -29,6 +29,7 @@ mod full_disk;
 mod house;
 mod instances;
 mod inventory;
+mod killed_files;
 mod kills;
 mod lost_stores;
 mod matrix;
