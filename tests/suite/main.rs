@@ -17,6 +17,7 @@ mod azure;
 mod backups;
 mod busy_store;
 mod cli;
+mod clock_jumps;
 mod clouds;
 mod daemon;
 mod delegations;
