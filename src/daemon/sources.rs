@@ -330,7 +330,9 @@ impl Sources {
     }
 
     fn save_if_wanted(&mut self) {
-        let is_due = || match self.saved_at.map(|saved_at| saved_at.elapsed().unwrap_or_default()) {
+        // What lies ahead of a clock that was set back is of no known age.
+        let age = |saved_at: SystemTime| saved_at.elapsed().unwrap_or(SAVED_AT_LEAST_EVERY);
+        let is_due = || match self.saved_at.map(age) {
             Some(age) => age >= SAVED_AT_LEAST_EVERY && self.is_listed_since(),
             None => !self.list.is_empty() || !self.azure.list().is_empty(),
         };

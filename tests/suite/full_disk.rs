@@ -8,9 +8,11 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::served::{Place, Served, command, wait_until};
+use crate::support::storage::{self, kept, published, write_inventory};
 
-const CONFIG: &str = "[forward]\nupstreams = []\n[private_link]\npublic_names = \"local\"\n[sync]\ninterval_secs = 1\n\
-    [[sync.source]]\nkind = \"directory\"\nname = \"azure\"\npath = \"inventory\"\n";
+fn config() -> String {
+    format!("[forward]\nupstreams = []\n{}", storage::SOURCE)
+}
 
 /// Mounts what is to be the state folder, and becomes the server.
 const MOUNT: &str = "mkdir -p state && mount -t tmpfs -o size=6m,mode=0700 tmpfs state && exec \"$@\"";
@@ -43,29 +45,6 @@ fn serve_small(place: &Place) -> Option<(Served, PathBuf)> {
     Some((served, state))
 }
 
-fn inventory(count: usize) -> String {
-    let group = "/subscriptions/00000000-0000-4000-8000-0000000000a1/resourceGroups/rg/providers";
-    let endpoint = |number: usize| {
-        json!({
-            "id": format!("{group}/Microsoft.Network/privateEndpoints/pe-{number}"),
-            "name": format!("pe-{number}"), "type": "Microsoft.Network/privateEndpoints",
-            "provisioningState": "Succeeded",
-            "subnet": {"id": format!("{group}/Microsoft.Network/virtualNetworks/hub/subnets/pe")},
-            "privateLinkServiceConnections": [{
-                "privateLinkServiceId": format!("{group}/Microsoft.Storage/storageAccounts/account{number}"),
-                "groupIds": ["blob"], "privateLinkServiceConnectionState": {"status": "Approved"}}],
-            "customDnsConfigs": [{
-                "fqdn": format!("account{number}.blob.core.windows.net"), "ipAddresses": [format!("10.0.0.{number}")]}],
-            "networkInterfaces": []
-        })
-    };
-    json!((1..=count).map(endpoint).collect::<Vec<_>>()).to_string()
-}
-
-fn write_inventory(place: &Place, count: usize) {
-    crate::support::test_daemon::write(place.folder.path(), "inventory/pe.json", &inventory(count));
-}
-
 /// Fills a disk to its last byte.
 fn fill(state: &Path) -> PathBuf {
     let path = state.join("fill");
@@ -76,19 +55,9 @@ fn fill(state: &Path) -> PathBuf {
     path
 }
 
-/// Names that a restart would begin with.
-fn kept(state: &Path) -> usize {
-    let text = fs::read_to_string(state.join("sync-state.jsonl")).unwrap_or_default();
-    text.lines().filter(|line| line.starts_with("{\"published\"")).count()
-}
-
-fn published(served: &Served, number: usize) -> bool {
-    !served.dns(&format!("account{number}.privatelink.blob.core.windows.net."), "A").is_empty()
-}
-
 #[test]
 fn what_is_published_on_a_full_disk_is_kept_as_soon_as_there_is_room() {
-    let place = Place::new(CONFIG);
+    let place = Place::new(&config());
     write_inventory(&place, 6);
     let Some((served, state)) = serve_small(&place) else { return };
     wait_until("6 names are kept", || kept(&state) == 6);
@@ -102,7 +71,7 @@ fn what_is_published_on_a_full_disk_is_kept_as_soon_as_there_is_room() {
     wait_until("13 names are kept", || kept(&state) == 13);
     assert_eq!(unfinished(&state), [""; 0]);
     // As after a `kill -9`.
-    let next = Place::new(CONFIG);
+    let next = Place::new(&config());
     fs::create_dir_all(next.state()).unwrap();
     fs::copy(state.join("sync-state.jsonl"), next.state().join("sync-state.jsonl")).unwrap();
     served.kill();
@@ -121,7 +90,7 @@ fn text(of: char) -> String {
 
 #[test]
 fn writes_on_a_full_disk_are_refused_with_the_reason_until_there_is_room() {
-    let place = Place::new(CONFIG);
+    let place = Place::new(&config());
     write_inventory(&place, 1);
     let Some((served, state)) = serve_small(&place) else { return };
     served.well("POST /zones", json!({"name": "corp.internal"}));

@@ -22,7 +22,7 @@ const WRITERS: usize = 4;
 /// What was answered: owner and addresses, which are of one write.
 type Answered = BTreeMap<String, [String; 3]>;
 
-fn kills() -> usize {
+pub fn kills() -> usize {
     std::env::var("PRIVATELINK_DNS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS)
 }
 
