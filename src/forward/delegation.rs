@@ -157,13 +157,19 @@ impl Delegations {
         delegation
     }
 
-    /// The server of an address, with what is known of its health.
-    pub(super) fn server(&self, address: UpstreamAddress) -> Arc<Upstream> {
+    /// The server of an address, which has this domain, with what is known of its health.
+    pub(super) fn server(&self, address: UpstreamAddress, domain: &Name) -> Arc<Upstream> {
         let mut servers = self.servers.lock();
         if servers.len() >= SERVERS_KNOWN_MAX && !servers.contains_key(&address) {
             servers.clear();
         }
-        servers.entry(address).or_insert_with(|| Arc::new(Upstream::new(address, None))).clone()
+        let new = || {
+            let upstream = Upstream::new(address, None);
+            // What it has, not what a resolver knows.
+            upstream.set_checkup(domain);
+            Arc::new(upstream)
+        };
+        servers.entry(address).or_insert_with(new).clone()
     }
 }
 

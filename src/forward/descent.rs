@@ -19,9 +19,7 @@ use super::race::{DEADLINE, Won};
 use super::referral::{NameServer, Referral};
 use super::rule::Role;
 use super::settings::Asked;
-use super::{
-    Cut, Delegation, Forwarder, Outcome, Quest, Rule, ServerAddresses, Standing, Upstream, UpstreamAddress,
-};
+use super::{Cut, Delegation, Forwarder, Outcome, Quest, Rule, ServerAddresses, Upstream, UpstreamAddress};
 use crate::dns::{ExtendedError, Name, QueryFlags, Question};
 
 /// Steps from a zone of ours down to the server that has the name: each is an own organization, mostly.
@@ -151,7 +149,7 @@ impl Forwarder {
         let mut addresses = given(level);
         let mut rule = self.rule_of(level, addresses.clone());
         let now = Instant::now();
-        let are_up = rule.upstreams.iter().all(|upstream| upstream.standing(now) == Standing::Up);
+        let are_up = rule.upstreams.iter().all(|upstream| upstream.standing(now).is_asked_first());
         let mut without_address = Vec::new();
         if addresses.is_empty() || !are_up {
             let deadline = flight.started + DEADLINE;
@@ -182,7 +180,7 @@ impl Forwarder {
     fn rule_of(&self, level: &Level, addresses: Vec<IpAddr>) -> Rule {
         let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
         for address in addresses.into_iter().filter(|address| level.reach.permits(*address)) {
-            let upstream = self.server(UpstreamAddress::from(SocketAddr::new(address, PORT)));
+            let upstream = self.server(UpstreamAddress::from(SocketAddr::new(address, PORT)), &level.domain);
             if upstreams.len() < ADDRESSES_MAX && !upstreams.iter().any(|it| Arc::ptr_eq(it, &upstream)) {
                 upstreams.push(upstream);
             }
@@ -191,13 +189,13 @@ impl Forwarder {
         Rule { number, domain: level.domain.clone(), upstreams, role: Role::NameServers }
     }
 
-    /// The server of an address, with what is known of it.
-    fn server(&self, address: UpstreamAddress) -> Arc<Upstream> {
+    /// The server of an address, which has this domain, with what is known of it.
+    fn server(&self, address: UpstreamAddress, domain: &Name) -> Arc<Upstream> {
         let configured = &self.rules.upstreams;
         if let Ok(at) = configured.binary_search_by_key(&address, |upstream| upstream.address) {
             return configured[at].clone();
         }
-        self.delegations.server(address)
+        self.delegations.server(address, domain)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The door of forwarding: a question in, always an outcome out.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::asker::Asker;
@@ -14,7 +15,7 @@ use super::delegation::Delegations;
 use super::failure::{self, Failure, Unanswered};
 use super::inflight::{Flight, Full, Inflight, Joined, Sender, Waiter};
 use super::loops::Probes;
-use super::race::Won;
+use super::race::{DOWN_PATIENCE, Won};
 use super::rule::{Role, Rules};
 use super::settings::Asked;
 use super::shares::NoPlace;
@@ -296,7 +297,22 @@ impl Forwarder {
     ) {
         let landing = self.inflight.landing(&flight);
         let asked = &flight.asked;
-        let raced = self.race(&flight, &rule, begun).await;
+        let now = Instant::now();
+        let mut race = pin!(self.race(&flight, &rule, begun));
+        let raced = match rule.down_since(now) {
+            None => race.await,
+            Some(_) => match timeout_at(flight.started + DOWN_PATIENCE, &mut race).await {
+                Ok(raced) => raced,
+                Err(_) => {
+                    // It is the one to try upstream with: that takes its time, and who waits has the stale entry.
+                    let why = Failure::known(&rule, now).explain(now);
+                    if let Some(outcome) = self.stale(asked, why) {
+                        sender.send(outcome);
+                    }
+                    race.await
+                }
+            },
+        };
         let outcome = self.conclude(asked, raced.map_err(|failure| failure.conclude(Instant::now())));
         drop(landing);
         sender.send(outcome);
@@ -570,7 +586,8 @@ mod tests {
         let Freshness::Stale(why) = stale.freshness else { panic!("not stale") };
         assert_eq!(why.code, 3);
         assert!(why.text.starts_with("answered stale: all upstreams time out since "), "{}", why.text);
-        // For five seconds upstream is left alone with this question.
+        // The rest of the flight goes on to its end; then upstream is left alone with this question for five seconds.
+        tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(matches!(cached(&forwarder, "old.x."), Lookup::Stale { recheck: false, .. }));
     }
 
@@ -593,8 +610,14 @@ mod tests {
         let stale = ask(&forwarder, "old.x.").await;
         assert_eq!((start.elapsed(), script.seen().len()), (Duration::from_millis(200), queries + 1));
         assert!(matches!(stale.freshness, Freshness::Stale(_)));
+        // So it is for the question that upstream is tried with, which goes on.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let start = Instant::now();
+        let stale = ask(&forwarder, "old.x.").await;
+        assert!(matches!(stale.freshness, Freshness::Stale(_)));
+        assert_eq!((start.elapsed(), forwarder.questions_in_flight()), (Duration::from_millis(200), 1));
         // Who has an answer of his own waits where there is a better one.
-        tokio::time::advance(Duration::from_secs(6)).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
         let start = Instant::now();
         let stale = forwarder.ask_unless_down(question("old.x."), NONE, Asker::Server).await;
         assert!(matches!(stale.freshness, Freshness::Stale(_)) && start.elapsed() > Duration::ZERO);

@@ -47,6 +47,8 @@ struct Race {
 /// How long one question may take.
 struct Time {
     start: Instant,
+    /// When these upstreams were asked first: others may have been asked before.
+    began: Instant,
     /// How many may be asked.
     upstreams: u32,
     /// Whether it is the one to try those that are down with; it has the full time.
@@ -101,7 +103,8 @@ impl Forwarder {
             return Err(Failure::known(rule, start));
         }
         self.probe_the_down(flight, rule, &race);
-        let time = Time::of(&race, rule, start, now);
+        let began = if begun.is_some() { start } else { now };
+        let time = Time::of(&race, rule, start, began);
         let mut next_at = start;
         if begun.is_some() {
             let attempt = self.clone().run(race.runners[0].upstream.clone(), flight, rule, begun);
@@ -261,12 +264,13 @@ impl Forwarder {
 }
 
 impl Time {
-    fn of(race: &Race, rule: &Rule, start: Instant, now: Instant) -> Time {
+    fn of(race: &Race, rule: &Rule, start: Instant, began: Instant) -> Time {
+        let now = Instant::now();
         let upstreams = race.runners.len() as u32;
         let taken = race.runners.iter().map(|runner| runner.upstream.health.take_probe(now));
         // One question tries all whose time has come.
         let is_probe = rule.down_since(now).is_some() && taken.fold(false, |any, taken| any | taken);
-        Time { start, upstreams, is_probe }
+        Time { start, began, upstreams, is_probe }
     }
 
     /// Since when nothing is to be hoped of the rule, if that is so.
@@ -276,7 +280,7 @@ impl Time {
 
     fn deadline(&self, rule: &Rule, now: Instant) -> Instant {
         let full = self.start + DEADLINE;
-        self.down_since(rule, now).map_or(full, |since| full.min(since.max(self.start) + DOWN_PATIENCE))
+        self.down_since(rule, now).map_or(full, |since| full.min(since.max(self.began) + DOWN_PATIENCE))
     }
 
     fn patience(&self, rule: &Rule, now: Instant) -> Duration {
