@@ -11,8 +11,9 @@ use crate::machine;
 use crate::questions::{Burst, Questions, RUN, Right};
 use crate::stream::Stream;
 
-/// Questions in flight over all sockets: a queue before the server longer than any of them reads at once, and within its buffers.
-const IN_FLIGHT_MAX: usize = 1024;
+/// Questions in flight over all sockets: a queue before the server longer than any of them reads at once, within its buffers, and
+/// no more than one client network may have wait.
+const IN_FLIGHT_MAX: usize = 960;
 /// On a connection, which loses nothing.
 const IN_FLIGHT_TCP_MAX: usize = 256;
 

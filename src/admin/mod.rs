@@ -52,9 +52,9 @@ pub use query::Query;
 pub use readiness::{Degraded, DegradedReason, NotReady, Readiness};
 pub use server::{
     BackingUp, ConfirmError, ConflictReport, DriftReport, EndpointNameReport, EndpointReport, Explained,
-    ExplainedReply, Explaining, Extent, FailingReport, HeldBackReport, HeldSubscription, NoSuchSource,
-    NudgeError, PassesReport, Reason, Server, SourceKind, SourceReport, SourceRole, SourceStateWord,
-    SyncReport, WantedEndpoints, WantedEntries, WhyNot,
+    ExplainedReply, Explaining, Extent, FailingReport, HeldBackReport, HeldSubscription, LimitMetReport,
+    LimitWord, NoSuchSource, NudgeError, PassesReport, Reason, Server, SourceKind, SourceReport, SourceRole,
+    SourceStateWord, SyncReport, WantedEndpoints, WantedEntries, WhyNot,
 };
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;

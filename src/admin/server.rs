@@ -31,6 +31,9 @@ pub trait Server: Send + Sync + 'static {
     /// Azure's zones and names.
     fn catalogue(&self) -> Arc<Catalogue>;
 
+    /// Client networks that met a limit in the last day, the heaviest first.
+    fn limits_met(&self) -> Vec<LimitMetReport>;
+
     /// Every source that inventories are read from, in the order of their names.
     fn sync(&self) -> SyncReport;
 
@@ -63,6 +66,32 @@ pub type BackingUp = Pin<Box<dyn Future<Output = Result<File, String>> + Send>>;
 
 /// An explanation in the making.
 pub type Explaining = Pin<Box<dyn Future<Output = Explained> + Send>>;
+
+/// A client network that met a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LimitMetReport {
+    /// A /24 of IPv4 or a /56 of IPv6.
+    #[schema(example = "10.1.2.0/24")]
+    pub network: String,
+    pub limit: LimitWord,
+    /// Queries that were not asked upstream, or not answered.
+    pub queries: u64,
+    /// When it last met it.
+    #[schema(example = "2026-07-01T12:01:09Z")]
+    pub last: String,
+}
+
+/// Which limit a client network met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitWord {
+    /// `limits.wait_limit` of its queries waited.
+    WaitLimit,
+    /// It had its share of all that waited.
+    Share,
+    /// Its replies would have come in one pulse, and some too late.
+    Pace,
+}
 
 /// A source that config does not name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -72,6 +72,11 @@ impl ServerOptions {
 }
 
 impl OtherServer {
+    /// No server but that of the config.
+    pub(super) fn none() -> OtherServer {
+        OtherServer { server: None, token_file: None, ca_file: None }
+    }
+
     /// The same with the server that the environment names, if no option does.
     pub(super) fn or_of_environment(self) -> OtherServer {
         let of_environment = || env::var(SERVER_VARIABLE).ok().filter(|url| !url.is_empty());

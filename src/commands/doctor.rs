@@ -2,6 +2,7 @@
 
 mod azure;
 mod followed;
+mod limits;
 mod source;
 mod written;
 
@@ -99,6 +100,8 @@ impl fmt::Display for Finding {
 impl Doctor {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
         let mut config = self.config.load()?;
+        // Its client has a runtime of its own.
+        let of_running = limits::of_running(&self.config);
         super::ask_azure_impatiently(&mut config);
         small_runtime()?.block_on(async {
             let mut findings = vec![Finding::well(format!("config {} is good", config.file.display()))];
@@ -128,6 +131,7 @@ impl Doctor {
             findings.extend(of_state(&parts));
             findings.extend(of_addresses(&config, &parts));
             findings.extend(written::of_store(&config).await);
+            findings.extend(of_running);
             findings.extend(of_conflicts(&parts));
             findings.extend(of_delegations(&config, &parts));
             findings.extend(of_drift(&parts));

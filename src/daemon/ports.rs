@@ -1,6 +1,7 @@
 //! What the admin API asks of the running server.
 
 mod endpoints;
+mod limits;
 mod numbers;
 mod readiness;
 mod sync;
@@ -15,11 +16,12 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::admin::metrics::Metrics;
 use crate::admin::{
-    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NudgeError, Readiness,
-    Server, SyncReport, WantedEndpoints, WantedEntries,
+    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport,
+    NudgeError, Readiness, Server, SyncReport, WantedEndpoints, WantedEntries,
 };
 use crate::cache::Listed;
 use crate::dns::{Name, QueryFlags, Question};
+use crate::listen::Counting;
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
 use crate::sync::Fingerprint;
@@ -31,6 +33,7 @@ pub struct Ports {
     responder: Arc<Responder>,
     sources: Shared,
     more: Option<Arc<AddNumbers>>,
+    limits: Option<Counting>,
     health: Option<Arc<TellHealth>>,
     backups: Option<Arc<MakeBackup>>,
 }
@@ -47,12 +50,17 @@ type AddNumbers = dyn Fn(&mut Metrics) + Send + Sync;
 impl Ports {
     /// Of what answers, and of [`super::Sources::shared`].
     pub fn new(responder: Arc<Responder>, sources: Shared) -> Ports {
-        Ports { responder, sources, more: None, health: None, backups: None }
+        Ports { responder, sources, more: None, limits: None, health: None, backups: None }
     }
 
     /// Adds numbers that only others know, such as those of listeners.
     pub fn with_numbers(self, more: impl Fn(&mut Metrics) + Send + Sync + 'static) -> Ports {
         Ports { more: Some(Arc::new(more)), ..self }
+    }
+
+    /// Adds what listeners know of clients.
+    pub fn with_limits(self, limits: Counting) -> Ports {
+        Ports { limits: Some(limits), ..self }
     }
 
     /// Adds what only others know to be amiss, such as the store.
@@ -84,6 +92,10 @@ impl Server for Ports {
             more(&mut metrics);
         }
         metrics
+    }
+
+    fn limits_met(&self) -> Vec<LimitMetReport> {
+        self.limits.as_ref().map(limits::reports).unwrap_or_default()
     }
 
     fn store(&self) -> &Arc<Store> {

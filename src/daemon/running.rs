@@ -142,7 +142,7 @@ impl Daemon {
         if let (Some(administration), Some(api)) = (&mut administration, api) {
             let counting = listening.counting();
             let ports = Ports::new(Arc::clone(&parts.responder), parts.sources.shared().clone());
-            let ports = ports.with_numbers(move |numbers| {
+            let ports = ports.with_limits(counting.clone()).with_numbers(move |numbers| {
                 let counts = counting.counts();
                 numbers.queries = vec![("udp", counts.udp.queries), ("tcp", counts.tcp.queries)];
             });

@@ -10,8 +10,8 @@ use privatelink_dns::admin::auth::{Role, Scope};
 use privatelink_dns::admin::when::rfc3339;
 use privatelink_dns::admin::{
     self, EndpointNameReport, EndpointReport, EventSecret, EventSettings, Extent, HeldBackReport,
-    PassesReport, Reason, Running, Server, Settings, SourceKind, SourceReport, SourceRole, SourceStateWord,
-    WhyNot, bind,
+    LimitMetReport, LimitWord, PassesReport, Reason, Running, Server, Settings, SourceKind, SourceReport,
+    SourceRole, SourceStateWord, WhyNot, bind,
 };
 use privatelink_dns::cache::{End, UpstreamReply};
 use privatelink_dns::dns::{QueryFlags, Question, Rcode, RecordType};
@@ -283,6 +283,7 @@ fn every_example_of_the_description_works() {
         "get /catalogue",
         "get /endpoints",
         "get /explain",
+        "get /limits",
         "get /networks",
         "get /sync",
         "options /events",
@@ -377,6 +378,19 @@ fn the_cache_is_shown_in_order_and_forgotten_below_a_name() {
     assert_eq!(delete("scoped", "?name=a.test").body, json!({"entries": 2}));
     assert_eq!(delete("operator", "").body, json!({"entries": 2}));
     assert_eq!(reads.book.deeds.lock().len(), 2);
+}
+
+#[test]
+fn client_networks_that_met_a_limit_are_told() {
+    let limits_met = vec![LimitMetReport {
+        network: "10.1.2.0/24".to_owned(),
+        limit: LimitWord::WaitLimit,
+        queries: 17,
+        last: "2026-07-01T12:01:09Z".to_owned(),
+    }];
+    let reads = Reads::of(Arc::new(FakeServer { limits_met, ..fake() }));
+    let met = json!({"network": "10.1.2.0/24", "limit": "wait-limit", "queries": 17, "last": "2026-07-01T12:01:09Z"});
+    assert_eq!(reads.get("/limits"), json!({"met": [met]}));
 }
 
 #[test]

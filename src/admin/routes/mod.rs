@@ -14,6 +14,7 @@ mod explain;
 mod forwarders;
 mod health;
 mod import_export;
+mod limits;
 mod metrics;
 mod named;
 mod networks;
@@ -67,6 +68,7 @@ fn known() -> OpenApiRouter<App> {
         .merge(endpoints::routes())
         .merge(sync::routes())
         .merge(networks::routes())
+        .merge(limits::routes())
         .merge(catalogue::routes())
         .merge(explain::routes())
         .merge(cache::routes())

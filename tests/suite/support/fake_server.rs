@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use privatelink_dns::admin::metrics::Metrics;
 use privatelink_dns::admin::{
-    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, NoSuchSource, NudgeError,
-    Readiness, Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
+    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport,
+    NoSuchSource, NudgeError, Readiness, Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
 };
 use privatelink_dns::cache::{self, Cache, Listed};
 use privatelink_dns::dns::{Name, QueryFlags, Question, Rcode};
@@ -24,6 +24,7 @@ pub struct FakeServer {
     pub numbers: Metrics,
     pub sources: Vec<SourceReport>,
     pub endpoints: Vec<EndpointReport>,
+    pub limits_met: Vec<LimitMetReport>,
     /// Nudges and confirmed plans, in words.
     pub asked: Mutex<Vec<String>>,
     /// Explanations are made as there are permits.
@@ -40,6 +41,7 @@ impl Default for FakeServer {
             sources: Vec::new(),
             endpoints: Vec::new(),
             asked: Mutex::default(),
+            limits_met: Vec::new(),
             explaining: Arc::new(Semaphore::new(1000)),
         }
     }
@@ -58,6 +60,10 @@ impl Server for FakeServer {
 
     fn metrics(&self) -> Metrics {
         self.numbers.clone()
+    }
+
+    fn limits_met(&self) -> Vec<LimitMetReport> {
+        self.limits_met.clone()
     }
 
     fn store(&self) -> &Arc<Store> {
