@@ -40,6 +40,16 @@ impl Bed {
         Bed { lane: Lane::new(Handle::current()).unwrap(), forwarder, upstream, address }
     }
 
+    /// On a port that is free for both protocols.
+    async fn with_tcp() -> (Bed, TcpListener) {
+        loop {
+            let bed = Bed::new();
+            if let Ok(listener) = TcpListener::bind(bed.address).await {
+                return (bed, listener);
+            }
+        }
+    }
+
     fn begin(&mut self, name: &str, guest: usize) -> Result<(), usize> {
         let question = question(name);
         let (forwarder, now) = (self.forwarder.clone(), Instant::now());
@@ -223,8 +233,7 @@ async fn a_stranger_is_passed_over_and_its_port_takes_no_more_queries() {
 async fn only_the_question_that_a_stranger_met_goes_over_tcp() {
     // No reply, another name, another type.
     for (at, bit) in [(2, 0x80), (15, 1), (12 + 3 + NAME.len() + 2, 1)] {
-        let mut bed = Bed::new();
-        let listener = TcpListener::bind(bed.address).await.unwrap();
+        let (mut bed, listener) = Bed::with_tcp().await;
         let (queries, port) = eight_from_one_port(&mut bed);
         let mut stranger = answer(&queries[3]);
         stranger[at] ^= bit;
@@ -256,8 +265,7 @@ async fn a_second_reply_is_known_for_a_late_one() {
 
 #[tokio::test]
 async fn a_reply_in_another_case_proves_itself_over_tcp_first() {
-    let mut bed = Bed::new();
-    let listener = TcpListener::bind(bed.address).await.unwrap();
+    let (mut bed, listener) = Bed::with_tcp().await;
     bed.ask(NAME);
     let (query, port) = bed.seen();
     let mut lowered = answer(&query);
@@ -281,8 +289,7 @@ async fn answer_one(listener: &TcpListener) {
 
 #[tokio::test]
 async fn a_truncated_reply_is_fetched_over_tcp() {
-    let mut bed = Bed::new();
-    let listener = TcpListener::bind(bed.address).await.unwrap();
+    let (mut bed, listener) = Bed::with_tcp().await;
     bed.ask(NAME);
     let (query, port) = bed.seen();
     let mut reply = answer(&query);
@@ -297,8 +304,7 @@ async fn a_truncated_reply_is_fetched_over_tcp() {
 
 #[tokio::test]
 async fn too_many_strangers_send_the_questions_of_their_port_over_tcp() {
-    let mut bed = Bed::new();
-    let listener = TcpListener::bind(bed.address).await.unwrap();
+    let (mut bed, listener) = Bed::with_tcp().await;
     let (queries, port) = eight_from_one_port(&mut bed);
     let stranger = of_no_query(&queries);
     for _ in 0..NEAR_MISSES_MAX {
