@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -252,4 +253,65 @@ fn the_default_settings_ask_azure_within_its_bound() {
     let health = Forwarder::new(Settings::default(), cache).health();
     assert_eq!(health[0].address.to_string(), "168.63.129.16");
     assert_eq!(health[0].queries_per_second_max, Some(900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_rule_and_a_heavy_network_leave_places_to_others_and_say_why_they_are_refused() {
+    let script = Scripted::new(|seen| match (seen.last_byte(), seen.name().ends_with(".silent.")) {
+        (1, _) | (_, true) => Said::Silence,
+        _ => Said::Reply(seen.answer(Rcode::NOERROR, &[&format!("{} 60 A 10.0.0.9", seen.name())], &[])),
+    });
+    let network = |number: u8| Asker::Network(IpAddr::from([10, 0, number, 1]).into());
+    for (domain, networks, refused) in [
+        ("dead.", 100, "too many questions below dead. wait for upstream"),
+        ("silent.", 5, "too many questions of 10.0.1.0/24 wait for upstream"),
+    ] {
+        let mut settings = settings(&[(".", &["10.0.0.2"]), ("dead.", &["10.0.0.1"])]);
+        settings.questions_in_flight_max = 512;
+        let forwarder = script.forwarder(settings);
+        let attack = async |number: usize, network| {
+            forwarder.ask(question(&format!("n{number}.{domain}")), NONE, network).await
+        };
+        for number in 0..2000 {
+            let forwarder = forwarder.clone();
+            let network = network(1 + (number % networks) as u8);
+            let question = question(&format!("n{number}.{domain}"));
+            tokio::spawn(async move { forwarder.ask(question, NONE, network).await });
+        }
+        while forwarder.counters.questions.load(Ordering::Relaxed) < 2000 {
+            tokio::task::yield_now().await;
+        }
+        let start = Instant::now();
+        for number in 0..200 {
+            let outcome = forwarder.ask(question(&format!("n{number}.good.")), NONE, network(200)).await;
+            assert_eq!(outcome.reply.end, End::Data, "{domain}: {:?}", outcome.reply.extended_error);
+        }
+        let why = attack(2000, network(1)).await.reply.extended_error.clone().unwrap();
+        assert_eq!((why.code, &*why.text), (ExtendedError::OTHER, refused));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(forwarder.counters.shed_share.load(Ordering::Relaxed) > 1000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_waits_for_a_question_a_thousand_times_leaves_places_to_others() {
+    let script = Scripted::new(|_| Said::Silence);
+    let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
+    let network = |number: u8| Asker::Network(IpAddr::from([10, 0, number, 1]).into());
+    let wait = |network| {
+        let forwarder = forwarder.clone();
+        tokio::spawn(async move { forwarder.ask(question("a.x."), NONE, network).await });
+    };
+    (0..2000).for_each(|_| wait(network(1)));
+    let shed = || forwarder.counters.shed_waiters.load(Ordering::Relaxed);
+    while forwarder.counters.questions.load(Ordering::Relaxed) < 2000 {
+        tokio::task::yield_now().await;
+    }
+    let before = shed();
+    assert!(before > 1000, "{before}");
+    (0..50).for_each(|_| wait(network(2)));
+    while forwarder.counters.questions.load(Ordering::Relaxed) < 2050 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(shed(), before);
 }
