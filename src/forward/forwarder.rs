@@ -398,12 +398,12 @@ impl Forwarder {
     }
 }
 
-/// Nothing in flight.
 /// The number that rules made of delegations have.
 pub(super) fn delegated(settings: &Settings) -> usize {
     settings.rules.len()
 }
 
+/// Nothing in flight.
 fn inflight(settings: &Settings) -> Inflight {
     // And of the delegations that are followed, which together are as one rule.
     let rules = delegated(settings) + 1;
