@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::asker::Asker;
 use super::case::Case;
 use super::counters::count;
 use super::failure::Trouble;
@@ -228,7 +229,7 @@ impl Forwarder {
             query = query.without_recursion();
         }
         flight.note_sent(query.question(), upstream);
-        self.send(upstream, &mut query, manner.protocol).await
+        self.send(upstream, &mut query, manner.protocol, flight.asker()).await
     }
 
     /// Sends one query within the upstream's bound, whatever it is for.
@@ -237,9 +238,10 @@ impl Forwarder {
         upstream: &Upstream,
         query: &mut Query,
         protocol: Protocol,
+        asker: Asker,
     ) -> Result<Received, Trouble> {
         let now = Instant::now();
-        if let Some(budget) = upstream.budget.as_ref().filter(|budget| !budget.take(now)) {
+        if let Some(budget) = upstream.budget.as_ref().filter(|budget| !budget.take(asker, now)) {
             count(&self.counters.shed_rate);
             return Err(Trouble::OverBudget(budget.per_second_max()));
         }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
+use super::asker::Asker;
 use super::case::Case;
 use super::counters::count;
 use super::health::{BACKOFF_MAX, BACKOFF_MIN};
@@ -125,7 +126,7 @@ impl Examiner {
 
     /// One query; silence lasts until it is dropped.
     async fn query(self, upstream: Arc<Upstream>) -> Finding {
-        if upstream.budget.as_ref().is_some_and(|budget| !budget.take(Instant::now())) {
+        if upstream.budget.as_ref().is_some_and(|budget| !budget.take(Asker::Server, Instant::now())) {
             return Finding::Undecided;
         }
         count(&self.counters.queries);

@@ -200,6 +200,11 @@ impl Flight {
         Some(Waiter { flight: self.clone(), follows_for: Some(asker) })
     }
 
+    /// For whom it was begun.
+    pub fn asker(&self) -> Asker {
+        self.place.1
+    }
+
     /// Notes a question section that goes to an upstream.
     pub fn note_sent(&self, question: &[u8], upstream: &Arc<Upstream>) {
         let mut sent = self.sent.lock();

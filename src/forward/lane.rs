@@ -128,7 +128,7 @@ impl<T> Lane<T> {
         count(&forwarder.counters.questions);
         let asked = &waiter.flight.asked;
         let query = Query::new(&asked.question, asked.flags, edns, case);
-        let granted = upstream.budget.as_ref().is_none_or(|budget| budget.take(now));
+        let granted = upstream.budget.as_ref().is_none_or(|budget| budget.take(asker, now));
         if granted {
             waiter.flight.note_sent(query.question(), upstream);
         }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::asker::Asker;
 use super::case::Case;
 use super::counters::count;
 use super::inflight::Flight;
@@ -82,7 +83,7 @@ impl Forwarder {
         count(&self.counters.loop_probes);
         let question = Question { name: probe.name.clone(), rtype: RecordType::A };
         let mut query = Query::new(&question, QueryFlags::default(), true, Case::Plain);
-        let sent = self.send(&upstream, &mut query, Protocol::Udp);
+        let sent = self.send(&upstream, &mut query, Protocol::Udp, Asker::Server);
         // Whatever is answered: what counts is whether the probe comes back meanwhile.
         let _ = timeout_at(Instant::now() + DEADLINE, sent).await;
     }

@@ -61,11 +61,7 @@ impl Shares {
             Entry::Occupied(own) => *own.get(),
             Entry::Vacant(_) => 0,
         };
-        let is_granted = match asker {
-            Asker::Network(_) | Asker::Server => of_rule.grants(own),
-            Asker::Exempt(_) => of_rule.grants_exempt(own),
-        };
-        if !is_granted {
+        if !asker.is_granted(of_rule, own) {
             return Err(NoPlace::Asker);
         }
         *entry.or_default() += 1;
