@@ -50,8 +50,14 @@ impl Surroundings {
         let before = self.responder.serving();
         let forward = forward_over(self.written.rules(), new);
         // What upstreams said may no longer hold when others are asked; else what is known of them stays.
-        let (cache, forwarder) = if old.cache == new.cache && *before.forwarder.settings() == forward {
-            (Arc::clone(&before.cache), Arc::clone(&before.forwarder))
+        let asks_the_same = old.cache == new.cache && before.forwarder.settings().rules == forward.rules;
+        let (cache, forwarder) = if asks_the_same {
+            let has_same_bounds = *before.forwarder.settings() == forward;
+            let forwarder = match has_same_bounds {
+                true => Arc::clone(&before.forwarder),
+                false => before.forwarder.with_settings(forward),
+            };
+            (Arc::clone(&before.cache), forwarder)
         } else {
             let cache = Arc::new(Cache::new(new.cache.clone()));
             let forwarder = Forwarder::new(forward, Arc::clone(&cache));

@@ -14,6 +14,7 @@ use privatelink_dns::dns::{
 };
 
 use crate::support::client::{PATIENCE, answers, ask};
+use crate::support::served::wait_until;
 use crate::support::test_daemon::TestDaemon;
 use crate::support::upstream::Upstream;
 
@@ -185,6 +186,19 @@ fn a_chain_over_two_upstreams_asks_each_once_though_nothing_may_be_kept() {
         assert_eq!(answers(&reply), ["www.one. 0 CNAME web.two.", "web.two. 0 A 10.0.0.2"]);
         assert_eq!((one.asked(), two.asked()), (round, round));
     }
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_that_changes_bounds_alone_forgets_nothing_of_upstream() {
+    let upstream = Upstream::start(&[("www.one. A", &["www.one. 600 A 10.0.0.1"])]);
+    let config = |more: &str| format!("[forward]\nupstreams = [\"{}\"]\n{more}", upstream.address);
+    let daemon = TestDaemon::start(&config(""), &[]);
+    assert_eq!(ask(daemon.address, "www.one.", "A").answer.len(), 1);
+    daemon.configure(&config("questions_in_flight_max = 77\nwaiters_max = 7\n"));
+    wait_until("the other bounds", || daemon.serving().forwarder.settings().questions_in_flight_max == 77);
+    assert_eq!(ask(daemon.address, "www.one.", "A").answer.len(), 1);
+    assert_eq!(upstream.asked(), 1);
     daemon.stop();
 }
 

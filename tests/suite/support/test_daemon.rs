@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use privatelink_dns::config::Config;
 use privatelink_dns::daemon::{Daemon, Ports};
-use privatelink_dns::respond::Responder;
+use privatelink_dns::respond::{Responder, Serving};
 use privatelink_dns::zone::Snapshot;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -66,6 +66,11 @@ impl TestDaemon {
     /// Writes the config.
     pub fn configure(&self, config: &str) {
         self.write("config.toml", &with_listen(config));
+    }
+
+    /// What is in use.
+    pub fn serving(&self) -> Arc<Serving> {
+        self.responder.serving()
     }
 
     /// What is served.
