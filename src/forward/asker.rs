@@ -1,6 +1,5 @@
 //! For whom upstream is asked.
 
-use super::pool::Pool;
 use crate::dns::ClientNetwork;
 
 /// One of those who share what may be asked at once.
@@ -12,14 +11,4 @@ pub enum Asker {
     Exempt(ClientNetwork),
     /// The server, for the cache's sake or its operator's.
     Server,
-}
-
-impl Asker {
-    /// Whether one who has `own` of a pool's places may have one more.
-    pub(super) fn is_granted(self, pool: Pool, own: usize) -> bool {
-        match self {
-            Asker::Network(_) | Asker::Server => pool.grants(own),
-            Asker::Exempt(_) => pool.grants_exempt(own),
-        }
-    }
 }

@@ -1,14 +1,13 @@
 //! How many queries one upstream gets in any second, and for whom.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::asker::Asker;
+use super::holdings::Holdings;
 use super::pool::Pool;
 
 /// At most so many queries in any second, wherever it begins. Askers share them, so that one with very many new names does
@@ -24,8 +23,7 @@ pub struct Budget {
 struct Second {
     /// When they were sent, and for whom.
     sent: VecDeque<(Instant, Asker)>,
-    /// How many each has of them; none has zero.
-    by_asker: HashMap<Asker, usize, RandomState>,
+    by_asker: Holdings,
 }
 
 impl Budget {
@@ -41,14 +39,12 @@ impl Budget {
     pub fn take(&self, asker: Asker, now: Instant) -> bool {
         let mut second = self.last_second.lock();
         second.forget(now);
-        let Second { sent, by_asker } = &mut *second;
-        let pool = Pool { max: self.per_second_max as usize, taken: sent.len() };
-        if !pool.has_room() || !asker.is_granted(pool, by_asker.get(&asker).copied().unwrap_or(0)) {
-            return false;
+        let pool = Pool { max: self.per_second_max as usize, taken: second.sent.len() };
+        let granted = second.by_asker.take(asker, pool);
+        if granted {
+            second.sent.push_back((now, asker));
         }
-        sent.push_back((now, asker));
-        *by_asker.entry(asker).or_default() += 1;
-        true
+        granted
     }
 }
 
@@ -57,12 +53,7 @@ impl Second {
     fn forget(&mut self, now: Instant) {
         let is_over = |at: Instant| now.saturating_duration_since(at) >= Duration::from_secs(1);
         while let Some((_, asker)) = self.sent.pop_front_if(|(at, _)| is_over(*at)) {
-            if let Entry::Occupied(mut own) = self.by_asker.entry(asker) {
-                *own.get_mut() -= 1;
-                if *own.get() == 0 {
-                    own.remove();
-                }
-            }
+            self.by_asker.give_back(asker);
         }
     }
 }
@@ -103,8 +94,8 @@ mod tests {
         assert_eq!(granted[1..], [60, 150]);
         // And alone one has nearly all.
         assert!((2000..=2700).contains(&granted[0]), "{granted:?}");
-        assert!(budget.last_second.lock().by_asker.len() <= 3);
+        assert!(budget.last_second.lock().by_asker.askers() <= 3);
         budget.last_second.lock().forget(start + Duration::from_secs(10));
-        assert!(budget.last_second.lock().by_asker.is_empty());
+        assert_eq!(budget.last_second.lock().by_asker.askers(), 0);
     }
 }

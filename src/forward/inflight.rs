@@ -1,7 +1,6 @@
 //! Each question is in flight once; all who ask it meanwhile wait for the same reply.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::asker::Asker;
+use super::holdings::Holdings;
 use super::pool::Pool;
 use super::settings::Asked;
 use super::shares::{NoPlace, Shares};
@@ -45,7 +45,7 @@ pub struct Flight {
     told: Notify,
     waiters: AtomicUsize,
     /// How many of each asker wait beside the one that began it.
-    followers: Mutex<HashMap<Asker, usize, RandomState>>,
+    followers: Mutex<Holdings>,
     /// Whose place it has: the rule's number, and the asker.
     place: (usize, Asker),
     pub started: Instant,
@@ -187,15 +187,9 @@ impl Flight {
     fn follow(self: &Arc<Self>, asker: Asker, waiters_max: usize) -> Option<Waiter> {
         let mut followers = self.followers.lock();
         let all = Pool { max: waiters_max, taken: self.waiters.load(Ordering::Relaxed) };
-        let own = followers.get(&asker).copied().unwrap_or_default();
-        let is_granted = match asker {
-            Asker::Network(_) | Asker::Server => all.grants(own),
-            Asker::Exempt(_) => all.grants_exempt(own),
-        };
-        if !is_granted {
+        if !followers.take(asker, all) {
             return None;
         }
-        *followers.entry(asker).or_default() += 1;
         self.waiters.fetch_add(1, Ordering::Relaxed);
         Some(Waiter { flight: self.clone(), follows_for: Some(asker) })
     }
@@ -280,13 +274,8 @@ impl Drop for Sender {
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.flight.waiters.fetch_sub(1, Ordering::Relaxed);
-        if let Some(asker) = self.follows_for
-            && let Entry::Occupied(mut own) = self.flight.followers.lock().entry(asker)
-        {
-            *own.get_mut() -= 1;
-            if *own.get() == 0 {
-                own.remove();
-            }
+        if let Some(asker) = self.follows_for {
+            self.flight.followers.lock().give_back(asker);
         }
     }
 }

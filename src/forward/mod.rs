@@ -18,6 +18,7 @@ mod descent;
 mod failure;
 mod forwarder;
 mod health;
+mod holdings;
 mod inflight;
 mod lane;
 mod loops;

@@ -1,14 +1,10 @@
-//! Who has how many of the questions in flight: shares by rule, and of a rule by client network.
+//! The questions in flight are shared by rule, and those of a rule by client network.
 //!
 //! A rule whose upstreams stay silent must not take the others' places, whoever asks by it; nor may one network take those
 //! of the others that ask by the same rule.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
-use foldhash::quality::RandomState;
-
 use super::asker::Asker;
+use super::holdings::Holdings;
 use super::pool::Pool;
 
 /// The places of questions in flight.
@@ -23,8 +19,7 @@ pub struct Shares {
 #[derive(Default)]
 struct Share {
     taken: usize,
-    /// Those who have any.
-    by_asker: HashMap<Asker, usize, RandomState>,
+    by_asker: Holdings,
 }
 
 /// Why there is no place for a question.
@@ -56,15 +51,9 @@ impl Shares {
         if !of_rule.has_room() {
             return Err(NoPlace::Rule);
         }
-        let entry = share.by_asker.entry(asker);
-        let own = match &entry {
-            Entry::Occupied(own) => *own.get(),
-            Entry::Vacant(_) => 0,
-        };
-        if !asker.is_granted(of_rule, own) {
+        if !share.by_asker.take(asker, of_rule) {
             return Err(NoPlace::Asker);
         }
-        *entry.or_default() += 1;
         share.taken += 1;
         self.taken += 1;
         Ok(())
@@ -73,12 +62,7 @@ impl Shares {
     /// Gives a place back that was taken.
     pub fn give_back(&mut self, rule: usize, asker: Asker) {
         let share = &mut self.rules[rule];
-        if let Entry::Occupied(mut own) = share.by_asker.entry(asker) {
-            *own.get_mut() -= 1;
-            if *own.get() == 0 {
-                own.remove();
-            }
-        }
+        share.by_asker.give_back(asker);
         share.taken -= 1;
         self.taken -= 1;
     }
@@ -116,7 +100,7 @@ mod tests {
             assert!(taken > MAX * 2 / 3, "{taken}");
             (0..taken).for_each(|_| shares.give_back(DEAD, network(1)));
         }
-        assert!(shares.taken == 0 && shares.rules[DEAD].by_asker.is_empty());
+        assert!(shares.taken == 0 && shares.rules[DEAD].by_asker.askers() == 0);
         // No rule is there for which something would be kept.
         let alone = take_all(&mut Shares::new(MAX, 1), DEAD, network(1));
         assert!(alone > MAX * 5 / 6, "{alone}");
