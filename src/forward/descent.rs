@@ -14,7 +14,7 @@ use super::counters::count;
 use super::delegation::Level;
 use super::failure::{Failure, Trouble, Unanswered};
 use super::forwarder::delegated;
-use super::inflight::{Flight, Sender};
+use super::inflight::{Flight, Sender, Waiter};
 use super::race::{DEADLINE, Won};
 use super::referral::{NameServer, Referral};
 use super::rule::Role;
@@ -53,12 +53,7 @@ impl Forwarder {
     ) -> Outcome {
         count(&self.counters.questions);
         let asked = Asked { question, flags, of: delegation.respondent() };
-        let top = delegation.top();
-        let rule = (delegated(self.settings()), &top.domain);
-        let waiter = self.board(&asked, rule, asker, |flight, sender| {
-            tokio::spawn(self.clone().fly_below(flight, delegation, names, quest, sender));
-        });
-        match waiter {
+        match self.board_below(&asked, asker, delegation, names, quest) {
             Ok(waiter) => self.wait(waiter).await,
             Err(why) => self.fall_back(&asked, why),
         }
@@ -75,11 +70,23 @@ impl Forwarder {
         count(&self.counters.prefetches);
         let asked = Asked { question, flags, of: delegation.respondent() };
         // If it cannot be asked now, it is asked when it is needed.
+        let _ = self.board_below(&asked, Asker::Server, delegation, names, Quest::new());
+    }
+
+    /// Takes part in the flight of a question for the servers of a delegation; begins it if there is none.
+    fn board_below(
+        self: &Arc<Self>,
+        asked: &Asked,
+        asker: Asker,
+        delegation: Arc<Delegation>,
+        names: Arc<dyn ServerAddresses>,
+        quest: Quest,
+    ) -> Result<Waiter, ExtendedError> {
         let top = delegation.top();
         let rule = (delegated(self.settings()), &top.domain);
-        let _ = self.board(&asked, rule, Asker::Server, |flight, sender| {
-            tokio::spawn(self.clone().fly_below(flight, delegation, names, Quest::new(), sender));
-        });
+        self.board(asked, rule, asker, |flight, sender| {
+            tokio::spawn(self.clone().fly_below(flight, delegation, names, quest, sender));
+        })
     }
 
     async fn fly_below(
