@@ -30,7 +30,7 @@ impl Responder {
         }
         match self.answer_at_once(view, ahead, message, client, buffer) {
             Attempt::Reply(length) => {
-                self.within_rate(&view.serving, message, client, &mut *buffer, length, view.now)
+                self.within_rate(&view.serving, message, client, buffer, length, view.now)
             }
             attempt => attempt,
         }
@@ -48,42 +48,33 @@ impl Responder {
     ) -> Attempt {
         let limit = serving.limit_for(client.address.ip()).filter(|limit| limit.limits_responses());
         let (Some(limit), Transport::Udp) = (limit, client.transport) else { return Attempt::Reply(length) };
-        let Some(asked) = self.asked(message, client) else { return Attempt::Reply(length) };
+        let Some(asked) = asked_of(message) else { return Attempt::Reply(length) };
         if self.is_there(&asked, client) {
             return Attempt::Reply(length);
         }
-        let has_cookie = asked.cookie.is_some();
-        match limit.judge(client.address.ip(), &buffer[..length], has_cookie, now) {
+        match limit.judge(client.address.ip(), &buffer[..length], has_cookie(&asked), now) {
             None => Attempt::Reply(length),
-            Some(instead) => send_instead(instead, &asked, client, buffer),
+            Some(instead) => send_instead(instead, &self.with_cookie(asked, client), client, buffer),
         }
     }
 
     /// Answers one who asked too much.
     fn turn_away(&self, limit: &RateLimit, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
-        let Some(asked) = self.asked(message, client) else { return Attempt::Drop };
-        if client.transport == Transport::Udp && !self.is_there(&asked, client) {
-            return send_instead(limit.instead(asked.cookie.is_some()), &asked, client, buffer);
+        let Some(asked) = asked_of(message) else { return Attempt::Drop };
+        let is_known = client.transport == Transport::Tcp || self.is_there(&asked, client);
+        let asked = self.with_cookie(asked, client);
+        if !is_known {
+            return send_instead(limit.instead(has_cookie(&asked)), &asked, client, buffer);
         }
         let why = format!("a client may ask {} questions a second", limit.settings().queries_per_second);
         let why = ExtendedError::new(ExtendedError::OTHER, why);
         complete_failure(&asked, client, why, buffer).map_or(Attempt::Drop, Attempt::Reply)
     }
 
-    /// What a reply to a message is made of; `None` where there is no reply to it.
-    fn asked<'m>(&self, message: &'m [u8], client: Client) -> Option<Asked<'m>> {
-        let cookie = |cookie: Option<&[u8]>| self.cookie(cookie, client.address.ip());
-        match Request::read(message) {
-            Ok(request) => {
-                let cookie = cookie(request.edns.and_then(|edns| edns.cookie));
-                Some(Asked::new(&request, cookie))
-            }
-            Err(Unanswerable::Refuse { id, flags, question, edns, .. }) => {
-                let cookie = cookie(edns.and_then(|edns| edns.cookie));
-                Some(Asked { id, flags, question, edns, rtype: RecordType(0), cookie })
-            }
-            Err(Unanswerable::Drop) => None,
-        }
+    /// The same with a cookie for the client, if it has sent one.
+    fn with_cookie<'m>(&self, asked: Asked<'m>, client: Client) -> Asked<'m> {
+        let sent = asked.edns.and_then(|edns| edns.cookie);
+        Asked { cookie: self.cookie(sent, client.address.ip()), ..asked }
     }
 
     /// Whether a client has shown that it is at its address (RFC 7873 §5.2.5).
@@ -91,6 +82,21 @@ impl Responder {
         let cookie = asked.edns.and_then(|edns| edns.cookie);
         cookie.is_some_and(|cookie| self.has_made(cookie, client.address.ip()))
     }
+}
+
+/// What a reply to a message is made of, without a cookie; `None` where there is no reply to it.
+fn asked_of(message: &[u8]) -> Option<Asked<'_>> {
+    match Request::read(message) {
+        Ok(request) => Some(Asked::new(&request, None)),
+        Err(Unanswerable::Refuse { id, flags, question, edns, .. }) => {
+            Some(Asked { id, flags, question, edns, rtype: RecordType(0), cookie: None })
+        }
+        Err(Unanswerable::Drop) => None,
+    }
+}
+
+fn has_cookie(asked: &Asked<'_>) -> bool {
+    asked.edns.is_some_and(|edns| edns.cookie.is_some())
 }
 
 fn send_instead(instead: Instead, asked: &Asked<'_>, client: Client, buffer: &mut [u8]) -> Attempt {
