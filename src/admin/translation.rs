@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::written::State;
 use crate::dns::{Name, RecordSet, RecordType, Ttl, rdata};
 use crate::persist::{Entry, StoredChange, StoredZone, Subject};
-use crate::privatelink::carried_zone;
+use crate::privatelink::is_carried_zone;
 use crate::zone::{
     Change, ChangeSet, Networks, Offer, Origin, Snapshot, Zone, ZoneBuilder, ZoneHeader, ZoneKind, is_newer,
 };
@@ -150,7 +150,7 @@ impl<'s> Translation<'s> {
 
     pub(super) fn put_set(&mut self, zone: &Name, name: &Name, set: &RecordSet) {
         // A zone that endpoints made goes with the last of them at a restart; what operators wrote there stays.
-        if !self.has_zone(zone) && carried_zone(zone.borrow()) == Some(zone.borrow()) {
+        if !self.has_zone(zone) && is_carried_zone(zone.borrow()) {
             self.set_zone(self.state.usual(zone));
         }
         if self.has_zone(zone) {

@@ -1,7 +1,5 @@
 //! Zones that names tell by themselves, whatever the catalogue knows: those behind the label `privatelink`.
 
-use smallvec::SmallVec;
-
 use super::placing::Place;
 use crate::dns::NameRef;
 
@@ -26,10 +24,15 @@ pub fn carried_zone(name: NameRef<'_>) -> Option<NameRef<'_>> {
     marked.last().filter(|zone| zone.label_count() > LABELS_BEHIND_MIN && !is_anybodys(*zone))
 }
 
+/// Whether a name is a zone by its own account.
+pub fn is_carried_zone(name: NameRef<'_>) -> bool {
+    carried_zone(name) == Some(name)
+}
+
 /// Whether a name that begins with the label lies below a special domain, or is itself one that anybody can register.
 fn is_anybodys(zone: NameRef<'_>) -> bool {
-    let mut ends = zone.labels().collect::<SmallVec<[&[u8]; 8]>>().into_iter().rev();
-    let (Some(top), Some(second)) = (ends.next(), ends.next()) else { return true };
+    let label_from_end = |count| zone.trim_to(count).and_then(NameRef::first_label);
+    let (Some(top), Some(second)) = (label_from_end(1), label_from_end(2)) else { return true };
     let is_sold = top.len() == 2 && SOLD_BELOW.contains(&second) && zone.label_count() == 3;
     SPECIAL.contains(&top) || is_sold
 }

@@ -37,8 +37,8 @@ impl ServiceLines {
 
     /// For a zone that a zone group names; `None` for a single label.
     pub fn of_zone(zone: NameRef<'_>, hint: Hint<'_>) -> Option<ServiceLines> {
-        let zone = Some(zone).filter(|zone| zone.label_count() > 1)?;
-        Some(ServiceLines::new(plain(zone)?, hint))
+        let zone = plain(zone).filter(|_| zone.label_count() > 1)?;
+        Some(ServiceLines::new(zone, hint))
     }
 
     fn new(zone: String, hint: Hint<'_>) -> ServiceLines {

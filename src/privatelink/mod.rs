@@ -17,7 +17,7 @@ mod template;
 #[cfg(test)]
 mod traps;
 
-pub use carried::carried_zone;
+pub use carried::{carried_zone, is_carried_zone};
 pub use catalogue::{Catalogue, CatalogueError, Cloud};
 pub use data::{Block, RowError, Service, Status};
 pub use describe::{Description, Kind};

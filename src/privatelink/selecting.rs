@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::carried::carried_zone;
+use super::carried::{carried_zone, is_carried_zone};
 use super::catalogue::{Catalogue, CatalogueError, Cloud, Zone};
 use super::data::Status;
 use super::geo::Region;
@@ -53,7 +53,7 @@ impl Catalogue {
 
     /// Whether a zone is a private-link zone: the catalogue has it, or its name tells so.
     pub fn names_private_link(&self, apex: NameRef<'_>) -> bool {
-        carried_zone(apex) == Some(apex) || self.is_private_link_zone(apex).is_some()
+        is_carried_zone(apex) || self.is_private_link_zone(apex).is_some()
     }
 
     fn region(&self, region: &str) -> Result<Cow<'_, Region>, CatalogueError> {

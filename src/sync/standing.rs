@@ -9,7 +9,7 @@ use super::desired::Publication;
 use super::reconcile::PublishSettings;
 use super::refusal::{DERIVED_ZONES_MAX, Refusal};
 use crate::dns::{Name, NameRef};
-use crate::privatelink::{Catalogue, carried_zone};
+use crate::privatelink::{Catalogue, is_carried_zone};
 use crate::zone::{Snapshot, Zone, ZoneKind};
 
 /// The zones of publications, which come zone by zone: each is looked for once.
@@ -59,7 +59,7 @@ impl<'s, 'p> Zones<'s, 'p> {
 
     fn standing(&self, zone: NameRef<'_>) -> Standing {
         let is_known = self.catalogue.is_private_link_zone(zone).is_some();
-        if !is_known && carried_zone(zone) != Some(zone) {
+        if !is_known && !is_carried_zone(zone) {
             return Standing::Refused(Refusal::Unmarked);
         }
         if !self.catalogue.selects(&self.settings.zones, zone) {

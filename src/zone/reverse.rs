@@ -149,8 +149,8 @@ impl Snapshot {
         let Outcome::Hit(offer) = zone.lookup(name.borrow(), rtype, view) else { return None };
         let Origin::Endpoint(claim) = &offer.origin else { return None };
         let is_served = offer.set.records().any(|data| rdata::address(data) == Some(address));
-        let front_bytes = name.as_wire().len() - zone.apex().as_wire().len();
-        is_served.then(|| (offer, Fit::of(claim, &name.as_wire()[..front_bytes])))
+        let front = name.borrow().strip_suffix(zone.apex().borrow())?;
+        is_served.then(|| (offer, Fit::of(claim, front)))
     }
 }
 
