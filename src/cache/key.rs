@@ -6,7 +6,7 @@ use quick_cache::Equivalent;
 
 use crate::dns::{Name, NameRef, QueryFlags, RecordType};
 
-/// Who is asked: what one says of a name, another may not.
+/// The servers that are asked: what one says of a name, another may not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Respondent(u32);
 
@@ -25,7 +25,7 @@ impl Respondent {
     }
 }
 
-/// Who is asked, and what is asked of them besides the question.
+/// The servers that are asked, and the flags they are asked with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Manner {
     pub flags: QueryFlags,

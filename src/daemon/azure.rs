@@ -34,8 +34,8 @@ const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
 /// A pass that clients wanted is followed by another one of these after this pause: events come as long as somebody
 /// deploys, and each pass lists everything.
 pub(super) const WANTED_PAUSE: Duration = Duration::from_secs(10);
-/// Passes begin this far apart at least when an operator of this machine nudges or confirms: a storm of events must not use up the reads that ARM allows, 250 and 25
-/// more a second of which a pass takes four.
+/// Passes begin this far apart at least when an operator of this machine nudges or confirms: they must not use up the reads
+/// that ARM allows, 250 and 25 more a second, of which a pass takes four.
 const NUDGED_APART: Duration = Duration::from_millis(500);
 
 /// What one identity sees of Azure.

@@ -1,4 +1,4 @@
-//! Who counts as one client where clients are counted.
+//! What counts as one client where clients are counted.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub struct ClientHost(IpAddr);
 
 impl ClientHost {
-    /// That of an address; an IPv4-mapped one is the IPv4 address.
+    /// The host of an address; an IPv4-mapped address is the IPv4 address.
     pub fn of(client: IpAddr) -> ClientHost {
         ClientHost(match client.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

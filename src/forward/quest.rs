@@ -32,7 +32,7 @@ pub struct Quest {
 }
 
 impl Quest {
-    /// That of a client's question.
+    /// The quest of a client's question.
     pub fn new() -> Quest {
         Quest { servers: Vec::new(), left: Arc::new(AtomicU32::new(LOOKED_UP_MAX)) }
     }

@@ -139,7 +139,7 @@ mod tests {
         assert!(left.len() > AT_ONCE_MIN && left.iter().all(|at| *at <= latest));
         assert_eq!(pace.leave(start, latest), None);
         assert!(pace.leave(start, latest + MS * 2).is_some());
-        // Who has waited longest of all is answered all the same when nothing is in its way.
+        // The reply that has waited longest leaves all the same when nothing is in its way.
         let later = start + WINDOW * 40;
         assert_eq!(pace.leave(later, start), Some(later));
     }

@@ -310,7 +310,7 @@ mod tests {
         for _ in 5..10 {
             receive(&exempt).await;
         }
-        // Whoever waits no more takes no place.
+        // A message that waits no more takes no place.
         one.send_to(&question(11, "w"), server).await.unwrap();
         assert_eq!(id(&receive(&one).await.0), 11);
     }

@@ -355,7 +355,7 @@ mod tests {
         for id in 1..=3 {
             client.send_to(&question(id, "w"), server).await.unwrap();
         }
-        // Who cannot wait hears so at once.
+        // A client whose message cannot wait is told at once.
         for expected in [2, 3] {
             let (refused, from) = receive(&client).await;
             assert_eq!((id(&refused), refused[3], from), (expected, REFUSED, server));

@@ -33,7 +33,7 @@ pub struct Waiting {
     counters: Arc<Counters>,
 }
 
-/// Who waits.
+/// The messages that wait, by asker.
 #[derive(Debug, Default)]
 struct Table {
     udp: usize,

@@ -1,6 +1,6 @@
 //! Response rate limiting: replies over UDP that look as if they were for somebody else than who asked.
 //!
-//! Whoever forges a victim's address has many replies of one kind sent to its network. Beyond a rate most of them stay
+//! A forger of a victim's address has many replies of one kind sent to its network. Beyond a rate most of them stay
 //! away, and the others tell a real client how to be believed: over TCP, or by a cookie (RFC 7873 §5.2.3).
 
 use std::net::IpAddr;

@@ -250,7 +250,7 @@ async fn who_may_change_names_of_a_form_takes_nothing_below_them() {
     assert_eq!(api.dns("db.web-1.corp.internal.", "A").await, "NOERROR 1 10.0.0.1");
 }
 
-/// Whoever may write a name alone makes those above it exist, empty: that must not silence what answered for them.
+/// A token for a name alone makes those above it exist, empty: that must not silence what answered for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_change_a_deep_name_hides_no_wildcard_above_it() {
     let api = Api::start().await;

@@ -19,7 +19,7 @@ use crate::support::test_daemon::TestDaemon;
 /// Networks that attack: more than one of them would be bound by `wait_limit` alone.
 const ATTACKERS: u8 = 6;
 
-/// Whoever else asks.
+/// The others that ask.
 const OTHERS: Ipv4Addr = Ipv4Addr::new(127, 0, 200, 1);
 
 /// Questions of others during an attack.

@@ -13,7 +13,7 @@ use crate::dns::ClientHost;
 const WATCHED_MAX: usize = 16_384;
 
 /// Counts what failed, by client address.
-// Who shows what is right is never counted, so that a broken client behind a proxy does not lock out the others behind it.
+// A client that shows what is right is never counted, so that a broken one behind a proxy does not lock out the others there.
 pub(super) struct Throttle {
     burst: u32,
     forgiven_after: Duration,

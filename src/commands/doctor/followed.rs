@@ -23,7 +23,7 @@ pub(super) async fn of_servers(config: &Config, parts: &Parts) -> Vec<Finding> {
         let seen_by = zone.header().networks.first();
         let network = config.networks.iter().find(|network| Some(&network.name) == seen_by);
         let client = network.and_then(|network| network.clients.first()).map(ipnet::IpNet::addr);
-        // Who asks about a zone that all see must be let in, and else be nobody's.
+        // The client that asks about a zone that all see must be allowed, and belong to no network.
         let client = client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let (responder, permits) = (Arc::clone(&parts.responder), Arc::clone(&permits));
         let zone = zone.apex().clone();

@@ -202,7 +202,7 @@ async fn in_an_outage_a_question_is_asked_for_a_moment_before_the_stale_entry_an
     let stale = ask(&forwarder, "old.x.").await;
     assert!(matches!(stale.freshness, Freshness::Stale(_)));
     assert_eq!((start.elapsed(), forwarder.questions_in_flight()), (Duration::from_millis(200), 1));
-    // Who has an answer of his own waits where there is a better one.
+    // A caller with an answer of its own waits where there is a better one.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let start = Instant::now();
     let stale = forwarder.ask_unless_down(question("old.x."), NONE, Asker::Server).await;

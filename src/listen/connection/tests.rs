@@ -92,7 +92,7 @@ async fn no_more_wait_than_may() {
     let (echo, listening, server) = listen_with(TcpSettings { waiting_max: 1, ..TcpSettings::default() });
     let mut stream = connect(server).await;
     send_frames(&mut stream, &[question(1, "w"), question(2, "w"), question(3, "a")]).await;
-    // Who cannot wait hears so at once.
+    // A client whose message cannot wait is told at once.
     let refused = receive_frame(&mut stream).await.unwrap();
     assert_eq!((id(&refused), refused[3]), (2, REFUSED));
     assert_eq!(receive_id(&mut stream).await, Some(3));
