@@ -262,13 +262,21 @@ impl<S: Service> Connection<S> {
     }
 
     fn answer(&mut self, view: &S::View, message: &[u8]) {
+        self.counters().queries.add(1);
+        let must_wait =
+            self.reply(|service, client, buffer| service.try_answer(view, None, message, client, buffer));
+        if must_wait {
+            self.wait(view, message);
+        }
+    }
+
+    /// Appends the reply that `make` makes; true if the message must wait for it.
+    fn reply(&mut self, make: impl FnOnce(&S, Client, &mut [u8]) -> Attempt) -> bool {
         let counters = &self.shared.counters.tcp;
-        counters.queries.add(1);
-        let service = &self.shared.service;
-        let (client, output) = (self.client, &mut self.output);
+        let (service, client, output) = (&*self.shared.service, self.client, &mut self.output);
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             REPLY.with_borrow_mut(|buffer| {
-                let attempt = service.try_answer(view, None, message, client, buffer);
+                let attempt = make(service, client, buffer);
                 if let Attempt::Reply(length) = attempt {
                     append_reply(output, &buffer[..length]);
                 }
@@ -278,9 +286,10 @@ impl<S: Service> Connection<S> {
         match attempt {
             Ok(Attempt::Reply(_)) => self.output_replies += 1,
             Ok(Attempt::Drop) => counters.dropped.add(1),
-            Ok(Attempt::Wait(_)) => self.wait(view, message),
+            Ok(Attempt::Wait(_)) => return true,
             Err(_) => counters.panics.add(1),
         }
+        false
     }
 
     /// Has a task answer a message that must wait for upstream.
@@ -303,20 +312,11 @@ impl<S: Service> Connection<S> {
             NoRoom::WaitLimit(..) => counters.wait_limit_reached.add(1),
             NoRoom::Full(_) | NoRoom::Share(_) => counters.waiting_max_reached.add(1),
         }
-        let (service, client, output) = (&self.shared.service, self.client, &mut self.output);
-        let attempt = catch_unwind(AssertUnwindSafe(|| {
-            REPLY.with_borrow_mut(|buffer| {
-                let attempt = service.refuse(view, message, client, no_room.explain(), buffer);
-                if let Attempt::Reply(length) = attempt {
-                    append_reply(output, &buffer[..length]);
-                }
-                attempt
-            })
-        }));
-        match attempt {
-            Ok(Attempt::Reply(_)) => self.output_replies += 1,
-            Ok(Attempt::Drop | Attempt::Wait(_)) => counters.dropped.add(1),
-            Err(_) => counters.panics.add(1),
+        let must_wait = self.reply(|service, client, buffer| {
+            service.refuse(view, message, client, no_room.explain(), buffer)
+        });
+        if must_wait {
+            self.counters().dropped.add(1);
         }
     }
 
