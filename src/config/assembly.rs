@@ -23,7 +23,6 @@ use crate::dns::{Name, Ttl};
 use crate::forward::UpstreamAddress;
 use crate::listen::Ipv6;
 use crate::privatelink::{Block, Catalogue, Cloud, RowError};
-use crate::respond::RateSettings;
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
 use crate::zone::{Delegations, Network, OnMissing, ZoneHeader, ZoneKind};
@@ -34,9 +33,6 @@ pub(super) const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
 
 /// Bounds of memory and queues beyond this are a slip of the pen.
 pub(super) const COUNT_MAX: u64 = i32::MAX as u64;
-
-/// Beyond a million a second a bound is none.
-pub(super) const RATE_MAX: u64 = 1_000_000;
 
 /// Longest timeout of a connection: beyond an hour it is a leak.
 pub(super) const TIMEOUT_SECS_MAX: u64 = 3600;
@@ -55,9 +51,8 @@ pub(super) fn assemble(
     let has_source = !file.sync.source.is_empty();
     let imports = file.sync.source.iter().any(|source| source.kind == SourceKind::PrivateDns);
     let prefer = assembly.arm_ids("private_link.prefer", &private_link.prefer);
-    let rate = assembly.rate(&file.limits);
-    let limits = assembly.client_limits(file.limits, &networks);
-    let rate = RateSettings { exempt: limits.exempt.clone(), ..rate };
+    let limits = assembly.client_limits(&file.limits, &networks);
+    let rate = assembly.rate(&file.limits, &limits.exempt);
     let listen = assembly.listen(file.listen, limits);
     let private_link = assembly.private_link(private_link, &cloud, has_source);
     let zones = match &private_link {
@@ -133,21 +128,6 @@ impl Assembly<'_> {
             }
         }
         values.into_iter()
-    }
-
-    fn rate(&mut self, limits: &file::Limits) -> RateSettings {
-        for (key, per_second) in [
-            ("limits.responses_per_second", limits.responses_per_second),
-            ("limits.queries_per_second", limits.queries_per_second),
-        ] {
-            self.within(key, per_second.into(), 0, RATE_MAX);
-        }
-        RateSettings {
-            responses_per_second: limits.responses_per_second,
-            slip: limits.responses_slip,
-            queries_per_second: limits.queries_per_second,
-            ..RateSettings::default()
-        }
     }
 
     fn ranges(&mut self, key: &str, texts: &[String]) -> impl Iterator<Item = IpNet> + use<> {

@@ -6,10 +6,14 @@ use super::assembly::{Assembly, COUNT_MAX};
 use super::file;
 use super::words::ClientRange;
 use crate::listen;
+use crate::respond::RateSettings;
 use crate::zone::Network;
 
+/// Beyond a million a second a bound is none.
+const RATE_MAX: u64 = 1_000_000;
+
 impl Assembly<'_> {
-    pub(super) fn client_limits(&mut self, limits: file::Limits, networks: &[Network]) -> listen::Limits {
+    pub(super) fn client_limits(&mut self, limits: &file::Limits, networks: &[Network]) -> listen::Limits {
         self.within("limits.wait_limit", limits.wait_limit as u64, 1, COUNT_MAX);
         let mut exempt = Vec::new();
         for (at, text) in limits.exempt.iter().enumerate() {
@@ -25,6 +29,21 @@ impl Assembly<'_> {
             }
         }
         listen::Limits { wait_limit: limits.wait_limit, exempt }
+    }
+
+    pub(super) fn rate(&mut self, limits: &file::Limits, exempt: &[IpNet]) -> RateSettings {
+        for (key, per_second) in [
+            ("limits.responses_per_second", limits.responses_per_second),
+            ("limits.queries_per_second", limits.queries_per_second),
+        ] {
+            self.within(key, per_second.into(), 0, RATE_MAX);
+        }
+        RateSettings {
+            responses_per_second: limits.responses_per_second,
+            slip: limits.responses_slip,
+            queries_per_second: limits.queries_per_second,
+            exempt: exempt.to_vec(),
+        }
     }
 }
 
