@@ -13,7 +13,7 @@ use crate::forward::RuleSettings;
 use crate::persist::{
     self, Change, Entry, Made, Stored, StoredChange, StoredForwarder, StoredToken, StoredZone, Subject,
 };
-use crate::zone::{OnMissing, Snapshot, ZoneHeader, ZoneKind};
+use crate::zone::{OnMissing, Overlay, Snapshot, ZoneHeader, ZoneKind};
 
 /// Shared by the applier, which alone writes it, and all who read.
 // Whoever reads it together with the zones reads it first: an ETag may then be older than what is shown, never newer,
@@ -100,25 +100,9 @@ impl Written {
         state.zones.get(&base.apex).map_or_else(|| base.clone(), |(zone, _)| overlaid(zone, base.clone()))
     }
 
-    /// The same of a zone of sync's, whose own settings are kept for when operators take theirs back.
-    pub fn header_over_learnt(&self, base: &ZoneHeader) -> ZoneHeader {
-        let is_set = self.read().zone(&base.apex).is_some_and(|(zone, _)| zone.made == Made::Elsewhere);
-        if is_set {
-            self.write().learn_base(base.clone());
-        }
-        self.header_over(base)
-    }
-
     /// Whether operators made this zone, so that it stays although config does not know it.
     pub fn makes(&self, apex: &Name) -> bool {
         self.read().zones.get(apex).is_some_and(|(zone, _)| matches!(zone.made, Made::ByRest(_)))
-    }
-
-    /// The zones that operators made.
-    pub fn made(&self) -> BTreeSet<Name> {
-        let state = self.read();
-        let made = state.zones().filter(|zone| matches!(zone.made, Made::ByRest(_)));
-        made.map(|zone| zone.apex.clone()).collect()
     }
 
     /// The rules of forwarding that operators made.
@@ -424,6 +408,22 @@ fn overlaid(zone: &StoredZone, mut header: ZoneHeader) -> ZoneHeader {
         header.networks.clone_from(networks);
     }
     header
+}
+
+impl Overlay for Written {
+    fn made(&self) -> BTreeSet<Name> {
+        let state = self.read();
+        let made = state.zones().filter(|zone| matches!(zone.made, Made::ByRest(_)));
+        made.map(|zone| zone.apex.clone()).collect()
+    }
+
+    fn header_over_learnt(&self, base: &ZoneHeader) -> ZoneHeader {
+        let is_set = self.read().zone(&base.apex).is_some_and(|(zone, _)| zone.made == Made::Elsewhere);
+        if is_set {
+            self.write().learn_base(base.clone());
+        }
+        self.header_over(base)
+    }
 }
 
 impl TokenBook for Written {

@@ -19,7 +19,7 @@ use crate::respond::{RateLimit, Responder, Serving};
 use crate::sync;
 use crate::zone::{
     Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileErrors, MasterFileWarning,
-    NetworkError, Networks, Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, at_once,
+    NetworkError, Networks, Overlay, Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, at_once,
     changes_of_file, changes_that_make_room, faults_of_file,
 };
 
@@ -77,7 +77,7 @@ impl Parts {
         let (zone_files, zone_warnings) = (paths(&files), warnings(&files));
         drop(files);
         give_back(&store);
-        let mut sources = Sources::new(config, access, &written);
+        let mut sources = Sources::new(config, access, &(Arc::clone(&written) as Arc<dyn Overlay>));
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
         let forwarder = Forwarder::new(forward_over(written.rules(), config), Arc::clone(&cache));

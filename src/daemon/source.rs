@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use super::told::tell_first;
-use crate::admin::Written;
 use crate::config::Config;
 use crate::dns::Name;
 use crate::privatelink::Catalogue;
@@ -18,7 +17,7 @@ use crate::sync::{
     PublishSettings, Refusal, Saved, StateFolder, directory,
 };
 use crate::telemetry::{Age, in_full};
-use crate::zone::{Author, Change, CommitError, Snapshot, Store, ZoneKind};
+use crate::zone::{Author, Change, CommitError, Overlay, Snapshot, Store, ZoneKind};
 
 /// One folder.
 #[derive(Clone)]
@@ -91,7 +90,7 @@ pub(super) struct Rules {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) publish: PublishSettings,
     /// What operators wrote.
-    pub(super) written: Arc<Written>,
+    pub(super) written: Arc<dyn Overlay>,
 }
 
 /// What a commit came to.
@@ -336,7 +335,7 @@ pub(super) fn forget_confirmation(state: &StateFolder, source: &str) -> bool {
 }
 
 impl Rules {
-    pub(super) fn new(config: &Config, written: &Arc<Written>) -> Rules {
+    pub(super) fn new(config: &Config, written: &Arc<dyn Overlay>) -> Rules {
         let (catalogue, written) = (Arc::clone(&config.private_link.catalogue), Arc::clone(written));
         Rules { catalogue, publish: publish_settings(config), written }
     }

@@ -12,13 +12,12 @@ use super::role::Roles;
 use super::shared::{Now, Shared};
 use super::source::{self, Published, Reading, Restored, Rules, Source, SourceState, forget_confirmation};
 use super::told::Told;
-use crate::admin::Written;
 use crate::config::Config;
 use crate::sync::azure::Subject;
 use crate::sync::{
     self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateError, StateFolder,
 };
-use crate::zone::{Author, CommitError, Snapshot, Store};
+use crate::zone::{Author, CommitError, Overlay, Snapshot, Store};
 
 /// Where nothing changes the file is still written this often after listings, so that it tells how old its content
 /// really is.
@@ -70,7 +69,7 @@ impl StateAccess {
 
 impl Sources {
     /// Sources that have not been read yet.
-    pub fn new(config: &Config, access: StateAccess, written: &Arc<Written>) -> Sources {
+    pub fn new(config: &Config, access: StateAccess, written: &Arc<dyn Overlay>) -> Sources {
         let list = config.sync.sources.iter().map(|settings| Source::new(settings.clone())).collect();
         let state = StateFolder::new(&config.state_dir);
         let (told, rules) = (Told::default(), Rules::new(config, written));
