@@ -15,15 +15,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::known::Known;
-use super::resolver::Resolver;
 use super::role::{Role, Roles};
 use super::share::Share;
+use super::settings::Settings;
 use super::source::{self, Outcome, Published, Reading, Restored, Rules, SourceState, forget_confirmation};
 use super::sources::StateAccess;
 use super::spare;
 use super::told::Told;
-use crate::config::Config;
-use crate::sync::azure::{Azure, AzureError, Pass, Progress, Settings, Subject};
+use crate::sync::azure::{self, Azure, AzureError, Pass, Progress, Subject};
 use crate::sync::state::unix_secs;
 use crate::sync::{self, Desired, Extent, Fingerprint, Inventory, LastGood, StateFolder};
 use crate::telemetry::{Age, in_full};
@@ -40,7 +39,7 @@ const NUDGED_APART: Duration = Duration::from_millis(500);
 
 /// What one identity sees of Azure.
 pub struct AzureSource {
-    pub settings: Settings,
+    pub settings: azure::Settings,
     rules: Rules,
     state_folder: StateFolder,
     access: StateAccess,
@@ -89,8 +88,8 @@ struct Last {
 
 impl AzureSource {
     pub(super) fn new(
-        settings: Settings,
-        config: &Config,
+        settings: azure::Settings,
+        all: &Settings,
         access: StateAccess,
         rules: Rules,
         told: Told,
@@ -110,16 +109,16 @@ impl AzureSource {
         };
         // Two and more requests a zone: too much for once a minute.
         let usual = match settings.subject {
-            Subject::Endpoints => config.sync.interval,
-            Subject::PrivateZones => config.sync.interval.max(PRIVATE_ZONES_INTERVAL),
+            Subject::Endpoints => all.interval,
+            Subject::PrivateZones => all.interval.max(PRIVATE_ZONES_INTERVAL),
         };
         let interval = settings.interval.unwrap_or(usual);
         AzureSource {
             settings,
             rules,
-            state_folder: StateFolder::new(&config.state_dir),
+            state_folder: StateFolder::new(&all.state_dir),
             access,
-            resolver: Resolver::of(&config.forward),
+            resolver: all.resolver.clone(),
             interval,
             told,
             nudged: Notify::new(),

@@ -11,11 +11,10 @@ use super::azure::AzureSource;
 use super::known::Known;
 use super::role::Roles;
 use super::source::Rules;
+use super::settings::Settings;
 use super::sources::StateAccess;
 use super::told::Told;
-use crate::config::Config;
-use crate::sync::StateFolder;
-use crate::sync::azure::Settings;
+use crate::sync::{StateFolder, azure};
 use crate::zone::Store;
 
 /// All `[[sync.source]]` of kinds `arm` and `private-dns`.
@@ -29,27 +28,27 @@ pub struct AzureSources {
 impl AzureSources {
     /// Sources that ask nothing yet.
     pub(super) fn new(
-        config: &Config,
+        settings: &Settings,
         access: StateAccess,
         rules: &Rules,
         told: &Told,
         roles: &Roles,
     ) -> AzureSources {
         let passed = Arc::new(Notify::new());
-        let new = |settings: &Settings| {
-            let (settings, rules, told) = (settings.clone(), rules.clone(), told.clone());
+        let new = |own: &azure::Settings| {
+            let (own, rules, told) = (own.clone(), rules.clone(), told.clone());
             let (passed, roles) = (Arc::clone(&passed), roles.clone());
-            Arc::new(AzureSource::new(settings, config, access, rules, told, passed, roles))
+            Arc::new(AzureSource::new(own, settings, access, rules, told, passed, roles))
         };
-        let list = config.sync.azure.iter().map(new).collect();
+        let list = settings.azure.iter().map(new).collect();
         AzureSources { list, running: Vec::new(), passed, roles: roles.clone() }
     }
 
     /// Other settings, and nothing runs any more; a source that stays, by its name, keeps what it knows.
-    pub(super) fn configure(&mut self, config: &Config, access: StateAccess, rules: &Rules, told: &Told) {
+    pub(super) fn configure(&mut self, settings: &Settings, access: StateAccess, rules: &Rules, told: &Told) {
         self.retire();
         let roles = self.roles.clone();
-        let old = std::mem::replace(self, AzureSources::new(config, access, rules, told, &roles));
+        let old = std::mem::replace(self, AzureSources::new(settings, access, rules, told, &roles));
         for source in &self.list {
             if let Some(known) = old.named(&source.settings.name) {
                 source.inherit(known);

@@ -18,6 +18,7 @@ mod privileges;
 mod resolver;
 mod role;
 mod running;
+mod settings;
 mod settled;
 mod share;
 mod shared;

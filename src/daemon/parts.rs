@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rand::Rng;
 
+use super::resolver::Resolver;
+use super::settings::Settings;
 use super::sources::{Sources, StateAccess};
 use super::spare;
 use super::surroundings::{Surroundings, forward_over};
@@ -16,7 +18,7 @@ use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::respond::{RateLimit, Responder, Serving};
-use crate::sync;
+use crate::sync::{self, PublishSettings};
 use crate::zone::{
     Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileErrors, MasterFileWarning,
     NetworkError, Networks, Overlay, Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, at_once,
@@ -77,7 +79,7 @@ impl Parts {
         let (zone_files, zone_warnings) = (paths(&files), warnings(&files));
         drop(files);
         give_back(&store);
-        let mut sources = Sources::new(config, access, &(Arc::clone(&written) as Arc<dyn Overlay>));
+        let mut sources = Sources::new(&source_settings(config), access, &(Arc::clone(&written) as Arc<dyn Overlay>));
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
         let forwarder = Forwarder::new(forward_over(written.rules(), config), Arc::clone(&cache));
@@ -104,7 +106,7 @@ impl Parts {
         self.zone_warnings = warnings(&files);
         drop(files);
         give_back(&self.store);
-        self.sources.configure(new);
+        self.sources.configure(&source_settings(new));
         self.sources.republish(&self.store)?;
         self.sync()
     }
@@ -153,6 +155,32 @@ pub(super) fn serving(
         None => RateLimit::new(config.rate.clone()).map(Arc::new),
     };
     Serving { rules, cache, forwarder, rate_limit }
+}
+
+/// What config says of sources, and of what they publish.
+fn source_settings(config: &Config) -> Settings {
+    let settings = &config.private_link;
+    let explicit = config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink);
+    let explicit = explicit.map(|zone| zone.header.apex.to_string());
+    let publish = PublishSettings {
+        ttl: settings.ttl,
+        on_missing: settings.on_missing,
+        zones: settings.selectors.iter().cloned().chain(explicit).collect(),
+        addresses: settings.addresses.clone(),
+        made: BTreeSet::new(),
+        allow_subscriptions: config.sync.allow_subscriptions.clone(),
+        withdraw_max_percent: config.sync.withdraw_max_percent,
+        configured: config.zones.iter().map(|zone| (zone.header.apex.clone(), zone.header.clone())).collect(),
+    };
+    Settings {
+        directories: config.sync.sources.clone(),
+        azure: config.sync.azure.clone(),
+        interval: config.sync.interval,
+        publish,
+        catalogue: Arc::clone(&settings.catalogue),
+        state_dir: config.state_dir.clone(),
+        resolver: Resolver::of(&config.forward),
+    }
 }
 
 /// A zone, its file's path, and what the file says.

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
+use super::settings::Settings;
 use super::told::tell_first;
-use crate::config::Config;
 use crate::dns::Name;
 use crate::privatelink::Catalogue;
 use crate::sync::private_dns::Remark;
@@ -17,7 +17,7 @@ use crate::sync::{
     PublishSettings, Refusal, Saved, StateFolder, directory,
 };
 use crate::telemetry::{Age, in_full};
-use crate::zone::{Author, Change, CommitError, Overlay, Snapshot, Store, ZoneKind};
+use crate::zone::{Author, Change, CommitError, Overlay, Snapshot, Store};
 
 /// One folder.
 #[derive(Clone)]
@@ -335,9 +335,9 @@ pub(super) fn forget_confirmation(state: &StateFolder, source: &str) -> bool {
 }
 
 impl Rules {
-    pub(super) fn new(config: &Config, written: &Arc<dyn Overlay>) -> Rules {
-        let (catalogue, written) = (Arc::clone(&config.private_link.catalogue), Arc::clone(written));
-        Rules { catalogue, publish: publish_settings(config), written }
+    pub(super) fn new(settings: &Settings, written: &Arc<dyn Overlay>) -> Rules {
+        let (catalogue, written) = (Arc::clone(&settings.catalogue), Arc::clone(written));
+        Rules { catalogue, publish: settings.publish.clone(), written }
     }
 
     pub(super) fn plan(&self, desired: &Desired, source: &Arc<str>, snapshot: &Snapshot) -> Plan {
@@ -412,23 +412,6 @@ impl Rules {
         outcome.revision = committed.revision;
         outcome.changed = !committed.effect.zones.is_empty();
         Ok(outcome)
-    }
-}
-
-fn publish_settings(config: &Config) -> PublishSettings {
-    let settings = &config.private_link;
-    let explicit = config.zones.iter().filter(|zone| zone.header.kind == ZoneKind::PrivateLink);
-    let explicit = explicit.map(|zone| zone.header.apex.to_string());
-    let zones = settings.selectors.iter().cloned().chain(explicit).collect();
-    PublishSettings {
-        ttl: settings.ttl,
-        on_missing: settings.on_missing,
-        zones,
-        addresses: settings.addresses.clone(),
-        made: BTreeSet::new(),
-        allow_subscriptions: config.sync.allow_subscriptions.clone(),
-        withdraw_max_percent: config.sync.withdraw_max_percent,
-        configured: config.zones.iter().map(|zone| (zone.header.apex.clone(), zone.header.clone())).collect(),
     }
 }
 

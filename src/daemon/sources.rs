@@ -9,10 +9,10 @@ use tracing::{error, info, warn};
 
 use super::azure_sources::AzureSources;
 use super::role::Roles;
+use super::settings::Settings;
 use super::shared::{Now, Shared};
 use super::source::{self, Published, Reading, Restored, Rules, Source, SourceState, forget_confirmation};
 use super::told::Told;
-use crate::config::Config;
 use crate::sync::azure::Subject;
 use crate::sync::{
     self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateError, StateFolder,
@@ -69,12 +69,12 @@ impl StateAccess {
 
 impl Sources {
     /// Sources that have not been read yet.
-    pub fn new(config: &Config, access: StateAccess, written: &Arc<dyn Overlay>) -> Sources {
-        let list = config.sync.sources.iter().map(|settings| Source::new(settings.clone())).collect();
-        let state = StateFolder::new(&config.state_dir);
-        let (told, rules) = (Told::default(), Rules::new(config, written));
+    pub fn new(settings: &Settings, access: StateAccess, written: &Arc<dyn Overlay>) -> Sources {
+        let list = settings.directories.iter().map(|settings| Source::new(settings.clone())).collect();
+        let state = StateFolder::new(&settings.state_dir);
+        let (told, rules) = (Told::default(), Rules::new(settings, written));
         let roles = Roles::default();
-        let azure = AzureSources::new(config, access, &rules, &told, &roles);
+        let azure = AzureSources::new(settings, access, &rules, &told, &roles);
         let shared = Shared::new(&state, roles);
         let sources = Sources {
             rules,
@@ -111,11 +111,11 @@ impl Sources {
     }
 
     /// Other settings; a source that stays keeps what it knows.
-    pub fn configure(&mut self, config: &Config) {
+    pub fn configure(&mut self, new: &Settings) {
         let before: Vec<String> = self.names().collect();
         self.orphans.extend(before);
         let mut old = std::mem::take(&mut self.list);
-        for settings in &config.sync.sources {
+        for settings in &new.directories {
             // Its records are known by its name: elsewhere read, it has still published them.
             let known = old.iter().position(|source| source.settings.name == settings.name);
             self.list.push(match known {
@@ -123,11 +123,11 @@ impl Sources {
                 None => Source::new(settings.clone()),
             });
         }
-        self.rules = Rules::new(config, &self.rules.written);
-        self.azure.configure(config, self.access, &self.rules, &self.told);
+        self.rules = Rules::new(new, &self.rules.written);
+        self.azure.configure(new, self.access, &self.rules, &self.told);
         let configured: BTreeSet<String> = self.names().collect();
         self.orphans.retain(|name| !configured.contains(name));
-        let state = StateFolder::new(&config.state_dir);
+        let state = StateFolder::new(&new.state_dir);
         if state != self.state {
             (self.state, self.saved_at) = (state, None);
         }
