@@ -18,11 +18,12 @@ pub mod forward;
 pub mod persist;
 pub mod sync;
 
-// Floor 4: one request from bytes to bytes.
-pub mod admin;
+// Floor 4: one request from bytes to bytes, and one life for every source of records.
 pub mod respond;
+pub mod sources;
 
-// Floor 5: sockets.
+// Floor 5: bytes in, bytes out.
+pub mod admin;
 pub mod listen;
 
 // Floor 6: the config file becomes the parts' settings.

@@ -1,4 +1,4 @@
-//! The admin API: from bytes over who and what to an answer or a problem. Floor 4.
+//! The admin API: from bytes over who and what to an answer or a problem. Floor 5.
 //!
 //! `bind` opens the sockets, `Bound::serve` answers on them. A resource is a file below `routes/`; the daemon gives
 //! what the API asks of the running server through the traits here and in `auth`.
@@ -51,10 +51,10 @@ pub use problem::{Kind, Problem};
 pub use query::Query;
 pub use readiness::{Degraded, DegradedReason, NotReady, Readiness};
 pub use server::{
-    BackingUp, ConfirmError, ConflictReport, DriftReport, EndpointNameReport, EndpointReport, Explained,
-    ExplainedReply, Explaining, Extent, FailingReport, HeldBackReport, HeldSubscription, LimitMetReport,
-    LimitWord, NoSuchSource, NudgeError, PassesReport, Reason, Server, SourceKind, SourceReport, SourceRole,
-    SourceStateWord, SyncReport, WantedEndpoints, WantedEntries, WhyNot,
+    BackingUp, ConflictReport, DriftReport, EndpointNameReport, EndpointReport, Explained, ExplainedReply,
+    Explaining, Extent, FailingReport, HeldBackReport, HeldSubscription, LimitMetReport, LimitWord,
+    PassesReport, Reason, Server, SourceKind, SourceReport, SourceRole, SourceStateWord, SyncReport,
+    WantedEndpoints, WantedEntries, WhyNot,
 };
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;

@@ -16,8 +16,8 @@ use tracing::{error, info, warn};
 
 use super::known::Known;
 use super::role::{Role, Roles};
-use super::share::Share;
 use super::settings::Settings;
+use super::share::Share;
 use super::source::{self, Outcome, Published, Reading, Restored, Rules, SourceState, forget_confirmation};
 use super::sources::StateAccess;
 use super::spare;

@@ -21,8 +21,8 @@ use crate::respond::{RateLimit, Responder, Serving};
 use crate::sync::{self, PublishSettings};
 use crate::zone::{
     Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileErrors, MasterFileWarning,
-    NetworkError, Networks, Overlay, Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind, at_once,
-    changes_of_file, changes_that_make_room, faults_of_file,
+    NetworkError, Networks, Overlay, Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind,
+    at_once, changes_of_file, changes_that_make_room, faults_of_file,
 };
 
 /// All that answers, without sockets.
@@ -79,7 +79,8 @@ impl Parts {
         let (zone_files, zone_warnings) = (paths(&files), warnings(&files));
         drop(files);
         give_back(&store);
-        let mut sources = Sources::new(&source_settings(config), access, &(Arc::clone(&written) as Arc<dyn Overlay>));
+        let mut sources =
+            Sources::new(&source_settings(config), access, &(Arc::clone(&written) as Arc<dyn Overlay>));
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
         let forwarder = Forwarder::new(forward_over(written.rules(), config), Arc::clone(&cache));

@@ -6,8 +6,6 @@ mod numbers;
 mod readiness;
 mod sync;
 
-pub(super) use sync::obey;
-
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,14 +14,15 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::admin::metrics::Metrics;
 use crate::admin::{
-    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport,
-    NudgeError, Readiness, Server, SyncReport, WantedEndpoints, WantedEntries,
+    BackingUp, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport, Readiness, Server,
+    SyncReport, WantedEndpoints, WantedEntries,
 };
 use crate::cache::Listed;
 use crate::dns::{Name, QueryFlags, Question};
 use crate::listen::Counting;
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
+use crate::sources::{ConfirmError, NudgeError};
 use crate::sync::Fingerprint;
 use crate::zone::Store;
 
@@ -115,11 +114,11 @@ impl Server for Ports {
     }
 
     fn nudge(&self, source: Option<&str>) -> Result<Vec<String>, NudgeError> {
-        sync::nudge(&self.sources, source)
+        self.sources.nudge(source)
     }
 
     fn confirm(&self, source: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
-        sync::confirm(&self.sources, source, plan)
+        self.sources.confirm(source, plan)
     }
 
     fn cached(&self, wanted: &WantedEntries) -> Vec<Listed> {

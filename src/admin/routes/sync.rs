@@ -19,7 +19,8 @@ use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::admin::side::blocking;
-use crate::admin::{App, ConfirmError, DriftReport, NudgeError, RequestId, SourceReport};
+use crate::admin::{App, DriftReport, RequestId, SourceReport};
+use crate::sources::{ConfirmError, NudgeError};
 use crate::sync::Fingerprint;
 
 /// When to come again while `state_dir` cannot be written.

@@ -16,11 +16,10 @@ use tokio::task::AbortHandle;
 use tracing::{debug, error, warn};
 
 use super::azure::AzureSource;
-use super::ports;
 use super::share::{Status, Taken};
 use super::shared::Shared;
-use crate::admin::{ConfirmError, NudgeError};
 use crate::persist::{Persist, StoredDocument};
+use crate::sources::{ConfirmError, NudgeError};
 use crate::zone::Store;
 use word::{Message, Word};
 pub(super) use word::{Reply, Want};
@@ -216,7 +215,7 @@ impl Instances {
                 let instances = Arc::clone(self);
                 tokio::spawn(async move {
                     let shared = instances.shared.clone();
-                    let done = tokio::task::spawn_blocking(move || ports::obey(&shared, want)).await;
+                    let done = tokio::task::spawn_blocking(move || shared.execute(want)).await;
                     let Ok(reply) = done else { return };
                     if let Err(cause) = instances.say(Word::Answer { id, reply }).await {
                         warn!("What another instance asked for is done, but it cannot be told: {cause}");

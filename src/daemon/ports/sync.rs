@@ -1,4 +1,4 @@
-//! Where the sources stand, and an operator's hand on them.
+//! Where the sources stand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,16 +6,14 @@ use std::time::SystemTime;
 
 use crate::admin::when::rfc3339;
 use crate::admin::{
-    ConfirmError, DriftReport, FailingReport, HeldBackReport, HeldSubscription, NoSuchSource, NudgeError,
-    PassesReport, SourceKind, SourceReport, SourceRole, SourceStateWord, SyncReport,
+    DriftReport, FailingReport, HeldBackReport, HeldSubscription, PassesReport, SourceKind, SourceReport,
+    SourceRole, SourceStateWord, SyncReport,
 };
 use crate::daemon::azure::AzureSource;
-use crate::daemon::instances::{NotTold, Reply, Want};
-use crate::daemon::shared::{Now, Shared};
+use crate::daemon::shared::Now;
 use crate::daemon::source::{Source, SourceState};
+use crate::sync::HeldBack;
 use crate::sync::azure::Subject;
-use crate::sync::state::Confirmation;
-use crate::sync::{Fingerprint, HeldBack};
 
 /// Subscriptions and zones of one source that are shown; who cannot list thousands has one cause for all.
 const FAILING_SHOWN_MAX: usize = 100;
@@ -152,110 +150,4 @@ fn of_held_back(held_back: &HeldBack) -> HeldBackReport {
 
 fn age_secs(time: SystemTime) -> u64 {
     time.elapsed().unwrap_or_default().as_secs()
-}
-
-/// Begins a pass of one source, or of all; those of Azure where they are listed.
-pub(super) fn nudge(sources: &Shared, name: Option<&str>) -> Result<Vec<String>, NudgeError> {
-    let now = sources.now();
-    let is_wanted = |own: &str| name.is_none_or(|name| name == own);
-    let directories = now.directories.iter().map(|it| &it.settings.name);
-    let mut nudged: Vec<String> = directories.filter(|name| is_wanted(name)).cloned().collect();
-    if !nudged.is_empty() {
-        sources.want_folders();
-    }
-    let azure: Vec<_> = now.azure.iter().filter(|it| is_wanted(&it.settings.name)).collect();
-    if !azure.is_empty() && !sources.roles().is_listing() {
-        let source = name.map(str::to_owned);
-        match ask(sources, Want::Pass { source })? {
-            Reply::Begun => {}
-            reply => return Err(not_understood(reply).into()),
-        }
-    } else {
-        azure.iter().for_each(|source| source.want());
-    }
-    nudged.extend(azure.iter().map(|source| source.settings.name.clone()));
-    match (nudged.is_empty(), name) {
-        (true, Some(name)) => Err(NoSuchSource(name.to_owned()).into()),
-        _ => {
-            nudged.sort_unstable();
-            Ok(nudged)
-        }
-    }
-}
-
-/// Lets one plan pass; the instance that lists the source decides whether it is the one that is held back.
-pub(super) fn confirm(sources: &Shared, name: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
-    let is_azure = sources.now().azure.iter().any(|it| it.settings.name == name);
-    if !is_azure || sources.roles().is_listing() {
-        return confirm_here(sources, name, plan);
-    }
-    match ask(sources, Want::Confirm { source: name.to_owned(), plan })? {
-        Reply::Begun => Ok(()),
-        Reply::NothingHeldBack => Err(ConfirmError::NothingHeldBack),
-        Reply::OtherPlan { now } => Err(ConfirmError::OtherPlan { now }),
-        Reply::NotKept { why } => Err(ConfirmError::NotKept(why)),
-        reply @ Reply::NoSuchSource => Err(not_understood(reply).into()),
-    }
-}
-
-/// Lets one plan pass, as `sync --once --confirm` does: word is left in `state_dir`, and the next pass follows it.
-fn confirm_here(sources: &Shared, name: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
-    let now = sources.now();
-    let azure = now.azure.iter().find(|it| it.settings.name == name);
-    let directory = now.directories.iter().find(|it| it.settings.name == name);
-    let held_back = match (azure, directory) {
-        (Some(source), _) => source.known().held_back().cloned(),
-        (None, Some(source)) => source.held_back().cloned(),
-        (None, None) => return Err(NoSuchSource(name.to_owned()).into()),
-    };
-    let held_back = held_back.ok_or(ConfirmError::NothingHeldBack)?;
-    if held_back.plan != plan {
-        return Err(ConfirmError::OtherPlan { now: held_back.plan });
-    }
-    let confirmation = Confirmation { source: name.to_owned(), plan };
-    now.state.confirm(&confirmation).map_err(|cause| ConfirmError::NotKept(cause.to_string()))?;
-    match azure {
-        Some(source) => source.nudge(),
-        None => sources.want_folders(),
-    }
-    Ok(())
-}
-
-/// Does what another instance wants of the one that lists.
-pub(in crate::daemon) fn obey(sources: &Shared, want: Want) -> Reply {
-    match want {
-        Want::Pass { source } => {
-            let now = sources.now();
-            let is_wanted = |own: &str| source.as_ref().is_none_or(|source| source == own);
-            let mut wanted = now.azure.iter().filter(|it| is_wanted(&it.settings.name)).peekable();
-            if wanted.peek().is_none() {
-                return Reply::NoSuchSource;
-            }
-            wanted.for_each(|source| source.want());
-            Reply::Begun
-        }
-        Want::Confirm { source, plan } => match confirm_here(sources, &source, plan) {
-            Ok(()) => Reply::Begun,
-            Err(ConfirmError::NoSuchSource(_)) => Reply::NoSuchSource,
-            Err(ConfirmError::NothingHeldBack) => Reply::NothingHeldBack,
-            Err(ConfirmError::OtherPlan { now }) => Reply::OtherPlan { now },
-            Err(ConfirmError::NotKept(why) | ConfirmError::NotTold(why)) => Reply::NotKept { why },
-        },
-    }
-}
-
-/// Asks the instance that lists.
-fn ask(sources: &Shared, want: Want) -> Result<Reply, NotTold> {
-    match sources.instances() {
-        Some(instances) => instances.ask_blocking(want),
-        None => Err(NotTold::stopping()),
-    }
-}
-
-/// The sources of all instances should be the same.
-fn not_understood(reply: Reply) -> NotTold {
-    match reply {
-        Reply::NoSuchSource => NotTold::because("it has no such source; all instances must have the same"),
-        reply => NotTold::because(&format!("it answers {reply:?}")),
-    }
 }

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use privatelink_dns::admin::metrics::Metrics;
 use privatelink_dns::admin::{
-    BackingUp, ConfirmError, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport,
-    NoSuchSource, NudgeError, Readiness, Server, SourceReport, SyncReport, WantedEndpoints, WantedEntries,
+    BackingUp, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport, Readiness, Server,
+    SourceReport, SyncReport, WantedEndpoints, WantedEntries,
 };
 use privatelink_dns::cache::{self, Cache, Listed};
 use privatelink_dns::dns::{Name, QueryFlags, Question, Rcode};
 use privatelink_dns::privatelink::{Catalogue, Cloud};
+use privatelink_dns::sources::{ConfirmError, NoSuchSource, NudgeError};
 use privatelink_dns::sync::Fingerprint;
 use privatelink_dns::zone::{Store, Unjournaled};
 use tokio::sync::Semaphore;
