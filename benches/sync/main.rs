@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
+use privatelink_dns::daemon::Parts;
+use privatelink_dns::sources::{SourceState, StateAccess};
 use privatelink_dns::sync::azure::Azure;
 use privatelink_dns::zone::Origin;
 

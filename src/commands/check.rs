@@ -10,7 +10,8 @@ use super::summary::Summary;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::admin;
 use crate::config::Config;
-use crate::daemon::{LoadError, Parts, SourceState};
+use crate::daemon::{LoadError, Parts};
+use crate::sources::SourceState;
 use crate::zone::{MasterFile, MasterFileErrors, faults_of_file};
 
 /// Read the config, zone files and inventories, and print what would be served or every error.

@@ -10,9 +10,10 @@ use smallvec::SmallVec;
 
 use super::summary::{count, last_segment, zones};
 use crate::config::Config;
-use crate::daemon::{AzureSource, Known, Parts};
+use crate::daemon::Parts;
 use crate::dns::{Name, NameRef, RecordType, rdata};
 use crate::privatelink::Catalogue;
+use crate::sources::{AzureSource, Known};
 use crate::sync;
 use crate::sync::desired::Publication;
 use crate::sync::inventory::{is_private, may_be_published};

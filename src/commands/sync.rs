@@ -13,7 +13,8 @@ use super::client::{self, Client, Form, OtherServer, Output, cell, write_json};
 use super::summary::count;
 use super::{ConfigFile, Outcome, progress, small_runtime};
 use crate::config::Config;
-use crate::daemon::{Parts, Proposal, Reading, SourceAt, StateAccess};
+use crate::daemon::Parts;
+use crate::sources::{Proposal, Reading, SourceAt, StateAccess};
 
 /// Read all sources once, inventories and live Azure, show what changes against the last good state in state_dir, and keep
 /// the new one there.

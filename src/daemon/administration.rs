@@ -11,7 +11,6 @@ use tracing::{error, warn};
 use super::admin_token::{self, TOKEN_FILE};
 use super::away::{Away, LastKnown, keep, keep_copy};
 use super::descriptors;
-use super::instances::{self, Instances};
 use super::parts::{self, LoadError, Parts};
 use super::resolver::Resolver;
 use crate::admin::auth::TokenBook;
@@ -20,6 +19,7 @@ use crate::admin::{
 };
 use crate::config::{AdminSettings, Asked, Config};
 use crate::persist::{self, Entry, Persist, PersistError, Stored, Trouble};
+use crate::sources::{Instances, Tasks};
 use crate::sync::StateFolder;
 use crate::telemetry::in_full;
 
@@ -37,7 +37,7 @@ pub(super) struct Administration {
     trail: Trail,
     api: Option<admin::Running>,
     /// Where others may share the store; dropping its tasks gives the lease back.
-    instances: Option<(Arc<Instances>, instances::Tasks)>,
+    instances: Option<(Arc<Instances>, Tasks)>,
     state: StateFolder,
     // Dropping these ends the tasks of the applier and of the copy.
     following: Option<Following>,

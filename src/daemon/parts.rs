@@ -7,9 +7,6 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::resolver::Resolver;
-use super::settings::Settings;
-use super::sources::{Sources, StateAccess};
-use super::spare;
 use super::surroundings::{Surroundings, forward_over};
 use crate::admin::{Bases, Written};
 use crate::answer::{self, PrivateReverse, Rules};
@@ -18,6 +15,7 @@ use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::respond::{RateLimit, Responder, Serving};
+use crate::sources::{self, Settings, Sources, StateAccess};
 use crate::sync::{self, PublishSettings};
 use crate::zone::{
     Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileErrors, MasterFileWarning,
@@ -210,7 +208,7 @@ fn warnings(files: &[ZoneFile<'_>]) -> Vec<MasterFileWarning> {
 
 /// Gives back what zone files took on their way into the zones: several times what the zones take.
 fn give_back(store: &Store) {
-    spare::give_back(store.snapshot().zones().map(|(_, zone)| zone.len()).sum());
+    sources::give_back(store.snapshot().zones().map(|(_, zone)| zone.len()).sum());
 }
 
 /// Commits networks, private-link zones and zone files as one change.

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::shared::Shared;
 use crate::admin::metrics::Metrics;
 use crate::admin::{
     BackingUp, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport, Readiness, Server,
@@ -22,7 +21,7 @@ use crate::dns::{Name, QueryFlags, Question};
 use crate::listen::Counting;
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
-use crate::sources::{ConfirmError, NudgeError};
+use crate::sources::{ConfirmError, NudgeError, Shared};
 use crate::sync::Fingerprint;
 use crate::zone::Store;
 
@@ -47,7 +46,7 @@ type TellHealth = dyn Fn(&mut Readiness) + Send + Sync;
 type AddNumbers = dyn Fn(&mut Metrics) + Send + Sync;
 
 impl Ports {
-    /// Of what answers, and of [`super::Sources::shared`].
+    /// Of what answers, and of [`crate::sources::Sources::shared`].
     pub fn new(responder: Arc<Responder>, sources: Shared) -> Ports {
         Ports { responder, sources, more: None, limits: None, health: None, backups: None }
     }

@@ -12,21 +12,19 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::administration::{self, Administration, AdministrationError};
-use super::azure::WANTED_PAUSE;
-use super::instances::Want;
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
 use super::privileges::PrivilegesError;
 use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sockets::Sockets;
-use super::sources::StateAccess;
 use super::watch::{Depth, Watch};
-use super::{backup, descriptors, source};
+use super::{backup, descriptors};
 use crate::admin::{NotReady, Trail};
 use crate::config::{Config, ConfigErrors};
 use crate::listen::{BindError, Drained, Listening};
 use crate::respond::Responder;
+use crate::sources::{StateAccess, WANTED_PAUSE, Want, forget_confirmation};
 use crate::sync::{StateFolder, directory};
 use crate::telemetry::in_full;
 use crate::zone::{Journal, Unjournaled};
@@ -314,7 +312,7 @@ impl Daemon {
                 (Some(instances), Ok(Some(plan))) => {
                     let (state, own) = (state.clone(), name.clone());
                     let forget = move || {
-                        source::forget_confirmation(&state, &own);
+                        forget_confirmation(&state, &own);
                     };
                     instances.pass_on(Want::Confirm { source: name, plan }, forget);
                 }

@@ -6,7 +6,6 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::parts;
-use super::shared::Shared;
 use crate::admin::{Neighbours, Written};
 use crate::cache::Cache;
 use crate::config::Config;
@@ -15,6 +14,7 @@ use crate::forward::{self, Forwarder, RuleSettings, UpstreamHealth};
 use crate::persist::StoredDocument;
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
+use crate::sources::Shared;
 
 /// Shared by the daemon, which tells it what changes, the applier and the API.
 pub(super) struct Surroundings {

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
+use privatelink_dns::daemon::Parts;
 use privatelink_dns::privatelink::Cloud;
+use privatelink_dns::sources::{SourceState, StateAccess};
 use privatelink_dns::sync::StateFolder;
 use privatelink_dns::sync::azure::{Azure, CredentialSettings, Hosts, SecretPlace, Settings, UserAssigned};
 use privatelink_dns::sync::state::Confirmation;

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::{Parts, SourceState};
+use privatelink_dns::daemon::Parts;
 use privatelink_dns::dns::{Flags, Rcode};
+use privatelink_dns::sources::SourceState;
 use privatelink_dns::zone::Snapshot;
 
 use crate::support::client::{answers, ask, ask_from, ask_tcp};

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::{Parts, StateAccess};
+use privatelink_dns::daemon::Parts;
+use privatelink_dns::sources::StateAccess;
 use privatelink_dns::zone::{Change, ChangeSet, Origin};
 use serde_json::Value;
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use privatelink_dns::config::Config;
-use privatelink_dns::daemon::{Parts, SourceState, StateAccess};
+use privatelink_dns::daemon::Parts;
 use privatelink_dns::dns::{Rcode, RecordType};
+use privatelink_dns::sources::{SourceState, StateAccess};
 use privatelink_dns::sync::{Saved, StateFolder, subscriptions_of};
 use privatelink_dns::zone::Snapshot;
 use tempfile::TempDir;

@@ -8,7 +8,7 @@ use super::super::progress;
 use super::super::summary::{count, zones};
 use super::Finding;
 use super::source::{held_back, of_desired};
-use crate::daemon::{AzureSource, Known, SourceState};
+use crate::sources::{AzureSource, Known, SourceState};
 use crate::sync::azure::{Azure, AzureError, CredentialSettings, Identity, Refusals, Skew};
 use crate::sync::{Desired, Extent};
 use crate::telemetry::Age;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::summary::{count, last_segment};
 use super::Finding;
-use crate::daemon::{Source, SourceState};
 use crate::dns::Name;
+use crate::sources::{Source, SourceState};
 use crate::sync::{ConnectionState, Desired, HeldBack, NotServed, Refusal, directory};
 
 /// An export older than this lacks what was made since.

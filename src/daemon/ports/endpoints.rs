@@ -7,10 +7,8 @@ use std::sync::Arc;
 use crate::admin::{
     ConflictReport, EndpointNameReport, EndpointReport, Extent, Reason, WantedEndpoints, WhyNot,
 };
-use crate::daemon::known::Known;
-use crate::daemon::shared::Now;
-use crate::daemon::source::SourceState;
 use crate::dns::{Name, RecordType, rdata};
+use crate::sources::{Known, Now, SourceState};
 use crate::sync::arm::ArmId;
 use crate::sync::desired::{Nameless, Publication, Unplaced, Withheld};
 use crate::sync::{ConnectionState, Desired, NotServed};

@@ -7,12 +7,10 @@ use super::sync::HELD_SHOWN_MAX;
 use crate::admin::metrics::{
     CacheMetrics, Family, FamilyKind, Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics,
 };
-use crate::daemon::role::Roles;
-use crate::daemon::shared::Now;
-use crate::daemon::source::SourceState;
 use crate::dns::Name;
 use crate::forward::Standing;
 use crate::respond::Responder;
+use crate::sources::{Now, Roles, SourceState};
 use crate::sync::HeldBack;
 use crate::zone::{Snapshot, Zone};
 

@@ -1,10 +1,9 @@
 //! What is not as it should be, of what answers and of its sources.
 
 use crate::admin::{Degraded, DegradedReason};
-use crate::daemon::shared::Now;
-use crate::daemon::source::SourceState;
 use crate::forward::Standing;
 use crate::respond::Responder;
+use crate::sources::{Now, SourceState};
 
 /// What is amiss with sources, the state folder and upstreams.
 pub(super) fn degraded(responder: &Responder, now: &Now) -> Vec<Degraded> {

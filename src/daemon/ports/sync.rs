@@ -9,9 +9,7 @@ use crate::admin::{
     DriftReport, FailingReport, HeldBackReport, HeldSubscription, PassesReport, SourceKind, SourceReport,
     SourceRole, SourceStateWord, SyncReport,
 };
-use crate::daemon::azure::AzureSource;
-use crate::daemon::shared::Now;
-use crate::daemon::source::{Source, SourceState};
+use crate::sources::{AzureSource, Now, Source, SourceState};
 use crate::sync::HeldBack;
 use crate::sync::azure::Subject;
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::all::Sources;
 use super::instances::{NotTold, Reply, Want};
 use super::shared::Shared;
 use super::source::{Proposal, Published, Reading};
-use super::sources::Sources;
 use crate::sources::{ConfirmError, NoSuchSource, NudgeError};
 use crate::sync::state::Confirmation;
 use crate::sync::{Fingerprint, StateError};
@@ -77,7 +77,7 @@ impl Sources {
 
 impl Shared {
     /// Begins a pass of one source, or of all; those of Azure where they are listed. It may block.
-    pub(super) fn nudge(&self, name: Option<&str>) -> Result<Vec<String>, NudgeError> {
+    pub(crate) fn nudge(&self, name: Option<&str>) -> Result<Vec<String>, NudgeError> {
         let now = self.now();
         let is_wanted = |own: &str| name.is_none_or(|name| name == own);
         let directories = now.directories.iter().map(|it| &it.settings.name);
@@ -107,7 +107,7 @@ impl Shared {
 
     /// Lets one plan pass; the instance that lists the source decides whether it is the one that is held back. It may
     /// block.
-    pub(super) fn confirm(&self, name: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
+    pub(crate) fn confirm(&self, name: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
         let is_azure = self.now().azure.iter().any(|it| it.settings.name == name);
         if !is_azure || self.roles().is_listing() {
             return self.confirm_here(name, plan);

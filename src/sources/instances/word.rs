@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::share::Status;
 use crate::persist::NUDGE_BYTES_MAX;
+use crate::sources::share::Status;
 use crate::sync::Fingerprint;
 
 /// Characters of a reason that is told again, shorter, as it was too long with all its escapes.
@@ -37,7 +37,7 @@ pub(super) enum Word {
 /// What is wanted of the instance that lists.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(in crate::daemon) enum Want {
+pub(crate) enum Want {
     /// A pass of one source, or of all.
     Pass { source: Option<String> },
     /// That exactly this plan of a source may pass.
@@ -47,7 +47,7 @@ pub(in crate::daemon) enum Want {
 /// What it answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(in crate::daemon) enum Reply {
+pub(crate) enum Reply {
     Begun,
     NoSuchSource,
     NothingHeldBack,
@@ -91,7 +91,7 @@ fn shorter(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::share::StateWord;
+    use crate::sources::share::StateWord;
 
     #[test]
     fn the_longest_status_fits_into_a_nudge() {

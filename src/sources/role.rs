@@ -15,7 +15,7 @@ pub enum Role {
 
 /// The role of this instance, which all its sources see. Without others it lists from the start.
 #[derive(Clone)]
-pub(super) struct Roles(Arc<Inside>);
+pub(crate) struct Roles(Arc<Inside>);
 
 struct Inside {
     now: watch::Sender<Role>,

@@ -16,7 +16,7 @@ const LINES_MAX: usize = 30;
 
 /// The conflicts and the drift that are in the log already.
 #[derive(Clone, Default)]
-pub(super) struct Told {
+pub(crate) struct Told {
     conflicts: Arc<Mutex<HashMap<(Name, RecordType), Conflict>>>,
     drift: Arc<Mutex<BTreeSet<Drift>>>,
 }
@@ -37,12 +37,12 @@ impl Told {
     }
 
     /// How many names are contested.
-    pub(super) fn conflicts(&self) -> usize {
+    pub(crate) fn conflicts(&self) -> usize {
         self.conflicts.lock().len()
     }
 
     /// How much drift there is, and the first of it.
-    pub(super) fn drift(&self, first: usize) -> (usize, Vec<Drift>) {
+    pub(crate) fn drift(&self, first: usize) -> (usize, Vec<Drift>) {
         let drift = self.drift.lock();
         (drift.len(), drift.iter().take(first).cloned().collect())
     }

@@ -22,7 +22,7 @@ use crate::persist::{Persist, StoredDocument};
 use crate::sources::{ConfirmError, NudgeError};
 use crate::zone::Store;
 use word::{Message, Word};
-pub(super) use word::{Reply, Want};
+pub(crate) use word::{Reply, Want};
 
 /// How names of documents begin that hold what a source publishes; its own name follows.
 const DOCUMENT_PREFIX: &str = "sync/";
@@ -32,7 +32,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const ASKS_MAX: usize = 64;
 
 /// This instance among those that share the store.
-pub(super) struct Instances {
+pub(crate) struct Instances {
     /// Another number with each start.
     id: u64,
     host: String,
@@ -48,7 +48,7 @@ pub(super) struct Instances {
 }
 
 /// The tasks of [`Instances`]; dropping it gives the lease back.
-pub(super) struct Tasks([AbortHandle; 3]);
+pub(crate) struct Tasks([AbortHandle; 3]);
 
 /// What the sources are to be told, one after the other; of each the newest counts.
 #[derive(Default)]
@@ -61,7 +61,7 @@ struct Mail {
 /// Nobody who lists was heard.
 #[derive(Debug, thiserror::Error)]
 #[error("the instance that lists Azure cannot be told: {0}")]
-pub(super) struct NotTold(String);
+pub(crate) struct NotTold(String);
 
 impl NotTold {
     pub fn because(why: &str) -> NotTold {

@@ -25,7 +25,7 @@ struct Inside {
 }
 
 /// The sources at one moment. What live Azure has told is in its own sources, which go on.
-pub(super) struct Now {
+pub(crate) struct Now {
     pub directories: Vec<Source>,
     pub azure: Vec<Arc<AzureSource>>,
     /// Where confirmations are left.
@@ -44,7 +44,7 @@ impl Shared {
     }
 
     /// Whether this instance lists Azure.
-    pub(super) fn roles(&self) -> &Roles {
+    pub(crate) fn roles(&self) -> &Roles {
         &self.0.roles
     }
 
@@ -55,12 +55,12 @@ impl Shared {
     }
 
     /// The other instances, if there may be any and this one is not about to stop.
-    pub(super) fn instances(&self) -> Option<Arc<Instances>> {
+    pub(crate) fn instances(&self) -> Option<Arc<Instances>> {
         self.0.instances.get().and_then(Weak::upgrade)
     }
 
     /// The same where another one lists Azure.
-    pub(super) fn listed_elsewhere(&self) -> Option<Arc<Instances>> {
+    pub(crate) fn listed_elsewhere(&self) -> Option<Arc<Instances>> {
         self.instances().filter(|_| !self.roles().is_listing())
     }
 
@@ -68,7 +68,7 @@ impl Shared {
         self.0.now.store(Arc::new(now));
     }
 
-    pub(super) fn now(&self) -> Arc<Now> {
+    pub(crate) fn now(&self) -> Arc<Now> {
         self.0.now.load_full()
     }
 
@@ -78,7 +78,7 @@ impl Shared {
     }
 
     /// Waits until somebody wants the folders read.
-    pub(super) async fn wanted(&self) {
+    pub(crate) async fn wanted(&self) {
         self.0.wanted.notified().await;
     }
 }

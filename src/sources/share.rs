@@ -331,12 +331,12 @@ impl AzureSource {
     }
 
     /// Whether it is this instance that lists it.
-    pub(super) fn is_listed_here(&self) -> bool {
+    pub(crate) fn is_listed_here(&self) -> bool {
         self.roles.is_listing()
     }
 
     /// Who lists it, if that is another instance that was heard of, and how much of it that cannot list.
-    pub(super) fn listed_by(&self) -> Option<(String, usize)> {
+    pub(crate) fn listed_by(&self) -> Option<(String, usize)> {
         if self.roles.is_listing() {
             return None;
         }

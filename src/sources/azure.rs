@@ -14,12 +14,12 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
+use super::all::StateAccess;
 use super::known::Known;
 use super::role::{Role, Roles};
 use super::settings::Settings;
 use super::share::Share;
 use super::source::{self, Outcome, Published, Reading, Restored, Rules, SourceState, forget_confirmation};
-use super::sources::StateAccess;
 use super::spare;
 use super::told::Told;
 use crate::sync::azure::{self, Azure, AzureError, Pass, Progress, Subject};
@@ -32,7 +32,7 @@ use crate::zone::{Author, CommitError, Store};
 const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
 /// A pass that clients wanted is followed by another one of these after this pause: events come as long as somebody
 /// deploys, and each pass lists everything.
-pub(super) const WANTED_PAUSE: Duration = Duration::from_secs(10);
+pub(crate) const WANTED_PAUSE: Duration = Duration::from_secs(10);
 /// Passes begin this far apart at least when an operator of this machine nudges or confirms: they must not use up the reads
 /// that ARM allows, 250 and 25 more a second, of which a pass takes four.
 const NUDGED_APART: Duration = Duration::from_millis(500);

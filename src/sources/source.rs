@@ -35,7 +35,7 @@ pub struct Source {
     /// Zones of it that the catalogue lacks.
     pub derived: BTreeSet<Name>,
     /// When it was last read, whatever came of that.
-    pub(super) passed_at: Option<SystemTime>,
+    pub(crate) passed_at: Option<SystemTime>,
 }
 
 /// Whether a source's records are as new as they can be.
@@ -324,7 +324,7 @@ pub(super) fn tell_unused_confirmation(name: &str, state: &StateFolder, publishe
 }
 
 /// Answers whether it is gone: a confirmation that stays could permit more than once.
-pub(super) fn forget_confirmation(state: &StateFolder, source: &str) -> bool {
+pub(crate) fn forget_confirmation(state: &StateFolder, source: &str) -> bool {
     match state.forget_confirmation(source) {
         Ok(()) => true,
         Err(cause) => {

@@ -9,12 +9,12 @@ use tracing::{debug, error, info, warn};
 
 use super::word::Word;
 use super::{DOCUMENT_PREFIX, Instances};
-use crate::daemon::azure::AzureSource;
-use crate::daemon::share::Mark;
 use crate::persist::{
     Asked, Audit, Commit, Entry, Lease, PersistError, Precondition, Source, StoredChange, StoredDocument,
     Subject,
 };
+use crate::sources::azure::AzureSource;
+use crate::sources::share::Mark;
 
 /// The lease of who lists.
 const LEASE: &str = "sync";

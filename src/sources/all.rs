@@ -221,7 +221,7 @@ impl Sources {
     }
 
     /// The same as far as who asks is answered by it; the rest, [`Sources::tell`] and [`Sources::keep`], can wait.
-    pub(super) fn publish_all(&mut self, store: &Store) -> Result<(), CommitError> {
+    pub(crate) fn publish_all(&mut self, store: &Store) -> Result<(), CommitError> {
         for index in 0..self.list.len() {
             // What is confirmed comes first: the inventory read afterwards is not older than that the operator saw.
             let confirmed = self.access.confirmed(&self.state, &self.list[index].settings.name);
@@ -247,7 +247,7 @@ impl Sources {
     }
 
     /// Logs the conflicts and the drift that are new.
-    pub(super) fn tell(&self, store: &Store) {
+    pub(crate) fn tell(&self, store: &Store) {
         self.told.tell(&store.load());
         self.tell_drift(store);
     }
@@ -281,7 +281,7 @@ impl Sources {
     }
 
     /// Logs the drift that is new.
-    pub(super) fn tell_drift(&self, store: &Store) {
+    pub(crate) fn tell_drift(&self, store: &Store) {
         self.told.tell_drift(self.drift(&store.load()));
     }
 

@@ -6,7 +6,7 @@ const NAMES_MANY: usize = 10_000;
 /// Gives memory back after work on so many names.
 // Passes run on whichever thread is free, and glibc keeps for each of them what it once had: without this a server of
 // 64,000 endpoints grew by 25 MB with each pass that planned (`cargo bench --bench sync`).
-pub(super) fn give_back(names: usize) {
+pub(crate) fn give_back(names: usize) {
     if names < NAMES_MANY {
         return;
     }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::all::StateAccess;
 use super::azure::AzureSource;
 use super::known::Known;
 use super::role::Roles;
 use super::settings::Settings;
 use super::source::Rules;
-use super::sources::StateAccess;
 use super::told::Told;
 use crate::sync::{StateFolder, azure};
 use crate::zone::Store;
@@ -74,7 +74,7 @@ impl AzureSources {
     }
 
     /// Those sources for which one of these files is a confirmation.
-    pub(super) fn confirmed<'s>(
+    pub(crate) fn confirmed<'s>(
         &'s self,
         state: &'s StateFolder,
         files: &'s BTreeSet<PathBuf>,
@@ -97,7 +97,7 @@ impl AzureSources {
     }
 
     /// Told when there may be something to keep.
-    pub(super) fn passed(&self) -> &Arc<Notify> {
+    pub(crate) fn passed(&self) -> &Arc<Notify> {
         &self.passed
     }
 
