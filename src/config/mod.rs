@@ -119,6 +119,15 @@ impl Config {
         assembly::assemble(&document, file, path)
     }
 
+    /// Who is asked for Azure's hosts: the upstreams of config, never what we serve.
+    pub fn azure_hosts(&self) -> azure::ResolverSettings {
+        let rules = self.forward.rules.iter().map(|rule| {
+            let upstreams = rule.upstreams.iter().map(|upstream| upstream.socket());
+            (rule.domain.clone(), upstreams.collect())
+        });
+        azure::ResolverSettings { rules: rules.collect(), ..azure::ResolverSettings::default() }
+    }
+
     /// The folder of the file, within which zone files may include others.
     pub fn folder(&self) -> &Path {
         match self.file.parent() {

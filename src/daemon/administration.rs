@@ -12,7 +12,6 @@ use super::admin_token::{self, TOKEN_FILE};
 use super::away::{Away, LastKnown, keep, keep_copy};
 use super::descriptors;
 use super::parts::{self, LoadError, Parts};
-use super::resolver::Resolver;
 use crate::admin::auth::TokenBook;
 use crate::admin::{
     self, Applier, Attempts, Bases, Degraded, DegradedReason, Following, Ledger, Server, Trail, Written,
@@ -21,6 +20,7 @@ use crate::config::{AdminSettings, Asked, Config};
 use crate::persist::{self, Entry, Persist, PersistError, Stored, Trouble};
 use crate::sources::{Instances, Tasks};
 use crate::sync::StateFolder;
+use crate::sync::azure::Resolver;
 use crate::telemetry::in_full;
 
 /// How often a store that was away at the start is looked for to make the first token.
@@ -230,7 +230,7 @@ impl Administration {
             server,
             tokens: Arc::clone(self.ledger.written()) as _,
             refusals: Attempts::new(self.persist.clone()),
-            resolver: Resolver::of(&config.forward),
+            resolver: Resolver::of(&config.azure_hosts()),
             more: admin::owned_routes(Arc::clone(&self.ledger)),
         };
         self.api = Some(bound.serve(parts)?);

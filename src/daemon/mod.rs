@@ -10,7 +10,6 @@ mod new_store;
 mod parts;
 mod ports;
 mod privileges;
-mod resolver;
 mod running;
 mod settled;
 mod signals;

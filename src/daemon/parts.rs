@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use super::resolver::Resolver;
 use super::surroundings::{Surroundings, forward_over};
 use crate::admin::{Bases, Written};
 use crate::answer::{self, PrivateReverse, Rules};
@@ -16,6 +15,7 @@ use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::respond::{RateLimit, Responder, Serving};
 use crate::sources::{self, Settings, Sources, StateAccess};
+use crate::sync::azure::Resolver;
 use crate::sync::{self, PublishSettings};
 use crate::zone::{
     Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileErrors, MasterFileWarning,
@@ -178,7 +178,7 @@ fn source_settings(config: &Config) -> Settings {
         publish,
         catalogue: Arc::clone(&settings.catalogue),
         state_dir: config.state_dir.clone(),
-        resolver: Resolver::of(&config.forward),
+        resolver: Resolver::of(&config.azure_hosts()),
     }
 }
 

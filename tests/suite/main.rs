@@ -32,6 +32,7 @@ mod instances;
 mod inventory;
 mod killed_files;
 mod kills;
+mod look_ups;
 mod lost_stores;
 mod matrix;
 mod moved;

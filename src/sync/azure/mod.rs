@@ -15,6 +15,7 @@ mod listing;
 mod memory;
 mod private_zones;
 mod progress;
+mod resolver;
 mod settings;
 mod token;
 mod trust;
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 pub use error::AzureError;
 pub use examine::{ACTIONS, Identity, Refusals, Skew};
 pub use progress::Progress;
+pub use resolver::{Resolver, ResolverSettings};
 pub use settings::{
     ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, Hosts, NETWORK_API_VERSION,
     PRIVATE_DNS_API_VERSION, SecretPlace, Settings, Subject, UserAssigned,

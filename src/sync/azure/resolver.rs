@@ -1,0 +1,136 @@
+//! Our own look-ups of Azure's hosts: the upstreams are asked, never our zones, and what they say is kept for its TTL.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::{Name as Asked, RecordType};
+use hickory_resolver::{Resolver as Client, TokioResolver};
+use reqwest::dns::{Addrs, Name as Host, Resolve, Resolving};
+
+use crate::dns::{Name, SuffixMap};
+
+/// That a host is not there is believed for less time than lies between two passes.
+const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(30);
+
+/// Answers of one upstream that are kept: Azure has few hosts for us.
+const CACHED_MAX: u64 = 256;
+
+/// Who is asked for which hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolverSettings {
+    /// Domains, of which the longest wins, with those who are asked in the order of preference.
+    pub rules: Vec<(Name, Vec<SocketAddr>)>,
+    /// How long one upstream may take; meanwhile it is asked again, since datagrams are lost.
+    pub timeout: Duration,
+}
+
+impl Default for ResolverSettings {
+    /// Several upstreams may be silent within the time for a connection.
+    fn default() -> ResolverSettings {
+        ResolverSettings { rules: Vec::new(), timeout: Duration::from_millis(1500) }
+    }
+}
+
+/// Asks past our zones: a served `privatelink.azure.com` cannot divert us (facts §4).
+pub struct Resolver(SuffixMap<Arc<Rule>>);
+
+/// Who is asked for one domain.
+// One pool of hickory-resolver would do, if it asked the next one behind a failure (SERVFAIL, REFUSED) or a silence.
+struct Rule {
+    upstreams: Vec<TokioResolver>,
+    /// The one that answered last: its cache has what was asked.
+    first: AtomicUsize,
+}
+
+impl Resolver {
+    /// `None` when there are no upstreams for all names: then the system resolves.
+    pub fn of(settings: &ResolverSettings) -> Option<Arc<dyn Resolve>> {
+        let has_default = settings.rules.iter().any(|(domain, _)| *domain == Name::root());
+        has_default.then(|| Arc::new(Resolver::new(settings)) as Arc<dyn Resolve>)
+    }
+
+    fn new(settings: &ResolverSettings) -> Resolver {
+        let mut clients: HashMap<SocketAddr, TokioResolver> = HashMap::new();
+        let mut client = |address: &SocketAddr| {
+            clients.entry(*address).or_insert_with(|| client(*address, settings.timeout)).clone()
+        };
+        let rules = settings.rules.iter().map(|(domain, addresses)| {
+            let upstreams = addresses.iter().map(&mut client).collect();
+            (domain.clone(), Arc::new(Rule { upstreams, first: AtomicUsize::new(0) }))
+        });
+        Resolver(rules.collect())
+    }
+}
+
+impl Rule {
+    /// What the first says that answers at all.
+    async fn addresses(&self, host: &Asked) -> Vec<SocketAddr> {
+        let (first, count) = (self.first.load(Ordering::Relaxed), self.upstreams.len());
+        for at in (first..first + count).map(|at| at % count) {
+            let upstream = &self.upstreams[at];
+            let ask = |rtype| upstream.lookup(host.clone(), rtype);
+            let (ipv4, ipv6) = tokio::join!(ask(RecordType::A), ask(RecordType::AAAA));
+            let records = [&ipv4, &ipv6].into_iter().flatten().flat_map(|found| found.answers());
+            // Port 0 stands for the one of the URL.
+            let addresses = records.filter_map(|it| Some(SocketAddr::new(it.data.ip_addr()?, 0)));
+            let addresses: Vec<SocketAddr> = addresses.collect();
+            if !addresses.is_empty() || [ipv4, ipv6].into_iter().all(|it| it.is_err_and(|it| is_told(&it))) {
+                self.first.store(at, Ordering::Relaxed);
+                return addresses;
+            }
+        }
+        Vec::new()
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, host: Host) -> Resolving {
+        let name = host.as_str().parse::<Name>();
+        let rule = name.as_ref().ok().and_then(|name| self.0.enclosing(name.borrow()).next());
+        let rule = rule.map(|(_, rule)| Arc::clone(rule));
+        Box::pin(async move {
+            let name = name?;
+            let asked = Asked::from_ascii(name.to_string())?;
+            let addresses = match rule {
+                Some(rule) => rule.addresses(&asked).await,
+                None => Vec::new(),
+            };
+            match addresses.is_empty() {
+                true => Err(format!("the upstreams have no address of {name}").into()),
+                false => Ok(Box::new(addresses.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+/// Asks one upstream, by TCP what does not fit into a datagram.
+fn client(address: SocketAddr, timeout: Duration) -> TokioResolver {
+    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    connections.iter_mut().for_each(|connection| connection.port = address.port());
+    let server = NameServerConfig::new(address.ip(), true, connections);
+    let mut options = ResolverOpts::default();
+    options.timeout = timeout;
+    options.attempts = 0;
+    options.cache_size = CACHED_MAX;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+    let config = ResolverConfig::from_name_servers(vec![server]);
+    let builder = Client::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
+    builder.build().expect("only TLS and trust anchors can fail, and there are none")
+}
+
+/// Whether an upstream says that there is no such record: not that it failed, nor that others know.
+fn is_told(error: &NetError) -> bool {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none.ns.is_none() || none.soa.is_some(),
+        _ => false,
+    }
+}
