@@ -85,7 +85,7 @@ impl ChangeSet {
         });
         match (kept.unwrap_or(old.keeps_reverse()), &old.reverse) {
             (false, _) => None,
-            (true, None) => Some(Arc::new(Reverse::of(new))),
+            (true, None) => Some(Arc::new(Reverse::of(new.zones().map(|(_, zone)| zone)))),
             (true, Some(reverse)) => {
                 let mut reverse = Arc::clone(reverse);
                 for part in parts {

@@ -2,11 +2,12 @@
 
 use super::error::ZoneError;
 use super::front::{self, Owner};
+use super::header::{ZoneHeader, ZoneKind};
 use super::name_trie::NameTrie;
 use super::network::Networks;
 use super::node::Node;
 use super::origin::Origin;
-use super::served::{Zone, ZoneHeader, ZoneKind};
+use super::served::Zone;
 use super::slot::{Offer, Slot};
 use crate::dns::{Name, NameRef, NegativeAuthority, RecordSet, RecordType, Ttl, rdata};
 

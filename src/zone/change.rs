@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::builder::{is_newer, soa_serial, with_serial};
 use super::front::Owner;
+use super::header::ZoneHeader;
 use super::network::Networks;
 use super::origin::Origin;
-use super::served::{Zone, ZoneHeader};
+use super::served::Zone;
 use super::slot::Offer;
 use super::snapshot::Snapshot;
 use super::stale::StaleZones;

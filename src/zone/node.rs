@@ -2,7 +2,7 @@
 
 use super::network::ViewId;
 use super::origin::Origin;
-use super::served::Outcome;
+use super::outcome::Outcome;
 use super::slot::{Offer, Slot};
 use crate::dns::RecordType;
 

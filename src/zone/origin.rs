@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::served::OnMissing;
+use super::header::OnMissing;
 
 /// Who put a record set into a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,18 +1,15 @@
 //! The names that endpoints claim for each address: what reverse names lead back to. Kept only where config wants it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::fit::Fit;
 use super::name_trie::NameTrie;
-use super::network::ViewId;
 use super::node::Node;
-use super::origin::{Claim, Origin};
-use super::served::{Outcome, Zone};
-use super::slot::{Offer, Rank};
-use super::snapshot::Snapshot;
-use crate::dns::{Name, NameRef, RecordType, Ttl, rdata};
+use super::origin::Origin;
+use super::served::Zone;
+use crate::dns::{Name, NameRef, RecordType, rdata};
 
 const IN_ADDR_ARPA: &[u8] = b"\x07in-addr\x04arpa\0";
 const IP6_ARPA: &[u8] = b"\x03ip6\x04arpa\0";
@@ -32,13 +29,12 @@ struct Place {
     longer: u32,
 }
 
-/// What a reverse name is among those of endpoints' addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reversed<'s> {
-    /// The reverse name of an address, which leads to the name that a view is served with it.
-    Pointer { target: &'s Name, ttl: Ttl, claim: &'s Claim },
-    /// Some lie below it: it exists, without data (RFC 8020).
-    Above,
+/// What a reverse name is of.
+pub(super) enum ReverseOf<'r> {
+    /// An address, and the names that endpoints claim it for.
+    Address(IpAddr, &'r [Name]),
+    /// Addresses whose reverse names lie below it.
+    Range,
 }
 
 /// The front of a reverse name in the order of the address: its octets, or for IPv6 its nibbles.
@@ -50,10 +46,10 @@ struct Prefix {
 }
 
 impl Reverse {
-    /// All that the zones of a snapshot have.
-    pub fn of(snapshot: &Snapshot) -> Reverse {
+    /// All that these zones have.
+    pub fn of<'z>(zones: impl Iterator<Item = &'z Arc<Zone>>) -> Reverse {
         let mut reverse = Reverse::default();
-        for (_, zone) in snapshot.zones() {
+        for zone in zones {
             for (owner, node) in zone.nodes() {
                 let addresses = claimed(Some(node));
                 if !addresses.is_empty() {
@@ -110,47 +106,20 @@ impl Reverse {
         }
     }
 
+    /// What a reverse name is of; `None` where it is that of no endpoint's address.
+    pub fn at(&self, name: NameRef<'_>) -> Option<ReverseOf<'_>> {
+        let prefix = Prefix::read(name)?;
+        let place = self.places.get(&prefix.key())?;
+        match place.longer {
+            0 => Some(ReverseOf::Address(prefix.address()?, &place.names)),
+            _ => Some(ReverseOf::Range),
+        }
+    }
+
     /// How many addresses and ranges there are.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.places.len()
-    }
-}
-
-impl Snapshot {
-    /// What a reverse name is to a view; `None` where it is none of an endpoint's, or these are not kept.
-    pub fn reversed(&self, name: NameRef<'_>, view: ViewId) -> Option<Reversed<'_>> {
-        let prefix = Prefix::read(self.reverse.as_deref().map(|_| name)?)?;
-        let place = self.reverse.as_deref()?.places.get(&prefix.key())?;
-        if place.longer > 0 {
-            return Some(Reversed::Above);
-        }
-        let address = prefix.address()?;
-        let networks = self.networks();
-        let served =
-            place.names.iter().filter_map(|name| Some((name, self.claim_served(name, address, view)?)));
-        // As of the claims to one name, so that an endpoint with a name of its own choice does not name the address of
-        // another's; of an endpoint's names the one with the fewest labels, then the shortest.
-        let rank = |offer, fit| Rank::of(offer, fit, networks.get(view), networks);
-        let size = |name: &Name| (name.borrow().label_count(), name.as_wire().len());
-        let (target, (offer, _)) = served.min_by(|(one, (mine, fits)), (other, (theirs, other_fits))| {
-            let by_claim = rank(mine, *fits).cmp(&rank(theirs, *other_fits));
-            let by_size = || size(one).cmp(&size(other));
-            by_claim.then_with(by_size).then_with(|| one.borrow().canonical_cmp(other.borrow()))
-        })?;
-        let Origin::Endpoint(claim) = &offer.origin else { return None };
-        Some(Reversed::Pointer { target, ttl: offer.set.ttl, claim })
-    }
-
-    /// An endpoint's offer by which a view is served an address for a private name, and how well the name fits the resource.
-    fn claim_served(&self, name: &Name, address: IpAddr, view: ViewId) -> Option<(&Offer, Fit)> {
-        let rtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
-        let zone: &Zone = self.zone_for(name.borrow(), view)?;
-        let Outcome::Hit(offer) = zone.lookup(name.borrow(), rtype, view) else { return None };
-        let Origin::Endpoint(claim) = &offer.origin else { return None };
-        let is_served = offer.set.records().any(|data| rdata::address(data) == Some(address));
-        let front = name.borrow().strip_suffix(zone.apex().borrow())?;
-        is_served.then(|| (offer, Fit::of(claim, front)))
     }
 }
 
@@ -240,13 +209,13 @@ fn nibble(label: &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
 
-    use super::super::{Change, ChangeSet, Network, Networks, ZoneHeader};
+    use super::super::{
+        Change, ChangeSet, Claim, Network, Networks, Offer, Reversed, Snapshot, ViewId, ZoneHeader,
+    };
     use super::*;
-    use crate::dns::RecordSet;
+    use crate::dns::{RecordSet, Ttl};
 
     const APEX: &str = "privatelink.blob.core.windows.net.";
 
@@ -400,7 +369,7 @@ mod tests {
                     ],
                 };
                 snapshot = apply(&snapshot, changes);
-                let (kept, anew) = (snapshot.reverse.as_deref().unwrap(), Reverse::of(&snapshot));
+                let (kept, anew) = (snapshot.reverse.as_deref().unwrap(), Reverse::of(snapshot.zones().map(|(_, zone)| zone)));
                 prop_assert_eq!(kept.len(), anew.len());
                 for (key, place) in anew.places.iter() {
                     let other = kept.places.get(key).unwrap();

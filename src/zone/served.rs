@@ -3,74 +3,14 @@
 use std::sync::Arc;
 
 use super::front::{self, Owner};
+use super::header::{ZoneHeader, ZoneKind};
 use super::name_trie::{self, NameTrie};
 use super::network::{Networks, ViewId};
 use super::node::Node;
 use super::origin::{AzureZone, Origin};
+use super::outcome::Outcome;
 use super::slot::{Contested, Offer, Slot};
 use crate::dns::{Name, NameRef, NegativeAuthority, RecordType};
-
-/// What kind of zone it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum ZoneKind {
-    /// One of Azure's `privatelink.*` zones: not served while it has no record.
-    PrivateLink,
-    /// Any other zone.
-    Plain,
-}
-
-/// What a miss in a zone means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum OnMissing {
-    /// Upstream is asked: the resource may be another tenant's.
-    AskPublic,
-    /// The name does not exist.
-    NxDomain,
-}
-
-/// What becomes of a question for a name that is delegated to other servers, if its client wants recursion.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Delegations {
-    /// The client is told which servers to ask.
-    Refer,
-    /// Those servers are asked.
-    Follow,
-}
-
-/// A zone's name and settings.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ZoneHeader {
-    pub apex: Name,
-    pub kind: ZoneKind,
-    pub on_missing: OnMissing,
-    /// The networks that see the zone; none = all.
-    pub networks: Vec<Arc<str>>,
-    pub delegations: Delegations,
-}
-
-impl ZoneHeader {
-    /// A private-link zone with the usual settings.
-    pub fn private_link(apex: Name) -> ZoneHeader {
-        ZoneHeader {
-            apex,
-            kind: ZoneKind::PrivateLink,
-            on_missing: OnMissing::AskPublic,
-            networks: Vec::new(),
-            delegations: Delegations::Refer,
-        }
-    }
-
-    /// Any other zone with the usual settings.
-    pub fn plain(apex: Name) -> ZoneHeader {
-        ZoneHeader {
-            apex,
-            kind: ZoneKind::Plain,
-            on_missing: OnMissing::NxDomain,
-            networks: Vec::new(),
-            delegations: Delegations::Refer,
-        }
-    }
-}
 
 /// A zone.
 #[derive(Clone)]
@@ -88,23 +28,6 @@ pub struct Zone {
     pub(super) wildcards: usize,
     /// The SOA record of negative answers, where it can be made once.
     pub(super) negative: Option<NegativeAuthority>,
-}
-
-/// What a zone says to a name and a type.
-#[derive(Debug)]
-pub enum Outcome<'z> {
-    /// Data. The owner is the name asked for, also when a wildcard made it.
-    Hit(&'z Offer),
-    /// The name is an alias.
-    Alias(&'z Offer),
-    /// The name lies below a DNAME.
-    Dname { owner: Owner<'z>, offer: &'z Offer },
-    /// The name exists, the type does not.
-    NoData,
-    /// The name does not exist.
-    NoSuchName,
-    /// The name is delegated to other servers.
-    Referral { cut: Owner<'z>, offer: &'z Offer },
 }
 
 impl Zone {

@@ -323,9 +323,9 @@ fn preference(claim: &Claim, networks: &Networks) -> usize {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::header::OnMissing;
     use super::super::network::Network;
     use super::super::origin::{AzureZone, VirtualNetworkLink};
-    use super::super::served::OnMissing;
     use super::*;
     use crate::dns::Ttl;
 

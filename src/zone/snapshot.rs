@@ -1,18 +1,21 @@
 //! All zones at one revision: immutable, loaded once for a request.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::fit::Fit;
 use super::network::{Networks, ViewId};
-use super::origin::Origin;
-use super::reverse::Reverse;
+use super::origin::{Claim, Origin};
+use super::outcome::Outcome;
+use super::reverse::{Reverse, ReverseOf};
 use super::served::{Way, Zone};
-use super::slot::Offer;
+use super::slot::{Offer, Rank};
 use super::stale::StaleZones;
 use super::withheld::Withheld;
-use crate::dns::{Name, NameRef, RecordType, SuffixMap};
+use crate::dns::{Name, NameRef, RecordType, SuffixMap, Ttl, rdata};
 
 /// What is served, at one revision.
 #[derive(Clone, Default)]
@@ -24,6 +27,15 @@ pub struct Snapshot {
     zones: Arc<SuffixMap<Arc<Zone>>>,
     withheld: Arc<WithheldIndex>,
     stale: Option<Arc<StaleZones>>,
+}
+
+/// What a reverse name is among those of endpoints' addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reversed<'s> {
+    /// The reverse name of an address, which leads to the name that a view is served with it.
+    Pointer { target: &'s Name, ttl: Ttl, claim: &'s Claim },
+    /// Some lie below it: it exists, without data (RFC 8020).
+    Above,
 }
 
 #[derive(Clone, Default)]
@@ -74,6 +86,38 @@ impl Snapshot {
     pub fn offer_of(&self, zone: &Name, name: &Name, rtype: RecordType, origin: &Origin) -> Option<&Offer> {
         let node = self.zone(zone.borrow())?.node(name.borrow())?;
         node.slot(rtype)?.offers().iter().find(|offer| offer.origin.replaces(origin))
+    }
+
+    /// What a reverse name is to a view; `None` where it is none of an endpoint's, or these are not kept.
+    pub fn reversed(&self, name: NameRef<'_>, view: ViewId) -> Option<Reversed<'_>> {
+        let (address, names) = match self.reverse.as_deref()?.at(name)? {
+            ReverseOf::Range => return Some(Reversed::Above),
+            ReverseOf::Address(address, names) => (address, names),
+        };
+        let networks = self.networks();
+        let served = names.iter().filter_map(|name| Some((name, self.claim_served(name, address, view)?)));
+        // As of the claims to one name, so that an endpoint with a name of its own choice does not name the address of
+        // another's; of an endpoint's names the one with the fewest labels, then the shortest.
+        let rank = |offer, fit| Rank::of(offer, fit, networks.get(view), networks);
+        let size = |name: &Name| (name.borrow().label_count(), name.as_wire().len());
+        let (target, (offer, _)) = served.min_by(|(one, (mine, fits)), (other, (theirs, other_fits))| {
+            let by_claim = rank(mine, *fits).cmp(&rank(theirs, *other_fits));
+            let by_size = || size(one).cmp(&size(other));
+            by_claim.then_with(by_size).then_with(|| one.borrow().canonical_cmp(other.borrow()))
+        })?;
+        let Origin::Endpoint(claim) = &offer.origin else { return None };
+        Some(Reversed::Pointer { target, ttl: offer.set.ttl, claim })
+    }
+
+    /// An endpoint's offer by which a view is served an address for a private name, and how well the name fits the resource.
+    fn claim_served(&self, name: &Name, address: IpAddr, view: ViewId) -> Option<(&Offer, Fit)> {
+        let rtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+        let zone: &Zone = self.zone_for(name.borrow(), view)?;
+        let Outcome::Hit(offer) = zone.lookup(name.borrow(), rtype, view) else { return None };
+        let Origin::Endpoint(claim) = &offer.origin else { return None };
+        let is_served = offer.set.records().any(|data| rdata::address(data) == Some(address));
+        let front = name.borrow().strip_suffix(zone.apex().borrow())?;
+        is_served.then(|| (offer, Fit::of(claim, front)))
     }
 
     /// All zones in no order.

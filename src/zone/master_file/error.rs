@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::error::ZoneError;
-use super::folder::{DEPTH_MAX, FILES_MAX, TEXT_BYTES_MAX};
 use super::generate;
 use crate::dns::rdata::RdataError;
 use crate::dns::record::UnknownRecordType;
@@ -18,6 +17,12 @@ use crate::telemetry::Quoted;
 pub(super) const ERRORS_MAX: usize = 100;
 /// Warnings listed of one zone's files.
 pub(super) const WARNINGS_MAX: usize = 100;
+/// Files that may be open inside each other: people need two, a chain of symlinks or of copies makes more.
+pub(super) const DEPTH_MAX: usize = 8;
+/// Files of a zone, each as often as it is included: eight files that include each other forty times make billions.
+pub(super) const FILES_MAX: usize = 10_000;
+/// Text of all files of a zone together: some ten million records, which also fill 1 GiB when served.
+pub(super) const TEXT_BYTES_MAX: u64 = 1 << 30;
 
 /// All that is wrong with a master file and those that it includes, in the order they are read; nothing of them is used.
 #[derive(Debug)]

@@ -4,14 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::error::Fault;
-
-/// Files that may be open inside each other: people need two, a chain of symlinks or of copies makes more.
-pub(super) const DEPTH_MAX: usize = 8;
-/// Files of a zone, each as often as it is included: eight files that include each other forty times make billions.
-pub(super) const FILES_MAX: usize = 10_000;
-/// Text of all files of a zone together: some ten million records, which also fill 1 GiB when served.
-pub(super) const TEXT_BYTES_MAX: u64 = 1 << 30;
+use super::error::{DEPTH_MAX, FILES_MAX, Fault, TEXT_BYTES_MAX};
 
 /// Opens files and knows which are open.
 pub(super) struct Folder {

@@ -242,7 +242,7 @@ fn files_are_bounded_together() {
     let (folder, _) = read_folder(&[("zone", b"$INCLUDE big"), ("big", b"")]);
     let big = fs::File::create(folder.path().join("big")).unwrap();
     // Sparse: it is refused for its size, before a byte is read.
-    big.set_len(folder::TEXT_BYTES_MAX).unwrap();
+    big.set_len(error::TEXT_BYTES_MAX).unwrap();
     let read = MasterFile::read(&folder.path().join("zone"), &apex(), folder.path());
     assert!(matches!(&read.unwrap_err().errors[0].fault, Fault::TooLarge(path) if path.ends_with("big")));
 }
