@@ -80,7 +80,7 @@ pub(super) async fn page(
         only("c.revision < ?", Value::Int(i64::try_from(before).unwrap_or(i64::MAX)));
     }
     if let Some(since) = filter.since {
-        only("c.at_ms >= ?", Value::Int(super::writer::unix_ms(since)));
+        only("c.at_ms >= ?", Value::Int(super::time::unix_ms(since)));
     }
     if let Some(actor) = &filter.actor {
         only("c.actor = ?", Value::text(actor.as_str()));

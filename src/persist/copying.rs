@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::database::{Connection, Value};
 use super::error::PersistError;
 use super::migrate::{self, KNOWN_VERSION};
-use super::sqlite::{SqliteFile, empty_log};
+use super::sqlite::{SqliteFile, empty_log, with_suffix};
 use super::tables;
 
 /// What a copy holds.
@@ -135,11 +135,4 @@ impl Idle {
         }
         Ok(())
     }
-}
-
-/// A path with more at its end.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut whole = path.to_owned().into_os_string();
-    whole.push(suffix);
-    whole.into()
 }

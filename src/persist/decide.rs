@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::coding::{self, Coded, Key, Kind};
 use super::entry::{Change, Commit, Committed, Precondition, StoredChange, Subject};
 use super::error::PersistError;
-use super::writer::unix_ms;
+use super::time::unix_ms;
 use crate::dns::Name;
 use crate::zone::is_newer;
 

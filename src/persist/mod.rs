@@ -23,6 +23,7 @@ mod shared;
 mod sqlite;
 mod tables;
 mod target;
+mod time;
 mod writer;
 
 use std::fs::File;
@@ -52,7 +53,8 @@ pub use settings::{DAMAGED, Settings};
 use shared::Shared;
 pub use shared::Trouble;
 use target::{NUDGES_CHANNEL, Target};
-use writer::{COMMITS_WAITING_MAX, Waiting, Writer, by};
+use time::by;
+use writer::{COMMITS_WAITING_MAX, Waiting, Writer};
 
 use crate::telemetry::in_full;
 
@@ -100,7 +102,7 @@ pub struct Replay {
 impl Persist {
     /// Opens the store, makes it if it is not there, and brings its schema up to date.
     pub async fn open(settings: &Settings) -> Result<Persist, PersistError> {
-        let target = Target::of(settings)?;
+        let target = settings.target()?;
         let lock = lock(&target).await?;
         let (connection, revision) = connect(&target).await?;
         let shared = Arc::new(Shared::new(target, revision));
@@ -116,7 +118,7 @@ impl Persist {
     /// [`Persist::changes_anew`] hear of all that is stored; until then nothing is known and nothing is stored. A file that
     /// is not there is not made.
     pub fn open_later(settings: &Settings, why: &str) -> Result<Persist, PersistError> {
-        let shared = Arc::new(Shared::new(Target::of(settings)?, NOWHERE));
+        let shared = Arc::new(Shared::new(settings.target()?, NOWHERE));
         let (settings, later, why) = (settings.clone(), shared.clone(), Arc::from(why));
         Ok(Persist::run(shared, move |mut queue| async move {
             let Some(reached) = reach(&later.target, &mut queue, why).await else { return };
@@ -286,7 +288,7 @@ impl Drop for Inner {
 
 /// All that is stored, beside whoever has the store open: nothing is made, locked or brought up to date.
 pub async fn look(settings: &Settings) -> Result<Stored, PersistError> {
-    follow::load(&Shared::new(Target::of(settings)?, 0)).await
+    follow::load(&Shared::new(settings.target()?, 0)).await
 }
 
 /// Keeps other processes out; one that has the store is given the time to end.

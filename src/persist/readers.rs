@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::database::Connection;
 use super::error::PersistError;
 use super::target::Target;
-use super::writer::by;
+use super::time::by;
 
 /// Connections at most: readers are the audit's pages and those who follow, not queries; PostgreSQL's default of 100
 /// connections is then enough for a dozen instances.

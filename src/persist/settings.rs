@@ -41,14 +41,19 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The database that they name.
+    pub(super) fn target(&self) -> Result<Target, PersistError> {
+        Target::of(&self.url, &self.state_dir)
+    }
+
     /// Why no store can be opened with these.
     pub fn check(&self) -> Result<(), PersistError> {
-        Target::of(self).map(drop)
+        self.target().map(drop)
     }
 
     /// The file of SQLite.
     pub fn file(&self) -> Option<PathBuf> {
-        match Target::of(self) {
+        match self.target() {
             Ok(Target::Sqlite(file)) => Some(file.path().to_owned()),
             _ => None,
         }
@@ -57,7 +62,7 @@ impl Settings {
     /// Copies a store of SQLite, also while a server writes to it, into a file for our eyes only; the one that was there
     /// is exchanged.
     pub async fn copy(&self, to: &Path) -> Result<(), PersistError> {
-        match Target::of(self)? {
+        match self.target()? {
             Target::Sqlite(file) => copying::copy(&file, to).await,
             Target::Postgres(_) => Err(NO_FILE),
         }
@@ -77,7 +82,7 @@ impl Settings {
 
     /// The file of SQLite while no server has it.
     pub fn idle(&self) -> Result<Idle, PersistError> {
-        match Target::of(self)? {
+        match self.target()? {
             Target::Sqlite(file) => Idle::of(file),
             Target::Postgres(_) => Err(NO_FILE),
         }

@@ -14,7 +14,7 @@ use super::error::PersistError;
 use super::readers::Readers;
 use super::tables;
 use super::target::Target;
-use super::writer::by;
+use super::time::by;
 
 /// What is kept for those who follow, so that they need not read what was written here: some seconds of writing at full
 /// speed.
@@ -243,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_revision_that_is_not_there_keeps_nobody_from_those_that_are() {
-        let target = Target::of(&Settings { state_dir: "/nowhere".into(), ..Settings::default() }).unwrap();
+        let target = Settings { state_dir: "/nowhere".into(), ..Settings::default() }.target().unwrap();
         let shared = Arc::new(Shared::new(target, 7));
         let mut heard = shared.heard();
         shared.heard_of(1_000_000);

@@ -11,7 +11,6 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::copying::with_suffix;
 use super::database::Connection;
 use super::error::PersistError;
 use crate::telemetry::in_full;
@@ -169,4 +168,11 @@ impl Log {
 pub(super) async fn empty_log(connection: &mut Connection) -> Result<bool, PersistError> {
     let rows = connection.rows("PRAGMA wal_checkpoint(TRUNCATE)", Vec::new()).await?;
     rows.first().map_or(Ok(true), |row| Ok(row.int(0)? == 0))
+}
+
+/// A path with more at its end.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut whole = path.to_owned().into_os_string();
+    whole.push(suffix);
+    whole.into()
 }

@@ -1,11 +1,11 @@
 //! The database that the settings name.
 
 use std::fs::File;
+use std::path::Path;
 
 use super::database::{Connection, Value};
 use super::error::PersistError;
 use super::postgres::{NOTIFY, PostgresServer};
-use super::settings::Settings;
 use super::sqlite::SqliteFile;
 
 /// Tells of each new revision.
@@ -21,10 +21,10 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub fn of(settings: &Settings) -> Result<Target, PersistError> {
-        let url = settings.url.as_str();
+    /// A file's path is relative to the state folder.
+    pub fn of(url: &str, state_dir: &Path) -> Result<Target, PersistError> {
         match url.split_once(':') {
-            Some(("sqlite", rest)) => SqliteFile::of(rest, &settings.state_dir).map(Target::Sqlite),
+            Some(("sqlite", rest)) => SqliteFile::of(rest, state_dir).map(Target::Sqlite),
             Some(("postgres" | "postgresql", _)) => PostgresServer::of(url).map(Target::Postgres),
             _ => Err(PersistError::Url("it begins with `sqlite:` or `postgres://`")),
         }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn an_address_names_one_of_two_databases() {
-        let target = |url: &str| Target::of(&Settings { url: url.into(), ..Settings::default() });
+        let target = |url: &str| Target::of(url, Path::new("/var/lib/privatelink-dns"));
         assert!(format!("{:?}", target("sqlite:records.db")).contains("/var/lib/privatelink-dns/records.db"));
         assert!(format!("{:?}", target("sqlite:///srv/a.db")).contains("\"/srv/a.db\""));
         assert!(matches!(target("postgresql://user@host/db"), Ok(Target::Postgres(_))));

@@ -1,10 +1,10 @@
 //! The one task that writes: all commits that wait go into one transaction, and each is answered after it is durable.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::database::Connection;
@@ -15,6 +15,7 @@ use super::prune::Pruning;
 use super::shared::{Shared, Trouble};
 use super::sqlite::{Log, empty_log};
 use super::tables::{self, Written};
+use super::time::{by, unix_ms};
 use crate::telemetry::in_full;
 
 /// Commits that wait; more than a second of them would only be answered later.
@@ -372,18 +373,4 @@ fn answer_all(answers: Vec<oneshot::Sender<Answer>>, results: Vec<Answer>) {
     for (answer, result) in answers.into_iter().zip(results) {
         let _ = answer.send(result);
     }
-}
-
-/// What is not done by then counts as a database that is gone.
-pub(super) async fn by<T>(
-    deadline: Instant,
-    work: impl Future<Output = Result<T, PersistError>>,
-) -> Result<T, PersistError> {
-    timeout_at(deadline, work).await.unwrap_or_else(|_| Err(PersistError::unavailable(None)))
-}
-
-/// Milliseconds since 1970.
-pub(super) fn unix_ms(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
