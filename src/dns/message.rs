@@ -4,19 +4,13 @@ use smallvec::SmallVec;
 
 use super::edns::Edns;
 use super::header::{Flags, HEADER_BYTES};
+use super::question::Question;
 use super::record::CLASS_IN;
 use super::request::RawRecord;
-use super::{Name, NameBuf, NameRef, Rcode, Record, RecordType, Ttl, rdata};
+use super::{NameBuf, NameRef, Rcode, Record, RecordType, Ttl, rdata};
 
 /// Most records read from one message: a 64 KiB message has no honest use for more.
 const RECORDS_MAX: usize = 4096;
-
-/// A question as it is asked upstream.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Question {
-    pub name: Name,
-    pub rtype: RecordType,
-}
 
 /// A message with all its records.
 #[derive(Clone, Debug)]

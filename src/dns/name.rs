@@ -8,8 +8,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::raw::RawName;
-
 /// The longest name in wire form (RFC 1035 §2.3.4).
 pub const MAX_NAME_BYTES: usize = 255;
 /// The longest label (RFC 1035 §2.3.4).
@@ -339,11 +337,6 @@ impl NameBuf {
         let mut name = NameBuf::empty();
         let end = walk(message, start, |label| name.push_label(label))?;
         Ok((name.finish(NameRef::ROOT)?, end))
-    }
-
-    /// Reads a name that must not be compressed; answers it and the offset behind it.
-    pub fn read_plain(data: &[u8], start: usize) -> Result<(NameBuf, usize), NameError> {
-        RawName::read(data, start).map(|(name, end)| (name.to_buf(), end))
     }
 
     /// The name of uncompressed wire form in any case.

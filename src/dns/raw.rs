@@ -57,6 +57,13 @@ impl<'m> RawName<'m> {
     }
 }
 
+impl NameBuf {
+    /// Reads a name that must not be compressed; answers it and the offset behind it.
+    pub fn read_plain(data: &[u8], start: usize) -> Result<(NameBuf, usize), NameError> {
+        RawName::read(data, start).map(|(name, end)| (name.to_buf(), end))
+    }
+}
+
 impl<'m> RawQuestion<'m> {
     /// Reads the question at `start`; `None` if it is cut, or its name is none.
     pub fn read(message: &'m [u8], start: usize) -> Option<RawQuestion<'m>> {
