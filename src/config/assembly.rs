@@ -1,11 +1,10 @@
 //! From the file's keys to the parts' Settings, and what cannot stand together.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::slice;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,23 +12,19 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
-use super::cloud::CloudSettings;
 use super::document::Document;
 use super::error::{ConfigError, ConfigErrors};
 use super::words::{ClientRange, Domain, ListenAddress, PrivateReverse, SourceKind};
-use super::{Config, PrivateLinkSettings, SyncSettings, ZoneSettings, file};
+use super::{Config, PrivateLinkSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
-use crate::dns::{Name, Ttl};
+use crate::dns::Name;
 use crate::forward::UpstreamAddress;
 use crate::listen::Ipv6;
-use crate::privatelink::{Block, Catalogue, Cloud, RowError};
+use crate::privatelink::Catalogue;
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
 use crate::zone::{Delegations, Network, OnMissing, ZoneHeader, ZoneKind};
 use crate::{cache, forward, listen, telemetry};
-
-/// Longest time between two passes: beyond a day a source is not kept up to date but forgotten.
-pub(super) const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
 
 /// Bounds of memory and queues beyond this are a slip of the pen.
 pub(super) const COUNT_MAX: u64 = i32::MAX as u64;
@@ -130,7 +125,7 @@ impl Assembly<'_> {
         values.into_iter()
     }
 
-    fn ranges(&mut self, key: &str, texts: &[String]) -> impl Iterator<Item = IpNet> + use<> {
+    pub(super) fn ranges(&mut self, key: &str, texts: &[String]) -> impl Iterator<Item = IpNet> + use<> {
         self.each(key, texts).map(|(_, ClientRange(range))| range)
     }
 
@@ -269,95 +264,6 @@ impl Assembly<'_> {
         }
     }
 
-    /// What is compiled in, with the operator's file and inline services over it; `None` when these are wrong.
-    fn catalogue(
-        &mut self,
-        cloud: &CloudSettings,
-        file: Option<&Path>,
-        services: Vec<Block>,
-    ) -> Option<Catalogue> {
-        let mut catalogue = Catalogue::builtin(cloud.cloud);
-        if let Some(path) = file {
-            let overlaid = fs::read_to_string(path)
-                .map_err(|error| format!("cannot read {}: {error}", path.display()))
-                .and_then(|text| {
-                    Catalogue::with_overlay(cloud.cloud, &text)
-                        .map_err(|error| format!("{}: {error}", path.display()))
-                });
-            match overlaid {
-                Ok(overlaid) => catalogue = overlaid,
-                Err(message) => {
-                    self.error("private_link.catalogue", message);
-                    return None;
-                }
-            }
-        }
-        let catalogue = match (&cloud.suffixes, cloud.cloud) {
-            (Some(suffixes), _) => catalogue.derive(suffixes),
-            // What is wrong with its suffixes is an error already.
-            (None, Cloud::Custom) => return None,
-            (None, _) => catalogue,
-        };
-        match catalogue.with_services(services) {
-            Ok(catalogue) => Some(catalogue),
-            Err(RowError { service, zone, key, message }) => {
-                self.error(format!("private_link.service[{service}].zones[{zone}].{key}"), message);
-                None
-            }
-        }
-    }
-
-    /// `None` when there is no catalogue to tell the zones by.
-    fn private_link(
-        &mut self,
-        file: file::PrivateLink,
-        cloud: &CloudSettings,
-        has_source: bool,
-    ) -> Option<PrivateLinkSettings> {
-        let catalogue_file = file.catalogue.map(|path| self.whole(path));
-        let catalogue = self.catalogue(cloud, catalogue_file.as_deref(), file.service)?;
-        let mut regions = Vec::new();
-        for (at, region) in file.regions.into_iter().enumerate() {
-            match catalogue.zones(&[], slice::from_ref(&region)) {
-                Ok(_) => regions.push(region),
-                Err(error) => self.error(format!("private_link.regions[{at}]"), error.to_string()),
-            }
-        }
-        let mut zones = BTreeSet::new();
-        for (at, selector) in file.zones.iter().enumerate() {
-            let named = catalogue.zones(slice::from_ref(selector), &regions);
-            let message = match named {
-                Ok(named) if named.is_empty() && regions.is_empty() && !has_source => format!(
-                    "`{selector}` names zones with a region in their name, but neither private_link.regions \
-                     nor a sync source tells which"
-                ),
-                Ok(named) => {
-                    zones.extend(named);
-                    continue;
-                }
-                Err(error) => error.to_string(),
-            };
-            self.error(format!("private_link.zones[{at}]"), message);
-        }
-        let ttl = Ttl::from_secs(file.ttl_secs);
-        if ttl.is_none() {
-            self.within("private_link.ttl_secs", file.ttl_secs.into(), 0, Ttl::MAX.secs().into());
-        }
-        let addresses = self.ranges("private_link.addresses", &file.addresses).collect();
-        Some(PrivateLinkSettings {
-            addresses,
-            catalogue: Arc::new(catalogue),
-            catalogue_file,
-            selectors: file.zones,
-            regions,
-            zones: zones.into_iter().collect(),
-            ttl: ttl.unwrap_or(Ttl::MAX),
-            on_missing: file.on_missing.into(),
-            public_names: file.public_names.into(),
-            reverse: file.reverse,
-        })
-    }
-
     fn zones(
         &mut self,
         zones: Vec<file::Zone>,
@@ -428,26 +334,6 @@ impl Assembly<'_> {
             Ok(kind) if kind.is_file() => {}
             Ok(_) => self.error(key, format!("{} is not a file", path.display())),
             Err(error) => self.error(key, format!("cannot read {}: {error}", path.display())),
-        }
-    }
-
-    fn sync(&mut self, sync: file::Sync, cloud: &CloudSettings) -> SyncSettings {
-        self.within("sync.interval_secs", sync.interval_secs, 1, SYNC_INTERVAL_SECS_MAX);
-        self.within("sync.withdraw_max_percent", sync.withdraw_max_percent.into(), 0, 100);
-        for (at, id) in sync.allow_subscriptions.iter().enumerate().filter(|(_, id)| !is_guid(id)) {
-            let message =
-                format!("`{id}` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1");
-            self.error(format!("sync.allow_subscriptions[{at}]"), message);
-        }
-        let allowed = sync.allow_subscriptions.iter();
-        let allow_subscriptions = allowed.map(|id| id.to_ascii_lowercase().into()).collect();
-        let (sources, azure) = self.sources(sync.source, cloud);
-        SyncSettings {
-            interval: Duration::from_secs(sync.interval_secs),
-            withdraw_max_percent: sync.withdraw_max_percent,
-            allow_subscriptions,
-            sources,
-            azure,
         }
     }
 

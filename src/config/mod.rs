@@ -10,6 +10,7 @@ mod example;
 mod file;
 mod limits;
 mod place;
+mod private_link;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,21 @@
-//! `[[sync.source]]`: folders of exported JSON, and live Azure with its endpoints or its private DNS zones.
+//! `[sync]` and `[[sync.source]]`: folders of exported JSON, and live Azure with its endpoints or its private DNS zones.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::assembly::{Assembly, SYNC_INTERVAL_SECS_MAX};
+use super::assembly::{Assembly, is_guid};
 use super::cloud::CloudSettings;
-use super::file;
 use super::place::Places;
 use super::words::{Credential, SourceKind};
+use super::{SyncSettings, file};
 use crate::sync::azure::{
     self, ARC_KEY_FOLDER, CredentialSettings, Endpoint, Hosts, PRIVATE_DNS_API_VERSION, SecretPlace, Subject,
     UserAssigned,
 };
 use crate::sync::directory;
+
+/// Longest time between two passes: beyond a day a source is not kept up to date but forgotten.
+const SYNC_INTERVAL_SECS_MAX: u64 = 86_400;
 
 /// Where a client secret is when no file has it; the name is that of Azure's own tools.
 const SECRET_VARIABLE: &str = "AZURE_CLIENT_SECRET";
@@ -21,7 +24,27 @@ const SECRET_VARIABLE: &str = "AZURE_CLIENT_SECRET";
 const CERTIFICATE_VARIABLE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 
 impl Assembly<'_> {
-    pub(super) fn sources(
+    pub(super) fn sync(&mut self, sync: file::Sync, cloud: &CloudSettings) -> SyncSettings {
+        self.within("sync.interval_secs", sync.interval_secs, 1, SYNC_INTERVAL_SECS_MAX);
+        self.within("sync.withdraw_max_percent", sync.withdraw_max_percent.into(), 0, 100);
+        for (at, id) in sync.allow_subscriptions.iter().enumerate().filter(|(_, id)| !is_guid(id)) {
+            let message =
+                format!("`{id}` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1");
+            self.error(format!("sync.allow_subscriptions[{at}]"), message);
+        }
+        let allowed = sync.allow_subscriptions.iter();
+        let allow_subscriptions = allowed.map(|id| id.to_ascii_lowercase().into()).collect();
+        let (sources, azure) = self.sources(sync.source, cloud);
+        SyncSettings {
+            interval: Duration::from_secs(sync.interval_secs),
+            withdraw_max_percent: sync.withdraw_max_percent,
+            allow_subscriptions,
+            sources,
+            azure,
+        }
+    }
+
+    fn sources(
         &mut self,
         sources: Vec<file::Source>,
         cloud: &CloudSettings,
