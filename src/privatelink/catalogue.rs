@@ -1,13 +1,14 @@
 //! The catalogue of one cloud, indexed so that a name finds its lines without reading all of them.
 
-use std::str::FromStr;
-
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::data::{Block, Data, RowError, Service, Status};
+use super::cloud::Cloud;
+use super::data::{Block, Data, RowError, Service};
+use super::error::CatalogueError;
 use super::geo::Region;
 use super::mapping::Mapping;
+use super::row::Status;
 use super::suffixes::Suffixes;
 use super::template::{Bindings, Template};
 use crate::dns::{Name, NameRef};
@@ -23,18 +24,6 @@ pub struct Catalogue {
     by_private: Index,
     pub(super) zones: Vec<Zone>,
     by_zone: Index,
-}
-
-/// An Azure cloud with Private Link zones of its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cloud {
-    #[default]
-    Public,
-    UsGov,
-    China,
-    /// One whose hosts and suffixes an operator gives; its zones are those of the public cloud below other suffixes.
-    Custom,
 }
 
 /// A mapping and the lines of the catalogue that have it.
@@ -55,25 +44,6 @@ pub(super) struct Zone {
     pub(super) services: SmallVec<[u32; 4]>,
     /// The best status of those lines.
     pub(super) status: Status,
-}
-
-/// Why a catalogue cannot be read, or does not know a word.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogueError {
-    #[error("line {line}: {message}")]
-    Syntax { line: usize, message: String },
-    #[error("line {line}: `{key}`: {message}")]
-    Value { line: usize, key: String, message: String },
-    #[error("the catalogue knows no service, group id or zone `{selector}`{}", did_you_mean(nearest))]
-    UnknownSelector { selector: String, nearest: Option<String> },
-    #[error("the catalogue knows no region `{region}`{}", did_you_mean(nearest))]
-    UnknownRegion { region: String, nearest: Option<String> },
-    #[error("no such cloud: `{0}`; there are public, usgov and china")]
-    UnknownCloud(String),
-}
-
-fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
 }
 
 /// Numbers of mappings or zones by the literal end of a name.
@@ -219,38 +189,6 @@ impl Index {
 
     fn find(&self, name: NameRef<'_>) -> impl Iterator<Item = u32> {
         name.ancestors().filter_map(|ancestor| self.0.get(ancestor.as_wire())).flatten().copied()
-    }
-}
-
-impl Cloud {
-    /// All that Microsoft tells the zones of.
-    pub const ALL: [Cloud; 3] = [Cloud::Public, Cloud::UsGov, Cloud::China];
-
-    /// Its word in config.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Cloud::Public => "public",
-            Cloud::UsGov => "usgov",
-            Cloud::China => "china",
-            Cloud::Custom => "custom",
-        }
-    }
-}
-
-impl FromStr for Cloud {
-    type Err = CatalogueError;
-
-    fn from_str(text: &str) -> Result<Cloud, CatalogueError> {
-        Cloud::ALL
-            .into_iter()
-            .find(|cloud| cloud.as_str() == text)
-            .ok_or_else(|| CatalogueError::UnknownCloud(text.to_owned()))
-    }
-}
-
-impl std::fmt::Display for Cloud {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(self.as_str())
     }
 }
 

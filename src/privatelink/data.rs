@@ -7,9 +7,11 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::catalogue::{CatalogueError, Cloud};
+use super::cloud::Cloud;
+use super::error::CatalogueError;
 use super::geo::{RegionRow, Regions};
 use super::mapping::Mapping;
+use super::row::{Row, Status};
 use super::suffixes::Suffixes;
 use super::template::Template;
 
@@ -38,22 +40,6 @@ pub struct Service {
     pub note: String,
     /// How its names are mapped.
     pub(super) mappings: Vec<Mapping>,
-}
-
-/// How far a line of the catalogue holds; the lower the better.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    #[default]
-    Current,
-    /// Seen, but not to be made as a zone of its own.
-    Variant,
-    /// Renamed or dropped since.
-    Older,
-    /// Microsoft has no zone.
-    None,
-    /// Has a zone, but the sources disagree which.
-    Unknown,
 }
 
 /// A catalogue's file, read and checked.
@@ -88,38 +74,6 @@ pub struct Block {
     zones: Vec<Spanned<Row>>,
 }
 
-/// One zone of a service; the keys are explained at the head of the file.
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Row {
-    #[serde(default)]
-    groups: Vec<String>,
-    pub(super) zone: Option<Template>,
-    #[serde(default)]
-    pub(super) public: Vec<Template>,
-    #[serde(default)]
-    pub(super) inward: Vec<Template>,
-    #[serde(default)]
-    renamed: Vec<Template>,
-    #[serde(default)]
-    pub(super) rename: Vec<Rename>,
-    #[serde(default)]
-    pub(super) status: Status,
-    #[serde(default = "documented")]
-    source: Vec<String>,
-    #[serde(default)]
-    note: String,
-}
-
-/// A whole public name and its record.
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Rename {
-    pub(super) public: Template,
-    pub(super) record: Template,
-    pub(super) beside: Option<Template>,
-}
-
 /// What is wrong with one row of services that are laid over others.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("service {service}, zone {zone}: `{key}`: {message}")]
@@ -137,11 +91,6 @@ impl Block {
     fn starts(&self) -> Vec<usize> {
         self.zones.iter().map(|row| row.span().start).collect()
     }
-}
-
-/// The revision of Microsoft's article that most lines were read from.
-fn documented() -> Vec<String> {
-    vec!["D26".to_owned()]
 }
 
 impl Data {

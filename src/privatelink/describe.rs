@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use super::catalogue::{Catalogue, Cloud};
-use super::data::{Service, Status};
+use super::catalogue::Catalogue;
+use super::cloud::Cloud;
+use super::data::Service;
 use super::nearest::nearest;
 use super::placing::Place;
+use super::row::Status;
 use crate::dns::{Name, NameRef};
 
 /// Everything the catalogue knows about one name.

@@ -1,6 +1,6 @@
 //! How a public suffix and a private zone belong together, worked out once for each line of the catalogue.
 
-use super::data::{Row, Status};
+use super::row::{Row, Status};
 use super::suffixes::Suffixes;
 use super::template::{Bindings, Template};
 use crate::dns::{Name, NameBuf, NameRef};

@@ -2,8 +2,10 @@
 
 mod carried;
 mod catalogue;
+mod cloud;
 mod data;
 mod describe;
+mod error;
 mod geo;
 mod lines;
 mod mapping;
@@ -11,6 +13,7 @@ mod nearest;
 mod placing;
 #[cfg(test)]
 mod recorded;
+mod row;
 mod selecting;
 mod suffixes;
 mod template;
@@ -18,11 +21,14 @@ mod template;
 mod traps;
 
 pub use carried::{carried_zone, is_carried_zone};
-pub use catalogue::{Catalogue, CatalogueError, Cloud};
-pub use data::{Block, RowError, Service, Status};
+pub use catalogue::Catalogue;
+pub use cloud::Cloud;
+pub use data::{Block, RowError, Service};
 pub use describe::{Description, Kind};
+pub use error::CatalogueError;
 pub use geo::Region;
 pub use lines::ServiceLines;
 pub use placing::{Hint, Place};
+pub use row::Status;
 pub use suffixes::Suffixes;
 pub use template::{Template, TemplateError};

@@ -193,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::privatelink::data::Status;
+    use crate::privatelink::Status;
     use crate::privatelink::{Cloud, Suffixes, Template};
 
     /// Those of all clouds, and of one that is derived.

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::carried::{carried_zone, is_carried_zone};
-use super::catalogue::{Catalogue, CatalogueError, Cloud, Zone};
-use super::data::Status;
+use super::catalogue::{Catalogue, Zone};
+use super::cloud::Cloud;
+use super::error::CatalogueError;
 use super::geo::Region;
 use super::nearest::nearest;
+use super::row::Status;
 use super::template::{Bindings, Template};
 use crate::dns::{Name, NameRef};
 

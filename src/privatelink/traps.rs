@@ -1,6 +1,7 @@
 //! Every trap of Azure's private-link names, one test each, in all three clouds.
 
-use super::catalogue::{Catalogue, Cloud};
+use super::catalogue::Catalogue;
+use super::cloud::Cloud;
 use super::placing::{Hint, Place};
 use crate::dns::Name;
 
