@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use privatelink_dns::dns::Name;
 use privatelink_dns::privatelink::{Catalogue, Cloud};
-use privatelink_dns::sync::desired::Publication;
+use privatelink_dns::sync::publication::Publication;
 use privatelink_dns::sync::{self, Desired, PublishSettings, Saved, StateFolder};
 use privatelink_dns::zone::{Author, Claim, Store, Unjournaled};
 

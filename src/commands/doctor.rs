@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::delegations::Misfit;
 use super::published::{Contest, OddAddresses, Published, contests};
-use super::summary::{count, last_segment};
+use super::words::{count, last_segment};
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::cache::{self, Cache, End};
 use crate::config::Config;

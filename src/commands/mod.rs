@@ -17,6 +17,7 @@ mod store;
 mod summary;
 mod sync;
 mod token;
+mod words;
 mod zones;
 
 use std::io::{self, Write};

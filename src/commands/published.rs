@@ -8,15 +8,15 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::summary::{count, last_segment, zones};
+use super::words::{count, last_segment, zones};
 use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Name, NameRef, RecordType, rdata};
 use crate::privatelink::Catalogue;
 use crate::sources::{AzureSource, Known};
 use crate::sync;
-use crate::sync::desired::Publication;
 use crate::sync::inventory::{is_private, may_be_published};
+use crate::sync::publication::Publication;
 use crate::telemetry::Age;
 use crate::zone::{Node, Outcome, Owner, Snapshot, ViewId, Zone, ZoneKind};
 

@@ -246,7 +246,7 @@ fn write_sets(sets: &[Value], out: &mut impl Write) -> anyhow::Result<()> {
 
 fn origin(origin: &Value) -> String {
     match origin["endpoint"]["id"].as_str() {
-        Some(id) => format!("endpoint {}", super::summary::last_segment(id)),
+        Some(id) => format!("endpoint {}", super::words::last_segment(id)),
         None => cell(&origin["kind"]),
     }
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use hashbrown::{HashMap, HashSet};
 
 use super::published::{Names, OddAddresses, Published, contests, publications};
+use super::words::{count, zones};
 use crate::answer::{PrivateReverse, PublicNames};
 use crate::config::Config;
 use crate::daemon::Parts;
@@ -325,23 +326,6 @@ fn beside(
         writeln!(out, "withheld     {}{}", told.collect::<Vec<_>>().join(", "), more(withheld.len()))?;
     }
     Ok(())
-}
-
-/// What is known of private DNS zones; `None` of a source that lists none.
-pub(super) fn zones(desired: &Desired) -> Option<String> {
-    let sets = desired.zones.iter().map(|zone| zone.record_sets.len()).sum();
-    let zones = count(desired.zones.len(), "private DNS zone");
-    (!desired.zones.is_empty()).then(|| format!("{zones} with {}", count(sets, "record set")))
-}
-
-/// `1 zone`, `2 zones`.
-pub(super) fn count(number: usize, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
-
-/// The name in an ARM id.
-pub(super) fn last_segment(id: &str) -> &str {
-    id.rsplit('/').next().unwrap_or(id)
 }
 
 fn more(all: usize) -> String {

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{self, Client, Form, OtherServer, Output, cell, write_json};
-use super::summary::count;
+use super::words::count;
 use super::{ConfigFile, Outcome, progress, small_runtime};
 use crate::config::Config;
 use crate::daemon::Parts;

@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{self, Client, Form, OtherServer, Output, cell, write_json, write_plan};
-use super::summary::count;
+use super::words::count;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::config::Config;
 use crate::daemon::Parts;

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::desired::{Desired, Publication};
+use super::desired::Desired;
 use super::inventory::ConnectionState;
+use super::publication::Publication;
 use super::reconcile::{Plan, claims};
 use super::refusal::NotServed;
 use crate::dns::{Name, RecordSet, RecordType, rdata};
@@ -196,7 +197,7 @@ impl<'d> Fates<'d> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reconcile::{PublishSettings, plan};
+    use super::super::{PublishSettings, plan};
     use super::*;
     use crate::privatelink::{Catalogue, Cloud};
 

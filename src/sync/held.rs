@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::desired::{Desired, Publication};
-use super::guard::Hold;
+use super::desired::Desired;
 use super::inventory::ConnectionState;
 use super::private_dns::{PrivateZone, azure_offers, is_ours};
+use super::publication::Publication;
 use super::reconcile::{Plan, claims};
 use crate::dns::{Name, RecordSet, RecordType, rdata};
 use crate::zone::{Change, Networks, Origin, Snapshot};
@@ -161,21 +161,12 @@ pub(super) fn published<'s>(source: &Arc<str>, snapshot: &'s Snapshot) -> BTreeM
     published
 }
 
-impl Hold<'_> {
-    /// Has `desired` publish on what must wait, as `older` did.
-    pub fn keep(self, desired: &mut Desired, older: &Desired, networks: &Networks) {
-        let mut held: HashMap<&str, HashSet<(&Name, RecordType)>> = HashMap::new();
-        for it in &self.withdrawals {
-            held.entry(it.id).or_default().insert((it.name, it.rtype));
-        }
-        desired.keep_publications(older, &held);
-        desired.keep_zones(older, &held, networks);
-        desired.held_back = Some(self.held_back);
-    }
-}
-
 impl Desired {
-    fn keep_publications(&mut self, older: &Desired, held: &HashMap<&str, HashSet<(&Name, RecordType)>>) {
+    pub(super) fn keep_publications(
+        &mut self,
+        older: &Desired,
+        held: &HashMap<&str, HashSet<(&Name, RecordType)>>,
+    ) {
         let kept = older.publications.iter().filter_map(|it| {
             let held = held.get(&*it.claim.endpoint)?;
             let is_held = |rtype| held.contains(&(&it.name, rtype));
@@ -196,7 +187,7 @@ impl Desired {
         self.sort();
     }
 
-    fn keep_zones(
+    pub(super) fn keep_zones(
         &mut self,
         older: &Desired,
         held: &HashMap<&str, HashSet<(&Name, RecordType)>>,

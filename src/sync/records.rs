@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::desired::{Desired, Publication, Unplaced, Withheld};
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Warning};
+use super::publication::{Publication, Unplaced, Withheld};
 use crate::dns::{Name, NameRef};
 use crate::privatelink::{Catalogue, Hint, Place, carried_zone};
 use crate::zone::Claim;
@@ -23,9 +23,14 @@ pub(super) fn hint<'a>(endpoint: &'a Endpoint, name: &'a EndpointName, beside: &
     }
 }
 
-/// An endpoint's records by private name.
+/// An endpoint's records.
 #[derive(Default)]
-pub(super) struct Records(BTreeMap<Name, Record>, Grouped);
+pub(super) struct Records {
+    by_name: BTreeMap<Name, Record>,
+    grouped: Grouped,
+    pub unplaced: Vec<Unplaced>,
+    pub warnings: Vec<Warning>,
+}
 
 /// Whether an endpoint has a zone group that says anything; most have none, and then it need not be looked for.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -50,7 +55,7 @@ enum Author {
 }
 
 impl Records {
-    pub(super) fn of(endpoint: &Endpoint, catalogue: &Catalogue, desired: &mut Desired) -> Records {
+    pub(super) fn of(endpoint: &Endpoint, catalogue: &Catalogue) -> Records {
         let mut records = Records::default();
         let (grouped, listed): (Vec<_>, Vec<_>) = endpoint.names.iter().partition(|name| name.zone.is_some());
         for name in grouped {
@@ -58,7 +63,7 @@ impl Records {
             let zone = zone_of_group(zone, &name.fqdn, catalogue);
             match is_for_others(name.fqdn.borrow(), zone.borrow(), catalogue, hint(endpoint, name, &[])) {
                 false => records.add(zone, name.fqdn.clone(), name, Author::ZoneGroup),
-                true => unplaced(endpoint, name, desired),
+                true => records.unplaced(endpoint, name),
             }
         }
         let beside: Vec<Name> = endpoint.names.iter().map(|name| name.fqdn.clone()).collect();
@@ -68,31 +73,25 @@ impl Records {
             let place = place.or_else(|| Place::carried(name.fqdn.borrow()));
             let place =
                 place.filter(|it| !is_for_others(it.record.borrow(), it.zone.borrow(), catalogue, hint));
-            records.place(endpoint, name, place, desired);
+            records.place(endpoint, name, place);
         }
         records
     }
 
     /// Adds a name that the endpoint or its interface lists, unless the zone group has said it already.
-    fn place(
-        &mut self,
-        endpoint: &Endpoint,
-        name: &EndpointName,
-        place: Option<Place>,
-        desired: &mut Desired,
-    ) {
+    fn place(&mut self, endpoint: &Endpoint, name: &EndpointName, place: Option<Place>) {
         let Some(Place { zone, record: private }) = place else {
             if !self.group_has(name, None) {
-                unplaced(endpoint, name, desired);
+                self.unplaced(endpoint, name);
             }
             return;
         };
         let (zone, private) = (zone.to_name(), private.to_name());
-        let grouped = self.0.get_mut(&private).filter(|record| record.author == Author::ZoneGroup);
+        let grouped = self.by_name.get_mut(&private).filter(|record| record.author == Author::ZoneGroup);
         if let Some(record) = grouped {
             if !same_addresses(&record.addresses, &name.addresses) {
                 let endpoint = Arc::clone(&endpoint.id);
-                desired.warnings.push(Warning::GroupDiffers { endpoint, name: private.clone() });
+                self.warnings.push(Warning::GroupDiffers { endpoint, name: private.clone() });
             }
             record.add_public_name(&name.fqdn, &private);
         } else if !self.group_has(name, Some(&zone)) {
@@ -101,15 +100,27 @@ impl Records {
         }
     }
 
+    /// An approved endpoint's name that has no place.
+    fn unplaced(&mut self, endpoint: &Endpoint, name: &EndpointName) {
+        if endpoint.state == ConnectionState::Approved {
+            self.unplaced.push(Unplaced {
+                fqdn: name.fqdn.clone(),
+                endpoint: Arc::clone(&endpoint.id),
+                resource: endpoint.resource.clone(),
+                group_id: hint(endpoint, name, &[]).group_id.map(Arc::from),
+            });
+        }
+    }
+
     fn add(&mut self, zone: Name, private: Name, name: &EndpointName, author: Author) {
-        let record = self.0.entry(private.clone()).or_insert_with(|| Record {
+        let record = self.by_name.entry(private.clone()).or_insert_with(|| Record {
             zone,
             addresses: Vec::new(),
             public_names: Vec::new(),
             author,
         });
         if author == Author::ZoneGroup {
-            self.1 = Grouped::Yes;
+            self.grouped = Grouped::Yes;
         }
         record.addresses.extend(name.addresses.iter().copied());
         record.addresses.sort_unstable();
@@ -119,10 +130,10 @@ impl Records {
 
     /// Whether the zone group has records for all addresses of a name, in `zone` if it is given.
     fn group_has(&self, name: &EndpointName, zone: Option<&Name>) -> bool {
-        if self.1 == Grouped::No {
+        if self.grouped == Grouped::No {
             return name.addresses.is_empty();
         }
-        let grouped = || self.0.values().filter(|record| record.author == Author::ZoneGroup);
+        let grouped = || self.by_name.values().filter(|record| record.author == Author::ZoneGroup);
         name.addresses.iter().all(|address| {
             grouped().any(|record| {
                 record.addresses.contains(address) && zone.is_none_or(|zone| record.zone == *zone)
@@ -131,7 +142,7 @@ impl Records {
     }
 
     pub(super) fn publications(self, claim: &Arc<Claim>) -> impl Iterator<Item = Publication> {
-        self.0.into_iter().map(|(name, record)| {
+        self.by_name.into_iter().map(|(name, record)| {
             let (ipv4, ipv6) =
                 record.addresses.iter().fold((Vec::new(), Vec::new()), |mut split, address| {
                     match address {
@@ -146,7 +157,7 @@ impl Records {
     }
 
     pub(super) fn withheld(self, endpoint: &Endpoint) -> impl Iterator<Item = Withheld> {
-        self.0.into_iter().map(|(name, record)| Withheld {
+        self.by_name.into_iter().map(|(name, record)| Withheld {
             zone: record.zone,
             name,
             public_names: record.public_names,
@@ -184,17 +195,6 @@ fn zone_of_group(zone: &Name, name: &Name, catalogue: &Catalogue) -> Name {
 fn is_for_others(name: NameRef<'_>, zone: NameRef<'_>, catalogue: &Catalogue, hint: Hint<'_>) -> bool {
     let is_shared = |parent| parent == zone || catalogue.is_shared(parent);
     name.is_wildcard() && name.parent().is_some_and(is_shared) && !catalogue.names_wildcard(name, hint)
-}
-
-fn unplaced(endpoint: &Endpoint, name: &EndpointName, desired: &mut Desired) {
-    if endpoint.state == ConnectionState::Approved {
-        desired.unplaced.push(Unplaced {
-            fqdn: name.fqdn.clone(),
-            endpoint: Arc::clone(&endpoint.id),
-            resource: endpoint.resource.clone(),
-            group_id: hint(endpoint, name, &[]).group_id.map(Arc::from),
-        });
-    }
 }
 
 fn same_addresses(mine: &[IpAddr], theirs: &[IpAddr]) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::arm::ArmId;
-use super::desired::Publication;
+use super::publication::Publication;
 use crate::dns::Name;
 use crate::privatelink::{Hint, ServiceLines};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use super::desired::Publication;
-use super::reconcile::PublishSettings;
+use super::publication::Publication;
+use super::publish_settings::PublishSettings;
 use super::refusal::{DERIVED_ZONES_MAX, Refusal};
 use crate::dns::{Name, NameRef};
 use crate::privatelink::{Catalogue, is_carried_zone};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::progress;
-use super::super::summary::{count, zones};
+use super::super::words::{count, zones};
 use super::Finding;
 use super::source::{held_back, of_desired};
 use crate::sources::{AzureSource, Known, SourceState};

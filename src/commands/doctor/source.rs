@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::super::summary::{count, last_segment};
+use super::super::words::{count, last_segment};
 use super::Finding;
 use crate::dns::Name;
 use crate::sources::{Source, SourceState};

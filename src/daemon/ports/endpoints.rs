@@ -10,7 +10,7 @@ use crate::admin::{
 use crate::dns::{Name, RecordType, rdata};
 use crate::sources::{Known, Now, SourceState};
 use crate::sync::arm::ArmId;
-use crate::sync::desired::{Nameless, Publication, Unplaced, Withheld};
+use crate::sync::publication::{Nameless, Publication, Unplaced, Withheld};
 use crate::sync::{ConnectionState, Desired, NotServed};
 use crate::zone::{Origin, Slot, Snapshot, ViewId};
 

@@ -1,7 +1,8 @@
-use super::super::desired::{Nameless, Publication};
 use super::super::extent::Extent;
 use super::super::inventory::ConnectionState;
-use super::super::reconcile::{PublishSettings, plan};
+use super::super::publication::{Nameless, Publication};
+use super::super::publish_settings::PublishSettings;
+use super::super::reconcile::plan;
 use super::*;
 use crate::privatelink::{Catalogue, Cloud};
 use crate::zone::Claim;
@@ -258,7 +259,8 @@ fn a_confirmation_is_for_what_waits_alone() {
 
 #[test]
 fn a_fingerprint_is_read_as_it_is_written() {
-    let fingerprint = Fingerprint(0x00ff << 100);
-    assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+    let text = format!("{:032x}", 0x00ff_u128 << 100);
+    let fingerprint: Fingerprint = text.parse().unwrap();
+    assert_eq!((fingerprint.to_string(), text.parse()), (text.clone(), Ok(fingerprint)));
     assert!("yes".parse::<Fingerprint>().is_err());
 }

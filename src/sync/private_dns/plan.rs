@@ -6,7 +6,8 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::super::desired::Desired;
-use super::super::reconcile::{Plan, PublishSettings};
+use super::super::publish_settings::PublishSettings;
+use super::super::reconcile::Plan;
 use super::PrivateZone;
 use super::header::{Remark, imported_header, is_ours};
 use crate::dns::{Name, RecordSet, RecordType};

@@ -3,12 +3,13 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::super::arm::ItemPage;
-use super::super::desired::{Desired, Publication, Withheld};
+use super::super::desired::Desired;
 use super::super::drift::{ListedEndpoints, ListedExtent, drift};
 use super::super::extent::Extent;
 use super::super::inventory::ConnectionState;
-use super::super::reconcile::{Plan, PublishSettings, plan, sources_of};
-use super::super::{Difference, subscriptions_of};
+use super::super::publication::{Publication, Withheld};
+use super::super::reconcile::{Plan, plan, sources_of};
+use super::super::{Difference, PublishSettings, subscriptions_of};
 use super::*;
 use crate::dns::rdata;
 use crate::privatelink::{Catalogue, Cloud};

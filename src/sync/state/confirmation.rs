@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
-use super::super::guard::Fingerprint;
+use super::super::held_back::Fingerprint;
 use super::{StateError, StateFolder, read};
 
 /// How names of files that hold confirmations begin.

@@ -54,8 +54,9 @@ pub fn read_document(source: &str, packed: &[u8]) -> Result<LastGood, DocumentEr
 mod tests {
     use std::time::SystemTime;
 
-    use super::super::{Desired, time_of, unix_secs};
+    use super::super::time::{time_of, unix_secs};
     use super::*;
+    use crate::sync::Desired;
 
     fn packed(source: &str) -> Vec<u8> {
         let read_at = time_of(unix_secs(SystemTime::now()));

@@ -10,8 +10,9 @@ use std::time::SystemTime;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use super::super::Desired;
 use super::line::{Line, PrivateZoneLine, PublishedLine, RecordSetLine, WithheldLine};
-use super::{Desired, unix_secs};
+use super::time::unix_secs;
 use crate::dns::NameError;
 
 /// The form that is written and read.

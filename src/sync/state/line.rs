@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::desired::{Publication, Withheld};
-use super::super::guard::HeldBack;
+use super::super::held_back::HeldBack;
 use super::super::private_dns::{ImportedSet, PrivateZone};
+use super::super::publication::{Publication, Withheld};
 use crate::dns::{Name, rdata};
 use crate::zone::OnMissing;
 

@@ -7,18 +7,19 @@ mod line;
 mod quick;
 mod reader;
 mod reading;
+mod time;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 pub use confirmation::Confirmation;
 pub use document::{DocumentError, document, read_document};
 pub use file::{LastGood, Saved};
+pub use time::unix_secs;
 
-use super::desired::Desired;
 use reading::Unread;
 
 /// What sources have published, in lines of JSON.
@@ -260,16 +261,6 @@ fn is_unfinished(path: &Path) -> bool {
     whole.is_some_and(|whole| {
         [STATE_FILE, RECORDS_COPY].map(Path::new).contains(&whole) || confirmation::is_confirmation(whole)
     })
-}
-
-/// Seconds since 1970.
-pub fn unix_secs(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-/// The time of seconds since 1970; one beyond what the system can tell is 1970.
-fn time_of(secs: u64) -> SystemTime {
-    UNIX_EPOCH.checked_add(Duration::from_secs(secs)).unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]

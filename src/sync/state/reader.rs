@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use super::super::desired::{Publication, Withheld};
+use super::super::desired::Desired;
 use super::super::inventory::ConnectionState;
 use super::super::private_dns::{ImportedSet, PrivateZone};
+use super::super::publication::{Publication, Withheld};
 use super::file::{Damage, LastGood, VERSION};
 use super::line::{Line, PrivateZoneLine, RecordSetLine, Text, WithheldLine};
 use super::quick::Published;
-use super::{Desired, time_of};
+use super::time::time_of;
 use crate::dns::{Name, NameError, NameRef, RecordSet, RecordType, Ttl, rdata};
 use crate::zone::{AzureZone, Claim, OnMissing, VirtualNetworkLink};
 

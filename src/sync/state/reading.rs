@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use siphasher::sip128::SipHasher13;
 
-use super::Desired;
+use super::super::Desired;
 use super::file::{Damage, LastGood, text_of};
 use super::line::Line;
 use super::reader::{Part, Place, Reader};
@@ -214,7 +214,7 @@ impl Damage {
 mod tests {
     use super::super::file::{self, Saved};
     use super::super::tests::desired;
-    use super::super::time_of;
+    use super::super::time::time_of;
     use super::*;
 
     fn lines(text: &str) -> Vec<u8> {

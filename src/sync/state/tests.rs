@@ -1,12 +1,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use super::time::time_of;
 use super::*;
 use crate::dns::{RecordSet, RecordType, Ttl};
-use crate::sync::desired::{Publication, Withheld};
-use crate::sync::guard::{Fingerprint, HeldBack, HeldPart};
 use crate::sync::inventory::ConnectionState;
 use crate::sync::private_dns::{ImportedSet, PrivateZone};
+use crate::sync::publication::{Publication, Withheld};
+use crate::sync::{Desired, Fingerprint, HeldBack, HeldPart};
 use crate::zone::{AzureZone, Claim, OnMissing, VirtualNetworkLink};
 
 fn publication(number: u32) -> Publication {

@@ -1,0 +1,20 @@
+//! Words that several reports have in common.
+
+use crate::sync::Desired;
+
+/// What is known of private DNS zones; `None` of a source that lists none.
+pub(super) fn zones(desired: &Desired) -> Option<String> {
+    let sets = desired.zones.iter().map(|zone| zone.record_sets.len()).sum();
+    let zones = count(desired.zones.len(), "private DNS zone");
+    (!desired.zones.is_empty()).then(|| format!("{zones} with {}", count(sets, "record set")))
+}
+
+/// `1 zone`, `2 zones`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// The name in an ARM id.
+pub(super) fn last_segment(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or(id)
+}
