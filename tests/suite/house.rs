@@ -1,5 +1,7 @@
 //! The arrow rule (design §7): a room uses rooms on lower floors only, never above, never beside.
 
+mod circles;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
