@@ -1,7 +1,10 @@
 //! What passes over 64,000 private endpoints and their 64,000 interfaces in 50 subscriptions cost, from the pages of a
 //! fake Azure to the zones and the file in `state_dir`: `cargo bench --bench sync`. Fails beyond the bounds below.
 
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/suite/support/fake_arm.rs"]
 mod fake_arm;
+mod process;
 mod resources;
 
 use std::path::Path;
@@ -15,7 +18,7 @@ use privatelink_dns::sources::{SourceState, StateAccess};
 use privatelink_dns::sync::azure::Azure;
 use privatelink_dns::zone::Origin;
 
-use fake_arm::FakeArm;
+use process::Process;
 use resources::{ENDPOINTS, Mix, SUBSCRIPTIONS};
 
 const FIRST_PASS_CPU_MAX: Duration = Duration::from_secs(3);
@@ -30,7 +33,7 @@ const READS_MAX: usize = 250;
 
 /// A server without sockets, whose only source is the fake Azure.
 struct World {
-    arm: FakeArm,
+    arm: Process,
     parts: Parts,
     runtime: tokio::runtime::Runtime,
     azure: Arc<Azure>,
@@ -40,7 +43,7 @@ struct World {
 
 impl World {
     fn new(mix: Mix) -> World {
-        let arm = FakeArm::start(mix);
+        let arm = Process::start(mix);
         let url = &arm.url;
         let text = format!(
             "[[sync.source]]\nkind = 'arm'\nendpoint = '{url}'\nauthority = '{url}'\nidentity_endpoint = '{url}'\n"
@@ -177,7 +180,7 @@ fn forget_peak() {
 }
 
 fn main() -> ExitCode {
-    if fake_arm::play_if_asked() {
+    if process::play_if_asked() {
         return ExitCode::SUCCESS;
     }
     let broken = World::new(Mix::Endpoints).run();

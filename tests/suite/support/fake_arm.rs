@@ -27,7 +27,7 @@ pub const TOKEN_MARK: &str = "FAKE.TOKEN";
 /// In a body, the token, key or secret that came with the request.
 pub const SENT_SECRET: &str = "{sent secret}";
 
-/// The two pages of a listing.
+/// The two pages of a listing, as most tests have them.
 pub type Pages = [String; 2];
 
 /// Azure on a loopback address; its threads end with the test process.
@@ -39,7 +39,7 @@ pub struct FakeArm {
 #[derive(Default)]
 struct World {
     subscriptions: Vec<String>,
-    listings: HashMap<(String, String), Pages>,
+    listings: HashMap<(String, String), Vec<String>>,
     faults: HashMap<Place, (Fault, usize)>,
     arc_key: Option<(PathBuf, String)>,
     token_faults: Vec<Fault>,
@@ -142,9 +142,9 @@ impl FakeArm {
     }
 
     /// Lists other resources.
-    pub fn list(&self, subscription: &str, resource_type: &str, pages: Pages) {
+    pub fn list(&self, subscription: &str, resource_type: &str, pages: impl Into<Vec<String>>) {
         let key = (subscription.to_owned(), resource_type.to_ascii_lowercase());
-        self.world.lock().listings.insert(key, pages);
+        self.world.lock().listings.insert(key, pages.into());
     }
 
     /// Lists no subscription but these.
@@ -236,8 +236,8 @@ impl FakeArm {
         let first = serde_json::json!({"value": first, "nextLink": link}).to_string();
         let key = |resource_type: &str| (subscription.to_owned(), resource_type.to_owned());
         let mut world = self.world.lock();
-        world.listings.insert(key("privateendpoints"), [first, list_of(second)]);
-        world.listings.insert(key("networkinterfaces"), [list_of(interfaces), list_of(Vec::new())]);
+        world.listings.insert(key("privateendpoints"), vec![first, list_of(second)]);
+        world.listings.insert(key("networkinterfaces"), vec![list_of(interfaces), list_of(Vec::new())]);
     }
 
     /// While what this gives is locked, pages after the first are not answered.
@@ -579,12 +579,14 @@ impl World {
             let next = format!("http://{address}{path}?skiptoken={number}");
             return Fault::page(serde_json::json!({"value": [], "nextLink": next}).to_string());
         }
-        let page = if query.contains("skiptoken") { 2 } else { 1 };
         let (subscription, resource_type) = (parts[1].to_owned(), parts[4].to_ascii_lowercase());
+        let pages = self.listings.get(&(subscription.clone(), resource_type.clone()));
+        // The fixtures' tokens are no numbers, and of their listings there are two pages.
+        let page = query.split_once("skiptoken=").map_or(1, |(_, page)| page.parse().unwrap_or(2));
+        let page = page.min(pages.map_or(2, Vec::len));
         let place = self.faults.keys().find(|(id, kind, number)| {
             *id == subscription && kind.eq_ignore_ascii_case(&resource_type) && *number == page
         });
-        let pages = self.listings.get(&(subscription, resource_type));
         let fault = place.copied().and_then(|place| {
             let (fault, times) = self.faults.get_mut(&place)?;
             *times = times.checked_sub(1)?;
