@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::auth::{Deed, Identity, Refusal, Refusals};
+use super::auth::{Deed, Identity, Refusals, RefusedRequest};
 use super::edit;
 use super::ledger::owner_of_key;
 use crate::persist::{Audit, Commit, Note, Persist, Source};
@@ -30,7 +30,7 @@ const CLIENTS_MAX: usize = 10_000;
 
 /// What waits to be stored.
 enum Noted {
-    Refused(Refusal),
+    Refused(RefusedRequest),
     Done(Deed),
 }
 
@@ -93,7 +93,7 @@ impl Attempts {
 }
 
 impl Refusals for Attempts {
-    fn refused(&self, refusal: Refusal) {
+    fn refused(&self, refusal: RefusedRequest) {
         match self.is_kept(&refusal.who, Instant::now()) {
             true => self.note(Noted::Refused(refusal)),
             false => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
@@ -119,8 +119,8 @@ fn commit_of_deed(deed: Deed) -> Commit {
     Commit { notes: vec![note], ..Commit::by(audit) }
 }
 
-fn commit_of(refusal: Refusal) -> Commit {
-    let Refusal { who, client, request_id, method, path, why } = refusal;
+fn commit_of(refusal: RefusedRequest) -> Commit {
+    let RefusedRequest { who, client, request_id, method, path, why } = refusal;
     // The door may see a path without what its routes lie below.
     let path = path.strip_prefix("/api/v1").unwrap_or(&path);
     let zone = path.strip_prefix("/zones/").and_then(|rest| rest.split('/').next());

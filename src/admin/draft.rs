@@ -9,7 +9,7 @@ use super::edit::{Edit, Faults, Part, Place, part_at_fault};
 use super::etag::{Etag, Need, Tags};
 use super::ledger::{Mode, Write, owner_of_key, subject};
 use super::plan::Plan;
-use super::problem::{Kind, Problem};
+use super::refusal::{Refusal, RefusalKind};
 use super::translation::{Translation, serial_of};
 use super::view::{Shown, ZoneView};
 use super::written::{State, role};
@@ -32,12 +32,9 @@ pub(super) struct Draft {
     pub revision: u64,
 }
 
-/// Why a draft was not made.
-pub(super) type Refused = Box<Problem>;
-
 impl Draft {
     /// Checks a write against what is served now.
-    pub(super) fn of(write: &Write, state: &State, snapshot: &Snapshot) -> Result<Draft, Refused> {
+    pub(super) fn of(write: &Write, state: &State, snapshot: &Snapshot) -> Result<Draft, Refusal> {
         check_token(&write.who.identity, state)?;
         let mut faults = Faults::default();
         let mut preconditions = Vec::with_capacity(write.edits.len() * 2);
@@ -67,8 +64,8 @@ impl Draft {
                         preconditions.push(Precondition::Exists(Subject::Zone(apex.clone())));
                     }
                 }
-                Err(problem) => {
-                    faults.push(*problem);
+                Err(refusal) => {
+                    faults.push(refusal);
                     continue;
                 }
             }
@@ -111,7 +108,7 @@ impl Draft {
     }
 
     /// Tries the edits on the zones; tells what they refuse, each with its field.
-    fn try_all(edits: &[Edit], state: &State, snapshot: &Snapshot) -> Result<(Snapshot, Effect), Refused> {
+    fn try_all(edits: &[Edit], state: &State, snapshot: &Snapshot) -> Result<(Snapshot, Effect), Refusal> {
         let mut faults = Faults::default();
         let mut wrong: HashSet<usize> = HashSet::new();
         loop {
@@ -126,7 +123,7 @@ impl Draft {
             };
             let found = at_fault(&error, edits, &wrong);
             let Some(index) = found else {
-                faults.push(Problem::new(Kind::Invalid, reason(&error, snapshot)));
+                faults.push(Refusal::new(RefusalKind::Invalid, reason(&error, snapshot)));
                 break;
             };
             let (part, _) = part_at_fault(&error);
@@ -138,7 +135,7 @@ impl Draft {
         }
         faults.check()?;
         // Without a fault the loop has answered.
-        Err(Box::new(Problem::new(Kind::Internal, "the zones refuse it without a reason")))
+        Err(Refusal::new(RefusalKind::Internal, "the zones refuse it without a reason"))
     }
 }
 
@@ -150,11 +147,11 @@ fn apply(changes: &ChangeSet, snapshot: &Snapshot) -> Result<(Snapshot, Effect),
 }
 
 /// Whether the token that let the request in still does: its body may have taken a while.
-fn check_token(identity: &Identity, state: &State) -> Result<(), Problem> {
+fn check_token(identity: &Identity, state: &State) -> Result<(), Refusal> {
     let How::Token { id } = &identity.how else { return Ok(()) };
     let Some((token, _)) = state.token(id) else { return Ok(()) };
     if token.revoked_secs.is_some() || token.expires_secs.is_some_and(|expires| expires <= now_secs()) {
-        return Err(Problem::new(Kind::Unauthenticated, "this token ended while the request came"));
+        return Err(Refusal::new(RefusalKind::Unauthenticated, "this token ended while the request came"));
     }
     Ok(())
 }
@@ -164,7 +161,7 @@ fn now_secs() -> u64 {
 }
 
 /// That another token can still make tokens, if this one could and is revoked.
-fn keep_an_admin(token: &StoredToken, state: &State) -> Result<Option<Precondition>, Refused> {
+fn keep_an_admin(token: &StoredToken, state: &State) -> Result<Option<Precondition>, Refusal> {
     let now = now_secs();
     let is_admin = |token: &StoredToken| {
         role(token.role) == Role::Admin
@@ -179,13 +176,13 @@ fn keep_an_admin(token: &StoredToken, state: &State) -> Result<Option<Preconditi
     let mut others = state.tokens().filter(|other| other.id != token.id && is_admin(other));
     let Some(other) = others.next() else {
         let detail = "this is the last token of an admin; make another one first";
-        return Err(Box::new(Problem::new(Kind::Conflict, detail).at("id")));
+        return Err(Refusal::new(RefusalKind::Conflict, detail).at("id"));
     };
     let other = Subject::Token(other.id.clone());
     Ok(state.revision_of(&other).map(|revision| Precondition::At(other, revision)))
 }
 
-fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Problem> {
+fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Refusal> {
     let by_subject = |subject: &Subject| match subject {
         Subject::Zone(apex) => identity.may_change_zone(apex),
         Subject::RecordSet { zone, name, .. } => identity.may_change(zone, name),
@@ -207,7 +204,7 @@ fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Problem>
 
 /// Whether the names that a record set makes exist above it, empty, hide nothing from those outside of the client's scope.
 // RFC 4592 §2.2.2, §3.3.1: for a name that exists, and below it, neither a wildcard above answers nor upstream.
-fn may_enclose(identity: &Identity, change: &StoredChange, snapshot: &Snapshot) -> Result<(), Problem> {
+fn may_enclose(identity: &Identity, change: &StoredChange, snapshot: &Snapshot) -> Result<(), Refusal> {
     let StoredChange::Put(Entry::RecordSet { zone: apex, name, .. }) = change else { return Ok(()) };
     if identity.scope == Scope::All {
         return Ok(());
@@ -228,7 +225,7 @@ fn may_enclose(identity: &Identity, change: &StoredChange, snapshot: &Snapshot) 
          record there",
         identity.name
     );
-    Err(Problem::new(Kind::OutOfScope, detail))
+    Err(Refusal::new(RefusalKind::OutOfScope, detail))
 }
 
 /// What one edit needs, apart from the zones' own rules; answers what must still hold when it is stored.
@@ -237,7 +234,7 @@ fn check(
     state: &State,
     snapshot: &Snapshot,
     zones: &HashMap<&Name, bool>,
-) -> Result<Vec<Precondition>, Refused> {
+) -> Result<Vec<Precondition>, Refusal> {
     let Some(subject) = subject(&edit.change) else { return Ok(Vec::new()) };
     let mut preconditions = Vec::new();
     if let Subject::RecordSet { zone, .. } = &subject {
@@ -248,9 +245,9 @@ fn check(
     let is_asked = is_named || edit.need == Need::Required || matches!(edit.change, StoredChange::Remove(_));
     let current = if is_asked { etag(&subject, state, snapshot) } else { None };
     if let Err(unmet) = edit.conditions.check(current.as_ref(), edit.need) {
-        let problem = Problem::from(unmet);
+        let refusal = Refusal::from(unmet);
         let field = edit.place.field(Part::IfMatch);
-        return Err(Box::new(if edit.place == Place::Path { problem } else { problem.at(field) }));
+        return Err(if edit.place == Place::Path { refusal } else { refusal.at(field) });
     }
     if let StoredChange::Remove(removed) = &edit.change {
         check_removal(removed, edit, current.is_some(), state, snapshot)?;
@@ -283,13 +280,13 @@ fn check_zone(
     state: &State,
     snapshot: &Snapshot,
     zones: &HashMap<&Name, bool>,
-) -> Result<(), Refused> {
+) -> Result<(), Refusal> {
     let is_here = zones.get(apex).copied();
     let is_served = is_here.unwrap_or_else(|| snapshot.zone(apex.borrow()).is_some());
     // What waits for a zone that is gone can be taken away all the same.
     let is_left = matches!(edit.change, StoredChange::Remove(_)) && state.sets_count(apex) > 0;
     if !is_served && !is_left {
-        return Err(Box::new(no_such_zone(apex, edit.place)));
+        return Err(no_such_zone(apex, edit.place));
     }
     Ok(())
 }
@@ -307,10 +304,10 @@ fn is_made(apex: &Name, state: &State) -> bool {
     state.zone(apex).is_some_and(|(zone, _)| matches!(zone.made, Made::ByRest(_)))
 }
 
-fn no_such_zone(apex: &Name, place: Place) -> Problem {
+fn no_such_zone(apex: &Name, place: Place) -> Refusal {
     let detail = format!("there is no zone {apex}; GET /api/v1/zones lists them, POST makes one");
-    let kind = if place == Place::Path { Kind::NotFound } else { Kind::Invalid };
-    Problem::new(kind, detail).at(place.field(Part::Zone))
+    let kind = if place == Place::Path { RefusalKind::NotFound } else { RefusalKind::Invalid };
+    Refusal::new(kind, detail).at(place.field(Part::Zone))
 }
 
 /// Whether what is to go is there, and is an operator's to take away.
@@ -320,7 +317,7 @@ fn check_removal(
     is_there: bool,
     state: &State,
     snapshot: &Snapshot,
-) -> Result<(), Refused> {
+) -> Result<(), Refusal> {
     if state.revision_of(subject).is_some() {
         return Ok(());
     }
@@ -336,10 +333,11 @@ fn check_removal(
         }
         _ => (Part::Name, None),
     };
-    Err(Box::new(match why {
-        Some(why) => Problem::new(Kind::Conflict, why).at(edit.place.field(part)),
-        None => Problem::new(Kind::NotFound, format!("there is no {subject}")).at(edit.place.field(part)),
-    }))
+    let refusal = match why {
+        Some(why) => Refusal::new(RefusalKind::Conflict, why),
+        None => Refusal::new(RefusalKind::NotFound, format!("there is no {subject}")),
+    };
+    Err(refusal.at(edit.place.field(part)))
 }
 
 /// What to do about a record set that operators have not written.

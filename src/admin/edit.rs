@@ -3,11 +3,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::etag::{Need, Preconditions};
-use super::problem::{Kind, Problem};
+use super::refusal::Refusal;
 use crate::dns::record::UnknownRecordType;
 use crate::dns::{Name, RecordSet, RecordType, Ttl, rdata};
 use crate::persist::StoredChange;
@@ -55,7 +54,7 @@ pub enum Part {
 /// Faults of one request, collected so that all can be told at once.
 #[derive(Debug, Default)]
 pub struct Faults {
-    problems: Vec<Problem>,
+    refusals: Vec<Refusal>,
     count: usize,
 }
 
@@ -104,42 +103,31 @@ impl Part {
 impl Faults {
     /// Adds a wrong value.
     pub fn add(&mut self, field: impl Into<String>, why: impl fmt::Display) {
-        self.push(Problem::invalid(field, why.to_string()));
+        self.push(Refusal::invalid(field, why.to_string()));
     }
 
-    /// Adds a problem of any sort.
-    pub fn push(&mut self, problem: Problem) {
+    /// Adds a refusal of any sort.
+    pub fn push(&mut self, refusal: Refusal) {
         self.count += 1;
-        if self.problems.len() < FAULTS_MAX {
-            self.problems.push(problem);
+        if self.refusals.len() < FAULTS_MAX {
+            self.refusals.push(refusal);
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.problems.is_empty()
+        self.refusals.is_empty()
     }
 
     /// Whether more are not even kept.
     pub fn is_full(&self) -> bool {
-        self.problems.len() == FAULTS_MAX
+        self.refusals.len() == FAULTS_MAX
     }
 
-    /// Nothing wrong, or one problem that tells all.
-    pub fn check(self) -> Result<(), Problem> {
-        let mut problems = self.problems.into_iter();
-        let Some(first) = problems.next() else { return Ok(()) };
-        if problems.len() == 0 {
-            return Err(first);
-        }
-        let tell = |problem: &Problem| {
-            json!({
-                "type": problem.type_urn(), "status": problem.kind.status().as_u16(),
-                "field": problem.field, "detail": problem.detail,
-            })
-        };
-        let mut errors = vec![tell(&first)];
-        errors.extend(problems.map(|problem| tell(&problem)));
-        Err(first.with("errors", errors).with("errors_total", self.count))
+    /// Nothing wrong, or one refusal that tells all.
+    pub fn check(self) -> Result<(), Refusal> {
+        let mut refusals = self.refusals.into_iter();
+        let Some(first) = refusals.next() else { return Ok(()) };
+        Err(Refusal { others: refusals.collect(), others_total: self.count - 1, ..first })
     }
 }
 
@@ -220,14 +208,14 @@ pub fn record_set(
 }
 
 /// A comment that fits the audit.
-pub fn comment(text: Option<&str>) -> Result<Option<std::sync::Arc<str>>, Problem> {
+pub fn comment(text: Option<&str>) -> Result<Option<std::sync::Arc<str>>, Refusal> {
     match text {
         Some(text) if text.chars().count() > COMMENT_CHARS_MAX => {
-            Err(Problem::invalid("/comment", format!("a comment has at most {COMMENT_CHARS_MAX} characters")))
+            Err(Refusal::invalid("/comment", format!("a comment has at most {COMMENT_CHARS_MAX} characters")))
         }
         Some(text) if text.chars().any(|char| is_hidden(char) && !matches!(char, '\n' | '\t')) => {
             let why = "a comment is for people: write it without control characters, and those that turn text around";
-            Err(Problem::invalid("/comment", why))
+            Err(Refusal::invalid("/comment", why))
         }
         text => Ok(text.filter(|text| !text.is_empty()).map(Into::into)),
     }
@@ -259,11 +247,6 @@ pub fn part_at_fault(error: &ZoneError) -> (Part, Option<&Name>) {
     }
 }
 
-/// What a name or type in the path, or a parameter, is answered with when it is wrong.
-pub fn wrong(parameter: &'static str) -> impl Fn(String) -> Problem {
-    move |why| Problem::new(Kind::Invalid, why).at(parameter)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,9 +275,9 @@ mod tests {
         let body =
             RecordSetBody { ttl: -1, records: vec!["10.0.0.1".into(), "10.0.0.400".into(), "x".into()] };
         assert_eq!(record_set(&zone(), RecordType::A, &body, Place::Item(3), &mut faults), None);
-        let problem = faults.check().unwrap_err();
-        assert_eq!(problem.field.as_deref(), Some("/changes/3/ttl"));
-        let text = format!("{problem:?}");
+        let refusal = faults.check().unwrap_err();
+        assert_eq!(refusal.at.as_deref(), Some("/changes/3/ttl"));
+        let text = format!("{refusal:?}");
         assert!(text.contains("/changes/3/records/1") && text.contains("/changes/3/records/2"), "{text}");
     }
 

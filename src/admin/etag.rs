@@ -2,15 +2,10 @@
 
 use std::fmt;
 
-use axum::extract::FromRequestParts;
-use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
-
-use super::problem::{Kind, Problem};
+use super::refusal::{Refusal, RefusalKind};
 
 /// The most tags of one header; more than a handful help nobody.
-const TAGS_MAX: usize = 64;
+pub(super) const TAGS_MAX: usize = 64;
 
 /// The name of one state of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,11 +73,6 @@ impl Etag {
         self.opaque.parse().ok()
     }
 
-    /// As the value of `ETag`.
-    pub fn to_header(&self) -> HeaderValue {
-        HeaderValue::try_from(self.to_string()).expect("a tag is made of visible ASCII")
-    }
-
     /// RFC 9110 §8.8.3.2: both are strong and equal.
     fn equals_strongly(&self, other: &Etag) -> bool {
         self.strength == Strength::Strong && self == other
@@ -97,26 +87,7 @@ impl fmt::Display for Etag {
 }
 
 impl Tags {
-    /// Reads all lines of one header as one list.
-    fn of_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
-        let mut tags = None;
-        for line in headers.get_all(name) {
-            let read = line.to_str().ok().and_then(Tags::of_text);
-            tags = match (tags, read) {
-                (None, Some(read)) => Some(read),
-                (Some(Tags::These(mut tags)), Some(Tags::These(more)))
-                    if tags.len() + more.len() <= TAGS_MAX =>
-                {
-                    tags.extend(more);
-                    Some(Tags::These(tags))
-                }
-                _ => return Err(Problem::new(Kind::Malformed, MALFORMED).at(name.as_str())),
-            };
-        }
-        Ok(tags)
-    }
-
-    fn of_text(text: &str) -> Option<Tags> {
+    pub(super) fn of_text(text: &str) -> Option<Tags> {
         let mut rest = text.trim_matches(BLANK);
         if rest == "*" {
             return Some(Tags::Any);
@@ -148,16 +119,11 @@ impl Tags {
 /// Optional white space (RFC 9110 §5.6.3).
 const BLANK: [char; 2] = [' ', '\t'];
 
-const MALFORMED: &str =
+pub(super) const MALFORMED: &str =
     "this is no list of entity tags; send an `ETag` as it was received, quotes included, or `*`";
 
 impl Preconditions {
-    pub fn of_headers(headers: &HeaderMap) -> Result<Preconditions, Problem> {
-        let read = |name| Tags::of_header(headers, &name);
-        Ok(Preconditions { if_match: read(IF_MATCH)?, if_none_match: read(IF_NONE_MATCH)? })
-    }
-
-    /// The same of fields in a body, each a list of tags or `*`.
+    /// Reads fields of a body, each a list of tags or `*`.
     pub fn of_texts(
         if_match: Option<&str>,
         if_none_match: Option<&str>,
@@ -205,36 +171,28 @@ impl Preconditions {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Preconditions {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Preconditions, Problem> {
-        Preconditions::of_headers(&parts.headers)
-    }
-}
-
-impl From<Unmet> for Problem {
-    fn from(unmet: Unmet) -> Problem {
+impl From<Unmet> for Refusal {
+    fn from(unmet: Unmet) -> Refusal {
         match unmet {
             Unmet::Mismatch { current: Some(current) } => {
                 let detail = format!("its ETag is {current} now; read it again, and send what still applies");
-                Problem::new(Kind::PreconditionFailed, detail).at("If-Match")
+                Refusal::new(RefusalKind::PreconditionFailed, detail).at("If-Match")
             }
             Unmet::Mismatch { current: None } => {
                 let detail = "it is not there (any more); send it without If-Match to create it";
-                Problem::new(Kind::PreconditionFailed, detail).at("If-Match")
+                Refusal::new(RefusalKind::PreconditionFailed, detail).at("If-Match")
             }
             Unmet::Exists { current } => {
                 let detail =
                     format!("it is there already, with the ETag {current}; send `If-Match` to change it");
-                Problem::new(Kind::PreconditionFailed, detail).at("If-None-Match")
+                Refusal::new(RefusalKind::PreconditionFailed, detail).at("If-None-Match")
             }
             Unmet::Missing { current } => {
                 let detail = format!(
                     "it is there already: send `If-Match` with its ETag ({current} now), or `If-Match: *` for \
                      whatever is there; a PUT with `If-None-Match: *` only creates what is not there"
                 );
-                Problem::new(Kind::PreconditionRequired, detail).at("If-Match")
+                Refusal::new(RefusalKind::PreconditionRequired, detail).at("If-Match")
             }
         }
     }
@@ -253,7 +211,11 @@ mod tests {
         let current = current.map(Etag::of_revision);
         match conditions(if_match, if_none_match).check(current.as_ref(), Need::Required) {
             Ok(()) => 200,
-            Err(unmet) => Problem::from(unmet).kind.status().as_u16(),
+            Err(unmet) => match Refusal::from(unmet).kind {
+                RefusalKind::PreconditionFailed => 412,
+                RefusalKind::PreconditionRequired => 428,
+                other => panic!("{other:?}"),
+            },
         }
     }
 
@@ -268,17 +230,6 @@ mod tests {
         for wrong in ["", ",", "1", r#""1"#, r#""1" "2""#, r#"w/"1""#, r#"*, "1""#, "\"a b\"", &many] {
             assert_eq!(Tags::of_text(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn lines_of_one_header_are_one_list() {
-        let mut headers = HeaderMap::new();
-        headers.append(IF_MATCH, HeaderValue::from_static("\"1\""));
-        headers.append(IF_MATCH, HeaderValue::from_static("\"2\""));
-        let both = Preconditions::of_headers(&headers).unwrap();
-        assert_eq!(both.check(Some(&Etag::of_revision(2)), Need::Required), Ok(()));
-        headers.append(IF_MATCH, HeaderValue::from_static("*"));
-        assert_eq!(Preconditions::of_headers(&headers).unwrap_err().field.as_deref(), Some("if-match"));
     }
 
     #[test]

@@ -4,21 +4,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use tokio::sync::RwLock;
 use tracing::error;
 
 use super::applier::{Applier, Neighbours};
 use super::auth::{How, Identity};
-use super::draft::{Draft, EDITS_SEARCHED_MAX, Refused};
+use super::draft::{Draft, EDITS_SEARCHED_MAX};
 use super::edit::Edit;
 use super::idempotency::{Fingerprint, Key};
-use super::listener::Peer;
 use super::plan::Plan;
-use super::problem::{Kind, Problem};
-use super::shell::RequestId;
-use super::side::SideWork;
+use super::refusal::{Refusal, RefusalKind};
+use super::turns::Turns;
 use super::written::Written;
 use crate::dns::{Name, RecordType};
 use crate::persist::{Audit, Committed, Entry, Persist, PersistError, Replay, Source, StoredChange, Subject};
@@ -34,6 +30,9 @@ const OTHERS_WITHIN: Duration = Duration::from_millis(500);
 const ATTEMPTS_MAX: usize = 8;
 /// Beyond these, validating takes milliseconds, in which other tasks of the thread would stand still.
 const EDITS_VALIDATED_HERE: usize = 500;
+/// Large writes that are read and validated at once. They have places of their own: who may only read must not hold up
+/// those who write.
+const PREPARATIONS_MAX: usize = 2;
 
 /// The one door for what operators change.
 pub struct Ledger {
@@ -42,7 +41,7 @@ pub struct Ledger {
     /// Most writes only meet others at the same name, which the store checks. Those whose reach is wider (zones, DNAME)
     /// are alone.
     reach: RwLock<()>,
-    side: SideWork,
+    preparations: Turns,
 }
 
 /// Who writes, and from where.
@@ -101,7 +100,8 @@ pub struct Receipt {
 
 impl Ledger {
     pub fn new(persist: Persist, applier: Arc<Applier>) -> Arc<Ledger> {
-        Arc::new(Ledger { persist, applier, reach: RwLock::new(()), side: SideWork::default() })
+        let preparations = Turns::new(PREPARATIONS_MAX);
+        Arc::new(Ledger { persist, applier, reach: RwLock::new(()), preparations })
     }
 
     pub fn store(&self) -> &Arc<Store> {
@@ -116,9 +116,12 @@ impl Ledger {
         self.applier.neighbours()
     }
 
-    /// Places for work that takes long.
-    pub(super) fn side(&self) -> &SideWork {
-        &self.side
+    /// Reads or validates a large write where it holds nobody up; it waits for its turn.
+    pub async fn prepare<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.preparations.take(work).await
     }
 
     pub fn persist(&self) -> &Persist {
@@ -126,7 +129,7 @@ impl Ledger {
     }
 
     /// Does what a request asks for, all or nothing; when this answers, the next DNS query sees it.
-    pub async fn write(self: &Arc<Ledger>, write: Write) -> Result<Outcome, Problem> {
+    pub async fn write(self: &Arc<Ledger>, write: Write) -> Result<Outcome, Refusal> {
         if let Some(once) = &write.once
             && write.mode == Mode::Do
             && let Some(replay) = self.replayed(&write.who, once).await?
@@ -161,37 +164,37 @@ impl Ledger {
                     beside_others = None;
                     self.applier.wait_for(found.unwrap_or(0).max(revision + 1), OTHERS_WITHIN).await;
                 }
-                Err(error) => return Err(problem_of(&error)),
+                Err(error) => return Err(Refusal::from(&error)),
             }
         }
         let detail = "others change the same all the time; send it again";
-        Err(Problem::new(Kind::Unavailable, detail).retry_after_secs(1))
+        Err(Refusal::new(RefusalKind::Unavailable { retry_secs: 1 }, detail))
     }
 
     /// Whether a request with this key was answered before.
-    pub async fn has_answered(&self, who: &Who, key: &Key) -> Result<bool, Problem> {
+    pub async fn has_answered(&self, who: &Who, key: &Key) -> Result<bool, Refusal> {
         let replay = self.persist.idempotent(&owner_of_key(&who.identity), key.as_str()).await;
-        Ok(replay.map_err(|error| problem_of(&error))?.is_some())
+        Ok(replay.map_err(|error| Refusal::from(&error))?.is_some())
     }
 
     /// The answer to a request that was done before.
-    async fn replayed(&self, who: &Who, once: &Once) -> Result<Option<Outcome>, Problem> {
+    async fn replayed(&self, who: &Who, once: &Once) -> Result<Option<Outcome>, Refusal> {
         let replay = self.persist.idempotent(&owner_of_key(&who.identity), once.key.as_str()).await;
-        let Some(Replay { request_hash, committed }) = replay.map_err(|error| problem_of(&error))? else {
+        let Some(Replay { request_hash, committed }) = replay.map_err(|error| Refusal::from(&error))? else {
             return Ok(None);
         };
         if *request_hash != once.fingerprint.0 {
-            return Err(problem_of(&PersistError::KeyReused));
+            return Err(Refusal::from(&PersistError::KeyReused));
         }
         self.served(committed, &[]).await.map(Some)
     }
 
     /// Waits until what is stored is served.
-    async fn served(&self, committed: Committed, subjects: &[Subject]) -> Result<Outcome, Problem> {
+    async fn served(&self, committed: Committed, subjects: &[Subject]) -> Result<Outcome, Refusal> {
         let Committed { revision, mut serials, replayed } = committed;
         if !self.applier.wait_for(revision, APPLIED_WITHIN).await {
             let detail = format!("it is stored as revision {revision}, but not served yet; read it again");
-            return Err(Problem::new(Kind::Timeout, detail).retry_after_secs(1).with("revision", revision));
+            return Err(Refusal::new(RefusalKind::NotServedYet { revision }, detail));
         }
         let mut not_served = Vec::new();
         {
@@ -220,20 +223,20 @@ impl Ledger {
         })
     }
 
-    fn draft(&self, write: &Write) -> Result<Draft, Refused> {
+    fn draft(&self, write: &Write) -> Result<Draft, Refusal> {
         // First what is written, then what is served: see `Written`.
         let state = self.written().read();
         let snapshot = self.store().snapshot();
         Draft::of(write, &state, &snapshot)
     }
 
-    async fn validate(self: &Arc<Ledger>, write: Arc<Write>) -> Result<Draft, Problem> {
+    async fn validate(self: &Arc<Ledger>, write: Arc<Write>) -> Result<Draft, Refusal> {
         if write.edits.len() <= EDITS_VALIDATED_HERE && !write.edits.iter().any(|edit| is_wide(&edit.change))
         {
-            return self.draft(&write).map_err(|refused| *refused);
+            return self.draft(&write);
         }
         let ledger = self.clone();
-        self.side.prepare(move || ledger.draft(&write)).await?.map_err(|refused| *refused)
+        self.prepare(move || ledger.draft(&write)).await?
     }
 }
 
@@ -246,19 +249,6 @@ impl Who {
             request_id: Some(self.request_id.as_str().into()),
             comment,
         }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Who {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Who, Problem> {
-        let identity = Identity::from_request_parts(parts, state).await?;
-        let peer = parts.extensions.get::<Peer>();
-        let remote = peer.map(|peer| peer.address.ip().to_canonical());
-        let remote = remote.ok_or_else(|| Problem::new(Kind::Internal, "the connection is not known"))?;
-        let request_id = parts.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default();
-        Ok(Who { identity, remote, request_id })
     }
 }
 
@@ -291,30 +281,37 @@ pub(super) fn subject(change: &StoredChange) -> Option<Subject> {
     }
 }
 
-/// What the store's no means to a client.
-pub(super) fn problem_of(found: &PersistError) -> Problem {
-    match found {
-        PersistError::Unavailable { retry_after, .. }
-        | PersistError::Full { retry_after, .. }
-        | PersistError::Away { retry_after, .. } => {
-            Problem::new(Kind::Unavailable, found.to_string()).retry_after_secs(retry_after.as_secs().max(1))
-        }
-        PersistError::Unsettled { retry_after, .. } => {
-            let detail =
-                format!("{found}; look before you send it again, or send it with an Idempotency-Key");
-            Problem::new(Kind::Unsettled, detail).retry_after_secs(retry_after.as_secs().max(1))
-        }
-        PersistError::KeyReused => {
-            let detail = "this key was sent with another request; send a new key with a new request";
-            Problem::invalid("Idempotency-Key", detail)
-        }
-        PersistError::TooLarge { .. } => {
-            Problem::new(Kind::TooLarge, format!("{found}; send it in several requests"))
-        }
-        PersistError::Precondition { .. } => Problem::new(Kind::PreconditionFailed, found.to_string()),
-        _ => {
-            error!("The store failed: {}", in_full(found));
-            Problem::new(Kind::Internal, "the store failed; the log tells more under this request id")
+/// What the store's no means to whoever asks.
+impl From<&PersistError> for Refusal {
+    fn from(found: &PersistError) -> Refusal {
+        match found {
+            PersistError::Unavailable { retry_after, .. }
+            | PersistError::Full { retry_after, .. }
+            | PersistError::Away { retry_after, .. } => {
+                let retry_secs = retry_after.as_secs().max(1);
+                Refusal::new(RefusalKind::Unavailable { retry_secs }, found.to_string())
+            }
+            PersistError::Unsettled { retry_after, .. } => {
+                let retry_secs = retry_after.as_secs().max(1);
+                let why =
+                    format!("{found}; look before you send it again, or send it with an Idempotency-Key");
+                Refusal::new(RefusalKind::Unsettled { retry_secs }, why)
+            }
+            PersistError::KeyReused => {
+                let why = "this key was sent with another request; send a new key with a new request";
+                Refusal::invalid("Idempotency-Key", why)
+            }
+            PersistError::TooLarge { .. } => {
+                Refusal::new(RefusalKind::TooLarge, format!("{found}; send it in several requests"))
+            }
+            PersistError::Precondition { .. } => {
+                Refusal::new(RefusalKind::PreconditionFailed, found.to_string())
+            }
+            _ => {
+                error!("The store failed: {}", in_full(found));
+                let why = "the store failed; the log tells more under this request id";
+                Refusal::new(RefusalKind::Internal, why)
+            }
         }
     }
 }

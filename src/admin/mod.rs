@@ -13,6 +13,7 @@ mod draft;
 pub mod edit;
 pub mod etag;
 mod events;
+mod extract;
 mod host;
 pub mod idempotency;
 mod kept;
@@ -25,6 +26,7 @@ mod plan;
 pub mod problem;
 pub mod query;
 mod readiness;
+mod refusal;
 mod routes;
 mod server;
 mod settings;
@@ -32,6 +34,7 @@ mod shell;
 mod side;
 mod trail;
 mod translation;
+mod turns;
 mod view;
 pub mod when;
 mod written;
@@ -45,6 +48,7 @@ pub use applier::{Applier, Following, Neighbours};
 pub use attempts::Attempts;
 pub use body::Json;
 pub use events::{EventSecret, EventSettings, ShortSecret};
+pub use extract::{Admin, Operator};
 pub use ledger::{Ledger, Mode, Once, Outcome, Receipt, Who, Write};
 pub use listener::{Bound, Peer, Running, StartError, bind};
 pub use problem::{Kind, Problem};
@@ -80,7 +84,7 @@ pub struct Parts {
 
 /// The routes of what operators own, for [`Parts::more`].
 pub fn owned_routes(ledger: Arc<Ledger>) -> OpenApiRouter<App> {
-    routes::owned(ledger)
+    routes::of_ledger(ledger)
 }
 
 /// What handlers are given as `State`.

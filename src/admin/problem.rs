@@ -11,6 +11,9 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::etag::Unmet;
+use super::refusal::{Refusal, RefusalKind};
+
 /// The media type of problems (RFC 9457 §6.1).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -167,6 +170,60 @@ impl Problem {
     /// The stable name of its sort.
     pub fn type_urn(&self) -> String {
         format!("{TYPE_PREFIX}{}", self.kind.slug())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let Refusal { kind, at, why, others, others_total } = refusal;
+        let mut problem = Problem { field: at, ..Problem::new(Kind::from(kind), why) };
+        match kind {
+            RefusalKind::Unavailable { retry_secs } | RefusalKind::Unsettled { retry_secs } => {
+                problem = problem.retry_after_secs(retry_secs);
+            }
+            RefusalKind::NotServedYet { revision } => {
+                problem = problem.retry_after_secs(1).with("revision", revision);
+            }
+            _ => {}
+        }
+        if others.is_empty() {
+            return problem;
+        }
+        let tell = |problem: &Problem| {
+            json!({
+                "type": problem.type_urn(), "status": problem.kind.status().as_u16(),
+                "field": problem.field, "detail": problem.detail,
+            })
+        };
+        let mut errors = vec![tell(&problem)];
+        errors.extend(others.into_iter().map(|other| tell(&Problem::from(other))));
+        problem.with("errors", errors).with("errors_total", others_total + 1)
+    }
+}
+
+impl From<RefusalKind> for Kind {
+    fn from(kind: RefusalKind) -> Kind {
+        match kind {
+            RefusalKind::Invalid => Kind::Invalid,
+            RefusalKind::Unauthenticated => Kind::Unauthenticated,
+            RefusalKind::Forbidden => Kind::Forbidden,
+            RefusalKind::OutOfScope => Kind::OutOfScope,
+            RefusalKind::NotFound => Kind::NotFound,
+            RefusalKind::Conflict => Kind::Conflict,
+            RefusalKind::PreconditionFailed => Kind::PreconditionFailed,
+            RefusalKind::PreconditionRequired => Kind::PreconditionRequired,
+            RefusalKind::TooLarge => Kind::TooLarge,
+            RefusalKind::Unavailable { .. } => Kind::Unavailable,
+            RefusalKind::Unsettled { .. } => Kind::Unsettled,
+            RefusalKind::NotServedYet { .. } => Kind::Timeout,
+            RefusalKind::Internal => Kind::Internal,
+        }
+    }
+}
+
+impl From<Unmet> for Problem {
+    fn from(unmet: Unmet) -> Problem {
+        Refusal::from(unmet).into()
     }
 }
 

@@ -8,18 +8,16 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tokio::task;
 
 use super::problem::{Kind, Problem};
+use super::refusal::Refusal;
+use super::turns::Turns;
 
 /// Explanations at once: each may ask upstreams for as long as a client's question would.
 const EXPLANATIONS_MAX: usize = 8;
 /// Looks through all endpoints, a whole zone or the whole cache at once: each takes a thread of its own for up to a second,
 /// and threads of these must not outnumber those that answer the DNS.
 const SCANS_MAX: usize = 2;
-/// Large writes that are read and validated at once. They have places of their own: who may only read must not hold up
-/// those who write.
-const PREPARATIONS_MAX: usize = 2;
 /// Whole zones that are on their way to clients at once: each is held in memory until it is taken.
 const EXPORTS_MAX: usize = 4;
 /// Answers of more than a few records on their way to clients at once, and what they are: each is held in memory until it
@@ -32,8 +30,7 @@ const RETRY_SECS: u64 = 2;
 /// Places for such work.
 pub struct SideWork {
     explanations: Semaphore,
-    scans: Arc<Semaphore>,
-    preparations: Arc<Semaphore>,
+    scans: Turns,
     exports: Arc<Semaphore>,
     large_answers: Arc<Semaphore>,
 }
@@ -47,8 +44,7 @@ impl Default for SideWork {
     fn default() -> SideWork {
         SideWork {
             explanations: Semaphore::new(EXPLANATIONS_MAX),
-            scans: Arc::new(Semaphore::new(SCANS_MAX)),
-            preparations: Arc::new(Semaphore::new(PREPARATIONS_MAX)),
+            scans: Turns::new(SCANS_MAX),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             large_answers: Arc::new(Semaphore::new(LARGE_ANSWERS_MAX)),
         }
@@ -88,30 +84,9 @@ impl SideWork {
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         look: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        in_turn(&self.scans, look).await
+    ) -> Result<T, Refusal> {
+        self.scans.take(look).await
     }
-
-    /// Reads or validates a large write where it holds nobody up; it waits for its turn.
-    pub(super) async fn prepare<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        in_turn(&self.preparations, work).await
-    }
-}
-
-async fn in_turn<T: Send + 'static>(
-    places: &Arc<Semaphore>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    let place = Arc::clone(places).acquire_owned().await.expect("the places are never closed");
-    // The thread has the place: it works on when the client is gone.
-    blocking(move || {
-        let _place = place;
-        work()
-    })
-    .await
 }
 
 impl Place {
@@ -147,42 +122,9 @@ impl HttpBody for Placed {
     }
 }
 
-/// Does what may block on a thread that may.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    let done = task::spawn_blocking(work).await;
-    done.map_err(|_| Problem::new(Kind::Internal, "the log tells more under this request id"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
-
-    #[tokio::test]
-    async fn who_goes_away_leaves_no_place_to_others_before_the_work_ends() {
-        let side = Arc::new(SideWork::default());
-        let mut ends = Vec::new();
-        for _ in 0..SCANS_MAX {
-            let ((begun, has_begun), (end, ended)) = (tokio::sync::oneshot::channel(), mpsc::channel::<()>());
-            ends.push(end);
-            let side = Arc::clone(&side);
-            let asking = tokio::spawn(async move {
-                side.scan(move || {
-                    begun.send(()).unwrap();
-                    let _ = ended.recv();
-                })
-                .await
-            });
-            has_begun.await.unwrap();
-            asking.abort();
-            assert!(asking.await.unwrap_err().is_cancelled());
-        }
-        assert_eq!(side.scans.available_permits(), 0, "the threads work on");
-        drop(ends);
-        side.scan(|| ()).await.unwrap();
-    }
 
     #[tokio::test]
     async fn a_zone_has_its_place_until_it_is_sent() {

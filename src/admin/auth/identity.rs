@@ -2,14 +2,11 @@
 
 use std::fmt;
 
-use axum::extract::FromRequestParts;
-use axum::http::Method;
-use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::scope::Scope;
-use crate::admin::problem::{Kind, Problem};
+use crate::admin::refusal::{Refusal, RefusalKind};
 use crate::dns::Name;
 use crate::telemetry::is_hidden;
 
@@ -48,14 +45,6 @@ pub enum How {
     Certificate { sha256: String },
 }
 
-impl Role {
-    /// The least role for a method; a route may ask for more by `Operator` or `Admin`.
-    pub fn needed_for(method: &Method) -> Role {
-        // RFC 9110 §9.2.1: what these do changes nothing.
-        if method.is_safe() { Role::Reader } else { Role::Operator }
-    }
-}
-
 impl fmt::Display for Role {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
@@ -78,12 +67,12 @@ impl Identity {
     }
 
     /// Whether it has this role, or one above it.
-    pub fn needs(&self, role: Role) -> Result<(), Problem> {
+    pub fn needs(&self, role: Role) -> Result<(), Refusal> {
         if self.role >= role { Ok(()) } else { Err(self.lacks(role)) }
     }
 
     /// Whether it may change this name of this zone.
-    pub fn may_change(&self, zone: &Name, name: &Name) -> Result<(), Problem> {
+    pub fn may_change(&self, zone: &Name, name: &Name) -> Result<(), Refusal> {
         match self.scope.covers(zone, name) {
             true => Ok(()),
             false => Err(self.is_out_of_scope(name)),
@@ -91,7 +80,7 @@ impl Identity {
     }
 
     /// Whether it may change a zone as a whole: create, alter, import, delete it.
-    pub fn may_change_zone(&self, zone: &Name) -> Result<(), Problem> {
+    pub fn may_change_zone(&self, zone: &Name) -> Result<(), Refusal> {
         match self.scope.covers_zone(zone) {
             true => Ok(()),
             false => Err(self.is_out_of_scope(zone)),
@@ -99,65 +88,26 @@ impl Identity {
     }
 
     /// Whether it may change what belongs to no zone: tokens, rules, settings.
-    pub fn may_change_server(&self) -> Result<(), Problem> {
+    pub fn may_change_server(&self) -> Result<(), Refusal> {
         match &self.scope {
             Scope::All => Ok(()),
-            Scope::Only(_) => {
-                Err(Problem::new(Kind::OutOfScope, "this changes more than the zones that you may change"))
-            }
+            Scope::Only(_) => Err(Refusal::new(
+                RefusalKind::OutOfScope,
+                "this changes more than the zones that you may change",
+            )),
         }
     }
 
-    pub(super) fn lacks(&self, role: Role) -> Problem {
+    pub(super) fn lacks(&self, role: Role) -> Refusal {
         let detail = format!("this takes the role {role}, and `{}` is {}", self.name, self.role);
-        Problem::new(Kind::Forbidden, detail)
+        Refusal::new(RefusalKind::Forbidden, detail)
     }
 
-    fn is_out_of_scope(&self, name: &Name) -> Problem {
-        Problem::new(
-            Kind::OutOfScope,
+    fn is_out_of_scope(&self, name: &Name) -> Refusal {
+        Refusal::new(
+            RefusalKind::OutOfScope,
             format!("`{name}` is outside of what `{}` may change: {}", self.name, self.scope),
         )
-    }
-}
-
-/// Who asks, for handlers of `/api/v1`: at least the role that the method needs.
-impl<S: Send + Sync> FromRequestParts<S> for Identity {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Identity, Problem> {
-        // Absent only where a route was put beside the door.
-        let identity = parts.extensions.get::<Identity>().cloned();
-        identity.ok_or_else(|| Problem::new(Kind::Unauthenticated, "send `Authorization: Bearer <token>`"))
-    }
-}
-
-/// Who asks, an operator at least.
-#[derive(Clone, Debug)]
-pub struct Operator(pub Identity);
-
-/// Who asks, an admin whose scope is everything.
-#[derive(Clone, Debug)]
-pub struct Admin(pub Identity);
-
-impl<S: Send + Sync> FromRequestParts<S> for Operator {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Operator, Problem> {
-        let identity = Identity::from_request_parts(parts, state).await?;
-        identity.needs(Role::Operator).map(|()| Operator(identity))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Admin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Admin, Problem> {
-        let identity = Identity::from_request_parts(parts, state).await?;
-        identity.needs(Role::Admin)?;
-        // Or an admin of one zone could make itself a token for all.
-        identity.may_change_server()?;
-        Ok(Admin(identity))
     }
 }
 
@@ -171,9 +121,6 @@ mod tests {
             |role| Identity { name: "a".into(), role, scope: Scope::All, how: How::Token { id: "1".into() } };
         assert!(identity(Role::Admin).needs(Role::Operator).is_ok());
         assert!(identity(Role::Operator).needs(Role::Operator).is_ok());
-        assert_eq!(identity(Role::Reader).needs(Role::Operator).unwrap_err().kind, Kind::Forbidden);
-        assert_eq!(Role::needed_for(&Method::HEAD), Role::Reader);
-        assert_eq!(Role::needed_for(&Method::DELETE), Role::Operator);
-        assert_eq!(Role::needed_for(&Method::from_bytes(b"PURGE").unwrap()), Role::Operator);
+        assert_eq!(identity(Role::Reader).needs(Role::Operator).unwrap_err().kind, RefusalKind::Forbidden);
     }
 }

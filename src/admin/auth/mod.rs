@@ -10,7 +10,7 @@ mod token;
 
 pub use certificate::{CertificateRole, ClientCertificate};
 pub use entra::{EntraError, EntraSettings};
-pub use identity::{Admin, How, Identity, Operator, Role};
+pub use identity::{How, Identity, Role};
 pub use scope::{NamePattern, PatternError, Scope};
 pub use token::{Minted, StoredToken, TokenBook};
 
@@ -45,7 +45,7 @@ const STORE_RETRY_SECS: u64 = 2;
 
 /// Someone who is known was not allowed something.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Refusal {
+pub struct RefusedRequest {
     pub who: Identity,
     pub client: IpAddr,
     pub request_id: String,
@@ -68,7 +68,7 @@ pub struct Deed {
 /// Keeps what was refused to whom, and what was done besides records: the audit.
 pub trait Refusals: Send + Sync + 'static {
     /// Notes it; never waits.
-    fn refused(&self, refusal: Refusal);
+    fn refused(&self, refusal: RefusedRequest);
 
     /// Notes it; never waits.
     fn done(&self, _deed: Deed) {}
@@ -158,7 +158,7 @@ impl Authenticator {
     }
 
     /// Keeps in the audit what somebody who is known was not allowed.
-    pub(super) fn note_refusal(&self, refusal: Refusal) {
+    pub(super) fn note_refusal(&self, refusal: RefusedRequest) {
         self.refusals.refused(refusal);
     }
 
@@ -284,7 +284,7 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
         Err(unknown) => {
             if let Unknown::NoRole { who, why } = &unknown {
                 let (who, why) = (Identity::clone(who), (*why).to_owned());
-                app.auth.refusals.refused(Refusal {
+                app.auth.refusals.refused(RefusedRequest {
                     who,
                     client,
                     request_id,
@@ -299,9 +299,9 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
             return problem.into_response();
         }
     };
-    let needed = Role::needed_for(&method);
+    let needed = role_for(&method);
     let response = if identity.role < needed {
-        identity.lacks(needed).into_response()
+        Problem::from(identity.lacks(needed)).into_response()
     } else {
         request.extensions_mut().insert(identity.clone());
         next.run(request).await
@@ -312,9 +312,15 @@ pub(super) async fn authenticate(State(app): State<App>, mut request: Request, n
     {
         let why = problem.detail.to_string();
         warn!(who = %identity.name, %client, %method, path, why, "Refused");
-        app.auth.refusals.refused(Refusal { who: identity, client, request_id, method, path, why });
+        app.auth.refusals.refused(RefusedRequest { who: identity, client, request_id, method, path, why });
     }
     app.side.bounded(response)
+}
+
+/// The least role for a method; a route may ask for more by `Operator` or `Admin`.
+fn role_for(method: &Method) -> Role {
+    // RFC 9110 §9.2.1: what these do changes nothing.
+    if method.is_safe() { Role::Reader } else { Role::Operator }
 }
 
 /// Logs who was not let in: what is not slowed as failed attempts are must not fill the log.
@@ -330,6 +336,13 @@ pub(super) fn tell(problem: &Problem, headers: &HeaderMap, peer: &Peer, path: &s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_something_takes_an_operator() {
+        assert_eq!(role_for(&Method::HEAD), Role::Reader);
+        assert_eq!(role_for(&Method::DELETE), Role::Operator);
+        assert_eq!(role_for(&Method::from_bytes(b"PURGE").unwrap()), Role::Operator);
+    }
 
     #[test]
     fn only_one_bearer_token_is_one() {

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::auth::{Admin, Deed};
+use crate::admin::auth::Deed;
+use crate::admin::extract::Admin;
 use crate::admin::listener::Peer;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::{App, RequestId};

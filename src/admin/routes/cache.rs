@@ -11,12 +11,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::named::{RecordView, name_of};
-use crate::admin::auth::{Deed, Operator};
+use crate::admin::auth::Deed;
+use crate::admin::extract::Operator;
 use crate::admin::listener::Peer;
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::Problem;
 use crate::admin::query::Query;
-use crate::admin::side::blocking;
+use crate::admin::turns::blocking;
 use crate::admin::{App, RequestId, WantedEntries};
 use crate::cache::{Listed, Manner, Place, Respondent};
 use crate::dns::{Name, QueryFlags, RecordType};

@@ -10,16 +10,17 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::owned::{type_of, zone_of};
+use super::owned::{Owned, type_of, zone_of};
 use super::posted::Posted;
 use crate::admin::body;
 use crate::admin::edit::{self, Edit, Faults, Part, Place, RecordSetBody};
 use crate::admin::etag::{Need, Preconditions};
-use crate::admin::ledger::{Ledger, Outcome, Receipt, problem_of};
+use crate::admin::ledger::{Ledger, Outcome, Receipt};
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
+use crate::admin::refusal::Refusal;
 use crate::admin::when;
 use crate::dns::Name;
 use crate::persist::{
@@ -33,7 +34,7 @@ const STRING_BYTES: usize = size_of::<String>() + 32;
 /// Beyond these, changes take milliseconds to read, in which other tasks of the thread would stand still.
 const READ_HERE_BYTES_MAX: usize = 64 << 10;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Ledger>> {
+pub(super) fn routes() -> OpenApiRouter<Owned> {
     OpenApiRouter::new().routes(routes!(list, write)).routes(routes!(read))
 }
 
@@ -144,7 +145,7 @@ async fn write(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Resp
         let Changes { comment, changes } = body::parse(&bytes)?;
         Ok::<_, Problem>((edit::comment(comment.as_deref())?, edits(changes)?))
     };
-    let (comment, edits) = if is_large { ledger.side().prepare(read).await?? } else { read()? };
+    let (comment, edits) = if is_large { ledger.prepare(read).await?? } else { read()? };
     let outcome = ledger.write(posted.write(edits, comment, &json!({}))).await?;
     drop(memory);
     Ok(match outcome {
@@ -355,7 +356,7 @@ async fn list(
     // The store's pages are as long as ours at most, and ours are asked for with one more.
     while entries.len() < limit.with_one_more() {
         filter.limit = (limit.with_one_more() - entries.len()).min(AUDIT_PAGE_MAX);
-        let found = ledger.persist().audit(&filter).await.map_err(|error| problem_of(&error))?;
+        let found = ledger.persist().audit(&filter).await.map_err(|error| Refusal::from(&error))?;
         let is_last = found.len() < filter.limit;
         filter.before = found.last().map(|entry| entry.revision);
         entries.extend(found);
@@ -409,7 +410,7 @@ async fn read(
         let wanted = (limit.with_one_more() - items.len()).min(AUDIT_PAGE_MAX);
         let begin = items.last().map_or(from, |last| last.position.saturating_add(1));
         let found = ledger.persist().audit_items(revision, begin, wanted).await;
-        let found = found.map_err(|error| problem_of(&error))?;
+        let found = found.map_err(|error| Refusal::from(&error))?;
         let is_last = found.len() < wanted;
         items.extend(found.into_iter().map(ItemView::of));
         if is_last {

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::auth::{Refusal, Role, tell};
+use crate::admin::auth::{RefusedRequest, Role, tell};
 use crate::admin::body;
 use crate::admin::counters::Counters;
 use crate::admin::events::Event;
@@ -213,12 +213,14 @@ async fn is_let_in(app: &App, call: &Call<'_>) -> Result<(), Problem> {
         Some(secret) => app.auth.check_secret(peer, || app.events.is_secret(&secret)),
         None => {
             let who = app.auth.identify(headers, peer).await?;
-            who.needs(Role::Operator).inspect_err(|problem| {
-                let (client, why) = (peer.address.ip(), problem.detail.to_string());
+            let needed = who.needs(Role::Operator).inspect_err(|refusal| {
+                let (client, why) = (peer.address.ip(), refusal.why.to_string());
                 let (request_id, path) = (call.request_id.to_string(), call.uri.path().to_owned());
                 let method = call.method.clone();
-                app.auth.note_refusal(Refusal { who: who.clone(), client, request_id, method, path, why });
-            })
+                let who = who.clone();
+                app.auth.note_refusal(RefusedRequest { who, client, request_id, method, path, why });
+            });
+            needed.map_err(Problem::from)
         }
     }
 }

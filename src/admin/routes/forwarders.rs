@@ -11,10 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::owned::{self, DryRun, tagged};
+use super::owned::{self, DryRun, Owned, tagged};
 use crate::admin::body;
 use crate::admin::edit::{Edit, Faults, Place};
 use crate::admin::etag::{Etag, Need, Preconditions};
+use crate::admin::extract::preconditions;
 use crate::admin::ledger::{Ledger, Outcome, Receipt, Who, Write};
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::plan::Plan;
@@ -30,7 +31,7 @@ const UPSTREAMS_MAX: usize = 16;
 /// Rules that operators make; each of them is looked at when one changes.
 const RULES_MAX: usize = 10_000;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Ledger>> {
+pub(super) fn routes() -> OpenApiRouter<Owned> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, write, remove))
 }
 
@@ -245,7 +246,7 @@ async fn write(
     request: Request,
 ) -> Result<Response, Problem> {
     who.identity.may_change_server()?;
-    let conditions = Preconditions::of_headers(&headers)?;
+    let conditions = preconditions(&headers)?;
     let bytes = body::read(request, &["application/json"]).await?;
     let rule: NewRule = body::parse(&bytes)?;
     let domain = domain_of(&domain)?;

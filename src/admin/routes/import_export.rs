@@ -15,15 +15,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::changes::Changed;
-use super::owned::{once, zone_of};
+use super::owned::{Owned, once, zone_of};
 use crate::admin::body;
 use crate::admin::edit::{Edit, Faults, Place};
 use crate::admin::etag::{Need, Preconditions};
-use crate::admin::idempotency::MaybeKey;
+use crate::admin::extract::MaybeKey;
 use crate::admin::ledger::{Ledger, Mode, Outcome, Who, Write};
 use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
+use crate::admin::side::SideWork;
 use crate::admin::view::OriginWord;
 use crate::admin::written::State as WrittenState;
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
@@ -37,7 +38,7 @@ const LINE_BYTES: usize = 256;
 /// The media type of master files (RFC 4027).
 const TEXT_DNS: &str = "text/dns";
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Ledger>> {
+pub(super) fn routes() -> OpenApiRouter<Owned> {
     OpenApiRouter::new().routes(routes!(export)).routes(routes!(import))
 }
 
@@ -63,6 +64,7 @@ struct ExportQuery {
 )]
 async fn export(
     State(ledger): State<Arc<Ledger>>,
+    State(side): State<Arc<SideWork>>,
     Path(zone): Path<String>,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
@@ -77,7 +79,7 @@ async fn export(
             .view_named(name)
             .ok_or_else(|| Problem::invalid("network", format!("there is no network `{}`", Quoted(name))))?,
     };
-    let place = ledger.side().export().await;
+    let place = side.export().await;
     let write = move || {
         let sets = zone.nodes().flat_map(|(owner, node)| {
             let served = node.slots().iter().map(move |slot| (owner, slot.served(view)));
@@ -89,7 +91,7 @@ async fn export(
         write_master_file(zone.apex(), sets, &mut text).expect("a String takes all text");
         text
     };
-    let text = ledger.side().scan(write).await?;
+    let text = side.scan(write).await?;
     Ok(place.until_sent(([(CONTENT_TYPE, TEXT_DNS)], text).into_response()))
 }
 
@@ -164,7 +166,7 @@ async fn import(
         }
         Ok(edits_of(sets, &apex, query.mode.unwrap_or_default(), &state, &snapshot))
     };
-    let edits = ledger.side().prepare(read).await??;
+    let edits = ledger.prepare(read).await??;
     let mode = if query.dry_run == Some(true) { Mode::DryRun } else { Mode::Do };
     let write = Write { who, edits, comment: Some("import".into()), mode, once };
     let outcome = ledger.write(write).await?;

@@ -35,6 +35,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use utoipa_axum::router::OpenApiRouter;
 
+use self::owned::Owned;
 use super::App;
 use super::auth::authenticate;
 use super::ledger::Ledger;
@@ -76,7 +77,7 @@ fn known() -> OpenApiRouter<App> {
 }
 
 /// The routes of what operators own: zones, record sets, changes, forwarders, tokens.
-pub(super) fn owned(ledger: Arc<Ledger>) -> OpenApiRouter<App> {
+pub(super) fn of_ledger(ledger: Arc<Ledger>) -> OpenApiRouter<App> {
     let routes = OpenApiRouter::new()
         .merge(zones::routes())
         .merge(record_sets::routes())
@@ -84,5 +85,5 @@ pub(super) fn owned(ledger: Arc<Ledger>) -> OpenApiRouter<App> {
         .merge(changes::routes())
         .merge(forwarders::routes())
         .merge(tokens::routes());
-    routes.with_state(ledger)
+    routes.with_state(Owned::new(ledger))
 }

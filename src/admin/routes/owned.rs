@@ -1,5 +1,8 @@
 //! What the routes of operators' own things have in common.
 
+use std::sync::Arc;
+
+use axum::extract::FromRef;
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -8,10 +11,35 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::admin::edit;
 use crate::admin::etag::{Etag, Preconditions};
 use crate::admin::idempotency::{Fingerprint, Key};
-use crate::admin::ledger::Who;
-use crate::admin::ledger::{Mode, Once};
+use crate::admin::ledger::{Ledger, Mode, Once, Who};
 use crate::admin::problem::Problem;
+use crate::admin::side::SideWork;
 use crate::dns::{Name, RecordType};
+
+/// What the routes of operators' own things are given as `State`.
+#[derive(Clone)]
+pub(super) struct Owned {
+    ledger: Arc<Ledger>,
+    side: Arc<SideWork>,
+}
+
+impl Owned {
+    pub(super) fn new(ledger: Arc<Ledger>) -> Owned {
+        Owned { ledger, side: Arc::default() }
+    }
+}
+
+impl FromRef<Owned> for Arc<Ledger> {
+    fn from_ref(owned: &Owned) -> Arc<Ledger> {
+        Arc::clone(&owned.ledger)
+    }
+}
+
+impl FromRef<Owned> for Arc<SideWork> {
+    fn from_ref(owned: &Owned) -> Arc<SideWork> {
+        Arc::clone(&owned.side)
+    }
+}
 
 /// The parameter of a write that is only to be planned.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -35,17 +63,22 @@ pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 
 /// The zone in the path.
 pub(super) fn zone_of(text: &str) -> Result<Name, Problem> {
-    edit::zone_name(text).map_err(edit::wrong("zone"))
+    edit::zone_name(text).map_err(wrong("zone"))
 }
 
 /// The owner in the path.
 pub(super) fn owner_of(text: &str, zone: &Name) -> Result<Name, Problem> {
-    edit::owner(text, zone).map_err(edit::wrong("name"))
+    edit::owner(text, zone).map_err(wrong("name"))
 }
 
 /// The type in the path.
 pub(super) fn type_of(text: &str) -> Result<RecordType, Problem> {
-    edit::record_type(text).map_err(edit::wrong("type"))
+    edit::record_type(text).map_err(wrong("type"))
+}
+
+/// What a name or type in the path, or a parameter, is answered with when it is wrong.
+fn wrong(parameter: &'static str) -> impl Fn(String) -> Problem {
+    move |why| Problem::invalid(parameter, why)
 }
 
 /// JSON with an ETag.
@@ -55,7 +88,8 @@ pub(super) fn tagged(status: StatusCode, etag: Option<&Etag>, body: &impl Serial
 
 fn with_etag(mut response: Response, etag: Option<&Etag>) -> Response {
     if let Some(etag) = etag {
-        response.headers_mut().insert(ETAG, etag.to_header());
+        let tag = HeaderValue::try_from(etag.to_string()).expect("a tag is made of visible ASCII");
+        response.headers_mut().insert(ETAG, tag);
     }
     response
 }
@@ -78,7 +112,8 @@ pub(super) fn once(
     answer: &impl Serialize,
 ) -> Option<Once> {
     let key = key?;
-    let fingerprint = Fingerprint::of(&who.identity.name, method, uri, body);
+    let target = uri.path_and_query().map_or("/", |it| it.as_str());
+    let fingerprint = Fingerprint::of(&who.identity.name, method.as_str(), target, body);
     let answer = serde_json::to_vec(answer).expect("words and numbers are always JSON");
     Some(Once { key, fingerprint, answer: answer.into() })
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::{OriginalUri, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::owned::{self, DryRun, owner_of, tagged, type_of, zone_of};
+use super::owned::{self, DryRun, Owned, owner_of, tagged, type_of, zone_of};
 use crate::admin::body;
 use crate::admin::edit::{self, Edit, Faults, Place, RecordSetBody};
 use crate::admin::etag::{Need, Preconditions};
@@ -20,11 +20,12 @@ use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
+use crate::admin::side::SideWork;
 use crate::admin::view::{OriginWord, RecordSetView, Shown};
 use crate::dns::{Name, RecordType};
 use crate::persist::{Entry, StoredChange, Subject};
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Ledger>> {
+pub(super) fn routes() -> OpenApiRouter<Owned> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, write, remove))
 }
 
@@ -59,6 +60,7 @@ struct SetsQuery {
 )]
 async fn list(
     State(ledger): State<Arc<Ledger>>,
+    State(side): State<Arc<SideWork>>,
     Path(zone): Path<String>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<SetsQuery>,
@@ -93,7 +95,7 @@ async fn list(
         let (written, store) = (ledger.written(), ledger.store());
         Ok(listing::page(&apex, written, store, &filter, after.as_ref(), limit.with_one_more()))
     };
-    let found = ledger.side().scan(look).await??;
+    let found = side.scan(look).await??;
     let page = Page::of(found, limit, filter_id, |(place, _)| place.to_key());
     let items = page.items.into_iter().filter_map(|(_, view)| view).collect();
     Ok(Page { items, next: page.next }.answer(&uri))
@@ -156,10 +158,9 @@ async fn write(
     who: Who,
     Path(path): Path<(String, String, String)>,
     Query(dry_run): Query<DryRun>,
-    headers: HeaderMap,
+    conditions: Preconditions,
     request: Request,
 ) -> Result<Response, Problem> {
-    let conditions = Preconditions::of_headers(&headers)?;
     let bytes = body::read(request, &["application/json"]).await?;
     let body: RecordSetBody = body::parse(&bytes)?;
     let (apex, name, rtype) = parse(&path)?;

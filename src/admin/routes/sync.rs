@@ -12,13 +12,14 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::auth::{Deed, Operator};
+use crate::admin::auth::Deed;
 use crate::admin::body;
+use crate::admin::extract::Operator;
 use crate::admin::listener::Peer;
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
-use crate::admin::side::blocking;
+use crate::admin::turns::blocking;
 use crate::admin::{App, DriftReport, RequestId, SourceReport};
 use crate::sources::{ConfirmError, NudgeError};
 use crate::sync::Fingerprint;

@@ -12,12 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::owned::{DryRun, located};
+use super::owned::{DryRun, Owned, located};
 use super::posted::Posted;
-use crate::admin::auth::{Admin, Minted, Role, Scope};
+use crate::admin::auth::{Minted, Role, Scope};
 use crate::admin::body;
 use crate::admin::edit::{Edit, Faults, Place};
 use crate::admin::etag::{Need, Preconditions};
+use crate::admin::extract::Admin;
 use crate::admin::ledger::{Ledger, Mode, Outcome, Who, Write};
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::plan::Plan;
@@ -36,7 +37,7 @@ const DAY_SECS: u64 = 86_400;
 /// Tokens that are kept, revoked ones included: each is in memory.
 const TOKENS_MAX: usize = 10_000;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Ledger>> {
+pub(super) fn routes() -> OpenApiRouter<Owned> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, revoke))
 }
 

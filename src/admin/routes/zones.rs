@@ -11,11 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::owned::{self, DryRun, given, located, tagged, zone_of};
+use super::owned::{self, DryRun, Owned, given, located, tagged, zone_of};
 use super::posted::Posted;
 use crate::admin::body;
 use crate::admin::edit::{Edit, Place};
 use crate::admin::etag::{Need, Preconditions, Tags};
+use crate::admin::extract::preconditions;
 use crate::admin::idempotency::Key;
 use crate::admin::ledger::{Ledger, Outcome, Who, Write};
 use crate::admin::listing::is_like;
@@ -23,6 +24,8 @@ use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
+use crate::admin::refusal::RefusalKind;
+use crate::admin::side::SideWork;
 use crate::admin::view::{KindWord, MadeBy, OnMissingWord, OriginCounts, ZoneView};
 use crate::dns::Name;
 use crate::persist::{Entry, Made, StoredChange, StoredZone, Subject};
@@ -33,7 +36,7 @@ use crate::zone::{OnMissing, ZoneKind};
 /// Networks that one zone names at most; a zone for more is one for all.
 const NETWORKS_MAX: usize = 1_000;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Ledger>> {
+pub(super) fn routes() -> OpenApiRouter<Owned> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, change, remove))
 }
 
@@ -169,11 +172,11 @@ async fn create(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Res
         need: Need::Optional,
     };
     let write = posted.write(vec![edit], None, &json!({ "zone": apex.to_string() }));
-    let outcome = ledger.write(write).await.map_err(|problem| match problem.kind {
+    let outcome = ledger.write(write).await.map_err(|refusal| match refusal.kind {
         // Another made it a moment ago.
-        Kind::PreconditionFailed => is_there_already(&apex),
-        _ if problem.field.as_deref() == Some("zone") => problem.at("/name"),
-        _ => problem,
+        RefusalKind::PreconditionFailed => is_there_already(&apex),
+        _ if refusal.at.as_deref() == Some("zone") => refusal.at("/name").into(),
+        _ => refusal.into(),
     })?;
     if let Outcome::Planned(plan) = outcome {
         return Ok(axum::Json(plan).into_response());
@@ -192,7 +195,7 @@ async fn create(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Res
 /// Whether this key's request was answered before; whatever it asks for is then there already.
 async fn is_key_used(ledger: &Ledger, who: &Who, key: Option<&Key>) -> Result<bool, Problem> {
     match key {
-        Some(key) => ledger.has_answered(who, key).await,
+        Some(key) => Ok(ledger.has_answered(who, key).await?),
         None => Ok(false),
     }
 }
@@ -257,6 +260,7 @@ fn networks(names: &[String]) -> Result<Vec<Arc<str>>, Problem> {
 )]
 async fn read(
     State(ledger): State<Arc<Ledger>>,
+    State(side): State<Arc<SideWork>>,
     Path(zone): Path<String>,
     conditions: Preconditions,
 ) -> Result<Response, Problem> {
@@ -267,7 +271,7 @@ async fn read(
     }
     let served = ledger.store().load().zone(apex.borrow()).cloned();
     if let Some(served) = served {
-        view.origins = Some(ledger.side().scan(move || OriginCounts::of(&served)).await?);
+        view.origins = Some(side.scan(move || OriginCounts::of(&served)).await?);
     }
     Ok(tagged(StatusCode::OK, view.etag.as_ref(), &view))
 }
@@ -300,7 +304,7 @@ async fn change(
     request: Request,
 ) -> Result<Response, Problem> {
     let apex = zone_of(&zone)?;
-    let conditions = Preconditions::of_headers(&headers)?;
+    let conditions = preconditions(&headers)?;
     let bytes = body::read(request, &["application/json", "application/merge-patch+json"]).await?;
     let patch: ZonePatch = body::parse(&bytes)?;
     who.identity.may_change_zone(&apex)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use axum::routing::{get, post, put};
 use parking_lot::Mutex;
 use privatelink_dns::admin::auth::{
-    Deed, Identity, Minted, Refusal, Refusals, Role, Scope, StoredToken, TokenBook,
+    Deed, Identity, Minted, Refusals, RefusedRequest, Role, Scope, StoredToken, TokenBook,
 };
 use privatelink_dns::admin::metrics::{Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics};
 use privatelink_dns::admin::{App, Json, Parts, Problem, Running, Settings, bind};
@@ -35,7 +35,7 @@ pub struct TestApi {
 pub struct Book {
     tokens: Mutex<HashMap<String, StoredToken>>,
     pub used: Mutex<Vec<String>>,
-    pub refused: Mutex<Vec<Refusal>>,
+    pub refused: Mutex<Vec<RefusedRequest>>,
     /// `who what`.
     pub deeds: Mutex<Vec<String>>,
 }
@@ -76,7 +76,7 @@ impl TokenBook for Book {
 }
 
 impl Refusals for Book {
-    fn refused(&self, refusal: Refusal) {
+    fn refused(&self, refusal: RefusedRequest) {
         self.refused.lock().push(refusal);
     }
 
@@ -122,7 +122,7 @@ fn routes() -> OpenApiRouter<App> {
         .route("/test/echo", post(async |Json(echo): Json<Echo>| axum::Json(echo)))
         .route("/test/panic", get(panics))
         .route("/test/names/{zone}/{name}", put(may_change))
-        .route("/test/admin", get(async |_: privatelink_dns::admin::auth::Admin| "admin"))
+        .route("/test/admin", get(async |_: privatelink_dns::admin::Admin| "admin"))
 }
 
 async fn panics() -> String {
