@@ -18,7 +18,8 @@ pub mod forward;
 pub mod persist;
 pub mod sync;
 
-// Floor 4: one request from bytes to bytes, and one life for every source of records.
+// Floor 4: one request from bytes to bytes, what operators wrote, and one life for every source of records.
+pub mod ledger;
 pub mod respond;
 pub mod sources;
 

@@ -11,9 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::auth::{Deed, Identity, Refusals, RefusedRequest};
-use super::edit;
-use super::ledger::owner_of_key;
+use super::auth::{Deed, Refusals, RefusedRequest};
+use crate::ledger::{Identity, edit, owner_of_key};
 use crate::persist::{Audit, Commit, Note, Persist, Source};
 use crate::telemetry::in_full;
 
@@ -145,7 +144,7 @@ fn commit_of(refusal: RefusedRequest) -> Commit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::auth::{How, Role, Scope};
+    use crate::ledger::{How, Role, Scope};
 
     #[tokio::test(start_paused = true)]
     async fn refusals_of_one_client_are_kept_up_to_a_bound() {

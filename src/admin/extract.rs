@@ -5,13 +5,12 @@ use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 
-use super::auth::{Identity, Role};
-use super::etag::{MALFORMED, Preconditions, TAGS_MAX, Tags};
-use super::idempotency::Key;
-use super::ledger::Who;
 use super::listener::Peer;
 use super::problem::{Kind, Problem};
 use super::shell::RequestId;
+use crate::ledger::etag::{MALFORMED, Preconditions, TAGS_MAX, Tags};
+use crate::ledger::idempotency::Key;
+use crate::ledger::{Identity, Role, Who};
 
 /// The header of draft-ietf-httpapi-idempotency-key-header.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -131,7 +130,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
-    use crate::admin::etag::{Etag, Need};
+    use crate::ledger::etag::{Etag, Need};
 
     #[test]
     fn lines_of_one_header_are_one_list() {

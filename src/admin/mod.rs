@@ -3,53 +3,35 @@
 //! `bind` opens the sockets, `Bound::serve` answers on them. A resource is a file below `routes/`; the daemon gives
 //! what the API asks of the running server through the traits here and in `auth`.
 
-mod applier;
 mod attempts;
 pub mod auth;
 pub mod body;
 mod budget;
 mod counters;
-mod draft;
-pub mod edit;
-pub mod etag;
 mod events;
 mod extract;
 mod host;
-pub mod idempotency;
-mod kept;
-mod ledger;
 mod listener;
-mod listing;
 pub mod metrics;
 pub mod page;
-mod plan;
 pub mod problem;
 pub mod query;
 mod readiness;
-mod refusal;
 mod routes;
 mod server;
 mod settings;
 mod shell;
 mod side;
-mod trail;
-mod translation;
-mod turns;
-mod view;
-pub mod when;
-mod written;
 
 use std::sync::Arc;
 
 use reqwest::dns::Resolve;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use applier::{Applier, Following, Neighbours};
 pub use attempts::Attempts;
 pub use body::Json;
 pub use events::{EventSecret, EventSettings, ShortSecret};
 pub use extract::{Admin, Operator};
-pub use ledger::{Ledger, Mode, Once, Outcome, Receipt, Who, Write};
 pub use listener::{Bound, Peer, Running, StartError, bind};
 pub use problem::{Kind, Problem};
 pub use query::Query;
@@ -62,11 +44,9 @@ pub use server::{
 };
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;
-pub use trail::Trail;
-pub use view::{OriginView, RecordSetView, ZoneView};
-pub use written::{Bases, Written};
 
-use auth::{Authenticator, Refusals, TokenBook};
+use crate::ledger::{Ledger, TokenBook};
+use auth::{Authenticator, Refusals};
 use counters::Counters;
 use events::EventDoor;
 use side::SideWork;

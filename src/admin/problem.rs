@@ -11,8 +11,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::etag::Unmet;
-use super::refusal::{Refusal, RefusalKind};
+use crate::ledger::etag::Unmet;
+use crate::ledger::{Refusal, RefusalKind};
 
 /// The media type of problems (RFC 9457 §6.1).
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::listing::is_like;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use crate::cache::{self, Listed};
 use crate::dns::{Name, QueryFlags, Question, Rcode, Record};
+use crate::ledger::listing::is_like;
 use crate::privatelink::Catalogue;
 use crate::sources::{ConfirmError, NudgeError};
 use crate::sync::Fingerprint;

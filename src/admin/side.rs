@@ -10,8 +10,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::problem::{Kind, Problem};
-use super::refusal::Refusal;
-use super::turns::Turns;
+use crate::ledger::Refusal;
+use crate::ledger::Turns;
 
 /// Explanations at once: each may ask upstreams for as long as a client's question would.
 const EXPLANATIONS_MAX: usize = 8;

@@ -10,9 +10,10 @@ use reqwest::Url;
 use super::assembly::{Assembly, COUNT_MAX, TIMEOUT_SECS_MAX};
 use super::file;
 use super::words::ListenAddress;
-use crate::admin::auth::{CertificateRole, EntraSettings, NamePattern, Scope};
+use crate::admin::auth::{CertificateRole, EntraSettings};
 use crate::admin::{EventSecret, EventSettings};
 use crate::dns::Name;
+use crate::ledger::{NamePattern, Scope};
 use crate::sync::state::RECORDS_COPY;
 use crate::{admin, listen, persist};
 

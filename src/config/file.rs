@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::words::{Cloud, Credential, Domain, Format, OnMissing, PrivateReverse, PublicNames, SourceKind};
-use crate::admin::auth::Role;
 use crate::answer::AccessSettings;
+use crate::ledger::Role;
 use crate::{admin, cache, forward, listen, persist, privatelink, respond, telemetry};
 
 /// The whole file.

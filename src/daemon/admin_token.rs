@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::info;
 
 use super::administration::AdministrationError;
-use crate::admin::auth::Minted;
+use crate::ledger::Minted;
 use crate::persist::{
     Audit, Commit, Entry, Persist, PersistError, Precondition, Role, Settings, Source, Stored, StoredChange,
     StoredDocument, StoredToken, Subject,

@@ -12,11 +12,9 @@ use super::admin_token::{self, TOKEN_FILE};
 use super::away::{Away, LastKnown, keep, keep_copy};
 use super::descriptors;
 use super::parts::{self, LoadError, Parts};
-use crate::admin::auth::TokenBook;
-use crate::admin::{
-    self, Applier, Attempts, Bases, Degraded, DegradedReason, Following, Ledger, Server, Trail, Written,
-};
+use crate::admin::{self, Attempts, Degraded, DegradedReason, Server};
 use crate::config::{AdminSettings, Asked, Config};
+use crate::ledger::{Applier, Bases, Following, Ledger, TokenBook, Trail, Written};
 use crate::persist::{self, Entry, Persist, PersistError, Stored, Trouble};
 use crate::sources::{Instances, Tasks};
 use crate::sync::StateFolder;

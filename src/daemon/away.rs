@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use crate::admin::Written;
 use crate::dns::{Name, Ttl};
+use crate::ledger::Written;
 use crate::persist::{self, Entry, LocalCopy, Made, PersistError, Stored, read_copy, write_copy};
 use crate::sync::StateFolder;
 use crate::sync::state::{RECORDS_COPY, free_name};

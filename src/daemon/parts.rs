@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::surroundings::{Surroundings, forward_over};
-use crate::admin::{Bases, Written};
 use crate::answer::{self, PrivateReverse, Rules};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::Forwarder;
+use crate::ledger::{Bases, Written};
 use crate::respond::{RateLimit, Responder, Serving};
 use crate::sources::{self, Settings, Sources, StateAccess};
 use crate::sync::azure::Resolver;

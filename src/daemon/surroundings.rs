@@ -6,11 +6,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::parts;
-use crate::admin::{Neighbours, Written};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::{self, Forwarder, RuleSettings, UpstreamHealth};
+use crate::ledger::{Neighbours, Written};
 use crate::persist::StoredDocument;
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;

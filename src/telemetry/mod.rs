@@ -5,6 +5,7 @@ mod causes;
 pub mod counter;
 pub mod logging;
 mod quoted;
+pub mod when;
 
 pub use age::Age;
 pub use causes::in_full;

@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use privatelink_dns::admin::auth::{Role, Scope};
 use privatelink_dns::admin::{Limits, Settings};
+use privatelink_dns::ledger::{Role, Scope};
 use serde_json::{Value, json};
 
 use crate::support::admin_api::{TestApi, problem, settings};

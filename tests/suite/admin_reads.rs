@@ -6,8 +6,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use privatelink_dns::admin::auth::{Role, Scope};
-use privatelink_dns::admin::when::rfc3339;
 use privatelink_dns::admin::{
     self, EndpointNameReport, EndpointReport, EventSecret, EventSettings, Extent, HeldBackReport,
     LimitMetReport, LimitWord, PassesReport, Reason, Running, Server, Settings, SourceKind, SourceReport,
@@ -15,6 +13,8 @@ use privatelink_dns::admin::{
 };
 use privatelink_dns::cache::{End, UpstreamReply};
 use privatelink_dns::dns::{QueryFlags, Question, Rcode, RecordType};
+use privatelink_dns::ledger::{Role, Scope};
+use privatelink_dns::telemetry::when::rfc3339;
 use privatelink_dns::zone::{Change, ChangeSet, Network, Networks};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;

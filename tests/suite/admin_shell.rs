@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use privatelink_dns::admin::auth::Role;
 use privatelink_dns::admin::{Degraded, DegradedReason, Limits, NotReady, Settings, StartError, bind};
+use privatelink_dns::ledger::Role;
 use serde_json::{Value, json};
 
 use super::support::admin_api::{TestApi, problem, settings};

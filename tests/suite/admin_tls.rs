@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use privatelink_dns::admin::auth::{CertificateRole, Role, Scope};
+use privatelink_dns::admin::auth::CertificateRole;
 use privatelink_dns::admin::{Settings, StartError, bind};
+use privatelink_dns::ledger::{Role, Scope};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
 use serde_json::Value;

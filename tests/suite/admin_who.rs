@@ -6,8 +6,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use data_encoding::BASE64URL_NOPAD;
-use privatelink_dns::admin::auth::{EntraSettings, How, Role, Scope};
+use privatelink_dns::admin::auth::EntraSettings;
 use privatelink_dns::admin::{Limits, Settings};
+use privatelink_dns::ledger::{How, Role, Scope};
 use serde_json::{Value, json};
 
 use super::support::admin_api::{FakeKeys, TestApi, problem, settings};

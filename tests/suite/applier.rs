@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use privatelink_dns::admin::{Applier, Bases, Neighbours, Written};
 use privatelink_dns::dns::{Name, RecordSet, RecordType, Ttl};
 use privatelink_dns::forward::{RuleSettings, UpstreamHealth};
+use privatelink_dns::ledger::{Applier, Bases, Neighbours, Written};
 use privatelink_dns::persist::{
     Audit, Commit, Entry, Made, Persist, Settings, Source, StoredChange, StoredZone,
 };

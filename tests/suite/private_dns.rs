@@ -6,10 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use privatelink_dns::admin::Written;
 use privatelink_dns::config::Config;
 use privatelink_dns::daemon::Parts;
 use privatelink_dns::dns::{Flags, Name, Rcode};
+use privatelink_dns::ledger::Written;
 use privatelink_dns::persist::{Entry, Made, Stored, StoredZone};
 use privatelink_dns::sources::StateAccess;
 use privatelink_dns::sync::azure::Subject;

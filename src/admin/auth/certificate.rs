@@ -6,8 +6,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::identity::{How, Identity, Role, shown};
-use super::scope::Scope;
+use crate::ledger::{How, Identity, Role, Scope, shown};
 
 /// The most names that are read from one certificate.
 const NAMES_MAX: usize = 100;

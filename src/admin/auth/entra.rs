@@ -11,9 +11,8 @@ use reqwest::dns::Resolve;
 use serde::Deserialize;
 use tracing::debug;
 
-use super::identity::{How, Identity, Role, shown};
 use super::jwks::{Jwks, NoKey};
-use super::scope::Scope;
+use crate::ledger::{How, Identity, Role, Scope, shown};
 
 /// The longest token that is looked at; those with many groups have some 8 KiB.
 const TOKEN_BYTES_MAX: usize = 24 << 10;
@@ -295,7 +294,7 @@ mod tests {
 
     #[test]
     fn names_are_shown_without_what_is_hidden() {
-        use crate::admin::auth::identity::NAME_CHARS_MAX;
+        use crate::ledger::NAME_CHARS_MAX;
 
         let entra = Entra::new(&settings(), None).unwrap();
         let claims = Claims {

@@ -2,17 +2,11 @@
 
 mod certificate;
 mod entra;
-mod identity;
 mod jwks;
-mod scope;
 mod throttle;
-mod token;
 
 pub use certificate::{CertificateRole, ClientCertificate};
 pub use entra::{EntraError, EntraSettings};
-pub use identity::{How, Identity, Role};
-pub use scope::{NamePattern, PatternError, Scope};
-pub use token::{Minted, StoredToken, TokenBook};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,7 +29,8 @@ use super::shell::RequestId;
 use super::{App, Counters};
 use entra::{Entra, EntraRefusal};
 use throttle::Throttle;
-use token::Presented;
+
+use crate::ledger::{How, Identity, Presented, Role, StoredToken, TokenBook};
 
 /// When to come again while Entra ID's keys cannot be fetched.
 const KEYS_RETRY_SECS: u64 = 30;

@@ -17,10 +17,10 @@ use crate::admin::listener::Peer;
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::Problem;
 use crate::admin::query::Query;
-use crate::admin::turns::blocking;
 use crate::admin::{App, RequestId, WantedEntries};
 use crate::cache::{Listed, Manner, Place, Respondent};
 use crate::dns::{Name, QueryFlags, RecordType};
+use crate::ledger::blocking;
 
 /// Labels of a name that those of some zones only may forget.
 const LABELS_MIN: usize = 2;

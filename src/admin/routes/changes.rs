@@ -13,20 +13,20 @@ use utoipa_axum::routes;
 use super::owned::{Owned, type_of, zone_of};
 use super::posted::Posted;
 use crate::admin::body;
-use crate::admin::edit::{self, Edit, Faults, Part, Place, RecordSetBody};
-use crate::admin::etag::{Need, Preconditions};
-use crate::admin::ledger::{Ledger, Outcome, Receipt};
 use crate::admin::page::{After, Limit, Page, filter_id};
-use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
-use crate::admin::refusal::Refusal;
-use crate::admin::when;
 use crate::dns::Name;
+use crate::ledger::Plan;
+use crate::ledger::Refusal;
+use crate::ledger::edit::{self, Edit, Faults, Part, Place, RecordSetBody};
+use crate::ledger::etag::{Need, Preconditions};
+use crate::ledger::{Ledger, Outcome, Receipt};
 use crate::persist::{
     AUDIT_PAGE_MAX, AuditEntry, AuditFilter, AuditItem, CHANGES_IN_COMMIT_MAX, Entry, Source, StoredChange,
     Subject,
 };
+use crate::telemetry::when;
 
 /// What a short string takes beside its text: itself, and the least that an allocation takes.
 const STRING_BYTES: usize = size_of::<String>() + 32;

@@ -14,14 +14,15 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::auth::{RefusedRequest, Role, tell};
+use crate::admin::auth::{RefusedRequest, tell};
 use crate::admin::body;
 use crate::admin::counters::Counters;
 use crate::admin::events::Event;
 use crate::admin::listener::Peer;
 use crate::admin::problem::{Kind, Problem};
-use crate::admin::when;
 use crate::admin::{App, RequestId};
+use crate::ledger::Role;
+use crate::telemetry::when;
 
 /// Events of one request; Event Grid batches no more.
 const EVENTS_MAX: usize = 5_000;

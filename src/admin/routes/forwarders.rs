@@ -13,16 +13,16 @@ use utoipa_axum::routes;
 
 use super::owned::{self, DryRun, Owned, tagged};
 use crate::admin::body;
-use crate::admin::edit::{Edit, Faults, Place};
-use crate::admin::etag::{Etag, Need, Preconditions};
 use crate::admin::extract::preconditions;
-use crate::admin::ledger::{Ledger, Outcome, Receipt, Who, Write};
 use crate::admin::page::{After, Limit, Page, filter_id};
-use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::dns::Name;
 use crate::forward::{RuleSettings, Standing, UpstreamAddress, UpstreamHealth};
+use crate::ledger::Plan;
+use crate::ledger::edit::{Edit, Faults, Place};
+use crate::ledger::etag::{Etag, Need, Preconditions};
+use crate::ledger::{Ledger, Outcome, Receipt, Who, Write};
 use crate::persist::{Entry, StoredChange, StoredForwarder, Subject};
 use crate::telemetry::Quoted;
 
@@ -58,7 +58,7 @@ struct RuleView {
     /// The rule of config that this one lies over; DELETE takes this one back, and it holds again.
     #[serde(skip_serializing_if = "Option::is_none")]
     overrides: Option<Vec<String>>,
-    #[serde(serialize_with = "crate::admin::view::etag_text", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::ledger::view::etag_text", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "\"17\"")]
     etag: Option<Etag>,
 }

@@ -38,8 +38,8 @@ use utoipa_axum::router::OpenApiRouter;
 use self::owned::Owned;
 use super::App;
 use super::auth::authenticate;
-use super::ledger::Ledger;
 use super::shell::{Shell, no_such_route, shell};
+use crate::ledger::Ledger;
 
 /// All routes with all that lies around them.
 pub(super) fn router(app: App, around: Arc<Shell>, more: OpenApiRouter<App>) -> Router {

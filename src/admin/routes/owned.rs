@@ -8,13 +8,13 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::admin::edit;
-use crate::admin::etag::{Etag, Preconditions};
-use crate::admin::idempotency::{Fingerprint, Key};
-use crate::admin::ledger::{Ledger, Mode, Once, Who};
 use crate::admin::problem::Problem;
 use crate::admin::side::SideWork;
 use crate::dns::{Name, RecordType};
+use crate::ledger::edit;
+use crate::ledger::etag::{Etag, Preconditions};
+use crate::ledger::idempotency::{Fingerprint, Key};
+use crate::ledger::{Ledger, Mode, Once, Who};
 
 /// What the routes of operators' own things are given as `State`.
 #[derive(Clone)]

@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::owned::{DryRun, once};
 use crate::admin::body;
 use crate::admin::budget::Share;
-use crate::admin::edit::Edit;
 use crate::admin::extract::MaybeKey;
-use crate::admin::idempotency::Key;
-use crate::admin::ledger::{Mode, Who, Write};
 use crate::admin::problem::Problem;
 use crate::admin::query::Query;
+use crate::ledger::edit::Edit;
+use crate::ledger::idempotency::Key;
+use crate::ledger::{Mode, Who, Write};
 
 /// What was sent, by whom, and how it is recognised when it comes again.
 pub(super) struct Posted {

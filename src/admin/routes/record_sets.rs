@@ -12,17 +12,17 @@ use utoipa_axum::routes;
 
 use super::owned::{self, DryRun, Owned, owner_of, tagged, type_of, zone_of};
 use crate::admin::body;
-use crate::admin::edit::{self, Edit, Faults, Place, RecordSetBody};
-use crate::admin::etag::{Need, Preconditions};
-use crate::admin::ledger::{Ledger, Outcome, Who, Write};
-use crate::admin::listing::{self, Filter, NameFilter};
 use crate::admin::page::{After, Limit, Page, filter_id};
-use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::admin::side::SideWork;
-use crate::admin::view::{OriginWord, RecordSetView, Shown};
 use crate::dns::{Name, RecordType};
+use crate::ledger::Plan;
+use crate::ledger::edit::{self, Edit, Faults, Place, RecordSetBody};
+use crate::ledger::etag::{Need, Preconditions};
+use crate::ledger::listing::{self, Filter, NameFilter};
+use crate::ledger::view::{OriginWord, RecordSetView, Shown};
+use crate::ledger::{Ledger, Outcome, Who, Write};
 use crate::persist::{Entry, StoredChange, Subject};
 
 pub(super) fn routes() -> OpenApiRouter<Owned> {

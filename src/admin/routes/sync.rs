@@ -19,8 +19,8 @@ use crate::admin::listener::Peer;
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
-use crate::admin::turns::blocking;
 use crate::admin::{App, DriftReport, RequestId, SourceReport};
+use crate::ledger::blocking;
 use crate::sources::{ConfirmError, NudgeError};
 use crate::sync::Fingerprint;
 

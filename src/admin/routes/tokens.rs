@@ -14,19 +14,19 @@ use utoipa_axum::routes;
 
 use super::owned::{DryRun, Owned, located};
 use super::posted::Posted;
-use crate::admin::auth::{Minted, Role, Scope};
 use crate::admin::body;
-use crate::admin::edit::{Edit, Faults, Place};
-use crate::admin::etag::{Need, Preconditions};
 use crate::admin::extract::Admin;
-use crate::admin::ledger::{Ledger, Mode, Outcome, Who, Write};
 use crate::admin::page::{After, Limit, Page, filter_id};
-use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
-use crate::admin::when::{rfc3339, rfc3339_of_secs};
-use crate::admin::written::{role, stored_role};
+use crate::ledger::Plan;
+use crate::ledger::edit::{Edit, Faults, Place};
+use crate::ledger::etag::{Need, Preconditions};
+use crate::ledger::{Ledger, Mode, Outcome, Who, Write};
+use crate::ledger::{Minted, Role, Scope};
+use crate::ledger::{role, stored_role};
 use crate::persist::{Entry, StoredChange, StoredToken};
+use crate::telemetry::when::{rfc3339, rfc3339_of_secs};
 use crate::telemetry::{Quoted, is_hidden};
 
 /// Characters of a token's name.

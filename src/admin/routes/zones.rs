@@ -14,20 +14,20 @@ use utoipa_axum::routes;
 use super::owned::{self, DryRun, Owned, given, located, tagged, zone_of};
 use super::posted::Posted;
 use crate::admin::body;
-use crate::admin::edit::{Edit, Place};
-use crate::admin::etag::{Need, Preconditions, Tags};
 use crate::admin::extract::preconditions;
-use crate::admin::idempotency::Key;
-use crate::admin::ledger::{Ledger, Outcome, Who, Write};
-use crate::admin::listing::is_like;
 use crate::admin::page::{After, Limit, Page, filter_id};
-use crate::admin::plan::Plan;
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
-use crate::admin::refusal::RefusalKind;
 use crate::admin::side::SideWork;
-use crate::admin::view::{KindWord, MadeBy, OnMissingWord, OriginCounts, ZoneView};
 use crate::dns::Name;
+use crate::ledger::Plan;
+use crate::ledger::RefusalKind;
+use crate::ledger::edit::{Edit, Place};
+use crate::ledger::etag::{Need, Preconditions, Tags};
+use crate::ledger::idempotency::Key;
+use crate::ledger::listing::is_like;
+use crate::ledger::view::{KindWord, MadeBy, OnMissingWord, OriginCounts, ZoneView};
+use crate::ledger::{Ledger, Outcome, Who, Write};
 use crate::persist::{Entry, Made, StoredChange, StoredZone, Subject};
 use crate::privatelink::Template;
 use crate::telemetry::Quoted;
@@ -146,7 +146,7 @@ fn after_name(after: &After, filter: u64) -> Result<Name, Problem> {
 )]
 async fn create(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Response, Problem> {
     let new: NewZone = body::parse(&posted.bytes)?;
-    let apex = crate::admin::edit::zone_name(&new.name).map_err(|why| Problem::invalid("/name", why))?;
+    let apex = crate::ledger::edit::zone_name(&new.name).map_err(|why| Problem::invalid("/name", why))?;
     // Before anything is told of what is there: what is refused is in the audit, and this would not be.
     posted.who.identity.may_change_zone(&apex)?;
     let is_known = ledger.neighbours().catalogue().is_private_link_zone(apex.borrow()).is_some();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::admin::when::rfc3339;
 use crate::admin::{LimitMetReport, LimitWord};
 use crate::listen::{Counting, Limit, LimitMet};
+use crate::telemetry::when::rfc3339;
 
 /// How long it is told.
 const DAY: Duration = Duration::from_secs(86_400);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::admin::when::rfc3339;
 use crate::admin::{
     DriftReport, FailingReport, HeldBackReport, HeldSubscription, PassesReport, SourceKind, SourceReport,
     SourceRole, SourceStateWord, SyncReport,
@@ -12,6 +11,7 @@ use crate::admin::{
 use crate::sources::{AzureSource, Now, Source, SourceState};
 use crate::sync::HeldBack;
 use crate::sync::azure::Subject;
+use crate::telemetry::when::rfc3339;
 
 /// Subscriptions and zones of one source that are shown; who cannot list thousands has one cause for all.
 const FAILING_SHOWN_MAX: usize = 100;

@@ -9,12 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use axum::routing::{get, post, put};
 use parking_lot::Mutex;
-use privatelink_dns::admin::auth::{
-    Deed, Identity, Minted, Refusals, RefusedRequest, Role, Scope, StoredToken, TokenBook,
-};
+use privatelink_dns::admin::auth::{Deed, Refusals, RefusedRequest};
 use privatelink_dns::admin::metrics::{Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics};
 use privatelink_dns::admin::{App, Json, Parts, Problem, Running, Settings, bind};
 use privatelink_dns::dns::Name;
+use privatelink_dns::ledger::{Identity, Minted, Role, Scope, StoredToken, TokenBook};
 use reqwest::{Client, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

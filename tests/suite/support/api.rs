@@ -4,13 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use privatelink_dns::admin::auth::Minted;
-use privatelink_dns::admin::{
-    self, Applier, Attempts, Bases, Following, Ledger, Neighbours, Running, Settings, Written, bind,
-    owned_routes,
-};
+use privatelink_dns::admin::{self, Attempts, Running, Settings, bind, owned_routes};
 use privatelink_dns::dns::RecordType;
 use privatelink_dns::forward::{RuleSettings, UpstreamHealth};
+use privatelink_dns::ledger::{Applier, Bases, Following, Ledger, Minted, Neighbours, Written};
 use privatelink_dns::persist::{
     self, Audit, Commit, Entry, Persist, Role, Source, StoredChange, StoredToken,
 };

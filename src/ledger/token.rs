@@ -10,8 +10,8 @@ use data_encoding::HEXLOWER;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use super::identity::Role;
 use super::scope::Scope;
+use super::who::Role;
 
 /// What a token begins with, so that scanners for leaked secrets know it.
 const PREFIX: &str = "pldns_";
@@ -92,14 +92,14 @@ impl fmt::Debug for Minted {
 }
 
 /// A token as a client shows it.
-pub(super) struct Presented<'t> {
-    pub(super) id: &'t str,
+pub struct Presented<'t> {
+    pub id: &'t str,
     secret_sha256: [u8; 32],
 }
 
 impl<'t> Presented<'t> {
     /// Reads the form of a token; whether there is such a one is another question.
-    pub(super) fn parse(text: &'t str) -> Option<Presented<'t>> {
+    pub fn parse(text: &'t str) -> Option<Presented<'t>> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
         let is_part = |part: &str, max| {
             (1..=max).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -109,7 +109,7 @@ impl<'t> Presented<'t> {
     }
 
     /// Whether it is this token; takes the same time if there is none.
-    pub(super) fn is_of(&self, stored: Option<&StoredToken>) -> bool {
+    pub fn is_of(&self, stored: Option<&StoredToken>) -> bool {
         let (kept, is_there) = match stored {
             Some(stored) => (&stored.secret_sha256, true),
             None => (&[0; 32], false),

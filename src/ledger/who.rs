@@ -5,13 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::refusal::{Refusal, RefusalKind};
 use super::scope::Scope;
-use crate::admin::refusal::{Refusal, RefusalKind};
 use crate::dns::Name;
 use crate::telemetry::is_hidden;
 
 /// The longest name that is shown and kept; a user may have a say in hers.
-pub(super) const NAME_CHARS_MAX: usize = 200;
+pub const NAME_CHARS_MAX: usize = 200;
 
 /// Who asks, and what they may do.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -56,13 +56,13 @@ impl fmt::Display for Role {
 }
 
 /// A name as somebody else gives it, fit for log and audit.
-pub(super) fn shown(name: &str) -> String {
+pub fn shown(name: &str) -> String {
     name.chars().filter(|char| !is_hidden(*char)).take(NAME_CHARS_MAX).collect()
 }
 
 impl Identity {
     /// Somebody who is known, and may do nothing.
-    pub(super) fn without_rights(name: String, how: How) -> Identity {
+    pub fn without_rights(name: String, how: How) -> Identity {
         Identity { name, role: Role::Reader, scope: Scope::Only(Vec::new()), how }
     }
 
@@ -98,7 +98,7 @@ impl Identity {
         }
     }
 
-    pub(super) fn lacks(&self, role: Role) -> Refusal {
+    pub fn lacks(&self, role: Role) -> Refusal {
         let detail = format!("this takes the role {role}, and `{}` is {}", self.name, self.role);
         Refusal::new(RefusalKind::Forbidden, detail)
     }

@@ -8,13 +8,13 @@ use tokio::sync::RwLock;
 use tracing::error;
 
 use super::applier::{Applier, Neighbours};
-use super::auth::{How, Identity};
 use super::draft::{Draft, EDITS_SEARCHED_MAX};
 use super::edit::Edit;
 use super::idempotency::{Fingerprint, Key};
 use super::plan::Plan;
 use super::refusal::{Refusal, RefusalKind};
 use super::turns::Turns;
+use super::who::{How, Identity};
 use super::written::Written;
 use crate::dns::{Name, RecordType};
 use crate::persist::{Audit, Committed, Entry, Persist, PersistError, Replay, Source, StoredChange, Subject};
@@ -253,7 +253,7 @@ impl Who {
 }
 
 /// Whose key an idempotency key is: the same key of two clients is two.
-pub(super) fn owner_of_key(who: &Identity) -> String {
+pub fn owner_of_key(who: &Identity) -> String {
     match &who.how {
         How::Token { id } => format!("token {id}"),
         How::Entra { object_id } => format!("entra {object_id}"),

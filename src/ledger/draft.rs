@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::auth::{How, Identity, Role, Scope};
+use super::door::{Mode, Write, owner_of_key, subject};
 use super::edit::{Edit, Faults, Part, Place, part_at_fault};
 use super::etag::{Etag, Need, Tags};
-use super::ledger::{Mode, Write, owner_of_key, subject};
 use super::plan::Plan;
 use super::refusal::{Refusal, RefusalKind};
+use super::scope::Scope;
 use super::translation::{Translation, serial_of};
 use super::view::{Shown, ZoneView};
+use super::who::{How, Identity, Role};
 use super::written::{State, role};
 use crate::dns::{Name, NameRef, RecordType};
 use crate::persist::{Commit, Entry, Idempotency, Made, Precondition, StoredChange, StoredToken, Subject};

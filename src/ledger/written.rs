@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::auth::{self, Scope, TokenBook};
 use super::kept::KeptSets;
+use super::scope::Scope;
+use super::token::{self, TokenBook};
+use super::who;
 use crate::dns::{Name, RecordSet, RecordType};
 use crate::forward::RuleSettings;
 use crate::persist::{
@@ -30,7 +32,7 @@ pub struct Written {
 /// What is written, at one revision.
 #[derive(Default)]
 pub struct State {
-    pub(super) revision: u64,
+    pub revision: u64,
     zones: HashMap<Name, (StoredZone, u64)>,
     sets: HashMap<Name, KeptSets>,
     forwarders: BTreeMap<Name, (StoredForwarder, u64)>,
@@ -86,11 +88,11 @@ impl Written {
         Stored { revision: state.revision, entries: zones.chain(sets).chain(rules).collect(), serials }
     }
 
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read()
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write()
     }
 
@@ -128,7 +130,7 @@ impl Written {
     }
 
     /// When a token was last used here.
-    pub(super) fn last_used(&self, id: &str) -> Option<SystemTime> {
+    pub fn last_used(&self, id: &str) -> Option<SystemTime> {
         self.used.lock().get(id).map(|secs| UNIX_EPOCH + Duration::from_secs(*secs))
     }
 }
@@ -144,13 +146,13 @@ impl State {
     }
 
     /// Goes on with all that is stored anew.
-    pub(super) fn replace(&mut self, stored: &Stored) {
+    pub fn replace(&mut self, stored: &Stored) {
         let bases = std::mem::take(&mut self.bases);
         *self = State { bases, ..State::of(stored) };
     }
 
     /// Zones that are no longer among what is stored.
-    pub(super) fn zones_gone(&self, stored: &Stored) -> Vec<Name> {
+    pub fn zones_gone(&self, stored: &Stored) -> Vec<Name> {
         let zones = stored.entries.iter().filter_map(|(entry, _)| match entry {
             Entry::Zone(zone) => Some(&zone.apex),
             _ => None,
@@ -160,7 +162,7 @@ impl State {
     }
 
     /// Takes in a change.
-    pub(super) fn take(&mut self, change: &Change) {
+    pub fn take(&mut self, change: &Change) {
         for one in &change.changes {
             match one {
                 StoredChange::Put(entry) => self.put(entry, change.revision),
@@ -227,65 +229,65 @@ impl State {
         }
     }
 
-    pub(super) fn zone(&self, apex: &Name) -> Option<&(StoredZone, u64)> {
+    pub fn zone(&self, apex: &Name) -> Option<&(StoredZone, u64)> {
         self.zones.get(apex)
     }
 
-    pub(super) fn zones(&self) -> impl Iterator<Item = &StoredZone> {
+    pub fn zones(&self) -> impl Iterator<Item = &StoredZone> {
         self.zones.values().map(|(zone, _)| zone)
     }
 
-    pub(super) fn set(&self, zone: &Name, name: &Name, rtype: RecordType) -> Option<&Kept> {
+    pub fn set(&self, zone: &Name, name: &Name, rtype: RecordType) -> Option<&Kept> {
         self.sets.get(zone)?.get(name, rtype)
     }
 
     /// The record sets of a zone in no order.
-    pub(super) fn sets(&self, zone: &Name) -> impl Iterator<Item = (SetKey, &Kept)> {
+    pub fn sets(&self, zone: &Name) -> impl Iterator<Item = (SetKey, &Kept)> {
         self.sets.get(zone).into_iter().flat_map(KeptSets::iter)
     }
 
     /// How many record sets a zone has.
-    pub(super) fn sets_count(&self, zone: &Name) -> usize {
+    pub fn sets_count(&self, zone: &Name) -> usize {
         self.sets.get(zone).map_or(0, KeptSets::len)
     }
 
     /// The types of the record sets at a name.
-    pub(super) fn types_of(&self, zone: &Name, name: &Name) -> Vec<RecordType> {
+    pub fn types_of(&self, zone: &Name, name: &Name) -> Vec<RecordType> {
         self.sets.get(zone).map(|sets| sets.types_of(name)).unwrap_or_default()
     }
 
     /// The zones that have record sets.
-    pub(super) fn zones_with_sets(&self) -> impl Iterator<Item = &Name> {
+    pub fn zones_with_sets(&self) -> impl Iterator<Item = &Name> {
         self.sets.keys()
     }
 
-    pub(super) fn serials(&self) -> impl Iterator<Item = (&Name, u32)> {
+    pub fn serials(&self) -> impl Iterator<Item = (&Name, u32)> {
         self.serials.iter().map(|(zone, serial)| (zone, *serial))
     }
 
     /// The newest serial that was given to a zone.
-    pub(super) fn serial(&self, apex: &Name) -> Option<u32> {
+    pub fn serial(&self, apex: &Name) -> Option<u32> {
         self.serials.get(apex).copied()
     }
 
-    pub(super) fn forwarder(&self, domain: &Name) -> Option<&(StoredForwarder, u64)> {
+    pub fn forwarder(&self, domain: &Name) -> Option<&(StoredForwarder, u64)> {
         self.forwarders.get(domain)
     }
 
-    pub(super) fn forwarders(&self) -> impl Iterator<Item = &(StoredForwarder, u64)> {
+    pub fn forwarders(&self) -> impl Iterator<Item = &(StoredForwarder, u64)> {
         self.forwarders.values()
     }
 
-    pub(super) fn token(&self, id: &str) -> Option<&(StoredToken, u64)> {
+    pub fn token(&self, id: &str) -> Option<&(StoredToken, u64)> {
         self.tokens.get(id)
     }
 
-    pub(super) fn tokens(&self) -> impl Iterator<Item = &StoredToken> {
+    pub fn tokens(&self) -> impl Iterator<Item = &StoredToken> {
         self.tokens.values().map(|(token, _)| token)
     }
 
     /// The revision of an entry's last change.
-    pub(super) fn revision_of(&self, subject: &Subject) -> Option<u64> {
+    pub fn revision_of(&self, subject: &Subject) -> Option<u64> {
         match subject {
             Subject::Zone(apex) => self.zones.get(apex).map(|(_, revision)| *revision),
             Subject::RecordSet { zone, name, rtype } => {
@@ -298,7 +300,7 @@ impl State {
     }
 
     /// Why a record set is not served.
-    pub(super) fn why_refused(&self, zone: &Name, name: &Name, rtype: RecordType) -> Option<&Arc<str>> {
+    pub fn why_refused(&self, zone: &Name, name: &Name, rtype: RecordType) -> Option<&Arc<str>> {
         if self.refused.is_empty() {
             return None;
         }
@@ -306,74 +308,74 @@ impl State {
     }
 
     /// Why a zone, or its settings, are not in force.
-    pub(super) fn why_zone_refused(&self, apex: &Name) -> Option<&Arc<str>> {
+    pub fn why_zone_refused(&self, apex: &Name) -> Option<&Arc<str>> {
         self.refused_zones.get(apex)
     }
 
     /// All record sets that are not served, in order.
-    pub(super) fn refused(&self) -> impl Iterator<Item = (&Name, &Name, RecordType, &Arc<str>)> {
+    pub fn refused(&self) -> impl Iterator<Item = (&Name, &Name, RecordType, &Arc<str>)> {
         self.refused.iter().map(|((zone, name, rtype), why)| (zone, name, *rtype, why))
     }
 
     /// The record sets of a zone that are not served, in order.
-    pub(super) fn refused_of<'s>(&'s self, apex: &'s Name) -> impl Iterator<Item = (&'s Name, RecordType)> {
+    pub fn refused_of<'s>(&'s self, apex: &'s Name) -> impl Iterator<Item = (&'s Name, RecordType)> {
         let of_zone = self.refused.range((apex.clone(), Name::root(), RecordType(0))..);
         of_zone.take_while(move |((zone, ..), _)| zone == apex).map(|((_, name, rtype), _)| (name, *rtype))
     }
 
     /// Zones that are not as they were written.
-    pub(super) fn refused_zones(&self) -> impl Iterator<Item = &Name> {
+    pub fn refused_zones(&self) -> impl Iterator<Item = &Name> {
         self.refused_zones.keys()
     }
 
-    pub(super) fn refuse_set(&mut self, zone: &Name, name: &Name, rtype: RecordType, why: &str) {
+    pub fn refuse_set(&mut self, zone: &Name, name: &Name, rtype: RecordType, why: &str) {
         self.refused.insert((zone.clone(), name.clone(), rtype), why.into());
     }
 
-    pub(super) fn refuse_zone(&mut self, apex: &Name, why: &str) {
+    pub fn refuse_zone(&mut self, apex: &Name, why: &str) {
         self.refused_zones.insert(apex.clone(), why.into());
     }
 
-    pub(super) fn serve_set(&mut self, zone: &Name, name: &Name, rtype: RecordType) {
+    pub fn serve_set(&mut self, zone: &Name, name: &Name, rtype: RecordType) {
         if !self.refused.is_empty() {
             self.refused.remove(&(zone.clone(), name.clone(), rtype));
         }
     }
 
     /// Whether the rules of forwarding are not in force as they were written, and why.
-    pub(super) fn refuse_rules(&mut self, why: Option<&str>) {
+    pub fn refuse_rules(&mut self, why: Option<&str>) {
         self.refused_rules = why.map(Arc::from);
     }
 
-    pub(super) fn why_rules_refused(&self) -> Option<&Arc<str>> {
+    pub fn why_rules_refused(&self) -> Option<&Arc<str>> {
         self.refused_rules.as_ref()
     }
 
-    pub(super) fn serve_zone(&mut self, apex: &Name) {
+    pub fn serve_zone(&mut self, apex: &Name) {
         self.refused_zones.remove(apex);
     }
 
-    pub(super) fn serve_all(&mut self) {
+    pub fn serve_all(&mut self) {
         self.refused.clear();
         self.refused_zones.clear();
     }
 
-    pub(super) fn set_bases(&mut self, bases: Bases) {
+    pub fn set_bases(&mut self, bases: Bases) {
         self.bases = bases;
     }
 
     /// Keeps how a zone is without operators' settings, before these lie over it: sync makes zones that config does not
     /// name.
-    pub(super) fn learn_base(&mut self, header: ZoneHeader) {
+    pub fn learn_base(&mut self, header: ZoneHeader) {
         self.bases.zones.insert(header.apex.clone(), header);
     }
 
-    pub(super) fn knows_base(&self, apex: &Name) -> bool {
+    pub fn knows_base(&self, apex: &Name) -> bool {
         self.bases.zones.contains_key(apex)
     }
 
     /// A zone without what operators set of it; `None` for one that only operators make.
-    pub(super) fn base_of(&self, apex: &Name, snapshot: &Snapshot) -> Option<ZoneHeader> {
+    pub fn base_of(&self, apex: &Name, snapshot: &Snapshot) -> Option<ZoneHeader> {
         if let Some(base) = self.bases.zones.get(apex) {
             return Some(base.clone());
         }
@@ -383,14 +385,14 @@ impl State {
     }
 
     /// A private-link zone that nobody says anything of.
-    pub(super) fn usual(&self, apex: &Name) -> ZoneHeader {
+    pub fn usual(&self, apex: &Name) -> ZoneHeader {
         let mut header = ZoneHeader::private_link(apex.clone());
         header.on_missing = self.bases.private_link_on_missing.unwrap_or(header.on_missing);
         header
     }
 
     /// A zone as it is to be served; `None` when nobody makes it.
-    pub(super) fn header_of(&self, zone: &StoredZone, snapshot: &Snapshot) -> Option<ZoneHeader> {
+    pub fn header_of(&self, zone: &StoredZone, snapshot: &Snapshot) -> Option<ZoneHeader> {
         let made = match (self.bases.zones.get(&zone.apex), zone.made) {
             (Some(base), _) => base.clone(),
             (None, Made::ByRest(ZoneKind::Plain)) => ZoneHeader::plain(zone.apex.clone()),
@@ -427,12 +429,12 @@ impl Overlay for Written {
 }
 
 impl TokenBook for Written {
-    fn find(&self, id: &str) -> Option<auth::StoredToken> {
+    fn find(&self, id: &str) -> Option<token::StoredToken> {
         let stored = self.read().tokens.get(id).map(|(token, _)| token.clone())?;
         let time = |secs: u64| UNIX_EPOCH + Duration::from_secs(secs);
         // A token whose scope or hash cannot be read opens nothing.
         let scope = if stored.zones.is_empty() { Scope::All } else { Scope::parse(&stored.zones).ok()? };
-        Some(auth::StoredToken {
+        Some(token::StoredToken {
             id: stored.id.to_string(),
             name: stored.name.to_string(),
             secret_sha256: (*stored.hash).try_into().ok()?,
@@ -466,19 +468,19 @@ impl TokenBook for Written {
 }
 
 /// The role as the door knows it.
-pub(super) fn role(stored: persist::Role) -> auth::Role {
+pub fn role(stored: persist::Role) -> who::Role {
     match stored {
-        persist::Role::Reader => auth::Role::Reader,
-        persist::Role::Operator => auth::Role::Operator,
-        persist::Role::Admin => auth::Role::Admin,
+        persist::Role::Reader => who::Role::Reader,
+        persist::Role::Operator => who::Role::Operator,
+        persist::Role::Admin => who::Role::Admin,
     }
 }
 
 /// The role as it is stored.
-pub(super) fn stored_role(role: auth::Role) -> persist::Role {
+pub fn stored_role(role: who::Role) -> persist::Role {
     match role {
-        auth::Role::Reader => persist::Role::Reader,
-        auth::Role::Operator => persist::Role::Operator,
-        auth::Role::Admin => persist::Role::Admin,
+        who::Role::Reader => persist::Role::Reader,
+        who::Role::Operator => persist::Role::Operator,
+        who::Role::Admin => persist::Role::Admin,
     }
 }

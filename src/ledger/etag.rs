@@ -5,7 +5,7 @@ use std::fmt;
 use super::refusal::{Refusal, RefusalKind};
 
 /// The most tags of one header; more than a handful help nobody.
-pub(super) const TAGS_MAX: usize = 64;
+pub const TAGS_MAX: usize = 64;
 
 /// The name of one state of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +87,7 @@ impl fmt::Display for Etag {
 }
 
 impl Tags {
-    pub(super) fn of_text(text: &str) -> Option<Tags> {
+    pub fn of_text(text: &str) -> Option<Tags> {
         let mut rest = text.trim_matches(BLANK);
         if rest == "*" {
             return Some(Tags::Any);
@@ -119,7 +119,7 @@ impl Tags {
 /// Optional white space (RFC 9110 §5.6.3).
 const BLANK: [char; 2] = [' ', '\t'];
 
-pub(super) const MALFORMED: &str =
+pub const MALFORMED: &str =
     "this is no list of entity tags; send an `ETag` as it was received, quotes included, or `*`";
 
 impl Preconditions {

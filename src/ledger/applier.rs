@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
-use super::ledger::subject;
+use super::door::subject;
 use super::translation::{LeftOut, Translation};
 use super::written::{Bases, State, Written};
 use crate::dns::{Name, RecordType};

@@ -11,7 +11,7 @@ const SORTED_NAMES_MAX: usize = 10_000;
 
 /// Which record sets are asked for; what is `None` does not matter.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Filter {
+pub struct Filter {
     pub name: Option<NameFilter>,
     pub rtype: Option<RecordType>,
     pub origin: Option<OriginWord>,
@@ -19,14 +19,14 @@ pub(super) struct Filter {
 
 /// One name, or a text in which `*` stands for any run of characters.
 #[derive(Clone, Debug)]
-pub(super) enum NameFilter {
+pub enum NameFilter {
     Exactly(Name),
     Like(String),
 }
 
 /// The place that a page begins behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     order: Order,
     name: Name,
     rtype: RecordType,
@@ -45,7 +45,7 @@ enum Order {
 
 impl Place {
     /// As a page's token holds it.
-    pub(super) fn to_key(&self) -> String {
+    pub fn to_key(&self) -> String {
         let order = match self.order {
             Order::ByName => 'n',
             Order::ByPlace => 'p',
@@ -54,7 +54,7 @@ impl Place {
         format!("{order}{} {}", self.rtype.0, self.name)
     }
 
-    pub(super) fn of_key(key: &str) -> Option<Place> {
+    pub fn of_key(key: &str) -> Option<Place> {
         let (order, rest) = key.split_at_checked(1)?;
         let order = match order {
             "n" => Order::ByName,
@@ -79,7 +79,7 @@ struct Page<'s> {
 /// The record sets behind a place, at most `limit`; `None` for what goes while it is listed.
 // A filter that fits little looks at much. Meanwhile nothing is held up: only what is found is looked at with what is
 // written.
-pub(super) fn page(
+pub fn page(
     apex: &Name,
     written: &Written,
     store: &Store,
@@ -213,7 +213,7 @@ impl Page<'_> {
 }
 
 /// Whether a text is of a form in which `*` stands for any run of characters.
-pub(super) fn is_like(glob: &str, text: &str) -> bool {
+pub fn is_like(glob: &str, text: &str) -> bool {
     let mut parts = glob.split('*');
     let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
     let mut parts: Vec<&str> = parts.collect();

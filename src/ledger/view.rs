@@ -8,16 +8,16 @@ use utoipa::ToSchema;
 
 use super::edit::RecordSetBody;
 use super::etag::Etag;
-use super::when::rfc3339_of_secs;
 use super::written::{Kept, State};
 use crate::dns::{Name, RecordType};
 use crate::persist::Made;
+use crate::telemetry::when::rfc3339_of_secs;
 use crate::zone::{
     Claim, Offer, OnMissing, Origin, Outcome, Slot, Snapshot, ViewId, Zone, ZoneHeader, ZoneKind,
 };
 
 /// A tag as text.
-pub(super) fn etag_text<S: Serializer>(etag: &Option<Etag>, output: S) -> Result<S::Ok, S::Error> {
+pub fn etag_text<S: Serializer>(etag: &Option<Etag>, output: S) -> Result<S::Ok, S::Error> {
     etag.as_ref().map(Etag::to_string).serialize(output)
 }
 
@@ -200,7 +200,7 @@ pub struct ClaimView {
 
 impl ZoneView {
     /// A zone as it is served and written; `None` when neither.
-    pub(super) fn of(apex: &Name, state: &State, snapshot: &Snapshot) -> Option<ZoneView> {
+    pub fn of(apex: &Name, state: &State, snapshot: &Snapshot) -> Option<ZoneView> {
         let served = snapshot.zone(apex.borrow());
         let stored = state.zone(apex);
         let by_rest = state.sets_count(apex);
@@ -250,7 +250,7 @@ impl ZoneView {
 
 impl OriginCounts {
     /// Counts all offers; takes a while in a zone of a million.
-    pub(super) fn of(zone: &Zone) -> OriginCounts {
+    pub fn of(zone: &Zone) -> OriginCounts {
         let mut counts = OriginCounts::default();
         for offer in zone.nodes().flat_map(|(_, node)| node.slots()).flat_map(Slot::offers) {
             *match OriginWord::of(&offer.origin) {
@@ -269,7 +269,7 @@ impl OriginCounts {
 
 /// One name and type of a zone, as it is served and written.
 #[derive(Clone, Copy)]
-pub(super) struct Shown<'s> {
+pub struct Shown<'s> {
     pub apex: &'s Name,
     pub name: &'s Name,
     pub rtype: RecordType,
@@ -282,16 +282,16 @@ impl<'s> Shown<'s> {
         self.snapshot.zone(self.apex.borrow())
     }
 
-    pub(super) fn slot(&self) -> Option<&'s Slot> {
+    pub fn slot(&self) -> Option<&'s Slot> {
         self.zone()?.node(self.name.borrow())?.slot(self.rtype)
     }
 
-    pub(super) fn kept(&self) -> Option<&'s Kept> {
+    pub fn kept(&self) -> Option<&'s Kept> {
         self.state.set(self.apex, self.name, self.rtype)
     }
 
     /// `None` when nothing is there.
-    pub(super) fn view(&self) -> Option<RecordSetView> {
+    pub fn view(&self) -> Option<RecordSetView> {
         let (slot, kept) = (self.slot(), self.kept());
         let refused = kept.and_then(|_| self.state.why_refused(self.apex, self.name, self.rtype));
         let own = kept.filter(|_| refused.is_some() || slot.is_none());
@@ -343,7 +343,7 @@ impl<'s> Shown<'s> {
     }
 
     /// The state that a write may name; `None` when nothing is there.
-    pub(super) fn etag(&self) -> Option<Etag> {
+    pub fn etag(&self) -> Option<Etag> {
         if let Some(kept) = self.kept() {
             return Some(Etag::of_revision(kept.revision));
         }
@@ -381,7 +381,7 @@ impl<'s> Shown<'s> {
 }
 
 impl OfferView {
-    pub(super) fn of(offer: &Offer) -> OfferView {
+    pub fn of(offer: &Offer) -> OfferView {
         let RecordSetBody { ttl, records } = RecordSetBody::of(&offer.set);
         OfferView { ttl, records, origin: OriginView::of(&offer.origin) }
     }
@@ -402,7 +402,7 @@ impl OriginView {
 }
 
 impl OriginWord {
-    pub(super) fn of(origin: &Origin) -> OriginWord {
+    pub fn of(origin: &Origin) -> OriginWord {
         match origin {
             Origin::BuiltIn => OriginWord::BuiltIn,
             Origin::File => OriginWord::File,

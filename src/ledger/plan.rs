@@ -59,7 +59,7 @@ pub enum Action {
 
 impl Plan {
     /// The plan of changes that lead from one state of the zones to another.
-    pub(super) fn of(changes: &[StoredChange], state: &State, old: &Snapshot, new: &Snapshot) -> Plan {
+    pub fn of(changes: &[StoredChange], state: &State, old: &Snapshot, new: &Snapshot) -> Plan {
         let mut plan = Plan { dry_run: true, ..Plan::default() };
         for change in changes {
             match change {
