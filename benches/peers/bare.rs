@@ -8,8 +8,12 @@ use std::ptr;
 
 use libc::{iovec, mmsghdr, sockaddr_storage, socklen_t};
 
-use crate::questions::{A, AAAA, NS, SOA};
 use crate::zones::{MAILBOX, SERVER, SOA_NUMBERS, SOA_TTL_SECS, TTL_SECS};
+
+pub const A: u16 = 1;
+pub const NS: u16 = 2;
+pub const SOA: u16 = 6;
+pub const AAAA: u16 = 28;
 
 /// What is read and sent at once.
 const BATCH: usize = 64;

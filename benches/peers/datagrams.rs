@@ -7,13 +7,11 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use anyhow::{Context, bail};
-use libc::{c_int, c_void, iovec, mmsghdr, msghdr};
+use libc::{c_void, iovec, mmsghdr, msghdr};
 
-use crate::blast::{Awaited, HEADER, Lane, Tally};
+use crate::lane::{Awaited, HEADER, Lane, Tally};
+use crate::machine::SOCKET_BUFFER_BYTES;
 use crate::questions::{Burst, RUN};
-
-/// So many small datagrams wait in a socket; the kernel takes 768 bytes and more for each.
-pub const SOCKET_BUFFER_BYTES: c_int = 4 << 20;
 
 /// How the questions of a run are handed to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

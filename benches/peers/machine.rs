@@ -6,6 +6,9 @@ use std::mem;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// So many small datagrams wait in a socket; the kernel takes 768 bytes and more for each.
+pub const SOCKET_BUFFER_BYTES: libc::c_int = 4 << 20;
+
 /// Where the generator and upstreams run, and where the measured server runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Cores {

@@ -6,6 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use crate::bare::{A, AAAA, NS, SOA};
 use crate::upstream::{ALIAS, PLAIN, public_address};
 use crate::zones::{Zones, address, label, missing_label};
 
@@ -14,11 +15,6 @@ pub const RUN: usize = 64;
 
 /// The same order each time.
 const SEED: u64 = 5;
-
-pub const A: u16 = 1;
-pub const NS: u16 = 2;
-pub const SOA: u16 = 6;
-pub const AAAA: u16 = 28;
 
 /// Whether questions carry an OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use anyhow::{Context, bail};
 use socket2::{Domain, Socket, Type};
 
-use crate::blast::{Awaited, HEADER, Lane, Tally};
+use crate::lane::{Awaited, HEADER, Lane, Tally};
 use crate::questions::Burst;
 
 /// Read at once; far more than the replies in flight.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::passes::Measured;
+use crate::measured::Measured;
 use crate::servers::Kind;
 
 /// One kind of work, and what the servers did with it.

@@ -11,9 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::bare::{self, HEADER, MESSAGE_SIZE, OPT, Responder};
-use crate::datagrams::SOCKET_BUFFER_BYTES;
-use crate::questions::A;
+use crate::bare::{self, A, HEADER, MESSAGE_SIZE, OPT, Responder};
+use crate::machine::SOCKET_BUFFER_BYTES;
 
 /// Longer than any run: nothing ends while it is measured.
 const TTL_SECS: u32 = 43_200;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, socklen_t};
 
-use crate::datagrams::SOCKET_BUFFER_BYTES;
+use crate::machine::SOCKET_BUFFER_BYTES;
 
 /// Gives all UDP sockets of processes room; the first error is told.
 pub fn enlarge(processes: &[u32]) -> io::Result<()> {

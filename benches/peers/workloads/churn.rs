@@ -13,7 +13,7 @@ use crate::servers::{Kind, Scene, Server, free_address};
 use crate::table::Figure;
 use crate::writer::{Change, Writer};
 use crate::zones::{Zones, label};
-use crate::{check, machine, passes};
+use crate::{check, machine, measured};
 
 pub const WORKLOAD: Workload = Workload {
     name: "churn",
@@ -124,7 +124,7 @@ impl Written {
         if let Some(last) = last {
             check::one(self.server.address, &last).context("the last change is not served")?;
         }
-        let at = |paced: &Paced, share: f64| passes::us(paced.at(share));
+        let at = |paced: &Paced, share: f64| measured::us(paced.at(share));
         let lost = beside.tally.lost + beside.tally.wrong;
         Ok([
             at(&idle, 0.99),

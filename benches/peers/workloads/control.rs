@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{Bench, Found, Workload};
 use crate::bare::Fault;
-use crate::blast::{self, Tally, Target, Transport};
+use crate::blast::{self, Target, Transport};
 use crate::check;
+use crate::lane::Tally;
 use crate::questions::{Edns, Question, Questions};
 use crate::servers::{Kind, Scene};
 use crate::zones::{ZONES, Zones};

@@ -14,7 +14,7 @@ use crate::questions::{Edns, Question, Questions};
 use crate::servers::{Kind, Scene};
 use crate::table::Figure;
 use crate::zones::{RECORDS, ZONES, Zones};
-use crate::{blast::Transport, install, machine, passes};
+use crate::{blast::Transport, install, machine, measured, passes};
 
 pub const WORKLOAD: Workload = Workload {
     name: "dnsperf",
@@ -80,7 +80,7 @@ fn run(bench: &Bench<'_>) -> anyhow::Result<Found> {
             let right = said.get("Response codes").is_some_and(|codes| codes.trim().starts_with("NOERROR"));
             ensure!(completed > 0.0 && right, "{} did not answer dnsperf rightly", server.kind.name());
             let told = [
-                passes::us(cpu.all()) / completed,
+                measured::us(cpu.all()) / completed,
                 number("Queries per second")?,
                 number("Average Latency (s)")? * 1e6,
                 number("Queries lost")?,
