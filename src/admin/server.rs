@@ -115,7 +115,7 @@ pub struct ExplainedReply {
 pub struct WantedEntries {
     /// With all below it.
     pub name: Name,
-    pub after: Option<cache::Place>,
+    pub after: Option<cache::Cursor>,
     pub limit: usize,
 }
 

@@ -12,8 +12,8 @@ use super::rules::{PublicNames, Rules};
 use crate::cache::{CHAIN_MAX, End, UpstreamReply};
 use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, Record, RecordType, rdata};
 use crate::zone::{
-    Contested, Delegations, Offer, OnMissing, Outcome, Owner, Reversed, Snapshot, Standing, ViewId, Zone,
-    ZoneKind,
+    Contested, Delegations, Offer, OnMissing, Outcome, Owner, Reversed, Snapshot, StaleStanding, ViewId,
+    Zone, ZoneKind,
 };
 
 /// What an alias made from the catalogue may be kept for: as long as Azure's zone groups give their records.
@@ -409,17 +409,23 @@ impl<'s> Chase<'s> {
     }
 
     /// How far a zone can be trusted while the store of what operators write is away, and why that is so.
-    fn standing(&self, zone: &Zone) -> Option<(Standing, &'s str)> {
+    fn standing(&self, zone: &Zone) -> Option<(StaleStanding, &'s str)> {
         let stale = self.snapshot.stale()?;
         stale.zones.get(zone.apex()).map(|standing| (*standing, &*stale.why))
     }
 
     /// Tells that an answer is stale. What such a zone does not hold may be there by now: it is no upstream's to know, and
     /// fails; answers whether it does.
-    fn is_stale_miss(&mut self, zone: &Zone, standing: Standing, why: &str, outcome: &Outcome<'_>) -> bool {
+    fn is_stale_miss(
+        &mut self,
+        zone: &Zone,
+        standing: StaleStanding,
+        why: &str,
+        outcome: &Outcome<'_>,
+    ) -> bool {
         let why = why.to_owned();
         let is_asked = self.is_missed(zone, outcome) && zone.header().kind == ZoneKind::Plain;
-        if standing == Standing::Unknown || is_asked {
+        if standing == StaleStanding::Unknown || is_asked {
             // Not 14: systemd-resolved takes it for an invitation to leave.
             self.fail_with(ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, why));
             return true;

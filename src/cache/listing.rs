@@ -10,7 +10,7 @@ use crate::dns::{Name, NameRef, QueryFlags, Question, RecordType};
 
 /// Where an entry stands among others: by name, type, what the query asked and of whom.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Cursor {
     pub name: Name,
     pub rtype: RecordType,
     dnssec_ok: bool,
@@ -18,30 +18,30 @@ pub struct Place {
     of: Respondent,
 }
 
-impl Place {
-    pub fn new(name: Name, rtype: RecordType, manner: Manner) -> Place {
+impl Cursor {
+    pub fn new(name: Name, rtype: RecordType, manner: Manner) -> Cursor {
         let Manner { flags: QueryFlags { dnssec_ok, checking_disabled }, of } = manner;
-        Place { name, rtype, dnssec_ok, checking_disabled, of }
+        Cursor { name, rtype, dnssec_ok, checking_disabled, of }
     }
 }
 
 impl Listed {
     /// Where it stands.
-    pub fn place(&self) -> Place {
-        Place::new(self.question.name.clone(), self.question.rtype, self.manner)
+    pub fn place(&self) -> Cursor {
+        Cursor::new(self.question.name.clone(), self.question.rtype, self.manner)
     }
 }
 
 impl Cache {
     /// The first usable entries at `name` and below it that come behind a place. It looks at all there are and holds
     /// no more than `limit`.
-    pub fn page(&self, name: NameRef<'_>, after: Option<&Place>, limit: usize, now: Instant) -> Vec<Listed> {
-        let mut first: BTreeMap<Place, Listed> = BTreeMap::new();
+    pub fn page(&self, name: NameRef<'_>, after: Option<&Cursor>, limit: usize, now: Instant) -> Vec<Listed> {
+        let mut first: BTreeMap<Cursor, Listed> = BTreeMap::new();
         for (key, entry) in self.entries.iter() {
             if !key.name.borrow().is_within(name) || !entry.is_usable(now) {
                 continue;
             }
-            let place = Place::new(key.name.clone(), key.rtype, key.manner);
+            let place = Cursor::new(key.name.clone(), key.rtype, key.manner);
             let is_beyond =
                 first.len() >= limit && first.last_key_value().is_none_or(|(last, _)| place > *last);
             if is_beyond || after.is_some_and(|after| place <= *after) {

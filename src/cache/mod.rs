@@ -13,6 +13,6 @@ mod usual_reply;
 pub use counters::Counters;
 pub use key::{Manner, Respondent};
 pub use life::Life;
-pub use listing::Place;
+pub use listing::Cursor;
 pub use store::{Cache, Hit, Listed, Lookup, Settings};
 pub use upstream_reply::{CHAIN_MAX, End, NotAReply, UpstreamReply};

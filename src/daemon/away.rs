@@ -14,7 +14,7 @@ use crate::persist::{self, Entry, LocalCopy, Made, PersistError, Stored, read_co
 use crate::sync::StateFolder;
 use crate::sync::state::{RECORDS_COPY, free_name};
 use crate::telemetry::in_full;
-use crate::zone::{StaleZones, Standing};
+use crate::zone::{StaleStanding, StaleZones};
 
 /// RFC 8767 §5: stale records are not kept for longer.
 const TTL_SECS_MAX: u32 = 30;
@@ -98,14 +98,14 @@ impl LastKnown<'_> {
     /// A store that is away, with all that is known of it.
     pub fn away(&self, why: String) -> Away {
         let (stored, standing) = match self.copy() {
-            None => (Stored::default(), Standing::Stale),
-            Some(LocalCopy::Whole(stored)) => (stored, Standing::Stale),
+            None => (Stored::default(), StaleStanding::Stale),
+            Some(LocalCopy::Whole(stored)) => (stored, StaleStanding::Stale),
             Some(LocalCopy::Names { stored, why }) => {
                 error!("The copy of operators' records is not served, only their zones are known: {why}");
-                (stored, Standing::Unknown)
+                (stored, StaleStanding::Unknown)
             }
         };
-        let zones: BTreeMap<Name, Standing> = zones_of(&stored).map(|apex| (apex, standing)).collect();
+        let zones: BTreeMap<Name, StaleStanding> = zones_of(&stored).map(|apex| (apex, standing)).collect();
         let (records, count) = (stored.entries.len(), zones.len());
         error!(
             "Changes are refused, and {records} entries in {count} zones of operators are served as last known: {why}"

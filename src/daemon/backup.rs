@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::config::Config;
-use crate::persist::{self, Held, PersistError};
+use crate::persist::{self, CopyContent, PersistError};
 use crate::sync::state::{free_name, unix_secs};
 use crate::sync::{LastGood, StateError, StateFolder};
 use crate::telemetry::in_full;
@@ -61,7 +61,7 @@ struct Member {
 /// What was put back.
 #[derive(Debug)]
 pub struct Restored {
-    pub records: Option<Held>,
+    pub records: Option<CopyContent>,
     /// Sources, and names that they publish.
     pub sources: Option<Vec<(String, usize)>>,
     /// What was there before, under other names.

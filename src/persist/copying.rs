@@ -16,7 +16,7 @@ use super::tables;
 
 /// What a copy holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct CopyContent {
     /// Of the schema.
     pub version: i64,
     pub revision: u64,
@@ -47,7 +47,7 @@ pub(super) async fn copy(file: &SqliteFile, to: &Path) -> Result<(), PersistErro
 
 /// Reads a copy from end to end: whether it is whole, ours, and not of a newer program. What lies in a log beside it is
 /// moved into it, and an older schema is brought up to date.
-pub async fn examine(copy: &Path) -> Result<Held, PersistError> {
+pub async fn examine(copy: &Path) -> Result<CopyContent, PersistError> {
     let options = SqliteConnectOptions::new().filename(copy).disable_statement_logging();
     let mut connection = Connection::Sqlite(Box::new(options.connect().await?));
     let held = async {
@@ -64,7 +64,7 @@ pub async fn examine(copy: &Path) -> Result<Held, PersistError> {
         migrate::migrate(&mut connection).await?;
         let stored = tables::load(&mut connection).await?;
         empty_log(&mut connection).await?;
-        Ok(Held { version: KNOWN_VERSION, revision: stored.revision, entries: stored.entries.len() })
+        Ok(CopyContent { version: KNOWN_VERSION, revision: stored.revision, entries: stored.entries.len() })
     }
     .await;
     connection.close().await;

@@ -29,7 +29,7 @@ pub struct Candidate {
 }
 
 /// What came of asking for a lease.
-pub enum Asked {
+pub enum LeaseAnswer {
     Taken(Lease),
     HeldByAnother,
     /// The database cannot be asked: who has the lease is not known.
@@ -56,27 +56,27 @@ impl Candidate {
     }
 
     /// Takes the lease if it is free; it never waits for another holder. With SQLite there is none.
-    pub async fn ask(&mut self) -> Asked {
+    pub async fn ask(&mut self) -> LeaseAnswer {
         if let Target::Sqlite(_) = self.target {
             let (held, lost) = watch::channel(false);
-            return Asked::Taken(Lease { lost, held: Some(held), session: None });
+            return LeaseAnswer::Taken(Lease { lost, held: Some(held), session: None });
         }
         let name = &self.name;
         match timeout(ALIVE_WITHIN, ask(&self.target, &mut self.session, name)).await {
             Ok(Ok(true)) => {
                 let session = self.session.take().expect("a session was granted the lease");
                 info!(lease.name = %name, "This instance holds the lease `{name}`");
-                Asked::Taken(Lease::of(session, name))
+                LeaseAnswer::Taken(Lease::of(session, name))
             }
-            Ok(Ok(false)) => Asked::HeldByAnother,
+            Ok(Ok(false)) => LeaseAnswer::HeldByAnother,
             Ok(Err(error)) => {
                 debug!(lease.name = %name, "The lease `{name}` could not be asked for: {}", in_full(&error));
                 self.session = None;
-                Asked::Unreachable
+                LeaseAnswer::Unreachable
             }
             Err(_) => {
                 self.session = None;
-                Asked::Unreachable
+                LeaseAnswer::Unreachable
             }
         }
     }
@@ -95,7 +95,7 @@ impl Lease {
     pub(super) async fn take(target: &Target, name: &str) -> Lease {
         let mut candidate = Candidate::new(target, name);
         loop {
-            if let Asked::Taken(lease) = candidate.ask().await {
+            if let LeaseAnswer::Taken(lease) = candidate.ask().await {
                 return lease;
             }
             sleep(ASK_EVERY).await;

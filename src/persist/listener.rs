@@ -33,7 +33,7 @@ pub(super) async fn listen(shared: Arc<Shared>, server: PostgresServer) {
                 }
                 wait = RECONNECT.0;
                 shared.is_deaf.store(false, Ordering::Relaxed);
-                hear(&shared, listener, &schema).await
+                receive(&shared, listener, &schema).await
             }
             Err(error) => error,
         };
@@ -58,12 +58,12 @@ async fn connect(shared: &Shared, server: &PostgresServer) -> Result<(PgListener
 }
 
 /// Passes on what is heard, until the connection is lost.
-async fn hear(shared: &Shared, mut listener: PgListener, schema: &str) -> PersistError {
+async fn receive(shared: &Shared, mut listener: PgListener, schema: &str) -> PersistError {
     loop {
         match timeout(ASK_AFTER, listener.try_recv()).await {
             Ok(Ok(Some(heard))) => match heard.payload().strip_prefix(schema) {
                 Some(topic) if heard.channel() == NUDGES_CHANNEL => shared.nudged(topic),
-                Some(revision) => revision.parse().into_iter().for_each(|revision| shared.heard_of(revision)),
+                Some(revision) => revision.parse().into_iter().for_each(|revision| shared.announce(revision)),
                 // Of another deployment in this database.
                 None => {}
             },

@@ -36,7 +36,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep};
 
 pub use audit::{AUDIT_ITEMS_SHOWN, AUDIT_PAGE_MAX, AuditEntry, AuditFilter, AuditItem};
-pub use copying::{Held, Idle, examine};
+pub use copying::{CopyContent, Idle, examine};
 use database::Connection;
 use decide::Prepared;
 pub use entry::{
@@ -45,7 +45,7 @@ pub use entry::{
 };
 pub use error::PersistError;
 pub use follow::{Changes, Followed};
-pub use lease::{Asked, Candidate, Lease};
+pub use lease::{Candidate, Lease, LeaseAnswer};
 pub use local_copy::{LocalCopy, read_copy, write_copy};
 use prune::Pruning;
 use readers::Readers;
@@ -123,7 +123,7 @@ impl Persist {
         Ok(Persist::run(shared, move |mut queue| async move {
             let Some(reached) = reach(&later.target, &mut queue, why).await else { return };
             let Reached { lock, connection, revision } = reached;
-            later.is_at(revision);
+            later.set_newest(revision);
             Writer::new(later, connection, Pruning::new(&settings, revision)).run(queue).await;
             drop(lock);
         }))

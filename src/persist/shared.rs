@@ -86,11 +86,11 @@ impl Shared {
         let mut recent = self.recent.lock();
         changes.for_each(|change| recent.push(change));
         drop(recent);
-        self.heard_of(newest);
+        self.announce(newest);
     }
 
     /// Tells those who follow of a revision. Word of an older one may come late.
-    pub fn heard_of(&self, revision: u64) {
+    pub fn announce(&self, revision: u64) {
         self.heard.send_modify(|heard| {
             heard.newest = heard.newest.max(revision);
             heard.words += 1;
@@ -98,7 +98,7 @@ impl Shared {
     }
 
     /// Tells those who follow where the store is, which could not be asked before.
-    pub fn is_at(&self, revision: u64) {
+    pub fn set_newest(&self, revision: u64) {
         self.heard.send_modify(|heard| *heard = Heard { newest: revision, words: heard.words + 1 });
     }
 
@@ -110,7 +110,7 @@ impl Shared {
             .ask(deadline, async |connection: &mut Connection| tables::revision(connection).await)
             .await?;
         if revision > known.newest {
-            self.heard_of(revision);
+            self.announce(revision);
         } else if revision < known.newest {
             self.heard.send_if_modified(|heard| {
                 // It was set back, or never was there; unless more was told since the question.
@@ -246,7 +246,7 @@ mod tests {
         let target = Settings { state_dir: "/nowhere".into(), ..Settings::default() }.target().unwrap();
         let shared = Arc::new(Shared::new(target, 7));
         let mut heard = shared.heard();
-        shared.heard_of(1_000_000);
+        shared.announce(1_000_000);
         heard.borrow_and_update();
         shared.publish([change(8, Vec::new())].into_iter(), 8);
         assert!(heard.has_changed().unwrap());

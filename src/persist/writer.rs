@@ -287,7 +287,7 @@ impl Writer {
         if let Ok(newest) = newest {
             self.connection = Some(connection);
             self.is_in_doubt = false;
-            self.shared.heard_of(newest);
+            self.shared.announce(newest);
         }
     }
 

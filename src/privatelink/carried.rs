@@ -1,6 +1,6 @@
 //! Zones that names tell by themselves, whatever the catalogue knows: those behind the label `privatelink`.
 
-use super::placing::Place;
+use super::placing::Placement;
 use crate::dns::NameRef;
 
 /// The label by which Azure marks private zones.
@@ -37,11 +37,11 @@ fn is_anybodys(zone: NameRef<'_>) -> bool {
     SPECIAL.contains(&top) || is_sold
 }
 
-impl Place {
+impl Placement {
     /// Where a name that carries its zone is served; `None` for the zone itself.
-    pub fn carried(name: NameRef<'_>) -> Option<Place> {
+    pub fn carried(name: NameRef<'_>) -> Option<Placement> {
         let zone = carried_zone(name).filter(|zone| *zone != name)?;
-        Some(Place { zone: zone.to_buf(), record: name.to_buf() })
+        Some(Placement { zone: zone.to_buf(), record: name.to_buf() })
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
             let found = carried_zone(name.borrow()).map(|zone| zone.to_name().to_string());
             assert_eq!(found.as_deref(), zone, "{name}");
             let is_below = zone.is_some_and(|zone| zone != name.to_string());
-            assert_eq!(Place::carried(name.borrow()).is_some(), is_below, "{name}");
+            assert_eq!(Placement::carried(name.borrow()).is_some(), is_below, "{name}");
         }
     }
 }

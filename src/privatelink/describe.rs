@@ -6,7 +6,7 @@ use super::catalogue::Catalogue;
 use super::cloud::Cloud;
 use super::data::Service;
 use super::nearest::nearest;
-use super::placing::Place;
+use super::placing::Placement;
 use super::row::Status;
 use crate::dns::{Name, NameRef};
 
@@ -17,7 +17,7 @@ pub struct Description {
     pub cloud: Cloud,
     pub kind: Kind,
     /// Where the name is served, the likeliest first.
-    pub places: Vec<Place>,
+    pub places: Vec<Placement>,
     /// The names that clients use for it.
     pub public_names: Vec<Name>,
     /// The lines that know it, the best first.

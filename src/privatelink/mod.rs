@@ -28,7 +28,7 @@ pub use describe::{Description, Kind};
 pub use error::CatalogueError;
 pub use geo::Region;
 pub use lines::ServiceLines;
-pub use placing::{Hint, Place};
+pub use placing::{Hint, Placement};
 pub use row::Status;
 pub use suffixes::Suffixes;
 pub use template::{Template, TemplateError};

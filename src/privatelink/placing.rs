@@ -27,7 +27,7 @@ pub struct Hint<'a> {
 
 /// Where a name is served; on the stack, for a query asks for it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Placement {
     /// The apex of the private zone.
     pub zone: NameBuf,
     /// The full private name.
@@ -44,10 +44,10 @@ enum Fit {
 
 impl Catalogue {
     /// The zone and record of a name that an endpoint's network interface lists; `None` when the catalogue does not know its zone.
-    pub fn place(&self, fqdn: NameRef<'_>, hint: Hint<'_>) -> Option<Place> {
+    pub fn place(&self, fqdn: NameRef<'_>, hint: Hint<'_>) -> Option<Placement> {
         if let Some(zone) = self.private_zone_of(fqdn) {
             let apex = fqdn.trim_to(zone.template.label_count())?;
-            return Some(Place { zone: apex.to_buf(), record: fqdn.to_buf() });
+            return Some(Placement { zone: apex.to_buf(), record: fqdn.to_buf() });
         }
         if self.is_marked(fqdn) || self.is_zoneless(hint) {
             return None;
@@ -56,7 +56,7 @@ impl Catalogue {
     }
 
     /// All private names that a public name may have, the likeliest first; none for private names.
-    pub fn private_names(&self, public: NameRef<'_>) -> SmallVec<[Place; 2]> {
+    pub fn private_names(&self, public: NameRef<'_>) -> SmallVec<[Placement; 2]> {
         if self.is_marked(public) || self.private_zone_of(public).is_some() {
             return SmallVec::new();
         }
@@ -120,15 +120,15 @@ impl Catalogue {
         )
     }
 
-    fn candidates(&self, public: NameRef<'_>, hint: Hint<'_>) -> SmallVec<[Place; 2]> {
+    fn candidates(&self, public: NameRef<'_>, hint: Hint<'_>) -> SmallVec<[Placement; 2]> {
         let mut found: SmallVec<[_; 8]> = SmallVec::new();
         for indexed in self.mappings_of_public(public) {
             if let Some((zone, record)) = indexed.mapping.inward(public, hint.beside) {
-                found.push((self.rank(indexed, hint), Place { zone, record }));
+                found.push((self.rank(indexed, hint), Placement { zone, record }));
             }
         }
         found.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let mut places: SmallVec<[Place; 2]> = SmallVec::new();
+        let mut places: SmallVec<[Placement; 2]> = SmallVec::new();
         for (_, place) in found {
             if places.len() < PRIVATE_NAMES_MAX && places.iter().all(|known| known.record != place.record) {
                 places.push(place);
@@ -269,7 +269,7 @@ mod tests {
                             beside: &[],
                         };
                         let place = catalogue.place(public.borrow(), hint).unwrap();
-                        prop_assert_eq!(&place, &Place { zone, record });
+                        prop_assert_eq!(&place, &Placement { zone, record });
                         // What is placed stays where it is.
                         let again = catalogue.place(place.record.borrow(), hint).unwrap();
                         prop_assert_eq!(&again.record, &place.record);

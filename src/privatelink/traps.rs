@@ -2,14 +2,14 @@
 
 use super::catalogue::Catalogue;
 use super::cloud::Cloud;
-use super::placing::{Hint, Place};
+use super::placing::{Hint, Placement};
 use crate::dns::Name;
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn write(place: &Place) -> String {
+fn write(place: &Placement) -> String {
     let record = place.record.borrow().relative_to(place.zone.borrow());
     format!("{record} in {}", place.zone.to_string().trim_end_matches('.'))
 }

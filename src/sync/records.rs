@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::inventory::{ConnectionState, Endpoint, EndpointName, Warning};
 use super::publication::{Publication, Unplaced, Withheld};
 use crate::dns::{Name, NameRef};
-use crate::privatelink::{Catalogue, Hint, Place, carried_zone};
+use crate::privatelink::{Catalogue, Hint, Placement, carried_zone};
 use crate::zone::Claim;
 
 /// What helps to place a name: the group that its address is of or, when that is not told, the endpoint's only one.
@@ -70,7 +70,7 @@ impl Records {
         for name in listed {
             let hint = hint(endpoint, name, &beside);
             let place = catalogue.place(name.fqdn.borrow(), hint);
-            let place = place.or_else(|| Place::carried(name.fqdn.borrow()));
+            let place = place.or_else(|| Placement::carried(name.fqdn.borrow()));
             let place =
                 place.filter(|it| !is_for_others(it.record.borrow(), it.zone.borrow(), catalogue, hint));
             records.place(endpoint, name, place);
@@ -79,8 +79,8 @@ impl Records {
     }
 
     /// Adds a name that the endpoint or its interface lists, unless the zone group has said it already.
-    fn place(&mut self, endpoint: &Endpoint, name: &EndpointName, place: Option<Place>) {
-        let Some(Place { zone, record: private }) = place else {
+    fn place(&mut self, endpoint: &Endpoint, name: &EndpointName, place: Option<Placement>) {
+        let Some(Placement { zone, record: private }) = place else {
             if !self.group_has(name, None) {
                 self.unplaced(endpoint, name);
             }

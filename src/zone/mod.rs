@@ -49,7 +49,7 @@ pub use overlay::Overlay;
 pub use served::{Way, Zone};
 pub use slot::{Contested, Offer, Slot};
 pub use snapshot::{Reversed, Snapshot};
-pub use stale::{StaleZones, Standing};
+pub use stale::{StaleStanding, StaleZones};
 pub use store::{Author, CommitError, Committed, Journal, JournalError, Store, Unjournaled};
 pub use withheld::Withheld;
 

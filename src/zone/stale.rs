@@ -7,7 +7,7 @@ use crate::dns::Name;
 
 /// How much is known of a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum StaleStanding {
     /// Its records as they last were.
     Stale,
     /// That there is such a zone, and nothing of what is in it.
@@ -17,6 +17,6 @@ pub enum Standing {
 /// The zones that may be out of date, and why, in words for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleZones {
-    pub zones: BTreeMap<Name, Standing>,
+    pub zones: BTreeMap<Name, StaleStanding>,
     pub why: Arc<str>,
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use privatelink_dns::persist::{
-    self, Asked, Audit, Commit, Entry, Persist, Source, Stored, StoredChange, StoredDocument,
+    self, Audit, Commit, Entry, LeaseAnswer, Persist, Source, Stored, StoredChange, StoredDocument,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -273,16 +273,16 @@ fn who_asks_for_a_lease_learns_whether_another_has_it() {
     runtime.block_on(async {
         let (one, two) = (Persist::open(&settings).await.unwrap(), Persist::open(&settings).await.unwrap());
         let (mut one, mut two) = (one.candidate("sync"), two.candidate("sync"));
-        let Asked::Taken(lease) = one.ask().await else { panic!("it is free") };
+        let LeaseAnswer::Taken(lease) = one.ask().await else { panic!("it is free") };
         assert!(lease.look().await && lease.is_held());
-        assert!(matches!(two.ask().await, Asked::HeldByAnother));
+        assert!(matches!(two.ask().await, LeaseAnswer::HeldByAnother));
         cluster.kill();
         // It finds out when it looks, not only by the clock.
         assert!(!lease.look().await && !lease.is_held());
-        assert!(matches!(two.ask().await, Asked::Unreachable));
+        assert!(matches!(two.ask().await, LeaseAnswer::Unreachable));
         cluster.run_again();
-        let Asked::Taken(_lease) = two.ask().await else { panic!("it is free again") };
-        assert!(matches!(one.ask().await, Asked::HeldByAnother));
+        let LeaseAnswer::Taken(_lease) = two.ask().await else { panic!("it is free again") };
+        assert!(matches!(one.ask().await, LeaseAnswer::HeldByAnother));
     });
 }
 

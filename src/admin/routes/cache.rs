@@ -18,7 +18,7 @@ use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::Problem;
 use crate::admin::query::Query;
 use crate::admin::{App, RequestId, WantedEntries};
-use crate::cache::{Listed, Manner, Place, Respondent};
+use crate::cache::{Cursor, Listed, Manner, Respondent};
 use crate::dns::{Name, QueryFlags, RecordType};
 use crate::ledger::blocking;
 
@@ -95,7 +95,7 @@ impl EntryView {
     }
 }
 
-fn place_of(key: &str) -> Option<Place> {
+fn place_of(key: &str) -> Option<Cursor> {
     let mut parts = key.splitn(4, ' ');
     let (flags, of, rtype, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let rtype: RecordType = rtype.parse().ok()?;
@@ -108,7 +108,7 @@ fn place_of(key: &str) -> Option<Place> {
     };
     let flags = QueryFlags { dnssec_ok: flags.0, checking_disabled: flags.1 };
     let of = Respondent::numbered(of.parse().ok()?);
-    Some(Place::new(name.parse().ok()?, rtype, Manner { flags, of }))
+    Some(Cursor::new(name.parse().ok()?, rtype, Manner { flags, of }))
 }
 
 /// What is kept of upstreams' replies, in the order of names.

@@ -11,7 +11,7 @@ use super::named::name_of;
 use crate::admin::App;
 use crate::admin::problem::Problem;
 use crate::admin::query::Query;
-use crate::privatelink::{Description, Kind, Place, Service, Status};
+use crate::privatelink::{Description, Kind, Placement, Service, Status};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(describe))
@@ -117,7 +117,7 @@ impl DescriptionView {
 }
 
 impl PlaceView {
-    fn of(place: &Place) -> PlaceView {
+    fn of(place: &Placement) -> PlaceView {
         PlaceView {
             zone: place.zone.to_string(),
             record: place.record.borrow().relative_to(place.zone.borrow()),

@@ -10,8 +10,8 @@ use tracing::{debug, error, info, warn};
 use super::word::Word;
 use super::{DOCUMENT_PREFIX, Instances};
 use crate::persist::{
-    Asked, Audit, Commit, Entry, Lease, PersistError, Precondition, Source, StoredChange, StoredDocument,
-    Subject,
+    Audit, Commit, Entry, Lease, LeaseAnswer, PersistError, Precondition, Source, StoredChange,
+    StoredDocument, Subject,
 };
 use crate::sources::azure::AzureSource;
 use crate::sources::share::Mark;
@@ -74,7 +74,7 @@ impl Instances {
                 sleep(GIVE_WAY).await;
             }
             match candidate.ask().await {
-                Asked::Taken(mut lease) => {
+                LeaseAnswer::Taken(mut lease) => {
                     (silent, was_reached, tells) = (0, true, 0);
                     if roles.list() {
                         info!("This instance lists Azure for all that share the store");
@@ -82,7 +82,7 @@ impl Instances {
                     self.share_while(&mut lease).await;
                     continue;
                 }
-                Asked::HeldByAnother => {
+                LeaseAnswer::HeldByAnother => {
                     if roles.follow() {
                         info!("Another instance lists Azure: this one follows it");
                         was_reached = false;
@@ -102,7 +102,7 @@ impl Instances {
                     }
                     (silent, was_reached) = (0, true);
                 }
-                Asked::Unreachable => {
+                LeaseAnswer::Unreachable => {
                     silent += 1;
                     self.do_without_store(silent, was_reached);
                 }

@@ -138,7 +138,7 @@ impl Azure {
             Ok(scopes) => scopes,
             Err(error) => return Err(self.hushed(error).await),
         };
-        self.progress.is_of(scopes.len());
+        self.progress.set_subscriptions(scopes.len());
         self.memory.turn();
         let permits = Arc::new(Semaphore::new(ASKED_AT_ONCE));
         let mut listings = JoinSet::new();
@@ -147,7 +147,7 @@ impl Azure {
             listings.spawn(async move {
                 let _permit = permits.acquire().await;
                 let listed = azure.scope(&scope).await;
-                azure.progress.subscription_is_done();
+                azure.progress.finish_subscription();
                 (scope.key(), listed)
             });
         }

@@ -21,7 +21,7 @@ impl Progress {
     }
 
     /// So many subscriptions are to be listed.
-    pub(super) fn is_of(&self, subscriptions: usize) {
+    pub(super) fn set_subscriptions(&self, subscriptions: usize) {
         self.subscriptions.store(subscriptions, Ordering::Relaxed);
     }
 
@@ -31,7 +31,7 @@ impl Progress {
     }
 
     /// One is listed, or is not to be had.
-    pub(super) fn subscription_is_done(&self) {
+    pub(super) fn finish_subscription(&self) {
         self.subscriptions_done.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -62,10 +62,10 @@ mod tests {
         for _ in 0..2 {
             progress.begin();
             assert_eq!(progress.to_string(), "asking which subscriptions there are");
-            progress.is_of(3);
+            progress.set_subscriptions(3);
             progress.page(1000);
             progress.page(0);
-            progress.subscription_is_done();
+            progress.finish_subscription();
             assert_eq!(progress.to_string(), "1 of 3 subscriptions, 2 pages, 1000 private endpoints");
         }
     }

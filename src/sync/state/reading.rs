@@ -40,7 +40,7 @@ fn read_in_parts(file: impl Read + Send, part_bytes: usize) -> Result<Vec<LastGo
             if let Ok(Part { sources, .. }) = &part
                 && let Some(last) = sources.last()
             {
-                input.lock().has_source(number, &last.source);
+                input.lock().set_source(number, &last.source);
             }
             let (turns, joined) = &mut *joined.lock();
             turns.add(number, part);
@@ -101,7 +101,7 @@ impl<R: Read> Input<R> {
         Ok(Some((self.parts - 1, Arc::clone(&self.source.1))))
     }
 
-    fn has_source(&mut self, part: usize, source: &Arc<str>) {
+    fn set_source(&mut self, part: usize, source: &Arc<str>) {
         if self.source.0 <= part {
             self.source = (part, Arc::clone(source));
         }
