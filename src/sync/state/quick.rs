@@ -72,8 +72,7 @@ impl<'a> Rest<'a> {
         let length = plain_bytes(self.0);
         let (text, rest) = self.0.split_at(length);
         self.0 = rest.strip_prefix(b"\"")?;
-        // SAFETY: these bytes are ASCII.
-        Some(unsafe { str::from_utf8_unchecked(text) })
+        str::from_utf8(text).ok()
     }
 
     fn text_or_null(&mut self) -> Option<Option<&'a str>> {
