@@ -15,6 +15,9 @@ pub const UNDER_VALGRIND: &str = "under-valgrind";
 /// The function that is counted, all that it calls included.
 const COUNTED: &str = "privatelink_dns_counted";
 
+/// The function that ends a work; what was counted up to there is that of the work.
+const ENDED: &str = "privatelink_dns_ended";
+
 /// Instructions that one work takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
@@ -32,7 +35,7 @@ pub fn counts(names: &[&str]) -> anyhow::Result<Vec<Count>> {
     let status = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet"])
         .arg(format!("--toggle-collect={COUNTED}"))
-        .arg(format!("--dump-after={COUNTED}"))
+        .arg(format!("--dump-after={ENDED}"))
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(&program)
         .arg(UNDER_VALGRIND)

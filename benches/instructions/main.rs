@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 mod bounds;
 mod callgrind;
+mod contest;
+mod misses;
 mod work;
 #[path = "../support/world.rs"]
 mod world;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use privatelink_dns::dns::Request;
 use privatelink_dns::zone::ChangeSet;
+use tokio::runtime::Builder;
 
+use crate::contest;
+use crate::misses::{self, OverTcp, OverUdp};
 use crate::world::{BATCH, BUFFER_BYTES, Extra, Kind, NAMES as QUESTIONS, Size, World};
 
 /// Enough that a change meets a table of full depth; building more takes its time under valgrind.
@@ -15,7 +18,7 @@ const SIZE: Size = Size { records: 100_000, zones: 60 };
 pub const TIMES: u64 = QUESTIONS as u64;
 
 /// All work, in the order in which it is done.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 14] = [
     "parse",
     "existing name in a batch",
     "existing name",
@@ -27,6 +30,9 @@ pub const NAMES: [&str; 11] = [
     "chain of aliases",
     "the long way",
     "change of one record",
+    "miss over UDP",
+    "miss over TCP",
+    "name that 1,000 networks contest",
 ];
 
 /// Does all work, each once for the heap's and the linker's sake, then once to be counted.
@@ -72,11 +78,59 @@ pub fn run() {
             snapshot = Arc::new(changes.apply(&snapshot).expect("a change").0);
         }
     });
+    misses(&world);
+    contest::begin(&world);
+    let questions = contest::questions(QUESTIONS);
+    let view = world.responder().view();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    counted(&mut || {
+        for (client, question) in &questions {
+            black_box(world.answer_to(*client, &view, question, &mut buffer));
+        }
+    });
 }
 
+/// Asks for names that no cache has, and answers them when upstream has.
+fn misses(world: &World) {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let entered = runtime.enter();
+    let mut over_udp = OverUdp::new(world, &runtime);
+    for (round, count) in [(0, count_nothing as Count), (1, count)] {
+        for batch in misses::questions(world, round, QUESTIONS).chunks(BATCH) {
+            count(&mut || over_udp.ask(batch));
+            over_udp.answer();
+            count(&mut || over_udp.settle(batch.len()));
+        }
+    }
+    end();
+    let mut over_tcp = OverTcp::new(world);
+    drop(entered);
+    for (round, count) in [(2, count_nothing as Count), (3, count)] {
+        let questions = misses::questions(world, round, QUESTIONS);
+        count(&mut || over_tcp.answer(&runtime, &questions));
+    }
+    end();
+}
+
+type Count = fn(&mut dyn FnMut());
+
+/// Does a work twice, and counts the second time.
 fn counted(work: &mut dyn FnMut()) {
+    count_nothing(work);
+    count(work);
+    end();
+}
+
+fn count_nothing(work: &mut dyn FnMut()) {
     work();
+}
+
+fn count(work: &mut dyn FnMut()) {
     privatelink_dns_counted(black_box(work));
+}
+
+fn end() {
+    privatelink_dns_ended(black_box(&()));
 }
 
 /// What callgrind counts: it knows the function by its name.
@@ -84,4 +138,11 @@ fn counted(work: &mut dyn FnMut()) {
 #[inline(never)]
 fn privatelink_dns_counted(work: &mut dyn FnMut()) {
     work();
+}
+
+/// Where callgrind writes down what was counted.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn privatelink_dns_ended(nothing: &()) {
+    black_box(nothing);
 }

@@ -93,7 +93,7 @@ impl World {
         self.responder.store().snapshot()
     }
 
-    pub fn responder(&self) -> &Responder {
+    pub fn responder(&self) -> &Arc<Responder> {
         &self.responder
     }
 
@@ -144,20 +144,33 @@ impl World {
 
     /// Answers a question without waiting; the reply's length.
     pub fn answer(&self, view: &View, message: &[u8], buffer: &mut [u8]) -> usize {
-        self.answer_by(view, None, message, buffer)
+        self.answer_to(client(), view, message, buffer)
+    }
+
+    /// The same of a client.
+    pub fn answer_to(&self, client: Client, view: &View, message: &[u8], buffer: &mut [u8]) -> usize {
+        self.answer_by(client, view, None, message, buffer)
     }
 
     /// Answers a batch of questions.
     pub fn answer_batch(&self, view: &View, messages: &[Vec<u8>; BATCH], buffers: &mut [Vec<u8>]) {
-        let client = client().address.ip();
-        let aheads = self.responder.look_ahead(view, messages.iter().map(|message| (&message[..], client)));
+        let client = client();
+        let read = messages.iter().map(|message| (&message[..], client.address.ip()));
+        let aheads = self.responder.look_ahead(view, read);
         for ((message, ahead), buffer) in messages.iter().zip(&aheads).zip(buffers) {
-            self.answer_by(view, ahead.as_ref(), message, buffer);
+            self.answer_by(client, view, ahead.as_ref(), message, buffer);
         }
     }
 
-    fn answer_by(&self, view: &View, ahead: Option<&Ahead<'_>>, message: &[u8], buffer: &mut [u8]) -> usize {
-        match self.responder.try_answer(view, ahead, message, client(), buffer) {
+    fn answer_by(
+        &self,
+        client: Client,
+        view: &View,
+        ahead: Option<&Ahead<'_>>,
+        message: &[u8],
+        buffer: &mut [u8],
+    ) -> usize {
+        match self.responder.try_answer(view, ahead, message, client, buffer) {
             Attempt::Reply(length) => length,
             other => panic!(
                 "{other:?} is no answer to {:?}",
@@ -260,12 +273,13 @@ fn public(number: u32) -> Name {
     format!("account{number}.blob.core.windows.net.").parse().expect("a name")
 }
 
-fn name(front: &str, apex: &Name) -> Name {
+/// The name of these labels in a zone.
+pub fn name(front: &str, apex: &Name) -> Name {
     Name::parse(front, apex.borrow()).expect("a name")
 }
 
 /// The first is one that the catalogue has public names of.
-fn apex(number: u32) -> Name {
+pub fn apex(number: u32) -> Name {
     let text = match number {
         0 => "privatelink.blob.core.windows.net.".to_owned(),
         _ => format!("privatelink.service{number}.core.windows.net."),
@@ -304,7 +318,8 @@ fn put(zone: &Name, name: Name, set: RecordSet) -> Change {
     Change::Put { zone: zone.clone(), name, offer: Offer { set, origin: Origin::Rest } }
 }
 
-fn addresses(address: Ipv4Addr) -> RecordSet {
+/// A record set of one address.
+pub fn addresses(address: Ipv4Addr) -> RecordSet {
     record_set(RecordType::A, &address.octets())
 }
 
@@ -322,6 +337,7 @@ fn with_cookie(mut message: Vec<u8>) -> Vec<u8> {
     message
 }
 
-fn client() -> Client {
+/// Who asks where nothing else is said.
+pub fn client() -> Client {
     Client { address: ([10, 0, 0, 1], 4711).into(), local: None, transport: Transport::Udp }
 }
