@@ -62,12 +62,29 @@ impl Pace {
             self.period_ends = now + PERIOD;
         }
         let together = self.slots.iter().map(|came| usize::from(*came)).sum();
+        let before = self.at_once();
         self.most[0] = self.most[0].max(together);
+        self.reckon_anew(before, now);
+    }
+
+    /// Has what left already count as little as it does now that more may leave at once.
+    // Else a client that begins to ask much would be held back for what it asked when it had asked little.
+    fn reckon_anew(&mut self, before: u32, now: Instant) {
+        let (at_once, owed) = (self.at_once(), self.earned_at.saturating_duration_since(now));
+        // Beyond that some are held back, and have been told when they leave.
+        if at_once > before && owed <= EARNED_IN {
+            self.earned_at = now.max(self.earned_at - (owed - owed * before / at_once));
+        }
+    }
+
+    /// How many may leave at once.
+    fn at_once(&self) -> u32 {
+        self.most[0].max(self.most[1]).max(AT_ONCE_MIN) as u32
     }
 
     /// When a reply that is ready may leave; none if that is after `latest`, and then it does not count.
     pub fn leave(&mut self, now: Instant, latest: Instant) -> Option<Instant> {
-        let at_once = self.most[0].max(self.most[1]).max(AT_ONCE_MIN) as u32;
+        let at_once = self.at_once();
         let each = EARNED_IN / at_once;
         let earned_at = self.earned_at.max(now);
         let at = earned_at.checked_sub(each * (at_once - 1)).map_or(now, |at| at.max(now));
@@ -109,6 +126,23 @@ mod tests {
                 assert_eq!(pace.leave(now, now + MS), Some(now), "{offset}");
             }
             assert!(pace.leave(now, now + WINDOW).unwrap() > now);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_whose_questions_are_answered_as_they_come_is_held_back_for_none() {
+        let start = Instant::now();
+        for batch in [1, 10, 64, 300] {
+            let mut pace = Pace::new(start);
+            // Few at first, then as many as a full core takes, for half a second.
+            for round in 0..1000 {
+                let now = start + MS / 2 * round;
+                let came = if round < 20 { batch } else { 4 * batch };
+                (0..came).for_each(|_| pace.note(now));
+                for _ in 0..came {
+                    assert_eq!(pace.leave(now, now + MS), Some(now), "{batch}, round {round}");
+                }
+            }
         }
     }
 
