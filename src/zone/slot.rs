@@ -30,8 +30,17 @@ struct Contest {
     offers: Vec<Offer>,
     /// The offer that is served where the view does not say otherwise.
     served: u16,
-    /// Views that are served another offer; of an alias in one of Azure's zones, also those that the zone is linked to.
+    /// Views that are served another offer, in their order; of an alias in one of Azure's zones, also those that the zone is
+    /// linked to.
     by_view: Vec<(ViewId, u16)>,
+}
+
+impl Contest {
+    /// The offer that is served to a view of its own.
+    fn of_view(&self, view: ViewId) -> Option<u16> {
+        let at = self.by_view.binary_search_by_key(&view, |(view, _)| *view).ok()?;
+        Some(self.by_view[at].1)
+    }
 }
 
 impl Slot {
@@ -52,8 +61,7 @@ impl Slot {
         match &self.content {
             Content::Sole(offer) => offer,
             Content::Contest(contest) => {
-                let of_view = contest.by_view.iter().find(|(other, _)| *other == view);
-                &contest.offers[usize::from(of_view.map_or(contest.served, |(_, index)| *index))]
+                &contest.offers[usize::from(contest.of_view(view).unwrap_or(contest.served))]
             }
         }
     }
@@ -62,7 +70,7 @@ impl Slot {
     pub(super) fn is_chosen_for(&self, view: ViewId) -> bool {
         match &self.content {
             Content::Sole(_) => false,
-            Content::Contest(contest) => contest.by_view.iter().any(|(other, _)| *other == view),
+            Content::Contest(contest) => contest.of_view(view).is_some(),
         }
     }
 
