@@ -137,15 +137,18 @@ impl<S: Service> Relaying<S> {
         let Some(mut settling) = relay.settling() else { return };
         while let Some(settled) = settling.next(replies.room()) {
             match settled {
-                Settled::Reply(place, length) => match place.ticket.leave() {
+                Settled::Reply(Place { path, ticket }, length) => match ticket.leave() {
                     Leave::Now => {
                         counters.waited.add(1);
-                        replies.add(length, &place.path);
+                        replies.add(length, &path);
                         if replies.is_full() {
                             count(counters, replies.send(socket));
                         }
                     }
-                    Leave::At(at) => held.push((place, at, replies.room()[..length].to_vec())),
+                    Leave::At(at, ticket) => {
+                        let place = Place { path, ticket };
+                        held.push((place, at, replies.room()[..length].to_vec()));
+                    }
                     Leave::Never => {
                         counters.waited.add(1);
                         counters.paced_out.add(1);
@@ -175,7 +178,7 @@ impl<S: Service> Relaying<S> {
         let socket = self.socket.clone();
         let mut outcome = Outcome { counters: self.counters.clone(), ended: false };
         let task = async move {
-            let place = place;
+            let Place { path, ticket } = place;
             let reply = answer.await;
             outcome.ended = true;
             let counters = &outcome.counters;
@@ -183,18 +186,20 @@ impl<S: Service> Relaying<S> {
                 counters.waited.add(1);
                 return counters.dropped.add(1);
             };
-            match place.ticket.leave() {
-                Leave::Now => {}
-                Leave::At(at) => {
+            // Until it is sent it has its place.
+            let _ticket = match ticket.leave() {
+                Leave::Now => None,
+                Leave::At(at, ticket) => {
                     counters.paced.add(1);
                     sleep_until(at).await;
+                    Some(ticket)
                 }
                 Leave::Never => {
                     counters.waited.add(1);
                     return counters.paced_out.add(1);
                 }
-            }
-            send_late(&socket, &reply, &place.path, counters).await;
+            };
+            send_late(&socket, &reply, &path, counters).await;
         };
         self.closing.tracker.spawn_on(task, &self.runtime);
     }

@@ -56,6 +56,8 @@ pub struct Ticket {
     asker: Asker,
     transport: Transport,
     came: Instant,
+    /// Whether its place was given back already.
+    is_over: bool,
 }
 
 /// Why a message cannot wait.
@@ -70,10 +72,11 @@ pub enum NoRoom {
 }
 
 /// When a reply may be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Leave {
     Now,
-    At(Instant),
+    /// Until then the message goes on to wait.
+    At(Instant, Ticket),
     /// It would come too late.
     Never,
 }
@@ -134,7 +137,7 @@ impl Waiting {
         }
         *taken += 1;
         drop(table);
-        Ok(Ticket { waiting: self.clone(), asker, transport, came: now })
+        Ok(Ticket { waiting: self.clone(), asker, transport, came: now, is_over: false })
     }
 
     fn asker(&self, client: IpAddr) -> Asker {
@@ -153,19 +156,39 @@ impl Ticket {
 
     /// When the reply, which is ready, may be sent over UDP.
     // A reply over TCP goes to who asked, and no address can be forged.
-    pub fn leave(&self) -> Leave {
+    pub fn leave(mut self) -> Leave {
         let Asker::Network(network) = self.asker else { return Leave::Now };
         let now = Instant::now();
-        let at = match self.waiting.table.lock().askers.get_mut(&self.asker) {
+        let mut table = self.waiting.table.lock();
+        let at = match table.askers.get_mut(&self.asker) {
             Some(waiters) => waiters.pace.leave(now, self.came + HELD_MAX),
             None => Some(now),
         };
-        match at {
-            Some(at) if at <= now => Leave::Now,
-            Some(at) => Leave::At(at),
-            None => {
-                self.waiting.counters.met.note(network, Limit::Pace);
-                Leave::Never
+        if let Some(at) = at.filter(|at| *at > now) {
+            drop(table);
+            return Leave::At(at, self);
+        }
+        table.give_back(self.asker, self.transport);
+        drop(table);
+        self.is_over = true;
+        if at.is_some() {
+            return Leave::Now;
+        }
+        self.waiting.counters.met.note(network, Limit::Pace);
+        Leave::Never
+    }
+}
+
+impl Table {
+    fn give_back(&mut self, asker: Asker, transport: Transport) {
+        match transport {
+            Transport::Udp => self.udp -= 1,
+            Transport::Tcp => self.tcp -= 1,
+        }
+        if let Entry::Occupied(mut waiters) = self.askers.entry(asker) {
+            waiters.get_mut().waiting -= 1;
+            if waiters.get().waiting == 0 {
+                waiters.remove();
             }
         }
     }
@@ -173,16 +196,8 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut table = self.waiting.table.lock();
-        match self.transport {
-            Transport::Udp => table.udp -= 1,
-            Transport::Tcp => table.tcp -= 1,
-        }
-        if let Entry::Occupied(mut waiters) = table.askers.entry(self.asker) {
-            waiters.get_mut().waiting -= 1;
-            if waiters.get().waiting == 0 {
-                waiters.remove();
-            }
+        if !self.is_over {
+            self.waiting.table.lock().give_back(self.asker, self.transport);
         }
     }
 }
@@ -256,12 +271,13 @@ mod tests {
         assert!(exempt.iter().all(|ticket| matches!(ticket.asker(), Asker::Exempt(_))));
         assert!(all(&waiting, 1).len() >= Pool::FLOOR);
         // It is not paced.
-        assert!(exempt.iter().all(|ticket| ticket.leave() == Leave::Now));
+        assert!(exempt.into_iter().all(|ticket| matches!(ticket.leave(), Leave::Now)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_piled_up_in_a_network_leaves_in_its_time_or_not_at_all() {
         let waiting = waiting(8192, 1000);
+        let last = waiting.admit(client(1, Transport::Udp)).unwrap();
         let mut tickets = Vec::new();
         for _ in 0..18 {
             tickets.extend((0..50).map(|_| waiting.admit(client(1, Transport::Udp)).unwrap()));
@@ -269,17 +285,27 @@ mod tests {
         }
         let other = waiting.admit(client(2, Transport::Udp)).unwrap();
         let now = Instant::now();
-        let leaves: Vec<Leave> = tickets.iter().map(Ticket::leave).collect();
-        let at_once = leaves.iter().filter(|leave| **leave == Leave::Now).count();
-        assert!((50..=150).contains(&at_once), "{at_once}");
-        // The eldest came 1.8 s ago.
-        for (ticket, leave) in tickets.iter().zip(&leaves) {
-            let on_time = now..=ticket.came + HELD_MAX;
-            assert!(matches!(leave, Leave::Now) || matches!(leave, Leave::At(at) if on_time.contains(at)));
+        let mut at_once = 0;
+        let mut held = Vec::new();
+        for ticket in tickets {
+            let latest = ticket.came + HELD_MAX;
+            match ticket.leave() {
+                Leave::Now => at_once += 1,
+                Leave::At(at, ticket) => {
+                    assert!((now..=latest).contains(&at));
+                    held.push(ticket);
+                }
+                Leave::Never => panic!("the eldest came 1.8 s ago, and went first"),
+            }
         }
-        assert_eq!(other.leave(), Leave::Now);
-        // Those that are answered on, and would come too late.
-        while tickets[0].leave() != Leave::Never {}
+        assert!((50..=150).contains(&at_once), "{at_once}");
+        assert!(matches!(other.leave(), Leave::Now));
+        // One that came first and is answered behind all others would come too late.
+        assert!(matches!(last.leave(), Leave::Never));
+        // What is held back waits on.
+        assert_eq!(waiting.table.lock().udp, held.len());
+        drop(held);
+        assert!(waiting.table.lock().askers.is_empty());
         let met = waiting.counters.met.of_late(HELD_MAX);
         assert_eq!(met.iter().map(|met| met.limit).collect::<Vec<_>>(), [Limit::Pace]);
     }
