@@ -12,12 +12,11 @@ use super::case::Case;
 use super::counters::count;
 use super::failure::Trouble;
 use super::inflight::Flight;
-use super::referral::Referral;
+use super::reading::Reading;
 use super::rule::Role;
 use super::{ExchangeError, Forwarder, Judgement, Protocol, Query, Rule, Standing, Upstream};
-use crate::cache::{End, NotAReply, UpstreamReply};
-use crate::dns::header::HEADER_BYTES;
-use crate::dns::{Flags, Message, Rcode};
+use crate::cache::UpstreamReply;
+use crate::dns::Rcode;
 
 /// Queries in one attempt: plain, over TCP, without 0x20, twice to be sure of EDNS, without it, and that over TCP.
 const QUERIES_MAX: usize = 7;
@@ -138,34 +137,30 @@ impl Forwarder {
             if received.judgement != Judgement::Cut {
                 upstream.note_answer(Instant::now());
             }
-            // RFC 2181 §9: what is behind the cut may be unreadable, and is of no use in any case.
-            if is_truncated(&received.bytes) {
-                if manner.protocol == Protocol::Tcp {
+            let question = &flight.asked.question;
+            match Reading::of(self, &received.bytes, question, rule, manner.edns) {
+                Reading::Truncated if manner.protocol == Protocol::Tcp => {
                     // What is left out may be the answer: its absence is no "no data".
                     return Err(Trouble::Unreadable("its reply is truncated over TCP, too".to_owned()));
                 }
-                count(&self.counters.truncated);
-                detours.push("asked over TCP because its reply was truncated");
-                manner.protocol = Protocol::Tcp;
-                continue;
-            }
-            let message = match Message::read(&received.bytes) {
-                Ok(message) => message,
-                Err(error) => return Err(Trouble::Unreadable(error.to_string())),
-            };
-            if manner.edns && refuses_edns(&message) {
-                // RFC 6891 §7: one that knows EDNS says so by an OPT record, and means this query only.
-                if !message.has_edns {
-                    lacks_edns = Witness::Sure;
+                Reading::Truncated => {
+                    count(&self.counters.truncated);
+                    detours.push("asked over TCP because its reply was truncated");
+                    manner.protocol = Protocol::Tcp;
                 }
-                self.leave_edns_out(&mut manner, &mut detours);
-                continue;
+                Reading::RefusesEdns { knows_edns } => {
+                    if !knows_edns {
+                        lacks_edns = Witness::Sure;
+                    }
+                    self.leave_edns_out(&mut manner, &mut detours);
+                }
+                Reading::Final { said, takes_query } => {
+                    if lacks_edns == Witness::Sure && !manner.edns && takes_query {
+                        health.lacks_edns(Instant::now());
+                    }
+                    return said.map(|reply| Answer { reply, detours });
+                }
             }
-            if lacks_edns == Witness::Sure && !manner.edns && !refuses_edns(&message) {
-                health.lacks_edns(Instant::now());
-            }
-            let reply = self.read(message, flight, rule)?;
-            return Ok(Answer { reply, detours });
         }
         Err(Trouble::Unreadable("it takes no manner of asking".to_owned()))
     }
@@ -174,22 +169,6 @@ impl Forwarder {
         count(&self.counters.edns_retries);
         detours.push("asked without EDNS because it refused it");
         (manner.edns, manner.protocol) = (false, Protocol::Udp);
-    }
-
-    fn read(&self, message: Message, flight: &Flight, rule: &Rule) -> Result<UpstreamReply, Trouble> {
-        let rcode = message.rcode;
-        if rule.role == Role::NameServers
-            && let Some(referral) = Referral::read(&message, &rule.domain, &flight.asked.question.name)
-        {
-            return Err(Trouble::RefersBelow(Box::new(referral)));
-        }
-        let speaks_for = |name: crate::dns::NameRef<'_>| self.speaks_for(rule, &flight.asked.question, name);
-        match UpstreamReply::from_message(message, &flight.asked.question, speaks_for) {
-            Ok(reply) if reply.end == End::Failed => Err(Trouble::Answered(rcode, Box::new(reply))),
-            Ok(reply) => Ok(reply),
-            Err(NotAReply::Referral(domain)) => Err(Trouble::Refers(domain)),
-            Err(error) => Err(Trouble::Unreadable(error.to_string())),
-        }
     }
 
     /// Counts what an upstream failed by; what concerns all questions is logged once in a while.
@@ -275,24 +254,6 @@ impl Forwarder {
             }
             judgement => Ok(Received { bytes, judgement }),
         }
-    }
-}
-
-/// Whether TC is set in the header.
-pub(super) fn is_truncated(reply: &[u8]) -> bool {
-    reply.first_chunk::<HEADER_BYTES>().is_some_and(|header| {
-        let flags = u16::from_be_bytes([header[2], header[3]]);
-        Flags(flags).has(Flags::TC)
-    })
-}
-
-/// Whether a query with EDNS is answered in a way that one without may not be.
-// Some servers copy the OPT record into the FORMERR that it makes them answer.
-fn refuses_edns(message: &Message) -> bool {
-    match message.rcode {
-        Rcode::FORMERR => true,
-        Rcode::NOTIMP => !message.has_edns,
-        _ => false,
     }
 }
 

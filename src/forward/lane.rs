@@ -18,17 +18,18 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::asker::Asker;
-use super::attempt::{Begun, is_truncated};
+use super::attempt::Begun;
 use super::counters::count;
 use super::datagrams::{Datagrams, Poll};
 use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
 use super::race::DOWN_PATIENCE;
+use super::reading::Reading;
 use super::settings::Asked;
 use super::sockets::{ERRORS_MAX, QUERIES_AT_ONCE_MAX, is_of_here};
 use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, case};
-use crate::cache::{End, UpstreamReply};
-use crate::dns::{Message, Name, NameRef, QueryFlags, Question};
+use crate::cache::UpstreamReply;
+use crate::dns::{Name, NameRef, QueryFlags, Question};
 
 /// Ports with room among which each query's is chosen; where there are fewer, one of the missing ones is opened.
 const PORTS_TO_CHOOSE_FROM: usize = 16;
@@ -473,12 +474,7 @@ fn usable<T>(asking: &Asking<T>, datagram: &[u8]) -> Option<UpstreamReply> {
     if let Some(reply) = UpstreamReply::read_usual(datagram, question, speaks_for) {
         return Some(reply);
     }
-    if is_truncated(datagram) {
-        return None;
-    }
-    let message = Message::read(datagram).ok()?;
-    let reply = UpstreamReply::from_message(message, question, speaks_for).ok()?;
-    (reply.end != End::Failed).then_some(reply)
+    Reading::of(forwarder, datagram, question, &asking.rule, asking.edns).answer()
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod port;
 mod query;
 mod quest;
 mod race;
+mod reading;
 mod referral;
 mod rule;
 #[cfg(test)]

@@ -2,7 +2,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::super::scripted::{Said, Scripted, Seen, ask, settings};
 use super::*;
-use crate::dns::message;
+use crate::cache::End;
+use crate::dns::{Message, message};
 
 const RECORD: &str = "account.blob.x. 60 A 10.0.0.1";
 

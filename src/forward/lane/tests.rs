@@ -10,7 +10,7 @@ use super::super::scripted::{question, settings};
 use super::super::sockets::{NEAR_MISSES_MAX, PORT_LIFE, QUERIES_AT_ONCE_MAX, QUERIES_PER_PORT};
 use super::super::{Counters, Freshness, Settings};
 use super::*;
-use crate::cache::{self, Cache, Lookup};
+use crate::cache::{self, Cache, End, Lookup};
 use crate::dns::Rcode;
 
 mod entropy;
