@@ -433,8 +433,7 @@ impl<'s> Chase<'s> {
         match outcome {
             // A private-link zone's names of others are upstream's.
             Outcome::NoSuchName if zone.header().on_missing == OnMissing::AskPublic => {}
-            Outcome::NoSuchName => self.add_error(ExtendedError::new(ExtendedError::STALE_NXDOMAIN, why)),
-            _ => self.add_error(ExtendedError::new(ExtendedError::STALE_ANSWER, why)),
+            _ => self.add_error(ExtendedError::stale(matches!(outcome, Outcome::NoSuchName), why)),
         }
         false
     }

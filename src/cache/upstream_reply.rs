@@ -55,6 +55,11 @@ pub enum NotAReply {
 }
 
 impl UpstreamReply {
+    /// Whether it says that the last name of its chain does not exist.
+    pub fn denies_name(&self) -> bool {
+        self.rcode == Rcode::NXDOMAIN && self.end == End::Negative
+    }
+
     /// Follows the chain through `message` as far as `speaks_for` allows.
     pub fn from_message(
         message: Message,
@@ -350,6 +355,19 @@ mod tests {
         UpstreamReply::from_message(message, &question, |name| {
             !name.is_within(secret.borrow()) && name != top.borrow()
         })
+    }
+
+    #[test]
+    fn a_name_is_denied_where_the_chain_ends_and_not_on_the_way_to_others() {
+        let soa = "x. 60 SOA ns.x. mail.x. 1 2 3 4 60";
+        let denies = |rcode, answer: &[&str], authority: &[&str]| {
+            reply(rcode, "a.x. A", answer, authority).unwrap().denies_name()
+        };
+        assert!(denies(Rcode::NXDOMAIN, &[], &[soa]));
+        assert!(denies(Rcode::NXDOMAIN, &["a.x. 60 CNAME b.x."], &[soa]));
+        assert!(!denies(Rcode::NOERROR, &[], &[soa]));
+        // Who may speak for the target says whether it exists.
+        assert!(!denies(Rcode::NXDOMAIN, &["a.x. 60 CNAME a.secret."], &[soa]));
     }
 
     #[test]

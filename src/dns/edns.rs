@@ -100,6 +100,15 @@ impl ExtendedError {
     /// RFC 9824 §8.
     pub const INVALID_QUERY_TYPE: u16 = 30;
 
+    /// Why an answer past its end is given: RFC 8914 §4.4, or §4.20 if it says that a name does not exist.
+    pub fn stale(denies_name: bool, text: impl Into<Cow<'static, str>>) -> ExtendedError {
+        let code = match denies_name {
+            true => ExtendedError::STALE_NXDOMAIN,
+            false => ExtendedError::STALE_ANSWER,
+        };
+        ExtendedError::new(code, text)
+    }
+
     /// A code and its text.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> ExtendedError {
         ExtendedError { code, text: text.into() }

@@ -20,7 +20,7 @@ use super::rule::{Role, Rules};
 use super::settings::Asked;
 use super::shares::NoPlace;
 use super::{Counters, Rule, Settings, Sockets, Transport, UpstreamAddress, UpstreamHealth};
-use crate::cache::{Cache, End, UpstreamReply};
+use crate::cache::{Cache, UpstreamReply};
 use crate::dns::{ExtendedError, Name, NameRef, QueryFlags, Question, Rcode, RecordType};
 
 /// Asks upstreams and keeps what they say.
@@ -52,19 +52,12 @@ pub struct Outcome {
     pub reply: Arc<UpstreamReply>,
     /// Seconds to subtract from TTLs.
     pub age_secs: u32,
-    pub freshness: Freshness,
+    /// Why it is given though it is past its end: it is from the cache, and no upstream answers.
+    pub stale: Option<ExtendedError>,
     /// Who answered now.
     pub upstream: Option<UpstreamAddress>,
     /// What was in the way of the answer, in words: failures of other upstreams, TCP, no EDNS. None mostly.
     pub way: Option<Arc<str>>,
-}
-
-/// Whether a reply is of now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    Fresh,
-    /// From the cache and past its end, because no upstream answers; say why (RFC 8914 §4.4, §4.20).
-    Stale(ExtendedError),
 }
 
 impl Forwarder {
@@ -336,7 +329,7 @@ impl Forwarder {
                 }
                 self.stale(asked, why).unwrap_or_else(|| {
                     count(&self.counters.failures);
-                    Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None, way: None }
+                    Outcome { reply, age_secs: 0, stale: None, upstream: None, way: None }
                 })
             }
         }
@@ -352,7 +345,7 @@ impl Forwarder {
     ) -> Outcome {
         let reply = Arc::new(self.cache.capped(reply));
         self.keep(asked, &reply, now);
-        Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: Some(upstream), way: None }
+        Outcome { reply, age_secs: 0, stale: None, upstream: Some(upstream), way: None }
     }
 
     fn keep(&self, asked: &Asked, reply: &Arc<UpstreamReply>, now: Instant) {
@@ -368,7 +361,7 @@ impl Forwarder {
         self.stale(asked, why.clone()).unwrap_or_else(|| {
             count(&self.counters.failures);
             let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
-            Outcome { reply, age_secs: 0, freshness: Freshness::Fresh, upstream: None, way: None }
+            Outcome { reply, age_secs: 0, stale: None, upstream: None, way: None }
         })
     }
 
@@ -383,15 +376,11 @@ impl Forwarder {
         let hit =
             self.cache.fallback(question.name.borrow(), question.rtype, asked.manner(), Instant::now())?;
         count(&self.counters.stale_answers);
-        let code = match hit.reply.rcode {
-            Rcode::NXDOMAIN if hit.reply.end == End::Negative => ExtendedError::STALE_NXDOMAIN,
-            _ => ExtendedError::STALE_ANSWER,
-        };
-        let text = format!("answered stale: {}", why.text);
+        let why = ExtendedError::stale(hit.reply.denies_name(), format!("answered stale: {}", why.text));
         Some(Outcome {
             reply: hit.reply,
             age_secs: hit.age_secs,
-            freshness: Freshness::Stale(ExtendedError::new(code, text)),
+            stale: Some(why),
             upstream: None,
             way: None,
         })

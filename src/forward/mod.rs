@@ -44,7 +44,7 @@ pub use address::{UpstreamAddress, UpstreamAddressError};
 pub use asker::Asker;
 pub use counters::Counters;
 pub use delegation::{Cut, Delegation};
-pub use forwarder::{Forwarder, Freshness, Outcome};
+pub use forwarder::{Forwarder, Outcome};
 pub use health::Standing;
 pub use lane::{Awaited, Landed, Lane, Said, looks_own};
 pub use open_ports::OpenPorts;

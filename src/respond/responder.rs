@@ -1,6 +1,5 @@
 //! The responder: takes a message, finds its answer, writes the reply.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use crate::dns::{
     ExtendedError, Flags, Name, NameRef, QueryFlags, Question, RawName, Rcode, RecordType, Request,
     Unanswerable,
 };
-use crate::forward::{self, Asker, Forwarder, Outcome, Quest, Said};
+use crate::forward::{Asker, Forwarder, Outcome, Quest, Said};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
@@ -385,7 +384,8 @@ impl Responder {
             Lookup::Fresh(hit) => (hit, Freshness::Fresh),
             // Upstream failed a moment ago and is not asked again yet (RFC 8767 §5).
             Lookup::Stale { hit, recheck: false } => {
-                chase.add_error(stale_error(&hit.reply, "answered stale: upstream does not answer"));
+                let why = "answered stale: upstream does not answer";
+                chase.add_error(ExtendedError::stale(hit.reply.denies_name(), why));
                 (hit, Freshness::Stale)
             }
             Lookup::Stale { recheck: true, .. } | Lookup::Miss => return None,
@@ -502,23 +502,11 @@ pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
     if let (Some(upstream), Some(way)) = (outcome.upstream, &outcome.way) {
         chase.note(|| format!("upstream: {upstream} answers; {way}"));
     }
-    let freshness = match outcome.freshness {
-        forward::Freshness::Fresh => Freshness::Fresh,
-        forward::Freshness::Stale(why) => {
-            chase.add_error(why);
-            Freshness::Stale
-        }
-    };
+    let freshness = if outcome.stale.is_some() { Freshness::Stale } else { Freshness::Fresh };
+    if let Some(why) = outcome.stale {
+        chase.add_error(why);
+    }
     Relayed { reply: outcome.reply, age_secs: outcome.age_secs, freshness, life: None }
-}
-
-/// RFC 8914 §4.4, §4.20.
-fn stale_error(reply: &UpstreamReply, why: impl Into<Cow<'static, str>>) -> ExtendedError {
-    let code = match reply.rcode {
-        Rcode::NXDOMAIN => ExtendedError::STALE_NXDOMAIN,
-        _ => ExtendedError::STALE_ANSWER,
-    };
-    ExtendedError::new(code, why)
 }
 
 impl Serving {

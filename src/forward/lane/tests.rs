@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::super::race::PATIENCE;
 use super::super::scripted::{question, settings};
 use super::super::sockets::{NEAR_MISSES_MAX, PORT_LIFE, QUERIES_AT_ONCE_MAX, QUERIES_PER_PORT};
-use super::super::{Counters, Freshness, Settings};
+use super::super::{Counters, Settings};
 use super::*;
 use crate::cache::{self, Cache, End, Lookup};
 use crate::dns::Rcode;
@@ -361,7 +361,7 @@ async fn a_reply_after_the_lanes_patience_is_heard() {
     bed.say(&answer(&query), port);
     bed.until(|bed| bed.lane.is_idle()).await;
     let outcome = awaited.outcome().await;
-    assert_eq!((&outcome.reply.end, outcome.freshness), (&End::Data, Freshness::Fresh));
+    assert_eq!((&outcome.reply.end, outcome.stale), (&End::Data, None));
     assert_eq!(start.elapsed(), PATIENCE);
 }
 
