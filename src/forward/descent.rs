@@ -97,7 +97,7 @@ impl Forwarder {
         quest: Quest,
         sender: Sender,
     ) {
-        let landing = self.inflight.landing(&flight);
+        let settlement = self.inflight.settlement(&flight);
         let asked = &flight.asked;
         let level = delegation.nearest(&asked.question, Instant::now());
         let answered = self.descend(&flight, &delegation, level, &names, &quest).await;
@@ -108,7 +108,7 @@ impl Forwarder {
             unanswered
         });
         let outcome = self.conclude(asked, answered);
-        drop(landing);
+        drop(settlement);
         sender.send(outcome);
     }
 

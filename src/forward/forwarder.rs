@@ -288,7 +288,7 @@ impl Forwarder {
         sender: Sender,
         begun: Option<Begun>,
     ) {
-        let landing = self.inflight.landing(&flight);
+        let settlement = self.inflight.settlement(&flight);
         let asked = &flight.asked;
         let now = Instant::now();
         let mut race = pin!(self.race(&flight, &rule, begun));
@@ -307,7 +307,7 @@ impl Forwarder {
             },
         };
         let outcome = self.conclude(asked, raced.map_err(|failure| failure.conclude(Instant::now())));
-        drop(landing);
+        drop(settlement);
         sender.send(outcome);
     }
 

@@ -1,11 +1,12 @@
 //! Each question is in flight once; all who ask it meanwhile wait for the same reply.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -26,19 +27,22 @@ const QUESTION_BYTES_USUAL: usize = 64;
 
 /// The questions being asked.
 pub struct Inflight {
+    hasher: RandomState,
     table: Mutex<Table>,
     waiters_max: usize,
 }
 
 /// Flights, and who has how many.
 struct Table {
-    flights: HashMap<Asked, Arc<Flight>, RandomState>,
+    /// By what is asked. Each flight knows its hash, so that this is reckoned once.
+    flights: HashTable<Arc<Flight>>,
     shares: Shares,
 }
 
 /// One question being asked.
 pub struct Flight {
     pub asked: Asked,
+    hash: u64,
     /// The last that was said to those who wait.
     outcome: Mutex<Said>,
     /// Wakes those who wait when there is something new.
@@ -93,40 +97,45 @@ pub struct Waiter {
 impl Inflight {
     /// None in flight yet, of so many rules.
     pub fn new(questions_max: usize, waiters_max: usize, rules: usize) -> Inflight {
-        let table = Table { flights: HashMap::default(), shares: Shares::new(questions_max, rules) };
-        Inflight { table: Mutex::new(table), waiters_max }
+        let table = Table { flights: HashTable::new(), shares: Shares::new(questions_max, rules) };
+        Inflight { hasher: RandomState::default(), table: Mutex::new(table), waiters_max }
     }
 
     /// Takes part in a question's flight, or begins it if its rule and asker may have one more.
     pub fn join(&self, asked: Asked, rule: usize, asker: Asker) -> Result<Joined, Full> {
+        let hash = self.hasher.hash_one(&asked);
         let mut table = self.table.lock();
-        if let Some(flight) = table.flights.get(&asked) {
+        if let Some(flight) = table.find(hash, &asked) {
             return Ok(Joined::Follows(flight.follow(asker, self.waiters_max).ok_or(Full::Waiters)?));
         }
-        let (waiter, sender) = table.begin(asked, rule, asker, Instant::now()).map_err(Full::Questions)?;
+        let begun = table.begin((hash, asked), rule, asker, Instant::now());
+        let (waiter, sender) = begun.map_err(Full::Questions)?;
         Ok(Joined::Leads(waiter, sender))
     }
 
     /// Begins a flight for a question that nobody asks, if there may be one more.
     pub fn lead(&self, asked: Asked, rule: usize, asker: Asker, now: Instant) -> Option<(Waiter, Sender)> {
+        let hash = self.hasher.hash_one(&asked);
         let mut table = self.table.lock();
-        if table.flights.contains_key(&asked) {
+        if table.find(hash, &asked).is_some() {
             return None;
         }
-        table.begin(asked, rule, asker, now).ok()
+        table.begin((hash, asked), rule, asker, now).ok()
     }
 
     /// Takes a question out of those in flight.
-    pub fn land(&self, asked: &Asked) {
+    pub fn settle(&self, flight: &Flight) {
         let mut table = self.table.lock();
-        if let Some(flight) = table.flights.remove(asked) {
+        let entry = table.flights.find_entry(flight.hash, |other| std::ptr::eq(&**other, flight));
+        if let Ok(entry) = entry {
+            entry.remove();
             let (rule, asker) = flight.place;
             table.shares.give_back(rule, asker);
         }
     }
 
     pub fn find(&self, asked: &Asked) -> Option<Arc<Flight>> {
-        self.table.lock().flights.get(asked).cloned()
+        self.table.lock().find(self.hasher.hash_one(asked), asked).cloned()
     }
 
     pub fn len(&self) -> usize {
@@ -134,44 +143,49 @@ impl Inflight {
     }
 
     /// Ends a flight when what is answered is dropped, however that comes about.
-    pub fn landing<'i>(&'i self, flight: &'i Flight) -> Landing<'i> {
-        Landing { inflight: self, asked: &flight.asked }
+    pub fn settlement<'i>(&'i self, flight: &'i Flight) -> Settlement<'i> {
+        Settlement { inflight: self, flight }
     }
 }
 
 impl Table {
-    /// Begins a flight for a question that has none.
+    fn find(&self, hash: u64, asked: &Asked) -> Option<&Arc<Flight>> {
+        self.flights.find(hash, |flight| flight.asked == *asked)
+    }
+
+    /// Begins a flight for a question, of this hash, that has none.
     fn begin(
         &mut self,
-        asked: Asked,
+        (hash, asked): (u64, Asked),
         rule: usize,
         asker: Asker,
         now: Instant,
     ) -> Result<(Waiter, Sender), NoPlace> {
         self.shares.take(rule, asker)?;
-        let flight = Arc::new(Flight::new(asked.clone(), (rule, asker), now));
-        self.flights.insert(asked, flight.clone());
+        let flight = Arc::new(Flight::new((hash, asked), (rule, asker), now));
+        self.flights.insert_unique(hash, flight.clone(), |flight| flight.hash);
         Ok((Waiter { flight: flight.clone(), follows_for: None }, Sender(flight)))
     }
 }
 
 /// Takes a question out of those in flight.
-pub struct Landing<'i> {
+pub struct Settlement<'i> {
     inflight: &'i Inflight,
-    asked: &'i Asked,
+    flight: &'i Flight,
 }
 
-impl Drop for Landing<'_> {
+impl Drop for Settlement<'_> {
     fn drop(&mut self) {
-        self.inflight.land(self.asked);
+        self.inflight.settle(self.flight);
     }
 }
 
 impl Flight {
     /// A flight that one waits for: who begins it.
-    fn new(asked: Asked, place: (usize, Asker), started: Instant) -> Flight {
+    fn new((hash, asked): (u64, Asked), place: (usize, Asker), started: Instant) -> Flight {
         Flight {
             asked,
+            hash,
             outcome: Mutex::default(),
             told: Notify::new(),
             waiters: AtomicUsize::new(1),

@@ -55,15 +55,15 @@ pub struct Lane<T> {
     /// Begun and not yet sent.
     staged: Vec<(Query, Asking<T>)>,
     /// What the thread has not taken back yet.
-    landed: VecDeque<Landed<T>>,
+    returned: VecDeque<Returned<T>>,
     /// Queries that are listened for.
     live: usize,
     look_at: Option<Instant>,
 }
 
 /// A question that is a lane's no more.
-pub struct Landed<T> {
-    pub guest: T,
+pub struct Returned<T> {
+    pub pending: T,
     pub name: Name,
     pub said: Said,
 }
@@ -98,13 +98,13 @@ impl<T> Lane<T> {
             ports: Vec::new(),
             open: HashMap::new(),
             staged: Vec::new(),
-            landed: VecDeque::new(),
+            returned: VecDeque::new(),
             live: 0,
             look_at: None,
         })
     }
 
-    /// Begins to ask a question, which `send` sends; gives the guest back if the question is none for a lane.
+    /// Begins to ask a question, which `send` sends; gives the pending back if the question is none for a lane.
     ///
     /// The question section that brought it here must not be `looks_own`.
     pub fn begin(
@@ -112,20 +112,20 @@ impl<T> Lane<T> {
         forwarder: &Arc<Forwarder>,
         question: Question,
         flags: QueryFlags,
-        (guest, asker): (T, Asker),
+        (pending, asker): (T, Asker),
         now: Instant,
     ) -> Result<(), T> {
-        let Some(rule) = forwarder.rules.taking(&question) else { return Err(guest) };
-        let Some((upstream, others)) = rule.upstreams.split_first() else { return Err(guest) };
+        let Some(rule) = forwarder.rules.taking(&question) else { return Err(pending) };
+        let Some((upstream, others)) = rule.upstreams.split_first() else { return Err(pending) };
         // One that is down is probed beside the question, which a flight does.
         let are_up = others.iter().all(|other| other.standing(now).is_asked_first());
-        let Some((case, edns)) = upstream.health.manner(now).filter(|_| are_up) else { return Err(guest) };
+        let Some((case, edns)) = upstream.health.manner(now).filter(|_| are_up) else { return Err(pending) };
         if forwarder.transport.ports().is_none() {
-            return Err(guest);
+            return Err(pending);
         }
         let asked = Asked::by_rules(question, flags);
         let begun = forwarder.inflight.lead(asked, rule.number, asker, now);
-        let Some((waiter, sender)) = begun else { return Err(guest) };
+        let Some((waiter, sender)) = begun else { return Err(pending) };
         count(&forwarder.counters.questions);
         let asked = &waiter.flight.asked;
         let query = Query::new(&asked.question, asked.flags, edns, case);
@@ -134,7 +134,7 @@ impl<T> Lane<T> {
             waiter.flight.note_sent(query.question(), upstream);
         }
         let lead = Lead::new(forwarder.clone(), waiter, sender);
-        let asking = Asking { lead, rule: rule.clone(), upstream: upstream.clone(), edns, guest };
+        let asking = Asking { lead, rule: rule.clone(), upstream: upstream.clone(), edns, pending };
         if granted {
             self.staged.push((query, asking));
         } else {
@@ -393,35 +393,39 @@ impl<T> Lane<T> {
     }
 
     /// Whether there are questions that are the lane's no more.
-    pub fn has_landed(&self) -> bool {
-        !self.landed.is_empty()
+    pub fn has_returned(&self) -> bool {
+        !self.returned.is_empty()
     }
 
     /// The next question that is the lane's no more.
-    pub fn landed(&mut self) -> Option<Landed<T>> {
-        self.landed.pop_front()
+    pub fn next_returned(&mut self) -> Option<Returned<T>> {
+        self.returned.pop_front()
     }
 
     fn answer(&mut self, asking: Asking<T>, reply: UpstreamReply, now: Instant) {
-        let Asking { lead, upstream, guest, .. } = asking;
+        let Asking { lead, upstream, pending, .. } = asking;
         let forwarder = lead.forwarder.clone();
         upstream.note_answer(now);
         let Some(flight) = lead.flight().cloned() else { return };
         let outcome = forwarder.learn(&flight.asked, reply, upstream.address, now);
-        lead.land(&outcome);
+        lead.settle(&outcome);
         let name = flight.asked.question.name.clone();
-        self.landed.push_back(Landed { guest, name, said: Said::Outcome(outcome) });
+        self.returned.push_back(Returned { pending, name, said: Said::Outcome(outcome) });
     }
 
     /// Has a flight go on with a question.
     fn leave(&mut self, asking: Asking<T>, begun: Option<Begun>) {
-        let Asking { lead, rule, guest, .. } = asking;
+        let Asking { lead, rule, pending, .. } = asking;
         let forwarder = lead.forwarder.clone();
         let Some((waiter, sender)) = lead.leave() else { return };
         let flight = waiter.flight.clone();
         let name = flight.asked.question.name.clone();
         self.runtime.spawn(forwarder.clone().fly(flight, rule, sender, begun));
-        self.landed.push_back(Landed { guest, name, said: Said::Awaited(Awaited { forwarder, waiter }) });
+        self.returned.push_back(Returned {
+            pending,
+            name,
+            said: Said::Awaited(Awaited { forwarder, waiter }),
+        });
     }
 
     /// Offers a port that has served no longer, and closes it when nothing is listened for.

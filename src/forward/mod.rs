@@ -46,7 +46,7 @@ pub use counters::Counters;
 pub use delegation::{Cut, Delegation};
 pub use forwarder::{Forwarder, Outcome};
 pub use health::Standing;
-pub use lane::{Awaited, Landed, Lane, Said, looks_own};
+pub use lane::{Awaited, Lane, Returned, Said, looks_own};
 pub use open_ports::OpenPorts;
 pub use pool::Pool;
 pub use query::{Judgement, Query};

@@ -62,7 +62,7 @@ pub struct Asking<T> {
     pub rule: Arc<Rule>,
     pub upstream: Arc<Upstream>,
     pub edns: bool,
-    pub guest: T,
+    pub pending: T,
 }
 
 /// The right and the duty to answer a flight; dropped, it ends without an outcome.
@@ -220,7 +220,7 @@ impl Lead {
         Lead { forwarder, flight: Some((waiter, sender)) }
     }
 
-    /// Leaves the flight to others, who must land it; none if it was left before.
+    /// Leaves the flight to others, who must settle it; none if it was left before.
     pub fn leave(mut self) -> Option<(Waiter, Sender)> {
         self.flight.take()
     }
@@ -230,9 +230,9 @@ impl Lead {
     }
 
     /// Takes the question out of those in flight and tells those who followed.
-    pub fn land(mut self, outcome: &Outcome) {
+    pub fn settle(mut self, outcome: &Outcome) {
         let Some((waiter, sender)) = self.flight.take() else { return };
-        self.forwarder.inflight.land(&waiter.flight.asked);
+        self.forwarder.inflight.settle(&waiter.flight);
         // From here on nobody joins.
         if waiter.is_followed() {
             sender.send(outcome.clone());
@@ -243,7 +243,7 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         if let Some((waiter, _)) = &self.flight {
-            self.forwarder.inflight.land(&waiter.flight.asked);
+            self.forwarder.inflight.settle(&waiter.flight);
         }
     }
 }

@@ -17,7 +17,7 @@ use super::responder::{Asking, AtOnce, Attempt, Known, Missing, Responder, View}
 use crate::answer::Step;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::{NameRef, QueryFlags, Question, RawQuestion};
-use crate::forward::{Asker, Landed, Lane, Outcome, Said, looks_own};
+use crate::forward::{Asker, Returned, Lane, Outcome, Said, looks_own};
 
 /// Bytes of a message that are kept without the heap: most queries with EDNS and a cookie.
 const MESSAGE_BYTES_USUAL: usize = 96;
@@ -122,7 +122,7 @@ impl<T> Relay<T> {
 
     /// What became of messages, if any is done with.
     pub fn settling(&mut self) -> Option<Settling<'_, T>> {
-        let is_any = self.lane.has_landed() || !self.turned_away.is_empty();
+        let is_any = self.lane.has_returned() || !self.turned_away.is_empty();
         is_any.then(|| Settling { view: self.responder.view(), relay: self })
     }
 }
@@ -152,7 +152,7 @@ impl<T> Settling<'_, T> {
         if let Some(guest) = self.relay.turned_away.pop() {
             return Some(wait(guest, None));
         }
-        let Landed { guest, name, said } = self.relay.lane.landed()?;
+        let Returned { pending: guest, name, said } = self.relay.lane.next_returned()?;
         if let Said::Outcome(outcome) = &said {
             let known = (name.borrow(), outcome);
             match responder.resume(&self.view, &guest, known, buffer) {

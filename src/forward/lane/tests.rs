@@ -50,10 +50,10 @@ impl Bed {
         }
     }
 
-    fn begin(&mut self, name: &str, guest: usize) -> Result<(), usize> {
+    fn begin(&mut self, name: &str, pending: usize) -> Result<(), usize> {
         let question = question(name);
         let (forwarder, now) = (self.forwarder.clone(), Instant::now());
-        self.lane.begin(&forwarder, question, QueryFlags::default(), (guest, Asker::Server), now)
+        self.lane.begin(&forwarder, question, QueryFlags::default(), (pending, Asker::Server), now)
     }
 
     fn ask(&mut self, name: &str) {
@@ -74,9 +74,9 @@ impl Bed {
     }
 
     /// The next question that is done with.
-    async fn landed(&mut self) -> Landed<usize> {
-        self.until(|bed| bed.lane.has_landed()).await;
-        self.lane.landed().unwrap()
+    async fn next_returned(&mut self) -> Returned<usize> {
+        self.until(|bed| bed.lane.has_returned()).await;
+        self.lane.next_returned().unwrap()
     }
 
     async fn until(&mut self, is: impl Fn(&Bed) -> bool) {
@@ -105,13 +105,13 @@ fn answer(query: &[u8]) -> Vec<u8> {
     reply
 }
 
-fn outcome(landed: Landed<usize>) -> Outcome {
-    let Said::Outcome(outcome) = landed.said else { panic!("it was handed over") };
+fn outcome(returned: Returned<usize>) -> Outcome {
+    let Said::Outcome(outcome) = returned.said else { panic!("it was handed over") };
     outcome
 }
 
-fn awaited(landed: Landed<usize>) -> Awaited {
-    let Said::Awaited(awaited) = landed.said else { panic!("it was answered") };
+fn awaited(returned: Returned<usize>) -> Awaited {
+    let Said::Awaited(awaited) = returned.said else { panic!("it was answered") };
     awaited
 }
 
@@ -135,10 +135,10 @@ async fn a_thousand_questions_are_answered_from_many_ports_with_ids_of_their_own
             bed.say(&answer(&query), port);
         }
         for _ in 0..50 {
-            let landed = bed.landed().await;
-            answered.insert(landed.guest);
-            assert_eq!(landed.name, question(&format!("n{round}-{}.x.", landed.guest % 50)).name);
-            assert_eq!(outcome(landed).reply.answer.len(), 1);
+            let returned = bed.next_returned().await;
+            answered.insert(returned.pending);
+            assert_eq!(returned.name, question(&format!("n{round}-{}.x.", returned.pending % 50)).name);
+            assert_eq!(outcome(returned).reply.answer.len(), 1);
         }
     }
     assert_eq!(answered.len(), 1000);
@@ -168,7 +168,7 @@ async fn no_port_takes_more_than_its_share_and_each_ends_with_its_time() {
         }
         assert!(at_once.values().all(|count| *count <= QUERIES_AT_ONCE_MAX), "{at_once:?}");
         for _ in 0..100 {
-            bed.landed().await;
+            bed.next_returned().await;
         }
     }
     // A port is used up before many others are opened.
@@ -218,7 +218,7 @@ async fn a_stranger_is_passed_over_and_its_port_takes_no_more_queries() {
         bed.say(&answer(query), port);
     }
     for _ in &queries {
-        assert_eq!(outcome(bed.landed().await).reply.answer.len(), 1);
+        assert_eq!(outcome(bed.next_returned().await).reply.answer.len(), 1);
     }
     assert_eq!((bed.counted(|it| &it.near_misses), bed.counted(|it| &it.tcp_queries)), (2, 0));
     let name: crate::dns::Name = format!("n0.{NAME}").parse().unwrap();
@@ -238,13 +238,13 @@ async fn only_the_question_that_a_stranger_met_goes_over_tcp() {
         let mut stranger = answer(&queries[3]);
         stranger[at] ^= bit;
         bed.say(&stranger, port);
-        let landed = bed.landed().await;
-        assert_eq!(landed.guest, 3);
-        let (moved, ()) = tokio::join!(awaited(landed).outcome(), answer_one(&listener));
+        let returned = bed.next_returned().await;
+        assert_eq!(returned.pending, 3);
+        let (moved, ()) = tokio::join!(awaited(returned).outcome(), answer_one(&listener));
         assert_eq!(moved.reply.end, End::Data);
         for query in queries.iter().enumerate().filter(|(index, _)| *index != 3).map(|(_, query)| query) {
             bed.say(&answer(query), port);
-            assert_eq!(outcome(bed.landed().await).reply.answer.len(), 1);
+            assert_eq!(outcome(bed.next_returned().await).reply.answer.len(), 1);
         }
         assert_eq!((bed.counted(|it| &it.near_misses), bed.counted(|it| &it.tcp_queries)), (1, 1));
         assert!(bed.lane.is_idle() && bed.open_ports() == 0);
@@ -257,10 +257,10 @@ async fn a_second_reply_is_known_for_a_late_one() {
     bed.ask(NAME);
     let (query, port) = bed.seen();
     bed.say(&answer(&query), port);
-    outcome(bed.landed().await);
+    outcome(bed.next_returned().await);
     bed.say(&answer(&query), port);
     bed.until(|bed| bed.counted(|it| &it.late_replies) == 1).await;
-    assert!(!bed.lane.has_landed() && bed.counted(|it| &it.near_misses) == 0);
+    assert!(!bed.lane.has_returned() && bed.counted(|it| &it.near_misses) == 0);
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn a_reply_in_another_case_proves_itself_over_tcp_first() {
     let mut lowered = answer(&query);
     lowered[12..12 + NAME.len()].make_ascii_lowercase();
     bed.say(&lowered, port);
-    let awaited = awaited(bed.landed().await);
+    let awaited = awaited(bed.next_returned().await);
     let (outcome, ()) = tokio::join!(awaited.outcome(), answer_one(&listener));
     assert_eq!(outcome.reply.end, End::Data);
     assert_eq!((bed.counted(|it| &it.case_mismatches), bed.counted(|it| &it.tcp_queries)), (1, 1));
@@ -295,7 +295,7 @@ async fn a_truncated_reply_is_fetched_over_tcp() {
     let mut reply = answer(&query);
     reply[2] |= 0x02;
     bed.say(&reply, port);
-    let awaited = awaited(bed.landed().await);
+    let awaited = awaited(bed.next_returned().await);
     let (outcome, ()) = tokio::join!(awaited.outcome(), answer_one(&listener));
     assert_eq!(outcome.reply.end, End::Data);
     // The question was counted once, and each of its queries.
@@ -313,7 +313,7 @@ async fn too_many_strangers_send_the_questions_of_their_port_over_tcp() {
     bed.until(|bed| bed.counted(|it| &it.near_misses) == u64::from(NEAR_MISSES_MAX)).await;
     bed.ask("other.x.");
     let (other, of_other) = bed.seen();
-    assert!(of_other != port && !bed.lane.has_landed());
+    assert!(of_other != port && !bed.lane.has_returned());
     bed.say(&stranger, port);
     let answering = tokio::spawn(async move {
         loop {
@@ -321,14 +321,14 @@ async fn too_many_strangers_send_the_questions_of_their_port_over_tcp() {
         }
     });
     for _ in &queries {
-        assert_eq!(awaited(bed.landed().await).outcome().await.reply.end, End::Data);
+        assert_eq!(awaited(bed.next_returned().await).outcome().await.reply.end, End::Data);
     }
     answering.abort();
     let (strangers, over_tcp) = (u64::from(NEAR_MISSES_MAX) + 1, queries.len() as u64);
     assert_eq!((bed.counted(|it| &it.near_misses), bed.counted(|it| &it.tcp_queries)), (strangers, over_tcp));
     // Nobody listens to UDP for them any more, and the other is none of them.
     bed.say(&answer(&other), of_other);
-    outcome(bed.landed().await);
+    outcome(bed.next_returned().await);
     assert!(bed.lane.is_idle());
 }
 
@@ -340,7 +340,7 @@ async fn a_failure_goes_the_long_way_and_is_told() {
     let mut reply = query.clone();
     (reply[2], reply[3]) = (reply[2] | 0x80, 5);
     bed.say(&reply, port);
-    let outcome = awaited(bed.landed().await).outcome().await;
+    let outcome = awaited(bed.next_returned().await).outcome().await;
     assert_eq!((&outcome.reply.end, outcome.reply.rcode), (&End::Failed, Rcode::SERVFAIL));
     assert!(outcome.reply.extended_error.as_ref().unwrap().text.ends_with("answered REFUSED"));
     assert_eq!((bed.counted(|it| &it.queries), bed.counted(|it| &it.upstream_failures)), (1, 1));
@@ -353,10 +353,10 @@ async fn a_reply_after_the_lanes_patience_is_heard() {
     bed.ask(NAME);
     let (query, port) = bed.seen();
     bed.lane.look(Instant::now());
-    assert!(!bed.lane.has_landed());
+    assert!(!bed.lane.has_returned());
     tokio::time::advance(PATIENCE).await;
     bed.lane.look(Instant::now());
-    let awaited = awaited(bed.landed().await);
+    let awaited = awaited(bed.next_returned().await);
     assert!(!bed.lane.is_idle());
     bed.say(&answer(&query), port);
     bed.until(|bed| bed.lane.is_idle()).await;
@@ -372,7 +372,7 @@ async fn a_dead_upstream_costs_no_more_than_a_question_may_take() {
     bed.ask(NAME);
     tokio::time::advance(PATIENCE).await;
     bed.lane.look(Instant::now());
-    let outcome = awaited(bed.landed().await).outcome().await;
+    let outcome = awaited(bed.next_returned().await).outcome().await;
     assert_eq!(outcome.reply.end, End::Failed);
     assert_eq!(start.elapsed(), Duration::from_millis(1800));
     // The lane's query is one of the three that an upstream gets, besides our own question.
@@ -399,7 +399,7 @@ async fn a_question_in_a_lane_is_followed_and_one_in_flight_is_not_asked_by_a_la
     bed.until(|bed| bed.counted(|it| &it.coalesced) == 20).await;
     let (query, port) = bed.seen();
     bed.say(&answer(&query), port);
-    let first = outcome(bed.landed().await);
+    let first = outcome(bed.next_returned().await);
     for follower in followers {
         assert!(Arc::ptr_eq(&follower.await.unwrap().reply, &first.reply));
     }
@@ -428,7 +428,7 @@ async fn followers_of_a_question_that_is_handed_over_are_answered_too() {
     let mut reply = query.clone();
     (reply[2], reply[3]) = (reply[2] | 0x80, 2);
     bed.say(&reply, port);
-    let outcome = awaited(bed.landed().await).outcome().await;
+    let outcome = awaited(bed.next_returned().await).outcome().await;
     assert!(Arc::ptr_eq(&follower.await.unwrap().reply, &outcome.reply));
     assert_eq!(outcome.reply.rcode, Rcode::SERVFAIL);
 }
@@ -445,9 +445,9 @@ async fn beyond_the_upstreams_bound_a_question_goes_the_long_way() {
     let mut bed = Bed::with(|settings| settings.rules[0].queries_per_second_max = Some(1));
     bed.begin("a.", 1).unwrap();
     bed.begin("b.", 2).unwrap();
-    let landed = bed.landed().await;
-    assert_eq!(landed.guest, 2);
-    let reply = awaited(landed).outcome().await.reply;
+    let returned = bed.next_returned().await;
+    assert_eq!(returned.pending, 2);
+    let reply = awaited(returned).outcome().await.reply;
     assert!(reply.extended_error.as_ref().unwrap().text.starts_with("more than 1 queries a second"));
     assert_eq!((bed.counted(|it| &it.shed_rate), bed.counted(|it| &it.queries)), (1, 0));
 }
@@ -487,14 +487,14 @@ async fn what_a_successor_took_over_is_answered_and_not_kept() {
     bed.forwarder.retire();
     let (query, port) = bed.seen();
     bed.say(&answer(&query), port);
-    assert_eq!(outcome(bed.landed().await).reply.end, End::Data);
+    assert_eq!(outcome(bed.next_returned().await).reply.end, End::Data);
     assert!(bed.forwarder.cache.is_empty());
     // The same ports serve the successor.
     bed.forwarder = successor;
     bed.ask(NAME);
     let (query, port) = bed.seen();
     bed.say(&answer(&query), port);
-    outcome(bed.landed().await);
+    outcome(bed.next_returned().await);
     assert!(!bed.forwarder.cache.is_empty());
 }
 
