@@ -126,25 +126,40 @@ impl Cache {
         manner: impl Into<Manner>,
         now: Instant,
     ) -> Lookup {
+        let found = self.find_again(name, rtype, manner, now);
+        match &found {
+            Lookup::Fresh(hit) => {
+                self.counters.hits.add(1);
+                if hit.wants_prefetch {
+                    self.counters.prefetches.add(1);
+                }
+            }
+            Lookup::Stale { .. } => self.counters.stale.add(1),
+            Lookup::Miss => self.counters.misses.add(1),
+        }
+        found
+    }
+
+    /// Looks a question up whose look-up was counted before.
+    pub fn find_again(
+        &self,
+        name: NameRef<'_>,
+        rtype: RecordType,
+        manner: impl Into<Manner>,
+        now: Instant,
+    ) -> Lookup {
         let key = KeyRef { name, rtype, manner: manner.into() };
         let Some((key, entry)) = self.find(key, now, |key| self.entries.get(key)) else {
-            self.counters.misses.add(1);
             return Lookup::Miss;
         };
         if entry.is_fresh(now) {
-            self.counters.hits.add(1);
             let wants_prefetch = entry.wants_prefetch(now);
-            if wants_prefetch {
-                self.counters.prefetches.add(1);
-            }
             return Lookup::Fresh(Hit { wants_prefetch, ..Hit::at(entry, now) });
         }
         if entry.is_usable(now) {
-            self.counters.stale.add(1);
             return Lookup::Stale { recheck: entry.life.wants_recheck(now), hit: Hit::at(entry, now) };
         }
         self.entries.remove_if(&key, |found| Arc::ptr_eq(&found.life, &entry.life));
-        self.counters.misses.add(1);
         Lookup::Miss
     }
 

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message, rdata};
 use crate::forward::{self, Asker, Forwarder, RuleSettings, UpstreamAddress};
-use crate::respond::{Client, Responder, Transport};
+use crate::respond::{Client, Missing, Responder, Transport};
 use crate::telemetry::Age;
 
 /// Names asked at once: below what upstreams are asked a second.
@@ -332,7 +332,7 @@ async fn answered(
     for expected in expected {
         let rtype = if expected.is_ipv4() { RecordType::A } else { RecordType::AAAA };
         let question = message::query(0, name.borrow(), rtype, QueryFlags::default(), true);
-        let reply = Arc::clone(responder).answer(question, client, Asker::Server).await;
+        let reply = Arc::clone(responder).answer(question, client, Asker::Server, Missing::UNKNOWN).await;
         let reply = reply.and_then(|reply| Message::read(&reply).ok()).ok_or("there is no answer")?;
         let records = reply.answer.iter().filter(|record| record.rtype == rtype);
         let addresses: Vec<IpAddr> = records.filter_map(|record| rdata::address(&record.data)).collect();

@@ -15,7 +15,7 @@ use super::limits::{Admitted, Leave};
 use super::tcp::TcpService;
 use super::waiting::NoRoom;
 use super::{Attempt, Service};
-use crate::respond::Client;
+use crate::respond::{Client, Missing};
 
 /// The length field before each message (RFC 1035 §4.2.2).
 const LENGTH_SIZE: usize = 2;
@@ -263,15 +263,15 @@ impl<S: Service> Connection<S> {
 
     fn answer(&mut self, view: &S::View, message: &[u8]) {
         self.counters().queries.add(1);
-        let must_wait =
+        let missing =
             self.reply(|service, client, buffer| service.try_answer(view, None, message, client, buffer));
-        if must_wait {
-            self.wait(view, message);
+        if let Some(missing) = missing {
+            self.wait(view, message, missing);
         }
     }
 
-    /// Appends the reply that `make` makes; true if the message must wait for it.
-    fn reply(&mut self, make: impl FnOnce(&S, Client, &mut [u8]) -> Attempt) -> bool {
+    /// Appends the reply that `make` makes; what the message must wait for, if it must.
+    fn reply(&mut self, make: impl FnOnce(&S, Client, &mut [u8]) -> Attempt) -> Option<Missing> {
         let counters = &self.shared.counters.tcp;
         let (service, client, output) = (&*self.shared.service, self.client, &mut self.output);
         let attempt = catch_unwind(AssertUnwindSafe(|| {
@@ -286,19 +286,20 @@ impl<S: Service> Connection<S> {
         match attempt {
             Ok(Attempt::Reply(_)) => self.output_replies += 1,
             Ok(Attempt::Drop) => counters.dropped.add(1),
-            Ok(Attempt::Wait(_)) => return true,
+            Ok(Attempt::Wait(missing)) => return Some(missing),
             Err(_) => counters.panics.add(1),
         }
-        false
+        None
     }
 
     /// Has a task answer a message that must wait for upstream.
-    fn wait(&mut self, view: &S::View, message: &[u8]) {
+    fn wait(&mut self, view: &S::View, message: &[u8], missing: Missing) {
         let ticket = match self.shared.waiting.admit(self.client) {
             Ok(ticket) => ticket,
-            Err(no_room) => return self.refuse(view, message, no_room),
+            Err(no_room) => return self.refuse(view, message, missing, no_room),
         };
-        let answer = self.shared.service.clone().answer(message.to_vec(), self.client, ticket.asker());
+        let service = self.shared.service.clone();
+        let answer = service.answer(message.to_vec(), self.client, ticket.asker(), missing);
         self.answers.spawn(self.shared.closing.tracker.track_future(async move {
             let _ticket = ticket;
             answer.await
@@ -306,16 +307,16 @@ impl<S: Service> Connection<S> {
     }
 
     /// Answers a message that cannot wait.
-    fn refuse(&mut self, view: &S::View, message: &[u8], no_room: NoRoom) {
+    fn refuse(&mut self, view: &S::View, message: &[u8], missing: Missing, no_room: NoRoom) {
         let counters = &self.shared.counters.tcp;
         match no_room {
             NoRoom::WaitLimit(..) => counters.wait_limit_reached.add(1),
             NoRoom::Full(_) | NoRoom::Share(_) => counters.waiting_max_reached.add(1),
         }
-        let must_wait = self.reply(|service, client, buffer| {
-            service.refuse(view, message, client, no_room.explain(), buffer)
+        let missing = self.reply(|service, client, buffer| {
+            service.refuse(view, message, client, missing, no_room.explain(), buffer)
         });
-        if must_wait {
+        if missing.is_some() {
             self.counters().dropped.add(1);
         }
     }

@@ -76,14 +76,28 @@ impl Service for Echo {
         Attempt::Reply(length)
     }
 
-    fn refuse(&self, (): &(), message: &[u8], _: Client, _: ExtendedError, buffer: &mut [u8]) -> Attempt {
+    fn refuse(
+        &self,
+        (): &(),
+        message: &[u8],
+        _: Client,
+        _: Missing,
+        _: ExtendedError,
+        buffer: &mut [u8],
+    ) -> Attempt {
         buffer[..message.len()].copy_from_slice(message);
         buffer[2] |= 0x80;
         buffer[3] |= REFUSED;
         Attempt::Reply(message.len())
     }
 
-    async fn answer(self: Arc<Self>, mut message: Vec<u8>, _: Client, _: Asker) -> Option<Vec<u8>> {
+    async fn answer(
+        self: Arc<Self>,
+        mut message: Vec<u8>,
+        _: Client,
+        _: Asker,
+        _: Missing,
+    ) -> Option<Vec<u8>> {
         self.at_gate.send_modify(|count| *count += 1);
         if message.get(14) == Some(&b'p') {
             panic!("a message asked for it");

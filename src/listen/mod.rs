@@ -32,7 +32,7 @@ use tokio::runtime::Handle;
 
 use crate::dns::ExtendedError;
 use crate::forward::Asker;
-use crate::respond::{Ahead, Aheads, Attempt, Client, Relay, Responder, View};
+use crate::respond::{Ahead, Aheads, Attempt, Client, Missing, Relay, Responder, View};
 
 /// What answers a message; implemented by `respond::Responder`.
 pub trait Service: Send + Sync + 'static {
@@ -67,6 +67,7 @@ pub trait Service: Send + Sync + 'static {
         view: &Self::View,
         message: &[u8],
         client: Client,
+        missing: Missing,
         why: ExtendedError,
         buffer: &mut [u8],
     ) -> Attempt;
@@ -79,6 +80,7 @@ pub trait Service: Send + Sync + 'static {
         message: Vec<u8>,
         client: Client,
         asker: Asker,
+        missing: Missing,
     ) -> impl Future<Output = Option<Vec<u8>>> + Send;
 
     /// What asks upstream for one thread, if there is such a thing; its messages do not come to `answer`.
@@ -119,10 +121,11 @@ impl Service for Responder {
         view: &View,
         message: &[u8],
         client: Client,
+        missing: Missing,
         why: ExtendedError,
         buffer: &mut [u8],
     ) -> Attempt {
-        Responder::refuse(self, view, message, client, why, buffer)
+        Responder::refuse(self, view, message, client, missing, why, buffer)
     }
 
     fn answer(
@@ -130,8 +133,9 @@ impl Service for Responder {
         message: Vec<u8>,
         client: Client,
         asker: Asker,
+        missing: Missing,
     ) -> impl Future<Output = Option<Vec<u8>>> + Send {
-        Responder::answer(self, message, client, asker)
+        Responder::answer(self, message, client, asker, missing)
     }
 
     fn relay<T>(self: &Arc<Self>, runtime: &Handle) -> Option<Relay<T>> {

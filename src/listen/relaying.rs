@@ -79,7 +79,7 @@ impl<S: Service> Relaying<S> {
         match &mut self.relay {
             Some(relay) => relay.take(message, client, asker, place, missing),
             None => {
-                let answer = self.service.clone().answer(message.to_vec(), client, asker);
+                let answer = self.service.clone().answer(message.to_vec(), client, asker, missing);
                 self.leave(place, answer);
             }
         }

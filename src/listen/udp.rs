@@ -206,7 +206,7 @@ impl<S: Service> UdpWorker<S> {
             Attempt::Drop => tally.dropped += 1,
             Attempt::Wait(missing) => {
                 let Err(why) = relaying.take(datagram.message, client, path, missing) else { return };
-                match self.service.refuse(view, datagram.message, client, why, datagram.reply) {
+                match self.service.refuse(view, datagram.message, client, missing, why, datagram.reply) {
                     Attempt::Reply(length) => batch.queue(index, length),
                     Attempt::Drop | Attempt::Wait(_) => tally.dropped += 1,
                 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::client::{Client, Transport};
 use super::complete::complete;
 use super::delegated::cut_of;
+use super::query::Look;
 use super::responder::{ANSWER_DEADLINE, Asking, Attempt, Responder, reply_bytes};
 use crate::answer::Step;
 use crate::dns::{Message, QueryFlags, Question, Record, RecordType};
@@ -85,7 +86,8 @@ impl Responder {
                 chase.note(by_rule);
             }
             let asking = Asking { snapshot: &snapshot, serving: &serving, query: &query };
-            let relayed = self.relayed(asking, &mut chase, Asker::Server, deadline, &mut None).await;
+            let (look, known) = (&mut Look::First, &mut None);
+            let relayed = self.relayed(asking, &mut chase, Asker::Server, deadline, look, known).await;
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());

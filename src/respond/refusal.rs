@@ -2,35 +2,36 @@
 
 use super::client::Client;
 use super::complete::{complete, complete_failure};
-use super::responder::{Asking, Attempt, Responder, View, told};
+use super::query::Missing;
+use super::responder::{Asking, Attempt, Begun, Responder, View, told};
 use crate::answer::Step;
 use crate::dns::{ExtendedError, Question};
 
 impl Responder {
-    /// Answers with what there is without asking upstream: what the cache has past its end, what is known here of the
-    /// name, else SERVFAIL with the reason.
+    /// Answers a message for which `try_answer` said that something is missing, with what there is without asking upstream:
+    /// what the cache has past its end, what is known here of the name, else SERVFAIL with the reason.
     pub fn refuse(
         &self,
         view: &View,
         message: &[u8],
         client: Client,
+        missing: Missing,
         why: ExtendedError,
         buffer: &mut [u8],
     ) -> Attempt {
         let View { snapshot, serving, now, .. } = view;
-        let query = match self.admit(&serving.rules, message, client, buffer) {
-            Ok(query) => query,
+        let begun = self.begin(serving, snapshot, message, client, missing, buffer);
+        let Begun { query, mut chase, mut step, look, is_probe } = match begun {
+            Ok(begun) => begun,
             Err(attempt) => return attempt,
         };
-        let written = if serving.is_probe(&query) {
+        let written = if is_probe {
             let why = self.note_loop(serving, &query);
             complete_failure(&query.asked, client, why, buffer)
         } else {
-            let mut chase = query.chase(snapshot, &serving.rules, view.of(client));
-            let mut step = chase.run();
             let asking = Asking { snapshot, serving, query: &query };
             loop {
-                step = self.advance(asking, &mut chase, step, None, *now);
+                step = self.advance(asking, &mut chase, step, look, None, *now);
                 if step == Step::Done {
                     break;
                 }

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::complete;
-use super::responder::{Asking, AtOnce, Attempt, Known, Missing, Responder, View};
+use super::query::Missing;
+use super::responder::{Asking, Attempt, Begun, Known, Responder, View};
 use crate::answer::Step;
-use crate::dns::header::HEADER_BYTES;
-use crate::dns::{NameRef, QueryFlags, Question, RawQuestion};
-use crate::forward::{Asker, Returned, Lane, Outcome, Said, looks_own};
+use crate::dns::{NameRef, QueryFlags, Question};
+use crate::forward::{Asker, Lane, Outcome, Returned, Said, looks_own};
 
 /// Bytes of a message that are kept without the heap: most queries with EDNS and a cookie.
 const MESSAGE_BYTES_USUAL: usize = 96;
@@ -25,15 +25,15 @@ const MESSAGE_BYTES_USUAL: usize = 96;
 /// Asks upstream for one thread. `T` is what the thread needs to send a reply.
 pub struct Relay<T> {
     responder: Arc<Responder>,
-    lane: Lane<Box<Guest<T>>>,
+    lane: Lane<Box<Pending<T>>>,
     /// Taken and not yet asked.
-    staged: VecDeque<Box<Guest<T>>>,
+    staged: VecDeque<Box<Pending<T>>>,
     /// What is none for the lane.
-    turned_away: Vec<Box<Guest<T>>>,
+    turned_away: Vec<Box<Pending<T>>>,
 }
 
 /// A message, who sent it and when. It changes hands often, and is moved in a box.
-struct Guest<T> {
+struct Pending<T> {
     message: SmallVec<[u8; MESSAGE_BYTES_USUAL]>,
     client: Client,
     asker: Asker,
@@ -65,9 +65,9 @@ impl<T> Relay<T> {
     /// Takes a message for which `try_answer` said that upstream must be asked; `send` asks.
     pub fn take(&mut self, message: &[u8], client: Client, asker: Asker, tag: T, missing: Missing) {
         // Those of one batch came at one time.
-        let began = self.staged.back().map_or_else(Instant::now, |guest| guest.began);
+        let began = self.staged.back().map_or_else(Instant::now, |pending| pending.began);
         let message = SmallVec::from_slice(message);
-        self.staged.push_back(Box::new(Guest { message, client, asker, began, missing, tag }));
+        self.staged.push_back(Box::new(Pending { message, client, asker, began, missing, tag }));
     }
 
     /// Asks upstream for all that was taken.
@@ -79,19 +79,13 @@ impl<T> Relay<T> {
         let view = responder.view();
         let forwarder = &view.serving.forwarder;
         // One by one, so that a panic costs one.
-        while let Some(guest) = staged.pop_front() {
-            let missing = match guest.missing.at_once() {
-                Some(AtOnce { flags, .. }) => RawQuestion::read(&guest.message, HEADER_BYTES)
-                    .map(|asked| (asked.to_question(), flags, asked.bytes)),
-                None => responder.missing(&view, &guest.message, guest.client),
-            };
-            let missing = missing.filter(|(_, _, raw_question)| !looks_own(forwarder, raw_question));
-            let turned = match missing.map(|(question, flags, _)| (question, flags)) {
+        while let Some(pending) = staged.pop_front() {
+            let turned = match responder.missing(&view, &pending) {
                 Some((question, flags)) => {
-                    let asker = guest.asker;
-                    lane.begin(forwarder, question, flags, (guest, asker), view.now).err()
+                    let asker = pending.asker;
+                    lane.begin(forwarder, question, flags, (pending, asker), view.now).err()
                 }
-                None => Some(guest),
+                None => Some(pending),
             };
             turned_away.extend(turned);
         }
@@ -144,85 +138,76 @@ impl<T> Settling<'_, T> {
     /// The next of them; a reply is then in the buffer.
     pub fn next(&mut self, buffer: &mut [u8]) -> Option<Settled<T>> {
         let responder = &self.relay.responder;
-        let wait = |guest: Box<Guest<T>>, known| {
-            let guest = *guest;
-            let answer = responder.clone().go_on(guest.message.into_vec(), guest.client, guest.asker, known);
-            Settled::Wait(guest.tag, Box::pin(answer))
+        let wait = |pending: Box<Pending<T>>, known| {
+            let Pending { message, client, asker, missing, tag, .. } = *pending;
+            let answer = responder.clone().go_on(message.into_vec(), client, asker, missing, known);
+            Settled::Wait(tag, Box::pin(answer))
         };
-        if let Some(guest) = self.relay.turned_away.pop() {
-            return Some(wait(guest, None));
+        if let Some(pending) = self.relay.turned_away.pop() {
+            return Some(wait(pending, None));
         }
-        let Returned { pending: guest, name, said } = self.relay.lane.next_returned()?;
+        let Returned { pending, name, said } = self.relay.lane.next_returned()?;
         if let Said::Outcome(outcome) = &said {
             let known = (name.borrow(), outcome);
-            match responder.resume(&self.view, &guest, known, buffer) {
+            match responder.resume(&self.view, &pending, known, buffer) {
                 Attempt::Reply(length) => {
                     let View { serving, now, .. } = &self.view;
-                    let (message, client) = (&guest.message, guest.client);
+                    let (message, client) = (&pending.message, pending.client);
                     let sent = responder.within_rate(serving, message, client, buffer, length, *now);
                     return Some(match sent {
-                        Attempt::Reply(length) => Settled::Reply(guest.tag, length),
-                        _ => Settled::Drop(guest.tag),
+                        Attempt::Reply(length) => Settled::Reply(pending.tag, length),
+                        _ => Settled::Drop(pending.tag),
                     });
                 }
-                Attempt::Drop => return Some(Settled::Drop(guest.tag)),
+                Attempt::Drop => return Some(Settled::Drop(pending.tag)),
                 Attempt::Wait(_) => {}
             }
         }
-        let known = Known { began: guest.began, name, said };
-        Some(wait(guest, Some(known)))
+        let known = Known { began: pending.began, name, said };
+        Some(wait(pending, Some(known)))
     }
 }
 
 impl Responder {
-    /// The question that upstream must be asked for a message, and the question section it came with; none if the
-    /// message is answered otherwise.
-    fn missing<'m>(
-        &self,
-        view: &View,
-        message: &'m [u8],
-        client: Client,
-    ) -> Option<(Question, QueryFlags, &'m [u8])> {
-        let serving = &view.serving;
-        let query = self.admit(&serving.rules, message, client, &mut []).ok()?;
-        if serving.is_probe(&query) {
+    /// The question that a lane may ask for a message; none if the message is answered otherwise.
+    fn missing<T>(&self, view: &View, pending: &Pending<T>) -> Option<(Question, QueryFlags)> {
+        let View { snapshot, serving, now, .. } = view;
+        let Pending { message, client, missing, .. } = pending;
+        let begun = self.begin(serving, snapshot, message, *client, *missing, &mut []).ok()?;
+        let Begun { query, mut chase, mut step, look, is_probe } = begun;
+        if is_probe || looks_own(&serving.forwarder, query.asked.question) {
             return None;
         }
-        let mut chase = query.chase(&view.snapshot, &serving.rules, view.of(client));
-        let step = chase.run();
-        let asking = Asking { snapshot: &view.snapshot, serving, query: &query };
-        let step = self.advance(asking, &mut chase, step, None, view.now);
+        if !missing.is_of_query(serving.epoch(snapshot)) {
+            let asking = Asking { snapshot, serving, query: &query };
+            step = self.advance(asking, &mut chase, step, look, None, *now);
+        }
         // A lane asks by the rules.
         if step == Step::Done || chase.delegation().is_some() {
             return None;
         }
-        let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-        Some((question, query.flags, query.asked.question))
+        Some((Question { name: chase.current().to_name(), rtype: query.rtype }, query.flags))
     }
 
     /// Answers with what upstream said to one name.
     fn resume<T>(
         &self,
         view: &View,
-        guest: &Guest<T>,
+        pending: &Pending<T>,
         known: (NameRef<'_>, &Outcome),
         buffer: &mut [u8],
     ) -> Attempt {
         let View { snapshot, serving, now, .. } = view;
-        let query = match self.admit(&serving.rules, &guest.message, guest.client, buffer) {
-            Ok(query) => query,
+        let Pending { message, client, missing, .. } = pending;
+        let begun = self.begin(serving, snapshot, message, *client, *missing, buffer);
+        let Begun { query, mut chase, step, look, .. } = match begun {
+            Ok(begun) => begun,
             Err(attempt) => return attempt,
         };
-        let mut chase = query.chase(snapshot, &serving.rules, view.of(guest.client));
-        let is_known_to_ask = |known: AtOnce| known.epoch == serving.epoch(snapshot);
-        let step = match guest.missing.at_once().is_some_and(is_known_to_ask) {
-            true => Step::Ask,
-            false => chase.run(),
-        };
         let asking = Asking { snapshot, serving, query: &query };
-        if self.advance(asking, &mut chase, step, Some(known), *now) == Step::Ask {
-            return Attempt::Wait(Missing::UNKNOWN);
+        if self.advance(asking, &mut chase, step, look, Some(known), *now) == Step::Ask {
+            return Attempt::Wait(*missing);
         }
-        complete(&query.asked, guest.client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
+        complete(&query.asked, *client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)
     }
 }

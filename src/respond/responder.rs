@@ -1,6 +1,6 @@
 //! The responder: takes a message, finds its answer, writes the reply.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,15 +14,13 @@ use super::client::{Client, Transport};
 use super::complete::{Asked, complete, complete_error, complete_error_briefly, complete_failure};
 use super::cookie::Cookies;
 use super::delegated::OwnAnswers;
+use super::query::{Look, Missing, Query};
 use super::rate_limit::RateLimit;
 use super::{ahead, finished, quick};
-use crate::answer::{Chase, Freshness, Recursion, Relayed, Rules, Step};
+use crate::answer::{Chase, Freshness, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, Manner, UpstreamReply};
-use crate::dns::{
-    ExtendedError, Flags, Name, NameRef, QueryFlags, Question, RawName, Rcode, RecordType, Request,
-    Unanswerable,
-};
-use crate::forward::{Asker, Forwarder, Outcome, Quest, Said};
+use crate::dns::{ExtendedError, Name, NameRef, Question, Rcode, RecordType, Request, Unanswerable};
+use crate::forward::{Asker, Forwarder, Outcome, Quest, Said, looks_own};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
@@ -102,8 +100,19 @@ pub(super) struct Asking<'a, 'm> {
     pub(super) query: &'a Query<'m>,
 }
 
+/// A query on its way.
+pub(super) struct Begun<'s, 'm> {
+    pub(super) query: Query<'m>,
+    pub(super) chase: Chase<'s>,
+    pub(super) step: Step,
+    /// How the cache is looked into up to the name that upstream must be asked for.
+    pub(super) look: Look,
+    /// Whether it is a probe for a loop that came back.
+    pub(super) is_probe: bool,
+}
+
 /// What came of a message without waiting.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Attempt {
     /// A reply of this many bytes is in the buffer.
     Reply(usize),
@@ -111,31 +120,6 @@ pub enum Attempt {
     Drop,
     /// Upstream must be asked.
     Wait(Missing),
-}
-
-/// What a message waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Missing(Option<AtOnce>);
-
-/// What `try_answer` knows of a message for whose very question upstream must be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct AtOnce {
-    pub(super) flags: QueryFlags,
-    /// While it lasts, a chase of the question begins with asking upstream.
-    pub(super) epoch: finished::Epoch,
-}
-
-impl Missing {
-    /// It is still to be found out.
-    pub const UNKNOWN: Missing = Missing(None);
-
-    fn of(chase: &Chase<'_>, flags: QueryFlags, epoch: finished::Epoch) -> Missing {
-        Missing(chase.is_untouched().then_some(AtOnce { flags, epoch }))
-    }
-
-    pub(super) fn at_once(self) -> Option<AtOnce> {
-        self.0
-    }
 }
 
 impl Responder {
@@ -224,17 +208,23 @@ impl Responder {
         let mut chase = query.chase(snapshot, &serving.rules, client_view);
         let step = chase.run();
         let asking = Asking { snapshot, serving, query: &query };
-        if self.advance(asking, &mut chase, step, None, *now) == Step::Ask {
-            return Attempt::Wait(Missing::of(&chase, query.flags, epoch));
+        if self.advance(asking, &mut chase, step, Look::First, None, *now) == Step::Ask {
+            return Attempt::Wait(Missing::of(&query, &chase, epoch));
         }
         let Some(length) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
         finished::keep(&key, epoch, &chase, asked, *now, &buffer[..length]);
         Attempt::Reply(length)
     }
 
-    /// Answers, and asks upstream for what is missing. `None`: no reply.
-    pub async fn answer(self: Arc<Self>, message: Vec<u8>, client: Client, asker: Asker) -> Option<Vec<u8>> {
-        self.go_on(message, client, asker, None).await
+    /// Answers, and asks upstream for what is missing, which `try_answer` told, if it was asked. `None`: no reply.
+    pub async fn answer(
+        self: Arc<Self>,
+        message: Vec<u8>,
+        client: Client,
+        asker: Asker,
+        missing: Missing,
+    ) -> Option<Vec<u8>> {
+        self.go_on(message, client, asker, missing, None).await
     }
 
     /// Answers, perhaps with something known already.
@@ -243,10 +233,11 @@ impl Responder {
         message: Vec<u8>,
         client: Client,
         asker: Asker,
+        missing: Missing,
         known: Option<Known>,
     ) -> Option<Vec<u8>> {
         let serving = self.serving();
-        let mut reply = self.answer_whenever(&serving, &message, client, asker, known).await?;
+        let mut reply = self.answer_whenever(&serving, &message, client, asker, missing, known).await?;
         let length = reply.len();
         match self.within_rate(&serving, &message, client, &mut reply, length, Instant::now()) {
             Attempt::Reply(length) => reply.truncate(length),
@@ -261,43 +252,59 @@ impl Responder {
         message: &[u8],
         client: Client,
         asker: Asker,
+        missing: Missing,
         mut known: Option<Known>,
     ) -> Option<Vec<u8>> {
         let snapshot = self.store.snapshot();
         let began = known.as_ref().map_or_else(Instant::now, |known| known.began);
         let deadline = began + ANSWER_DEADLINE;
-        // Room for an error; for an answer there is none before there is one, as many may wait for upstream.
-        let mut buffer = vec![0; ERROR_BYTES_MAX];
-        let length = {
-            let query = match self.admit(&serving.rules, message, client, &mut buffer) {
-                Ok(query) => query,
-                Err(Attempt::Reply(length)) => {
-                    buffer.truncate(length);
-                    return Some(buffer);
-                }
+        let begun = {
+            let mut buffer = [0; ERROR_BYTES_MAX];
+            match self.begin(serving, &snapshot, message, client, missing, &mut buffer) {
+                Ok(begun) => begun,
+                Err(Attempt::Reply(length)) => return Some(buffer[..length].to_vec()),
                 Err(_) => return None,
-            };
-            let client_view = snapshot.networks().view_of(client.address.ip());
-            let mut chase = query.chase(&snapshot, &serving.rules, client_view);
-            let mut step = chase.run();
-            let is_own = || known.is_none() && serving.forwarder.is_own_question(query.asked.question);
-            if serving.is_probe(&query) || (step == Step::Ask && is_own()) {
-                let why = self.note_loop(serving, &query);
-                complete_failure(&query.asked, client, why, &mut buffer)?
-            } else {
-                while step == Step::Ask {
-                    let asking = Asking { snapshot: &snapshot, serving, query: &query };
-                    let relayed = self.relayed(asking, &mut chase, asker, deadline, &mut known).await;
-                    step = chase.feed(relayed);
-                }
-                buffer = vec![0; reply_bytes(client.transport)];
-                complete(&query.asked, client, &chase, &mut buffer)?
             }
         };
-        buffer.truncate(length);
-        // It may wait for its turn to be sent.
-        buffer.shrink_to_fit();
-        Some(buffer)
+        let Begun { query, mut chase, mut step, mut look, is_probe } = begun;
+        let is_own = || known.is_none() && looks_own(&serving.forwarder, query.asked.question);
+        if is_probe || (step == Step::Ask && is_own()) {
+            let why = self.note_loop(serving, &query);
+            return written(client.transport, |buffer| complete_failure(&query.asked, client, why, buffer));
+        }
+        while step == Step::Ask {
+            let asking = Asking { snapshot: &snapshot, serving, query: &query };
+            let relayed = self.relayed(asking, &mut chase, asker, deadline, &mut look, &mut known).await;
+            step = chase.feed(relayed);
+        }
+        written(client.transport, |buffer| complete(&query.asked, client, &chase, buffer))
+    }
+
+    /// Begins with a message, where it stopped if that still holds; on an error a reply may be in the buffer.
+    pub(super) fn begin<'s, 'm>(
+        &self,
+        serving: &'s Serving,
+        snapshot: &'s Snapshot,
+        message: &'m [u8],
+        client: Client,
+        missing: Missing,
+        buffer: &mut [u8],
+    ) -> Result<Begun<'s, 'm>, Attempt> {
+        let look = missing.next_look();
+        let decided = missing.decided_in(serving.epoch(snapshot));
+        if let Some(decided) = decided
+            && let Some(query) = decided.query(message)
+        {
+            let mut chase = query.chase(snapshot, &serving.rules, decided.view);
+            let step = if decided.is_untouched { Step::Ask } else { chase.run() };
+            return Ok(Begun { query, chase, step, look, is_probe: false });
+        }
+        let query = self.admit(&serving.rules, message, client, buffer)?;
+        let is_probe = serving.is_probe(&query);
+        let view = snapshot.networks().view_of(client.address.ip());
+        let mut chase = query.chase(snapshot, &serving.rules, view);
+        let step = chase.run();
+        Ok(Begun { query, chase, step, look, is_probe })
     }
 
     /// Notes a question of our own that came back; what it is answered with.
@@ -315,15 +322,17 @@ impl Responder {
         chase: &mut Chase<'_>,
         asker: Asker,
         deadline: Instant,
+        look: &mut Look,
         known: &mut Option<Known>,
     ) -> Relayed {
         let Asking { snapshot, serving, query } = asking;
         let known = known.take_if(|known| known.name.borrow() == chase.current());
         if known.is_none()
-            && let Some(relayed) = self.cached(asking, chase, Instant::now())
+            && let Some(relayed) = self.cached(asking, chase, *look, Instant::now())
         {
             return relayed;
         }
+        *look = Look::First;
         let asked = async {
             match known.map(|known| known.said) {
                 Some(Said::Outcome(outcome)) => outcome,
@@ -358,13 +367,17 @@ impl Responder {
         asking: Asking<'_, '_>,
         chase: &mut Chase<'_>,
         mut step: Step,
+        mut look: Look,
         mut known: Option<(NameRef<'_>, &Outcome)>,
         now: Instant,
     ) -> Step {
         while step == Step::Ask {
             let relayed = match known.take_if(|(name, _)| *name == chase.current()) {
-                Some((_, outcome)) => Some(told(outcome.clone(), chase)),
-                None => self.cached(asking, chase, now),
+                Some((_, outcome)) => {
+                    look = Look::First;
+                    Some(told(outcome.clone(), chase))
+                }
+                None => self.cached(asking, chase, look, now),
             };
             match relayed {
                 Some(relayed) => step = chase.feed(relayed),
@@ -374,13 +387,24 @@ impl Responder {
         step
     }
 
-    fn cached(&self, asking: Asking<'_, '_>, chase: &mut Chase<'_>, now: Instant) -> Option<Relayed> {
+    fn cached(
+        &self,
+        asking: Asking<'_, '_>,
+        chase: &mut Chase<'_>,
+        look: Look,
+        now: Instant,
+    ) -> Option<Relayed> {
         let Asking { snapshot, serving, query } = asking;
         let delegation = serving.delegation(chase, snapshot);
         let manner = delegation
             .as_ref()
             .map_or_else(|| Manner::from(query.flags), |delegation| delegation.manner(query.flags));
-        let (hit, freshness) = match serving.cache.get(chase.current(), query.rtype, manner, now) {
+        let (name, rtype) = (chase.current(), query.rtype);
+        let found = match look {
+            Look::First => serving.cache.get(name, rtype, manner, now),
+            Look::Again => serving.cache.find_again(name, rtype, manner, now),
+        };
+        let (hit, freshness) = match found {
             Lookup::Fresh(hit) => (hit, Freshness::Fresh),
             // Upstream failed a moment ago and is not asked again yet (RFC 8767 §5).
             Lookup::Stale { hit, recheck: false } => {
@@ -476,9 +500,7 @@ impl Responder {
             }
             _ => {}
         }
-        let flags =
-            QueryFlags { dnssec_ok: request.dnssec_ok(), checking_disabled: request.flags.has(Flags::CD) };
-        Ok(Query { asked, name: request.name, rtype: request.rtype, flags })
+        Ok(Query::new(asked, request.name))
     }
 
     pub(super) fn cookie(&self, request: Option<&[u8]>, client: IpAddr) -> Option<[u8; 24]> {
@@ -528,22 +550,6 @@ impl Serving {
     }
 }
 
-/// A query that is answered.
-pub(super) struct Query<'m> {
-    pub(super) asked: Asked<'m>,
-    pub(super) name: RawName<'m>,
-    pub(super) rtype: RecordType,
-    pub(super) flags: QueryFlags,
-}
-
-impl Query<'_> {
-    pub(super) fn chase<'s>(&self, snapshot: &'s Snapshot, rules: &'s Rules, view: ViewId) -> Chase<'s> {
-        let recursion =
-            if self.asked.flags.has(Flags::RD) { Recursion::Desired } else { Recursion::NotDesired };
-        Chase::new(snapshot, rules, view, self.name.to_buf(), self.rtype, recursion)
-    }
-}
-
 /// Room for a reply without records: a question of 259 bytes, and an OPT record with a cookie and one reason.
 const ERROR_BYTES_MAX: usize = 1024;
 
@@ -553,4 +559,20 @@ pub(super) fn reply_bytes(transport: Transport) -> usize {
         Transport::Udp => usize::from(crate::dns::edns::UDP_PAYLOAD_BYTES),
         Transport::Tcp => usize::from(u16::MAX),
     }
+}
+
+thread_local! {
+    /// Where replies are written that were waited for: none is as long as there is room for.
+    static REPLY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A reply of its own length.
+fn written(transport: Transport, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<Vec<u8>> {
+    let bytes_max = reply_bytes(transport);
+    REPLY.with_borrow_mut(|buffer| {
+        if buffer.len() < bytes_max {
+            buffer.resize(bytes_max, 0);
+        }
+        write(&mut buffer[..bytes_max]).map(|length| buffer[..length].to_vec())
+    })
 }

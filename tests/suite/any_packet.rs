@@ -98,8 +98,13 @@ fn goes_through_the_responder(packet: &[u8], buffer: &mut [u8]) {
         let waited;
         let reply = match responder.try_answer(&responder.view(), None, packet, client, buffer) {
             Attempt::Reply(length) => &buffer[..length],
-            Attempt::Wait(_) => {
-                waited = runtime.block_on(responder.clone().answer(packet.to_vec(), client, Asker::Server));
+            Attempt::Wait(missing) => {
+                waited = runtime.block_on(responder.clone().answer(
+                    packet.to_vec(),
+                    client,
+                    Asker::Server,
+                    missing,
+                ));
                 // Thousands may wait to be sent: they do not keep room for the largest.
                 let room = waited.as_ref().map_or(0, Vec::capacity);
                 assert!(room <= 2048.max(2 * waited.as_ref().map_or(0, Vec::len)), "{room}");

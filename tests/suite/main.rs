@@ -48,6 +48,7 @@ mod rate_limits;
 mod read_only;
 mod relays;
 mod reloads;
+mod resumed_queries;
 mod shared_sync;
 mod starvation;
 mod state;

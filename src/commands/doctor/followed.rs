@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Message, Name, QueryFlags, Rcode, RecordType, message};
 use crate::forward::Asker;
-use crate::respond::{Client, Responder, Transport};
+use crate::respond::{Client, Missing, Responder, Transport};
 
 /// Asks the servers of each delegation for the SOA of its domain, as a client of a network that sees the zone.
 pub(super) async fn of_servers(config: &Config, parts: &Parts) -> Vec<Finding> {
@@ -51,7 +51,7 @@ pub(super) async fn of_servers(config: &Config, parts: &Parts) -> Vec<Finding> {
 async fn asked(responder: &Arc<Responder>, cut: &Name, client: IpAddr) -> Result<(), String> {
     let client = Client { address: SocketAddr::new(client, 0), local: None, transport: Transport::Tcp };
     let question = message::query(0, cut.borrow(), RecordType::SOA, QueryFlags::default(), true);
-    let reply = Arc::clone(responder).answer(question, client, Asker::Server).await;
+    let reply = Arc::clone(responder).answer(question, client, Asker::Server, Missing::UNKNOWN).await;
     let reply = reply.and_then(|reply| Message::read(&reply).ok()).ok_or("there is no answer")?;
     let has_soa = reply.answer.iter().any(|record| record.rtype == RecordType::SOA);
     match (reply.rcode, has_soa) {

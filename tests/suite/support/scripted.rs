@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use privatelink_dns::dns::{Flags, Name, NameBuf, NameRef, Rcode, Record, RecordType, Request, rdata};
 use privatelink_dns::forward::Asker;
-use privatelink_dns::respond::{Client, Responder, Transport};
+use privatelink_dns::respond::{Client, Missing, Responder, Transport};
 
 use super::message::{Line, word};
 
@@ -129,7 +129,7 @@ impl Upstreams {
         };
         let address = SocketAddr::new(IpAddr::from([10, 0, 0, 53]), 53);
         let client = Client { address, local: None, transport: Transport::Udp };
-        responder.answer(query.to_vec(), client, Asker::Server).await
+        responder.answer(query.to_vec(), client, Asker::Server, Missing::UNKNOWN).await
     }
 
     fn says(&self, rule: &str, request: &Request<'_>) -> Says {

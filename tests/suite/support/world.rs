@@ -122,7 +122,7 @@ impl World {
         Ok(Some(reply))
     }
 
-    /// Sends bytes as they are: over UDP by the way that listeners take, over TCP by the one that may wait.
+    /// Sends bytes as they are: over UDP by the way that listeners take, over TCP by the one that may wait from its beginning.
     pub async fn send(
         &self,
         sent: &[u8],
@@ -137,14 +137,19 @@ impl World {
             }
             Transport::Tcp => Attempt::Wait(Missing::UNKNOWN),
         };
-        let waited = self.responder.clone().answer(sent.to_vec(), client, Asker::Server).await;
+        let missing = match attempt {
+            Attempt::Wait(missing) => missing,
+            Attempt::Reply(_) | Attempt::Drop => Missing::UNKNOWN,
+        };
+        let waited = self.responder.clone().answer(sent.to_vec(), client, Asker::Server, missing).await;
+        // A cookie has the time in it.
+        let has_cookie = |reply: &Vec<u8>| Reply::read(reply).is_ok_and(|reply| reply.cookie.is_some());
         let got = match attempt {
             Attempt::Reply(length) => Some(buffer[..length].to_vec()),
             Attempt::Drop => None,
             Attempt::Wait(_) => waited.clone(),
         };
-        // What needs no wait is the same for those who wait; a cookie has the time in it.
-        let has_cookie = |reply: &Vec<u8>| Reply::read(reply).is_ok_and(|reply| reply.cookie.is_some());
+        // What needs no wait is the same for those who wait.
         if got != waited && !got.as_ref().is_some_and(has_cookie) {
             return Err(format!("the way that waits answers otherwise: {waited:02x?}, not {got:02x?}"));
         }
@@ -159,7 +164,10 @@ impl World {
                 let Attempt::Reply(length) = again else { continue };
                 let (again, long) = (
                     Some(buffer[..length].to_vec()),
-                    self.responder.clone().answer(sent.to_vec(), client, Asker::Server).await,
+                    self.responder
+                        .clone()
+                        .answer(sent.to_vec(), client, Asker::Server, Missing::UNKNOWN)
+                        .await,
                 );
                 if again != long && !again.as_ref().is_some_and(has_cookie) {
                     return Err(format!("asked again it answers otherwise: {again:02x?}, not {long:02x?}"));

@@ -1,0 +1,104 @@
+//! A query that was admitted, and what is kept of it while it waits for upstream.
+
+use super::complete::Asked;
+use super::finished::Epoch;
+use crate::answer::{Chase, Recursion, Rules};
+use crate::dns::edns::Edns;
+use crate::dns::header::HEADER_BYTES;
+use crate::dns::{Flags, QueryFlags, RawName, RawQuestion, RecordType};
+use crate::zone::{Snapshot, ViewId};
+
+/// A query that is answered.
+pub(super) struct Query<'m> {
+    pub(super) asked: Asked<'m>,
+    pub(super) name: RawName<'m>,
+    pub(super) rtype: RecordType,
+    pub(super) flags: QueryFlags,
+}
+
+/// What a message waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Missing(Option<Decided>);
+
+/// What was decided of a query before it had to wait; it is the same as long as its epoch lasts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided {
+    epoch: Epoch,
+    pub(super) view: ViewId,
+    /// Whether upstream is asked for the query's own name, and nothing was found out before that.
+    pub(super) is_untouched: bool,
+    /// Without what it borrows from the message, of which a reply needs no more.
+    edns: Option<Edns<'static>>,
+    cookie: Option<[u8; 24]>,
+}
+
+/// Which look into the cache one is for a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Look {
+    First,
+    /// Of a query that waited: it was counted before.
+    Again,
+}
+
+impl<'m> Query<'m> {
+    pub(super) fn new(asked: Asked<'m>, name: RawName<'m>) -> Query<'m> {
+        let flags =
+            QueryFlags { dnssec_ok: asked.dnssec_ok(), checking_disabled: asked.flags.has(Flags::CD) };
+        Query { asked, name, rtype: asked.rtype, flags }
+    }
+
+    pub(super) fn chase<'s>(&self, snapshot: &'s Snapshot, rules: &'s Rules, view: ViewId) -> Chase<'s> {
+        let recursion =
+            if self.asked.flags.has(Flags::RD) { Recursion::Desired } else { Recursion::NotDesired };
+        Chase::new(snapshot, rules, view, self.name.to_buf(), self.rtype, recursion)
+    }
+}
+
+impl Missing {
+    /// It is still to be found out.
+    pub const UNKNOWN: Missing = Missing(None);
+
+    /// Where a chase of the query stands.
+    pub(super) fn of(query: &Query<'_>, chase: &Chase<'_>, epoch: Epoch) -> Missing {
+        let edns = query.asked.edns.map(|edns| Edns {
+            payload_bytes: edns.payload_bytes,
+            dnssec_ok: edns.dnssec_ok,
+            keepalive: edns.keepalive,
+            ..Edns::default()
+        });
+        Missing(Some(Decided {
+            epoch,
+            view: chase.view(),
+            is_untouched: chase.is_untouched(),
+            edns,
+            cookie: query.asked.cookie,
+        }))
+    }
+
+    /// How the cache is looked into when the query goes on.
+    pub(super) fn next_look(self) -> Look {
+        if self.0.is_some() { Look::Again } else { Look::First }
+    }
+
+    /// Whether upstream must be asked for the query's own name, of which nothing is known.
+    pub(super) fn is_of_query(self, epoch: Epoch) -> bool {
+        self.decided_in(epoch).is_some_and(|decided| decided.is_untouched)
+    }
+
+    /// What was decided in this epoch.
+    pub(super) fn decided_in(self, epoch: Epoch) -> Option<Decided> {
+        self.0.filter(|decided| decided.epoch == epoch)
+    }
+}
+
+impl Decided {
+    /// The query again, out of its message.
+    pub(super) fn query(self, message: &[u8]) -> Option<Query<'_>> {
+        let header: &[u8; HEADER_BYTES] = message.first_chunk()?;
+        let RawQuestion { name, rtype, bytes: question, .. } = RawQuestion::read(message, HEADER_BYTES)?;
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let (id, flags) = (word(0), Flags(word(2)));
+        let asked = Asked { id, flags, question, edns: self.edns, rtype, cookie: self.cookie };
+        Some(Query::new(asked, name))
+    }
+}
