@@ -7,7 +7,7 @@ use privatelink_dns::dns::Name;
 use privatelink_dns::privatelink::{Catalogue, Cloud};
 use privatelink_dns::sync::publication::Publication;
 use privatelink_dns::sync::{self, Desired, PublishSettings, Saved, StateFolder};
-use privatelink_dns::zone::{Author, Claim, Store, Unjournaled};
+use privatelink_dns::zone::{Author, Claim, Store, Unwitnessed};
 
 const RECORDS: u32 = 100_000;
 
@@ -50,7 +50,7 @@ fn main() {
     let begun = Instant::now();
     let last = folder.load().expect("the file").remove(0);
     let loaded = begun.elapsed();
-    let store = Store::new(Box::new(Unjournaled));
+    let store = Store::new(Box::new(Unwitnessed));
     let catalogue = Catalogue::builtin(Cloud::Public);
     let settings = PublishSettings::default();
     let planned =

@@ -18,9 +18,9 @@ use crate::sources::{self, Settings, Sources, StateAccess};
 use crate::sync::azure::Resolver;
 use crate::sync::{self, PublishSettings};
 use crate::zone::{
-    Author, Change, ChangeSet, CommitError, Journal, MasterFile, MasterFileErrors, MasterFileWarning,
-    NetworkError, Networks, Overlay, Snapshot, Store, Unjournaled, Zone, ZoneError, ZoneHeader, ZoneKind,
-    at_once, changes_of_file, changes_that_make_room, faults_of_file,
+    Author, Change, ChangeSet, MasterFile, MasterFileErrors, MasterFileWarning, NetworkError, Networks,
+    Overlay, Snapshot, Store, Unwitnessed, Witness, Zone, ZoneError, ZoneHeader, ZoneKind, at_once,
+    changes_of_file, changes_that_make_room, faults_of_file,
 };
 
 /// All that answers, without sockets.
@@ -48,7 +48,7 @@ pub enum LoadError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     ZoneFiles(Vec<MasterFileErrors>),
     #[error(transparent)]
-    Commit(#[from] CommitError),
+    Commit(#[from] ZoneError),
 }
 
 impl Parts {
@@ -61,7 +61,7 @@ impl Parts {
 
     /// Makes the parts with what sources had published when that was last kept; no inventory is read.
     pub fn restore(config: &Config, access: StateAccess) -> Result<Parts, LoadError> {
-        Parts::restore_under(config, access, Arc::default(), Box::new(Unjournaled))
+        Parts::restore_under(config, access, Arc::default(), Box::new(Unwitnessed))
     }
 
     /// The same below what operators wrote; their records themselves are the applier's to serve.
@@ -69,9 +69,9 @@ impl Parts {
         config: &Config,
         access: StateAccess,
         written: Arc<Written>,
-        journal: Box<dyn Journal>,
+        witness: Box<dyn Witness>,
     ) -> Result<Parts, LoadError> {
-        let store = Arc::new(Store::new(journal));
+        let store = Arc::new(Store::new(witness));
         let files = read_zone_files(config)?;
         commit_zones(config, &files, &store, &written)?;
         let (zone_files, zone_warnings) = (paths(&files), warnings(&files));
@@ -281,15 +281,14 @@ fn commit_zones(
     });
     match committed {
         Ok(_) => Ok(()),
-        Err(CommitError::Zone(cause)) => {
+        Err(cause) => {
             let faults = files.iter().filter_map(|(header, _, file)| faults_of_file(file, header));
             let faults: Vec<MasterFileErrors> = faults.collect();
             match faults.is_empty() {
-                true => Err(CommitError::Zone(cause).into()),
+                true => Err(cause.into()),
                 false => Err(LoadError::ZoneFiles(faults)),
             }
         }
-        Err(error) => Err(error.into()),
     }
 }
 

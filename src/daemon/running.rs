@@ -28,7 +28,7 @@ use crate::respond::Responder;
 use crate::sources::{StateAccess, WANTED_PAUSE, Want, forget_confirmation};
 use crate::sync::{StateFolder, directory};
 use crate::telemetry::in_full;
-use crate::zone::{Journal, Unjournaled};
+use crate::zone::{Unwitnessed, Witness};
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -126,9 +126,9 @@ impl Daemon {
         let watch = Watch::new(&folders(path, &config));
         let mut seen = Seen::now(path, &config);
         let trail = opened.as_ref().map(|opened| opened.trail().clone());
-        let journal = trail.clone().map(|trail| Box::new(trail) as Box<dyn Journal>);
-        let journal = journal.unwrap_or_else(|| Box::new(Unjournaled));
-        let mut parts = Parts::restore_under(&config, StateAccess::Keep, written, journal)?;
+        let witness = trail.clone().map(|trail| Box::new(trail) as Box<dyn Witness>);
+        let witness = witness.unwrap_or_else(|| Box::new(Unwitnessed));
+        let mut parts = Parts::restore_under(&config, StateAccess::Keep, written, witness)?;
         // What was served before the restart is no change.
         trail.iter().for_each(Trail::open);
         parts.sources.publish_all(&parts.store).map_err(LoadError::from)?;

@@ -19,7 +19,7 @@ use crate::persist::{
     Change, Changes, Entry, Followed, Made, Stored, StoredChange, StoredDocument, StoredZone, Subject,
 };
 use crate::privatelink::Catalogue;
-use crate::zone::{self, Author, ChangeSet, CommitError, Origin, Snapshot, StaleZones, Store};
+use crate::zone::{self, Author, ChangeSet, Origin, Snapshot, StaleZones, Store, ZoneError};
 
 /// Single changes that become one snapshot: a burst of writers costs one swap, and no query waits for it.
 const CHANGES_AT_ONCE: usize = 2_000;
@@ -267,7 +267,7 @@ impl Applier {
         committed.ok_or(MISTAKE)?.map_err(|why| why.to_string())
     }
 
-    fn commit(&self, make: impl FnOnce(&mut Translation<'_>)) -> Result<Vec<LeftOut>, CommitError> {
+    fn commit(&self, make: impl FnOnce(&mut Translation<'_>)) -> Result<Vec<LeftOut>, ZoneError> {
         let mut left_out = Vec::new();
         self.store.commit_with(Author::Audited, |snapshot| {
             let state = self.written.read();

@@ -227,12 +227,12 @@ pub fn is_like(glob: &str, text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::dns::{RecordSet, Ttl};
-    use crate::zone::{Change, ChangeSet, Offer, Origin, Unjournaled, ZoneHeader};
+    use crate::zone::{Change, ChangeSet, Offer, Origin, Unwitnessed, ZoneHeader};
 
     #[test]
     fn a_large_zone_is_listed_whole_page_by_page_while_it_changes() {
         let apex: Name = "privatelink.z.".parse().unwrap();
-        let store = Store::new(Box::new(Unjournaled));
+        let store = Store::new(Box::new(Unwitnessed));
         let put = |number: usize| {
             let set = RecordSet::new(RecordType::A, Ttl::from_secs(1).unwrap(), [[10, 0, 0, 1]]).unwrap();
             let name = Name::parse(&format!("n{number}"), apex.borrow()).unwrap();

@@ -13,9 +13,7 @@ use super::view::{KindWord, OfferView, OnMissingWord};
 use crate::dns::{Name, RecordType};
 use crate::persist::{Audit, Commit, Idempotency, Note, Persist, PersistError, Source};
 use crate::telemetry::in_full;
-use crate::zone::{
-    Author, Change, ChangeSet, Journal, JournalError, Networks, Offer, Origin, Snapshot, ZoneHeader,
-};
+use crate::zone::{Author, Change, ChangeSet, Networks, Offer, Origin, Snapshot, Witness, ZoneHeader};
 
 /// Change sets that wait to be kept; each holds what was served before it, of which most is shared. A database that is
 /// away for a day of one change a minute is waited for.
@@ -84,15 +82,10 @@ impl Trail {
     }
 }
 
-impl Journal for Trail {
-    fn append(
-        &mut self,
-        author: &Author,
-        old: &Arc<Snapshot>,
-        changes: &Arc<ChangeSet>,
-    ) -> Result<(), JournalError> {
+impl Witness for Trail {
+    fn see(&mut self, author: &Author, old: &Arc<Snapshot>, changes: &Arc<ChangeSet>) {
         if *author == Author::Audited || !self.is_open.load(Ordering::Acquire) {
-            return Ok(());
+            return;
         }
         let (author, old, changes) = (author.clone(), Arc::clone(old), Arc::clone(changes));
         let (at, count) = (SystemTime::now(), changes.changes.len());
@@ -103,7 +96,6 @@ impl Journal for Trail {
                 "{count} changes of config or sync are not in the audit: too many wait for it"
             );
         }
-        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::sync::azure::Subject;
 use crate::sync::{
     self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateError, StateFolder,
 };
-use crate::zone::{Author, CommitError, Overlay, Snapshot, Store};
+use crate::zone::{Author, Overlay, Snapshot, Store, ZoneError};
 
 /// Where nothing changes the file is still written this often after listings, so that it tells how old its content
 /// really is.
@@ -213,7 +213,7 @@ impl Sources {
     }
 
     /// Reads every source and publishes what it says. A source that cannot be read leaves its records as they are.
-    pub fn pass(&mut self, store: &Store) -> Result<(), CommitError> {
+    pub fn pass(&mut self, store: &Store) -> Result<(), ZoneError> {
         self.publish_all(store)?;
         self.tell(store);
         self.keep();
@@ -221,7 +221,7 @@ impl Sources {
     }
 
     /// The same as far as who asks is answered by it; the rest, [`Sources::tell`] and [`Sources::keep`], can wait.
-    pub(crate) fn publish_all(&mut self, store: &Store) -> Result<(), CommitError> {
+    pub(crate) fn publish_all(&mut self, store: &Store) -> Result<(), ZoneError> {
         for index in 0..self.list.len() {
             // What is confirmed comes first: the inventory read afterwards is not older than that the operator saw.
             let confirmed = self.access.confirmed(&self.state, &self.list[index].settings.name);
@@ -302,12 +302,12 @@ impl Sources {
         reading: Reading,
         store: &Store,
         confirmed: Option<Fingerprint>,
-    ) -> Result<Published, CommitError> {
+    ) -> Result<Published, ZoneError> {
         self.list[index].publish(reading, store, &self.rules, |_, plan| confirmed == Some(plan))
     }
 
     /// Publishes anew what is published, as other settings want it: what they withdraw, an operator withdrew.
-    pub fn republish(&mut self, store: &Store) -> Result<(), CommitError> {
+    pub fn republish(&mut self, store: &Store) -> Result<(), ZoneError> {
         for source in &mut self.list {
             self.is_unkept |= source.republish(store, &self.rules)? == Restored::Less;
         }
@@ -375,7 +375,7 @@ impl Sources {
     }
 
     /// Takes back what sources that are no longer configured had published.
-    fn withdraw_orphans(&mut self, store: &Store) -> Result<(), CommitError> {
+    fn withdraw_orphans(&mut self, store: &Store) -> Result<(), ZoneError> {
         while let Some(orphan) = self.orphans.first() {
             let (nothing, name): (_, Arc<str>) = (Desired::default(), Arc::from(&**orphan));
             let mut had_published = false;

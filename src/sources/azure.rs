@@ -26,7 +26,7 @@ use crate::sync::azure::{self, Azure, AzureError, Pass, Progress, Subject};
 use crate::sync::state::unix_secs;
 use crate::sync::{self, Desired, Extent, Fingerprint, Inventory, LastGood, StateFolder};
 use crate::telemetry::{Age, in_full};
-use crate::zone::{Author, CommitError, Store};
+use crate::zone::{Author, Store, ZoneError};
 
 /// Private DNS zones are listed at most this often, unless config says otherwise.
 const PRIVATE_ZONES_INTERVAL: Duration = Duration::from_secs(300);
@@ -186,7 +186,7 @@ impl AzureSource {
     }
 
     /// Publishes what it had published before the restart.
-    pub(super) fn restore(&self, last: LastGood, store: &Store) -> Result<Restored, CommitError> {
+    pub(super) fn restore(&self, last: LastGood, store: &Store) -> Result<Restored, ZoneError> {
         let (desired, read_at) = (Arc::new(last.desired), Some(last.read_at));
         let held_back = desired.held_back.clone();
         let mut known = Known { desired, read_at, held_back, ..Known::clone(&self.known()) };
@@ -201,24 +201,19 @@ impl AzureSource {
     }
 
     /// Publishes anew what is published, as these settings want it: what they withdraw, an operator withdrew.
-    pub(super) fn republish(&self, store: &Store) -> Result<(), CommitError> {
+    pub(super) fn republish(&self, store: &Store) -> Result<(), ZoneError> {
         self.republish_by(Author::Source(self.shared_name()), store)
     }
 
     /// The same on behalf of somebody.
-    pub(super) fn republish_by(&self, author: Author, store: &Store) -> Result<(), CommitError> {
+    pub(super) fn republish_by(&self, author: Author, store: &Store) -> Result<(), ZoneError> {
         let mut known = Known::clone(&self.known());
         self.publish_known(&mut known, author, store)?;
         self.known.store(Arc::new(known));
         Ok(())
     }
 
-    fn publish_known(
-        &self,
-        known: &mut Known,
-        author: Author,
-        store: &Store,
-    ) -> Result<Restored, CommitError> {
+    fn publish_known(&self, known: &mut Known, author: Author, store: &Store) -> Result<Restored, ZoneError> {
         let allow = &self.rules.publish.allow_subscriptions;
         let is_limited = !allow.is_empty() || !self.settings.names_all();
         let is_less = is_limited
@@ -447,7 +442,7 @@ impl AzureSource {
         reading: Reading,
         store: &Store,
         consents: impl FnOnce(&str, Fingerprint) -> bool,
-    ) -> Result<Published, CommitError> {
+    ) -> Result<Published, ZoneError> {
         let Reading { desired, read_at: now, failed, listed, whole } = reading;
         *self.last.lock() = None;
         let (name, older) = (&self.settings.name, self.known());

@@ -9,7 +9,7 @@ use super::source::{Proposal, Published, Reading};
 use crate::sources::{ConfirmError, NoSuchSource, NudgeError};
 use crate::sync::state::Confirmation;
 use crate::sync::{Fingerprint, StateError};
-use crate::zone::{CommitError, Snapshot, Store};
+use crate::zone::{Snapshot, Store, ZoneError};
 
 /// One `[[sync.source]]` by its kind and its place among these: a further kind is one more of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Sources {
         reading: Reading,
         store: &Store,
         confirmed: Option<Fingerprint>,
-    ) -> Result<Published, CommitError> {
+    ) -> Result<Published, ZoneError> {
         match at {
             SourceAt::Directory(index) => self.publish_directory(index, reading, store, confirmed),
             SourceAt::Azure(index) => {

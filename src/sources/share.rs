@@ -18,7 +18,7 @@ use super::spare;
 use crate::sync::state::{DocumentError, document, read_document};
 use crate::sync::{HeldBack, LastGood};
 use crate::telemetry::in_full;
-use crate::zone::{Author, CommitError, Store};
+use crate::zone::{Author, Store, ZoneError};
 
 /// Characters of a reason that other instances are told; who lists has it whole in its log.
 const WHY_CHARS_MAX: usize = 300;
@@ -103,7 +103,7 @@ impl Mark {
 
 impl AzureSource {
     /// Notes that a pass was published.
-    pub(super) fn pass_published(&self, published: &Result<Published, CommitError>) {
+    pub(super) fn pass_published(&self, published: &Result<Published, ZoneError>) {
         if let (Ok(_), Role::Listing { term }) = (published, self.roles.now()) {
             self.share.lock().published_in = Some(term);
         }
@@ -203,7 +203,7 @@ impl AzureSource {
     }
 
     /// Serves a document; call it while nothing else publishes.
-    fn serve(&self, last: LastGood, mark: Mark, store: &Store) -> Result<(), CommitError> {
+    fn serve(&self, last: LastGood, mark: Mark, store: &Store) -> Result<(), ZoneError> {
         let (before, read_at) = (self.known(), last.read_at);
         let is_same = last.desired.publishes_as(&before.desired);
         let (held_back, desired) = (last.desired.held_back.clone(), Arc::new(last.desired));

@@ -17,7 +17,7 @@ use crate::sync::{
     PublishSettings, Refusal, Saved, StateFolder, directory,
 };
 use crate::telemetry::{Age, in_full};
-use crate::zone::{Author, Change, CommitError, Overlay, Snapshot, Store};
+use crate::zone::{Author, Change, Overlay, Snapshot, Store, ZoneError};
 
 /// One folder.
 #[derive(Clone)]
@@ -166,7 +166,7 @@ impl Source {
         last: LastGood,
         store: &Store,
         rules: &Rules,
-    ) -> Result<Restored, CommitError> {
+    ) -> Result<Restored, ZoneError> {
         self.desired = Arc::new(last.desired);
         let restored = self.republish(store, rules)?;
         (self.read_at, self.kept) = (Some(last.read_at), Some(last.read_at));
@@ -177,7 +177,7 @@ impl Source {
     }
 
     /// Publishes anew what is published, as these rules want it: what they withdraw, an operator withdrew.
-    pub(super) fn republish(&mut self, store: &Store, rules: &Rules) -> Result<Restored, CommitError> {
+    pub(super) fn republish(&mut self, store: &Store, rules: &Rules) -> Result<Restored, ZoneError> {
         let allow = &rules.publish.allow_subscriptions;
         let is_less = !allow.is_empty()
             && Desired::retain(&mut self.desired, |subscription, _| {
@@ -228,7 +228,7 @@ impl Source {
         store: &Store,
         rules: &Rules,
         consents: impl FnOnce(&str, Fingerprint) -> bool,
-    ) -> Result<Published, CommitError> {
+    ) -> Result<Published, ZoneError> {
         let Reading { desired, read_at, .. } = reading;
         let name = self.settings.name.clone();
         let Outcome { desired, counts, changed, not_served, derived, .. } =
@@ -391,7 +391,7 @@ impl Rules {
         source: &Arc<str>,
         store: &Store,
         consents: impl FnOnce(&str, Fingerprint) -> bool,
-    ) -> Result<Outcome, CommitError> {
+    ) -> Result<Outcome, ZoneError> {
         let mut outcome = Outcome::default();
         let committed = store.commit_with(Author::Source(Arc::clone(source)), |snapshot| {
             let mut plan = self.plan(&desired, source, snapshot);

@@ -50,7 +50,7 @@ pub use served::{Way, Zone};
 pub use slot::{Contested, Offer, Slot};
 pub use snapshot::{Reversed, Snapshot};
 pub use stale::{StaleStanding, StaleZones};
-pub use store::{Author, CommitError, Committed, Journal, JournalError, Store, Unjournaled};
+pub use store::{Author, Committed, Store, Unwitnessed, Witness};
 pub use withheld::Withheld;
 
 pub(crate) use prefetch::prefetch;

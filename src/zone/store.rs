@@ -1,4 +1,4 @@
-//! The one door to the zones: journal, then swap, then tell.
+//! The one door to the zones: the witness sees a change, then it is served, then all are told.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,14 +14,9 @@ use super::history::History;
 use super::snapshot::Snapshot;
 
 /// Told of each change set before it is served.
-pub trait Journal: Send {
-    /// Takes down what turns `old` into its next revision; on an error nothing is changed.
-    fn append(
-        &mut self,
-        author: &Author,
-        old: &Arc<Snapshot>,
-        changes: &Arc<ChangeSet>,
-    ) -> Result<(), JournalError>;
+pub trait Witness: Send {
+    /// Sees what turns `old` into its next revision.
+    fn see(&mut self, author: &Author, old: &Arc<Snapshot>, changes: &Arc<ChangeSet>);
 }
 
 /// On whose behalf zones change.
@@ -35,18 +30,11 @@ pub enum Author {
     Audited,
 }
 
-/// The journal could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("the change could not be stored")]
-pub struct JournalError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+/// For zones that nobody wants to know the past of.
+pub struct Unwitnessed;
 
-/// A journal for zones that nobody wants to know the past of.
-pub struct Unjournaled;
-
-impl Journal for Unjournaled {
-    fn append(&mut self, _: &Author, _: &Arc<Snapshot>, _: &Arc<ChangeSet>) -> Result<(), JournalError> {
-        Ok(())
-    }
+impl Witness for Unwitnessed {
+    fn see(&mut self, _: &Author, _: &Arc<Snapshot>, _: &Arc<ChangeSet>) {}
 }
 
 /// Holds the snapshot that is served.
@@ -60,7 +48,7 @@ pub struct Store {
 const RETIRED_MAX: usize = 64;
 
 struct Writer {
-    journal: Box<dyn Journal>,
+    witness: Box<dyn Witness>,
     history: History,
     /// Snapshots that were read when they were replaced. The last to let go of one frees all that changed, after an
     /// import a whole zone: that is the next writer, not a reader in the middle of a query.
@@ -77,15 +65,6 @@ impl Writer {
     }
 }
 
-/// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    #[error(transparent)]
-    Zone(#[from] ZoneError),
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
 /// What a commit did.
 #[derive(Debug)]
 pub struct Committed {
@@ -95,10 +74,10 @@ pub struct Committed {
 
 impl Store {
     /// An empty store.
-    pub fn new(journal: Box<dyn Journal>) -> Store {
+    pub fn new(witness: Box<dyn Witness>) -> Store {
         Store {
             current: ArcSwap::default(),
-            writer: Mutex::new(Writer { journal, history: History::default(), retired: VecDeque::new() }),
+            writer: Mutex::new(Writer { witness, history: History::default(), retired: VecDeque::new() }),
             revision: watch::Sender::new(0),
         }
     }
@@ -114,7 +93,7 @@ impl Store {
     }
 
     /// Applies changes of config, all or none. An empty set changes nothing, the revision included.
-    pub fn commit(&self, changes: ChangeSet) -> Result<Committed, CommitError> {
+    pub fn commit(&self, changes: ChangeSet) -> Result<Committed, ZoneError> {
         self.commit_with(Author::Config, |_| Ok(changes))
     }
 
@@ -123,7 +102,7 @@ impl Store {
         &self,
         author: Author,
         make: impl FnOnce(&Snapshot) -> Result<ChangeSet, ZoneError>,
-    ) -> Result<Committed, CommitError> {
+    ) -> Result<Committed, ZoneError> {
         let mut writer = self.writer.lock();
         writer.retire(None);
         let old = self.current.load_full();
@@ -133,7 +112,7 @@ impl Store {
         }
         let (new, effect) = changes.apply(&old)?;
         let (revision, changes) = (new.revision(), Arc::new(changes));
-        writer.journal.append(&author, &old, &changes)?;
+        writer.witness.see(&author, &old, &changes);
         drop(old);
         let old = self.current.swap(Arc::new(new));
         writer.retire(Some(old));
@@ -177,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_changed_is_freed_by_the_next_writer_and_not_by_its_last_reader() {
-        let store = Store::new(Box::new(Unjournaled));
+        let store = Store::new(Box::new(Unwitnessed));
         commit(&store, "a.");
         let reader = store.snapshot();
         commit(&store, "b.");
@@ -190,7 +169,7 @@ mod tests {
 
     #[test]
     fn readers_that_stay_do_not_make_old_snapshots_pile_up() {
-        let store = Store::new(Box::new(Unjournaled));
+        let store = Store::new(Box::new(Unwitnessed));
         let readers: Vec<_> = (0..RETIRED_MAX + 10)
             .map(|number| {
                 commit(&store, &format!("z{number}."));

@@ -10,25 +10,19 @@ use privatelink_dns::persist::{
     Audit, Commit, Entry, Made, Persist, Settings, Source, StoredChange, StoredZone,
 };
 use privatelink_dns::privatelink::{Catalogue, Cloud};
-use privatelink_dns::zone::{Author, Change, ChangeSet, Journal, JournalError, Snapshot, Store, ZoneKind};
+use privatelink_dns::zone::{Author, Change, ChangeSet, Snapshot, Store, Witness, ZoneKind};
 use serde_json::json;
 
 use crate::support::api::{Api, PANICS};
 use crate::support::client::PATIENCE;
 
-/// A journal that panics at one name, and neighbours that say nothing.
+/// A witness that panics at one name, and neighbours that say nothing.
 struct Mistaken;
 
-impl Journal for Mistaken {
-    fn append(
-        &mut self,
-        _: &Author,
-        _: &Arc<Snapshot>,
-        changes: &Arc<ChangeSet>,
-    ) -> Result<(), JournalError> {
+impl Witness for Mistaken {
+    fn see(&mut self, _: &Author, _: &Arc<Snapshot>, changes: &Arc<ChangeSet>) {
         let is_bad = |change: &Change| matches!(change, Change::Put { name, .. } if name.to_string().starts_with("bad"));
         assert!(!changes.changes.iter().any(is_bad), "on purpose");
-        Ok(())
     }
 }
 

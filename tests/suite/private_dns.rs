@@ -13,7 +13,7 @@ use privatelink_dns::ledger::Written;
 use privatelink_dns::persist::{Entry, Made, Stored, StoredZone};
 use privatelink_dns::sources::StateAccess;
 use privatelink_dns::sync::azure::Subject;
-use privatelink_dns::zone::{OnMissing, Snapshot, Unjournaled};
+use privatelink_dns::zone::{OnMissing, Snapshot, Unwitnessed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -412,7 +412,7 @@ fn what_operators_set_of_a_zone_goes_before_its_links_and_no_pass_takes_it_back(
     let stored = Stored { revision: 1, entries: vec![(Entry::Zone(zone), 1)], serials: Vec::new() };
     let written = Arc::new(Written::of(&stored));
     let parts = runtime.block_on(async {
-        Parts::restore_under(&config, StateAccess::Look, written, Box::new(Unjournaled)).unwrap()
+        Parts::restore_under(&config, StateAccess::Look, written, Box::new(Unwitnessed)).unwrap()
     });
     let world = World { folder, azure, config, parts, runtime };
     world.pass();

@@ -13,7 +13,7 @@ use privatelink_dns::dns::{Name, QueryFlags, Question, Rcode};
 use privatelink_dns::privatelink::{Catalogue, Cloud};
 use privatelink_dns::sources::{ConfirmError, NoSuchSource, NudgeError};
 use privatelink_dns::sync::Fingerprint;
-use privatelink_dns::zone::{Store, Unjournaled};
+use privatelink_dns::zone::{Store, Unwitnessed};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ pub struct FakeServer {
 impl Default for FakeServer {
     fn default() -> FakeServer {
         FakeServer {
-            store: Arc::new(Store::new(Box::new(Unjournaled))),
+            store: Arc::new(Store::new(Box::new(Unwitnessed))),
             cache: Cache::new(cache::Settings::default()),
             readiness: parking_lot::Mutex::default(),
             numbers: Metrics::default(),

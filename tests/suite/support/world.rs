@@ -11,7 +11,7 @@ use privatelink_dns::forward::Asker;
 use privatelink_dns::privatelink::{Catalogue, Cloud};
 use privatelink_dns::respond::{Attempt, Client, Missing, Responder, Serving, Transport};
 use privatelink_dns::zone::{
-    Change, ChangeSet, Network, Networks, Offer, Origin, Store, Unjournaled, Withheld, ZoneHeader,
+    Change, ChangeSet, Network, Networks, Offer, Origin, Store, Unwitnessed, Withheld, ZoneHeader,
 };
 
 use super::forwarding;
@@ -50,7 +50,7 @@ pub struct World {
 impl World {
     /// Call it inside a runtime whose clock is paused.
     pub fn new(setup: Setup, upstreams: Arc<Upstreams>) -> World {
-        let store = Arc::new(Store::new(Box::new(Unjournaled)));
+        let store = Arc::new(Store::new(Box::new(Unwitnessed)));
         let networks = Networks::new(setup.networks, setup.preferred).expect("the networks are well formed");
         let cache = Arc::new(Cache::new(setup.cache));
         let forwarder = forwarding::forwarder(&setup.rules, cache.clone(), upstreams.clone());
