@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::auth::{Deed, Refusals, RefusedRequest};
-use crate::ledger::{Identity, edit, owner_of_key};
+use crate::ledger::{Identity, edit};
 use crate::persist::{Audit, Commit, Note, Persist, Source};
 use crate::telemetry::in_full;
 
@@ -72,7 +72,7 @@ impl Attempts {
         if paid.len() >= CLIENTS_MAX {
             paid.retain(|_, until| *until > now);
         }
-        let owner = owner_of_key(who);
+        let owner = who.key_owner();
         if paid.len() >= CLIENTS_MAX && !paid.contains_key(&owner) {
             return false;
         }

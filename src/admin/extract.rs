@@ -9,7 +9,7 @@ use super::listener::Peer;
 use super::problem::{Kind, Problem};
 use super::shell::RequestId;
 use crate::ledger::etag::{MALFORMED, Preconditions, TAGS_MAX, Tags};
-use crate::ledger::idempotency::Key;
+use crate::ledger::idempotency::IdempotencyKey;
 use crate::ledger::{Identity, Role, Who};
 
 /// The header of draft-ietf-httpapi-idempotency-key-header.
@@ -49,9 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Admin, Problem> {
         let identity = Identity::from_request_parts(parts, state).await?;
-        identity.needs(Role::Admin)?;
-        // Or an admin of one zone could make itself a token for all.
-        identity.may_change_server()?;
+        identity.may_make_tokens()?;
         Ok(Admin(identity))
     }
 }
@@ -102,7 +100,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem>
 
 /// The key of a request that may have one.
 #[derive(Clone, Debug)]
-pub struct MaybeKey(pub Option<Key>);
+pub struct MaybeKey(pub Option<IdempotencyKey>);
 
 impl<S: Send + Sync> FromRequestParts<S> for MaybeKey {
     type Rejection = Problem;
@@ -112,11 +110,11 @@ impl<S: Send + Sync> FromRequestParts<S> for MaybeKey {
     }
 }
 
-fn key(headers: &HeaderMap) -> Result<Option<Key>, Problem> {
+fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     let text = line.to_str().ok().filter(|_| lines.next().is_none());
-    match text.and_then(Key::of_text) {
+    match text.and_then(IdempotencyKey::of_text) {
         Some(key) => Ok(Some(key)),
         None => {
             let detail = "a key is 1 to 128 characters of visible ASCII, sent once, for example a UUID";

@@ -309,6 +309,28 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_told_as_the_problem_of_its_kind_with_all_that_is_wrong() {
+        let faults = Refusal {
+            others: vec![Refusal::new(RefusalKind::NotFound, "none")],
+            others_total: 200,
+            ..Refusal::invalid("/ttl", "wrong")
+        };
+        let tell = |slug: &str, status: u16, field: Option<&str>, detail: &str| {
+            json!({
+                "type": format!("{TYPE_PREFIX}{slug}"), "status": status, "field": field, "detail": detail,
+            })
+        };
+        let errors = vec![tell("invalid", 422, Some("/ttl"), "wrong"), tell("not-found", 404, None, "none")];
+        let expected = Problem::invalid("/ttl", "wrong").with("errors", errors).with("errors_total", 201);
+        assert_eq!(Problem::from(faults), expected);
+        let late = Refusal::new(RefusalKind::NotServedYet { revision: 5 }, "late");
+        let expected = Problem::new(Kind::Timeout, "late").retry_after_secs(1).with("revision", 5);
+        assert_eq!(Problem::from(late), expected);
+        let away = Refusal::new(RefusalKind::Unsettled { retry_secs: 7 }, "away");
+        assert_eq!(Problem::from(away), Problem::new(Kind::Unsettled, "away").retry_after_secs(7));
+    }
+
+    #[test]
     fn slugs_differ() {
         let mut slugs: Vec<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
         slugs.sort_unstable();

@@ -1,24 +1,21 @@
 //! The way of a write: validated against what is served, stored, served, and only then answered.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::RwLock;
-use tracing::error;
 
 use super::applier::{Applier, Neighbours};
 use super::draft::{Draft, EDITS_SEARCHED_MAX};
-use super::edit::Edit;
-use super::idempotency::{Fingerprint, Key};
+use super::idempotency::IdempotencyKey;
 use super::plan::Plan;
 use super::refusal::{Refusal, RefusalKind};
 use super::turns::Turns;
-use super::who::{How, Identity};
+use super::who::Who;
+use super::write::{Mode, Once, Write};
 use super::written::Written;
 use crate::dns::{Name, RecordType};
-use crate::persist::{Audit, Committed, Entry, Persist, PersistError, Replay, Source, StoredChange, Subject};
-use crate::telemetry::in_full;
+use crate::persist::{Committed, Entry, Persist, PersistError, Replay, StoredChange, Subject};
 use crate::zone::Store;
 
 /// How long a stored change may take to be served; it takes microseconds unless the machine stands still.
@@ -44,43 +41,9 @@ pub struct Ledger {
     preparations: Turns,
 }
 
-/// Who writes, and from where.
-#[derive(Clone, Debug)]
-pub struct Who {
-    pub identity: Identity,
-    pub remote: IpAddr,
-    pub request_id: String,
-}
-
-/// A write as it is asked for.
-#[derive(Clone, Debug)]
-pub struct Write {
-    pub who: Who,
-    pub edits: Vec<Edit>,
-    pub comment: Option<Arc<str>>,
-    pub mode: Mode,
-    pub once: Option<Once>,
-}
-
-/// Whether it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Do,
-    DryRun,
-}
-
-/// A request that is done once, however often it is sent.
-#[derive(Clone, Debug)]
-pub struct Once {
-    pub key: Key,
-    pub fingerprint: Fingerprint,
-    /// What it is answered with again, beside revision and serials.
-    pub answer: Arc<[u8]>,
-}
-
 /// What became of a write.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum WriteOutcome {
     /// It would be done so.
     Planned(Plan),
     /// It is stored and served.
@@ -129,7 +92,7 @@ impl Ledger {
     }
 
     /// Does what a request asks for, all or nothing; when this answers, the next DNS query sees it.
-    pub async fn write(self: &Arc<Ledger>, write: Write) -> Result<Outcome, Refusal> {
+    pub async fn write(self: &Arc<Ledger>, write: Write) -> Result<WriteOutcome, Refusal> {
         if let Some(once) = &write.once
             && write.mode == Mode::Do
             && let Some(replay) = self.replayed(&write.who, once).await?
@@ -149,10 +112,10 @@ impl Ledger {
             }
             let Draft { commit, plan, revision } = self.validate(write.clone()).await?;
             if write.mode == Mode::DryRun {
-                return Ok(Outcome::Planned(plan));
+                return Ok(WriteOutcome::Planned(plan));
             }
             let subjects: Vec<Subject> = if write.edits.len() <= EDITS_SEARCHED_MAX {
-                write.edits.iter().filter_map(|edit| subject(&edit.change)).collect()
+                write.edits.iter().filter_map(|edit| edit.change.subject()).collect()
             } else {
                 Vec::new()
             };
@@ -172,14 +135,14 @@ impl Ledger {
     }
 
     /// Whether a request with this key was answered before.
-    pub async fn has_answered(&self, who: &Who, key: &Key) -> Result<bool, Refusal> {
-        let replay = self.persist.idempotent(&owner_of_key(&who.identity), key.as_str()).await;
+    pub async fn has_answered(&self, who: &Who, key: &IdempotencyKey) -> Result<bool, Refusal> {
+        let replay = self.persist.idempotent(&who.identity.key_owner(), key.as_str()).await;
         Ok(replay.map_err(|error| Refusal::from(&error))?.is_some())
     }
 
     /// The answer to a request that was done before.
-    async fn replayed(&self, who: &Who, once: &Once) -> Result<Option<Outcome>, Refusal> {
-        let replay = self.persist.idempotent(&owner_of_key(&who.identity), once.key.as_str()).await;
+    async fn replayed(&self, who: &Who, once: &Once) -> Result<Option<WriteOutcome>, Refusal> {
+        let replay = self.persist.idempotent(&who.identity.key_owner(), once.key.as_str()).await;
         let Some(Replay { request_hash, committed }) = replay.map_err(|error| Refusal::from(&error))? else {
             return Ok(None);
         };
@@ -190,7 +153,7 @@ impl Ledger {
     }
 
     /// Waits until what is stored is served.
-    async fn served(&self, committed: Committed, subjects: &[Subject]) -> Result<Outcome, Refusal> {
+    async fn served(&self, committed: Committed, subjects: &[Subject]) -> Result<WriteOutcome, Refusal> {
         let Committed { revision, mut serials, replayed } = committed;
         if !self.applier.wait_for(revision, APPLIED_WITHIN).await {
             let detail = format!("it is stored as revision {revision}, but not served yet; read it again");
@@ -218,8 +181,8 @@ impl Ledger {
         }
         let receipt = Receipt { revision, serials, not_served };
         Ok(match replayed {
-            Some(answer) => Outcome::Replayed(receipt, answer),
-            None => Outcome::Done(receipt),
+            Some(answer) => WriteOutcome::Replayed(receipt, answer),
+            None => WriteOutcome::Done(receipt),
         })
     }
 
@@ -240,27 +203,6 @@ impl Ledger {
     }
 }
 
-impl Who {
-    pub(super) fn audit(&self, comment: Option<Arc<str>>) -> Audit {
-        Audit {
-            source: Source::Rest,
-            actor: self.identity.name.as_str().into(),
-            remote: Some(self.remote),
-            request_id: Some(self.request_id.as_str().into()),
-            comment,
-        }
-    }
-}
-
-/// Whose key an idempotency key is: the same key of two clients is two.
-pub fn owner_of_key(who: &Identity) -> String {
-    match &who.how {
-        How::Token { id } => format!("token {id}"),
-        How::Entra { object_id } => format!("entra {object_id}"),
-        How::Certificate { sha256 } => format!("certificate {sha256}"),
-    }
-}
-
 /// Whether a change can be wrong because of changes at other names.
 fn is_wide(change: &StoredChange) -> bool {
     match change {
@@ -270,48 +212,5 @@ fn is_wide(change: &StoredChange) -> bool {
         // Two admins who revoke each other would leave none.
         StoredChange::Put(Entry::Token(token)) => token.revoked_secs.is_some(),
         _ => false,
-    }
-}
-
-pub(super) fn subject(change: &StoredChange) -> Option<Subject> {
-    match change {
-        StoredChange::Put(entry) => Some(entry.subject()),
-        StoredChange::Remove(subject) => Some(subject.clone()),
-        StoredChange::ClearZone(_) => None,
-    }
-}
-
-/// What the store's no means to whoever asks.
-impl From<&PersistError> for Refusal {
-    fn from(found: &PersistError) -> Refusal {
-        match found {
-            PersistError::Unavailable { retry_after, .. }
-            | PersistError::Full { retry_after, .. }
-            | PersistError::Away { retry_after, .. } => {
-                let retry_secs = retry_after.as_secs().max(1);
-                Refusal::new(RefusalKind::Unavailable { retry_secs }, found.to_string())
-            }
-            PersistError::Unsettled { retry_after, .. } => {
-                let retry_secs = retry_after.as_secs().max(1);
-                let why =
-                    format!("{found}; look before you send it again, or send it with an Idempotency-Key");
-                Refusal::new(RefusalKind::Unsettled { retry_secs }, why)
-            }
-            PersistError::KeyReused => {
-                let why = "this key was sent with another request; send a new key with a new request";
-                Refusal::invalid("Idempotency-Key", why)
-            }
-            PersistError::TooLarge { .. } => {
-                Refusal::new(RefusalKind::TooLarge, format!("{found}; send it in several requests"))
-            }
-            PersistError::Precondition { .. } => {
-                Refusal::new(RefusalKind::PreconditionFailed, found.to_string())
-            }
-            _ => {
-                error!("The store failed: {}", in_full(found));
-                let why = "the store failed; the log tells more under this request id";
-                Refusal::new(RefusalKind::Internal, why)
-            }
-        }
     }
 }

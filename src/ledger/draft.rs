@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::door::{Mode, Write, owner_of_key, subject};
-use super::edit::{Edit, Faults, Part, Place, part_at_fault};
+use super::edit::{Edit, Faults, FieldPart, FieldPath, part_at_fault};
 use super::etag::{Etag, Need, Tags};
+use super::found::FoundZone;
 use super::plan::Plan;
 use super::refusal::{Refusal, RefusalKind};
-use super::scope::Scope;
 use super::translation::{Translation, serial_of};
 use super::view::{Shown, ZoneView};
-use super::who::{How, Identity, Role};
-use super::written::{State, role};
-use crate::dns::{Name, NameRef, RecordType};
-use crate::persist::{Commit, Entry, Idempotency, Made, Precondition, StoredChange, StoredToken, Subject};
+use super::who::Role;
+use super::write::{Mode, Write};
+use super::written::{WrittenState, role};
+use crate::dns::{Name, RecordType};
+use crate::persist::{Commit, Entry, Idempotency, Precondition, StoredChange, StoredToken, Subject};
 use crate::telemetry::Quoted;
-use crate::zone::{ChangeSet, Effect, OnMissing, Origin, Snapshot, Zone, ZoneError};
+use crate::zone::{ChangeSet, Effect, Origin, Snapshot, Zone, ZoneError};
 
 /// Edits of one request of which all faults with zones are told: to find the next, all others are tried again.
 pub(super) const EDITS_SEARCHED_MAX: usize = 1_000;
@@ -35,8 +35,8 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Checks a write against what is served now.
-    pub(super) fn of(write: &Write, state: &State, snapshot: &Snapshot) -> Result<Draft, Refusal> {
-        check_token(&write.who.identity, state)?;
+    pub(super) fn of(write: &Write, state: &WrittenState, snapshot: &Snapshot) -> Result<Draft, Refusal> {
+        write.who.identity.is_still_known(state, now_secs())?;
         let mut faults = Faults::default();
         let mut preconditions = Vec::with_capacity(write.edits.len() * 2);
         let mut zones: HashMap<&Name, bool> = HashMap::new();
@@ -47,19 +47,19 @@ impl Draft {
             if faults.is_full() {
                 break;
             }
-            may_change(&write.who.identity, &edit.change)?;
-            may_enclose(&write.who.identity, &edit.change, snapshot)?;
-            if let Some(subject) = subject(&edit.change)
+            write.who.identity.may_write(&edit.change, snapshot)?;
+            if let Some(subject) = edit.change.subject()
                 && !seen.insert(subject)
             {
-                faults.add(edit.place.field(Part::Name), "it stands twice in this request");
+                faults.add(edit.place.field(FieldPart::Name), "it stands twice in this request");
                 continue;
             }
             match check(edit, state, snapshot, &zones) {
                 Ok(own) => {
                     preconditions.extend(own);
-                    let made = zone_of(&edit.change)
-                        .filter(|apex| is_made(apex, state) && !zones.contains_key(apex));
+                    let made = zone_of(&edit.change).filter(|apex| {
+                        !zones.contains_key(apex) && FoundZone::of(apex, state, snapshot).is_made()
+                    });
                     // A zone that only operators make may go while this is on its way.
                     if let Some(apex) = made.filter(|apex| expected.insert(*apex)) {
                         preconditions.push(Precondition::Exists(Subject::Zone(apex.clone())));
@@ -97,7 +97,7 @@ impl Draft {
             changes,
             preconditions,
             idempotency: write.once.as_ref().map(|once| Idempotency {
-                token: owner_of_key(&write.who.identity).into(),
+                token: write.who.identity.key_owner().into(),
                 key: once.key.as_str().into(),
                 request_hash: once.fingerprint.0.into(),
                 answer: once.answer.clone(),
@@ -109,7 +109,11 @@ impl Draft {
     }
 
     /// Tries the edits on the zones; tells what they refuse, each with its field.
-    fn try_all(edits: &[Edit], state: &State, snapshot: &Snapshot) -> Result<(Snapshot, Effect), Refusal> {
+    fn try_all(
+        edits: &[Edit],
+        state: &WrittenState,
+        snapshot: &Snapshot,
+    ) -> Result<(Snapshot, Effect), Refusal> {
         let mut faults = Faults::default();
         let mut wrong: HashSet<usize> = HashSet::new();
         loop {
@@ -147,22 +151,12 @@ fn apply(changes: &ChangeSet, snapshot: &Snapshot) -> Result<(Snapshot, Effect),
     changes.apply(snapshot)
 }
 
-/// Whether the token that let the request in still does: its body may have taken a while.
-fn check_token(identity: &Identity, state: &State) -> Result<(), Refusal> {
-    let How::Token { id } = &identity.how else { return Ok(()) };
-    let Some((token, _)) = state.token(id) else { return Ok(()) };
-    if token.revoked_secs.is_some() || token.expires_secs.is_some_and(|expires| expires <= now_secs()) {
-        return Err(Refusal::new(RefusalKind::Unauthenticated, "this token ended while the request came"));
-    }
-    Ok(())
-}
-
 fn now_secs() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// That another token can still make tokens, if this one could and is revoked.
-fn keep_an_admin(token: &StoredToken, state: &State) -> Result<Option<Precondition>, Refusal> {
+fn keep_an_admin(token: &StoredToken, state: &WrittenState) -> Result<Option<Precondition>, Refusal> {
     let now = now_secs();
     let is_admin = |token: &StoredToken| {
         role(token.role) == Role::Admin
@@ -183,60 +177,14 @@ fn keep_an_admin(token: &StoredToken, state: &State) -> Result<Option<Preconditi
     Ok(state.revision_of(&other).map(|revision| Precondition::At(other, revision)))
 }
 
-fn may_change(identity: &Identity, change: &StoredChange) -> Result<(), Refusal> {
-    let by_subject = |subject: &Subject| match subject {
-        Subject::Zone(apex) => identity.may_change_zone(apex),
-        Subject::RecordSet { zone, name, .. } => identity.may_change(zone, name),
-        Subject::Forwarder(_) | Subject::Token(_) | Subject::Document(_) => identity.may_change_server(),
-    };
-    match change {
-        // RFC 1034 §4.2.1, RFC 6672 §2.3: these decide of all that lies below them.
-        StoredChange::Put(Entry::RecordSet { zone, name, set })
-            if set.rtype == RecordType::DNAME || (set.rtype == RecordType::NS && name != zone) =>
-        {
-            identity.may_change(zone, name)?;
-            identity.may_change_zone(name)
-        }
-        StoredChange::Put(entry) => by_subject(&entry.subject()),
-        StoredChange::Remove(subject) => by_subject(subject),
-        StoredChange::ClearZone(apex) => identity.may_change_zone(apex),
-    }
-}
-
-/// Whether the names that a record set makes exist above it, empty, hide nothing from those outside of the client's scope.
-// RFC 4592 §2.2.2, §3.3.1: for a name that exists, and below it, neither a wildcard above answers nor upstream.
-fn may_enclose(identity: &Identity, change: &StoredChange, snapshot: &Snapshot) -> Result<(), Refusal> {
-    let StoredChange::Put(Entry::RecordSet { zone: apex, name, .. }) = change else { return Ok(()) };
-    if identity.scope == Scope::All {
-        return Ok(());
-    }
-    let Some(zone) = snapshot.zone(apex.borrow()) else { return Ok(()) };
-    let mut above = name.borrow().ancestors().skip(1).take_while(|above| above.is_within(apex.borrow()));
-    let made = above.by_ref().take_while(|above| zone.node(*above).is_none()).map(NameRef::to_name);
-    let Some(made) = made.filter(|made| !identity.scope.covers(apex, made)).last() else { return Ok(()) };
-    // The highest of them hides most, and lies right below what exists.
-    let wildcard = made.borrow().parent().and_then(|encloser| encloser.child(b"*").ok());
-    let hidden = match wildcard.filter(|wildcard| zone.node(wildcard.borrow()).is_some()) {
-        Some(wildcard) => format!("{wildcard} answers for it"),
-        None if zone.header().on_missing == OnMissing::AskPublic => "upstream answers for it".to_owned(),
-        None => return Ok(()),
-    };
-    let detail = format!(
-        "{name} would make {made} exist, which `{}` may not change, and {hidden} and all below it now: ask an admin for a \
-         record there",
-        identity.name
-    );
-    Err(Refusal::new(RefusalKind::OutOfScope, detail))
-}
-
 /// What one edit needs, apart from the zones' own rules; answers what must still hold when it is stored.
 fn check(
     edit: &Edit,
-    state: &State,
+    state: &WrittenState,
     snapshot: &Snapshot,
     zones: &HashMap<&Name, bool>,
 ) -> Result<Vec<Precondition>, Refusal> {
-    let Some(subject) = subject(&edit.change) else { return Ok(Vec::new()) };
+    let Some(subject) = edit.change.subject() else { return Ok(Vec::new()) };
     let mut preconditions = Vec::new();
     if let Subject::RecordSet { zone, .. } = &subject {
         check_zone(zone, edit, state, snapshot, zones)?;
@@ -247,8 +195,8 @@ fn check(
     let current = if is_asked { etag(&subject, state, snapshot) } else { None };
     if let Err(unmet) = edit.conditions.check(current.as_ref(), edit.need) {
         let refusal = Refusal::from(unmet);
-        let field = edit.place.field(Part::IfMatch);
-        return Err(if edit.place == Place::Path { refusal } else { refusal.at(field) });
+        let field = edit.place.field(FieldPart::IfMatch);
+        return Err(if edit.place == FieldPath::Path { refusal } else { refusal.at(field) });
     }
     if let StoredChange::Remove(removed) = &edit.change {
         check_removal(removed, edit, current.is_some(), state, snapshot)?;
@@ -262,7 +210,7 @@ fn check(
         (Some(_), change) if is_named || matches!(change, StoredChange::Remove(_)) => {
             preconditions.push(Precondition::Exists(subject));
         }
-        (None, _) if edit.place == Place::Path || is_named => {
+        (None, _) if edit.place == FieldPath::Path || is_named => {
             preconditions.push(Precondition::Absent(subject));
         }
         _ => {}
@@ -278,14 +226,14 @@ fn is_any(edit: &Edit) -> bool {
 fn check_zone(
     apex: &Name,
     edit: &Edit,
-    state: &State,
+    state: &WrittenState,
     snapshot: &Snapshot,
     zones: &HashMap<&Name, bool>,
 ) -> Result<(), Refusal> {
-    let is_here = zones.get(apex).copied();
-    let is_served = is_here.unwrap_or_else(|| snapshot.zone(apex.borrow()).is_some());
+    let found = FoundZone::of(apex, state, snapshot);
+    let is_served = zones.get(apex).copied().unwrap_or(found.served.is_some());
     // What waits for a zone that is gone can be taken away all the same.
-    let is_left = matches!(edit.change, StoredChange::Remove(_)) && state.sets_count(apex) > 0;
+    let is_left = matches!(edit.change, StoredChange::Remove(_)) && found.sets > 0;
     if !is_served && !is_left {
         return Err(no_such_zone(apex, edit.place));
     }
@@ -301,14 +249,10 @@ fn zone_of(change: &StoredChange) -> Option<&Name> {
     }
 }
 
-fn is_made(apex: &Name, state: &State) -> bool {
-    state.zone(apex).is_some_and(|(zone, _)| matches!(zone.made, Made::ByRest(_)))
-}
-
-fn no_such_zone(apex: &Name, place: Place) -> Refusal {
-    let detail = format!("there is no zone {apex}; GET /api/v1/zones lists them, POST makes one");
-    let kind = if place == Place::Path { RefusalKind::NotFound } else { RefusalKind::Invalid };
-    Refusal::new(kind, detail).at(place.field(Part::Zone))
+fn no_such_zone(apex: &Name, place: FieldPath) -> Refusal {
+    let refusal = FoundZone::none(apex, "; GET /api/v1/zones lists them, POST makes one");
+    let kind = if place == FieldPath::Path { refusal.kind } else { RefusalKind::Invalid };
+    Refusal { kind, ..refusal }.at(place.field(FieldPart::Zone))
 }
 
 /// Whether what is to go is there, and is an operator's to take away.
@@ -316,7 +260,7 @@ fn check_removal(
     subject: &Subject,
     edit: &Edit,
     is_there: bool,
-    state: &State,
+    state: &WrittenState,
     snapshot: &Snapshot,
 ) -> Result<(), Refusal> {
     if state.revision_of(subject).is_some() {
@@ -325,14 +269,14 @@ fn check_removal(
     let (part, why) = match subject {
         Subject::RecordSet { zone, name, rtype } => {
             let why = others_own(snapshot.zone(zone.borrow()), name, *rtype);
-            (Part::Name, why.filter(|_| is_there))
+            (FieldPart::Name, why.filter(|_| is_there))
         }
         Subject::Zone(apex) => {
             let why = "config, the catalogue or sync makes this zone: take it out of config; \
                        PATCH with `null` takes back what was set by this API";
-            (Part::Zone, snapshot.zone(apex.borrow()).map(|_| why.to_owned()))
+            (FieldPart::Zone, snapshot.zone(apex.borrow()).map(|_| why.to_owned()))
         }
-        _ => (Part::Name, None),
+        _ => (FieldPart::Name, None),
     };
     let refusal = match why {
         Some(why) => Refusal::new(RefusalKind::Conflict, why),
@@ -363,7 +307,7 @@ fn others_own(zone: Option<&Arc<Zone>>, name: &Name, rtype: RecordType) -> Optio
 }
 
 /// The state of something that a write may name.
-fn etag(subject: &Subject, state: &State, snapshot: &Snapshot) -> Option<Etag> {
+fn etag(subject: &Subject, state: &WrittenState, snapshot: &Snapshot) -> Option<Etag> {
     if let Some(revision) = state.revision_of(subject) {
         return Some(Etag::of_revision(revision));
     }
@@ -447,5 +391,110 @@ fn reason(error: &ZoneError, snapshot: &Snapshot) -> String {
             format!("network `{}` is not configured; those that are: {known}", Quoted(network))
         }
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{RecordSet, Ttl, rdata};
+    use crate::ledger::etag::Preconditions;
+    use crate::ledger::{How, Identity, Scope, Who, Written};
+    use crate::persist::Stored;
+    use crate::zone::{Change, Offer, ZoneHeader};
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn set(rtype: RecordType, data: &str) -> RecordSet {
+        let data = rdata::from_text(rtype, data, name("z.").borrow()).unwrap();
+        RecordSet::new(rtype, Ttl::from_secs(60).unwrap(), [data]).unwrap()
+    }
+
+    fn put(index: usize, owner: &str, rtype: RecordType, data: &str) -> Edit {
+        let (zone, name) = (name("z."), name(owner));
+        Edit {
+            change: StoredChange::Put(Entry::RecordSet { zone, name, set: set(rtype, data) }),
+            place: FieldPath::Item(index),
+            conditions: Preconditions::default(),
+            need: Need::Optional,
+        }
+    }
+
+    /// A draft over zone `z.`, of which an endpoint's file says `a`, and operators `b` at revision 7.
+    fn draft(role: Role, scope: &[&str], mode: Mode, edits: Vec<Edit>) -> Result<Draft, Refusal> {
+        let zone = name("z.");
+        let offer = Offer { set: set(RecordType::A, "10.0.0.1"), origin: Origin::File };
+        let changes = vec![
+            Change::SetZone(ZoneHeader::private_link(zone.clone())),
+            Change::Put { zone: zone.clone(), name: name("a.z."), offer },
+        ];
+        let (snapshot, _) = ChangeSet { changes }.apply(&Snapshot::default()).unwrap();
+        let own = Entry::RecordSet { zone, name: name("b.z."), set: set(RecordType::A, "10.0.0.2") };
+        let written = Written::of(&Stored { revision: 7, entries: vec![(own, 7)], serials: Vec::new() });
+        let identity = Identity {
+            name: "test".into(),
+            role,
+            scope: Scope::parse(scope).unwrap(),
+            how: How::Token { id: "1".into() },
+        };
+        let who = Who { identity, remote: [127, 0, 0, 1].into(), request_id: "1".into() };
+        let write = Write { who, edits, comment: None, mode, once: None };
+        Draft::of(&write, &written.read(), &snapshot)
+    }
+
+    #[test]
+    fn a_write_that_holds_says_what_must_still_be_so_when_it_is_stored() {
+        let edits = vec![put(0, "c.z.", RecordType::A, "10.0.0.3")];
+        let Draft { commit, revision, .. } = draft(Role::Operator, &["*"], Mode::Do, edits).unwrap();
+        assert_eq!((commit.changes.len(), revision), (1, 7));
+        assert_eq!(commit.serials.iter().map(|(zone, _)| zone).collect::<Vec<_>>(), [&name("z.")]);
+        let (zone, name) = (name("z."), name("c.z."));
+        assert_eq!(commit.preconditions, [Precondition::OwnerNotAfter { zone, name, revision: 7 }]);
+    }
+
+    #[test]
+    fn a_plan_tells_before_and_after_and_asks_for_nothing_to_be_done() {
+        let edits = vec![put(0, "b.z.", RecordType::A, "10.0.0.9")];
+        let plan = draft(Role::Operator, &["z"], Mode::DryRun, edits).unwrap().plan;
+        assert!(plan.dry_run);
+        assert_eq!((plan.lines_total, plan.lines[0].name.as_deref()), (1, Some("b")));
+    }
+
+    #[test]
+    fn whoever_may_not_write_is_told_so_whatever_the_write_comes_by() {
+        let refused = |role, scope: &[&str], edit| draft(role, scope, Mode::Do, vec![edit]).err().unwrap();
+        let edit = || put(0, "c.z.", RecordType::A, "10.0.0.3");
+        assert_eq!(refused(Role::Reader, &["*"], edit()).kind, RefusalKind::Forbidden);
+        assert_eq!(refused(Role::Operator, &["d.z"], edit()).kind, RefusalKind::OutOfScope);
+        let enclosing = put(0, "x.y.z.", RecordType::A, "10.0.0.3");
+        let refusal = refused(Role::Operator, &["x.y.z"], enclosing);
+        assert!(refusal.why.contains("would make y.z. exist"), "{}", refusal.why);
+    }
+
+    #[test]
+    fn each_fault_names_its_field() {
+        let elsewhere = Edit {
+            change: StoredChange::Remove(Subject::RecordSet {
+                zone: name("y."),
+                name: name("a.y."),
+                rtype: RecordType::A,
+            }),
+            ..put(1, "a.z.", RecordType::A, "10.0.0.1")
+        };
+        let edits = vec![put(0, "b.z.", RecordType::A, "10.0.0.3"), elsewhere];
+        let refusal = draft(Role::Operator, &["*"], Mode::Do, edits).err().unwrap();
+        assert_eq!((refusal.kind, refusal.at.as_deref()), (RefusalKind::Invalid, Some("/changes/1/zone")));
+        let edits = vec![
+            put(0, "c.z.", RecordType::A, "10.0.0.3"),
+            put(1, "c.z.", RecordType::CNAME, "b.z."),
+            put(2, "a.z.", RecordType::CNAME, "b.z."),
+        ];
+        let refusal = draft(Role::Operator, &["*"], Mode::Do, edits).err().unwrap();
+        let all = [&refusal].into_iter().chain(&refusal.others);
+        let mut fields: Vec<&str> = all.filter_map(|fault| fault.at.as_deref()).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["/changes/1/type", "/changes/2/type"]);
     }
 }

@@ -22,14 +22,14 @@ pub const COMMENT_CHARS_MAX: usize = 1000;
 #[derive(Clone, Debug)]
 pub struct Edit {
     pub change: StoredChange,
-    pub place: Place,
+    pub place: FieldPath,
     pub conditions: Preconditions,
     pub need: Need,
 }
 
 /// Where in a request an edit stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FieldPath {
     /// In the path, with its data in the body.
     Path,
     /// In the list of changes of the body.
@@ -40,7 +40,7 @@ pub enum Place {
 
 /// A part of an edit that can be at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum FieldPart {
     Zone,
     Name,
     Type,
@@ -71,31 +71,31 @@ pub struct RecordSetBody {
     pub records: Vec<String>,
 }
 
-impl Place {
+impl FieldPath {
     /// The field of a part: a JSON pointer into the body, or a parameter of the path.
-    pub fn field(self, part: Part) -> String {
+    pub fn field(self, part: FieldPart) -> String {
         let word = part.word();
         match (self, part) {
-            (Place::Path, Part::Zone | Part::Name | Part::Type) => word.to_owned(),
-            (Place::Path, Part::IfMatch) => "If-Match".to_owned(),
-            (Place::Path, _) => format!("/{word}"),
-            (Place::Item(index), _) => format!("/changes/{index}/{word}"),
-            (Place::Line(line), _) => format!("line {line}"),
+            (FieldPath::Path, FieldPart::Zone | FieldPart::Name | FieldPart::Type) => word.to_owned(),
+            (FieldPath::Path, FieldPart::IfMatch) => "If-Match".to_owned(),
+            (FieldPath::Path, _) => format!("/{word}"),
+            (FieldPath::Item(index), _) => format!("/changes/{index}/{word}"),
+            (FieldPath::Line(line), _) => format!("line {line}"),
         }
     }
 }
 
-impl Part {
+impl FieldPart {
     fn word(self) -> &'static str {
         match self {
-            Part::Zone => "zone",
-            Part::Name => "name",
-            Part::Type => "type",
-            Part::Ttl => "ttl",
-            Part::Records => "records",
-            Part::Networks => "networks",
-            Part::OnMissing => "on_missing",
-            Part::IfMatch => "if_match",
+            FieldPart::Zone => "zone",
+            FieldPart::Name => "name",
+            FieldPart::Type => "type",
+            FieldPart::Ttl => "ttl",
+            FieldPart::Records => "records",
+            FieldPart::Networks => "networks",
+            FieldPart::OnMissing => "on_missing",
+            FieldPart::IfMatch => "if_match",
         }
     }
 }
@@ -187,11 +187,11 @@ pub fn record_set(
     zone: &Name,
     rtype: RecordType,
     body: &RecordSetBody,
-    place: Place,
+    place: FieldPath,
     faults: &mut Faults,
 ) -> Option<RecordSet> {
-    let ttl = ttl(body.ttl).map_err(|why| faults.add(place.field(Part::Ttl), why)).ok();
-    let field = place.field(Part::Records);
+    let ttl = ttl(body.ttl).map_err(|why| faults.add(place.field(FieldPart::Ttl), why)).ok();
+    let field = place.field(FieldPart::Records);
     if body.records.is_empty() {
         faults.add(&field, "a record set has one record at least; DELETE takes it away");
         return None;
@@ -230,20 +230,22 @@ impl RecordSetBody {
 }
 
 /// The part of an edit that the zones refuse, and the name that they name.
-pub fn part_at_fault(error: &ZoneError) -> (Part, Option<&Name>) {
+pub fn part_at_fault(error: &ZoneError) -> (FieldPart, Option<&Name>) {
     match error {
-        ZoneError::OutOfZone { name, .. } | ZoneError::BelowDname { name, .. } => (Part::Name, Some(name)),
+        ZoneError::OutOfZone { name, .. } | ZoneError::BelowDname { name, .. } => {
+            (FieldPart::Name, Some(name))
+        }
         ZoneError::CnameBesideData(name)
         | ZoneError::WildcardDelegation(name)
-        | ZoneError::DsAtApex(name) => (Part::Type, Some(name)),
-        ZoneError::NotAtApex { name, .. } => (Part::Type, Some(name)),
+        | ZoneError::DsAtApex(name) => (FieldPart::Type, Some(name)),
+        ZoneError::NotAtApex { name, .. } => (FieldPart::Type, Some(name)),
         ZoneError::MoreThanOne { name, .. }
         | ZoneError::BadData { name, .. }
         | ZoneError::SetTooLarge { name, .. }
-        | ZoneError::EmptySet(name) => (Part::Records, Some(name)),
-        ZoneError::NoSuchZone(_) => (Part::Zone, None),
-        ZoneError::NoSoa(apex) => (Part::Type, Some(apex)),
-        ZoneError::NoSuchNetwork(..) => (Part::Networks, None),
+        | ZoneError::EmptySet(name) => (FieldPart::Records, Some(name)),
+        ZoneError::NoSuchZone(_) => (FieldPart::Zone, None),
+        ZoneError::NoSoa(apex) => (FieldPart::Type, Some(apex)),
+        ZoneError::NoSuchNetwork(..) => (FieldPart::Networks, None),
     }
 }
 
@@ -274,7 +276,7 @@ mod tests {
         let mut faults = Faults::default();
         let body =
             RecordSetBody { ttl: -1, records: vec!["10.0.0.1".into(), "10.0.0.400".into(), "x".into()] };
-        assert_eq!(record_set(&zone(), RecordType::A, &body, Place::Item(3), &mut faults), None);
+        assert_eq!(record_set(&zone(), RecordType::A, &body, FieldPath::Item(3), &mut faults), None);
         let refusal = faults.check().unwrap_err();
         assert_eq!(refusal.at.as_deref(), Some("/changes/3/ttl"));
         let text = format!("{refusal:?}");

@@ -9,19 +9,19 @@ const KEY_BYTES_MAX: usize = 128;
 
 /// The key that a client gave a request: visible ASCII.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key(String);
+pub struct IdempotencyKey(String);
 
 /// What tells two requests with one key apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
-impl Key {
+impl IdempotencyKey {
     /// Reads a structured-field string, or the same without quotes, as most clients send it.
-    pub fn of_text(text: &str) -> Option<Key> {
+    pub fn of_text(text: &str) -> Option<IdempotencyKey> {
         let text = text.trim_matches([' ', '\t']);
         let key = text.strip_prefix('"').map_or(Some(text), |text| text.strip_suffix('"'))?;
         let is_key = key.bytes().all(|it| it.is_ascii_graphic() && !matches!(it, b'"' | b'\\'));
-        ((1..=KEY_BYTES_MAX).contains(&key.len()) && is_key).then(|| Key(key.to_owned()))
+        ((1..=KEY_BYTES_MAX).contains(&key.len()) && is_key).then(|| IdempotencyKey(key.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -29,7 +29,7 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for IdempotencyKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
     }
@@ -56,10 +56,10 @@ mod tests {
     #[test]
     fn keys_are_read_with_and_without_quotes() {
         let long = "k".repeat(KEY_BYTES_MAX);
-        assert_eq!(Key::of_text("\"8e03978e\""), Key::of_text(" 8e03978e "));
-        assert_eq!(Key::of_text(&long).unwrap().as_str(), long);
+        assert_eq!(IdempotencyKey::of_text("\"8e03978e\""), IdempotencyKey::of_text(" 8e03978e "));
+        assert_eq!(IdempotencyKey::of_text(&long).unwrap().as_str(), long);
         for wrong in ["", "\"\"", "\"a", "a b", "a\"b", "\"a\\\"b\"", &(long.clone() + "k")] {
-            assert_eq!(Key::of_text(wrong), None, "{wrong}");
+            assert_eq!(IdempotencyKey::of_text(wrong), None, "{wrong}");
         }
     }
 

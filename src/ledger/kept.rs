@@ -2,9 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::written::{Kept, SetKey};
-use crate::dns::{Name, NameBuf, RecordType};
+use crate::dns::{Name, NameBuf, RecordSet, RecordType};
 use crate::zone::NameTrie;
+
+/// Owner and type.
+pub type SetKey = (Name, RecordType);
+
+/// A record set and the revision that last changed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub set: RecordSet,
+    pub revision: u64,
+}
 
 /// The record sets of one zone by owner and type.
 pub(super) struct KeptSets {
@@ -121,7 +130,7 @@ impl KeptSets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{NameRef, RecordSet, Ttl, rdata};
+    use crate::dns::{NameRef, Ttl, rdata};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()

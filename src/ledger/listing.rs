@@ -26,7 +26,7 @@ pub enum NameFilter {
 
 /// The place that a page begins behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Cursor {
     order: Order,
     name: Name,
     rtype: RecordType,
@@ -43,7 +43,7 @@ enum Order {
     Unserved,
 }
 
-impl Place {
+impl Cursor {
     /// As a page's token holds it.
     pub fn to_key(&self) -> String {
         let order = match self.order {
@@ -54,7 +54,7 @@ impl Place {
         format!("{order}{} {}", self.rtype.0, self.name)
     }
 
-    pub fn of_key(key: &str) -> Option<Place> {
+    pub fn of_key(key: &str) -> Option<Cursor> {
         let (order, rest) = key.split_at_checked(1)?;
         let order = match order {
             "n" => Order::ByName,
@@ -63,7 +63,7 @@ impl Place {
             _ => return None,
         };
         let (rtype, name) = rest.split_once(' ')?;
-        Some(Place { order, name: name.parse().ok()?, rtype: RecordType(rtype.parse().ok()?) })
+        Some(Cursor { order, name: name.parse().ok()?, rtype: RecordType(rtype.parse().ok()?) })
     }
 }
 
@@ -73,7 +73,7 @@ struct Page<'s> {
     snapshot: &'s Snapshot,
     filter: &'s Filter,
     limit: usize,
-    found: Vec<Place>,
+    found: Vec<Cursor>,
 }
 
 /// The record sets behind a place, at most `limit`; `None` for what goes while it is listed.
@@ -84,9 +84,9 @@ pub fn page(
     written: &Written,
     store: &Store,
     filter: &Filter,
-    after: Option<&Place>,
+    after: Option<&Cursor>,
     limit: usize,
-) -> Vec<(Place, Option<RecordSetView>)> {
+) -> Vec<(Cursor, Option<RecordSetView>)> {
     let mut alone: Vec<(Name, RecordType)> = match &filter.name {
         Some(NameFilter::Exactly(name)) => {
             let state = written.read();
@@ -106,7 +106,7 @@ pub fn page(
     // First what is written, then what is served: see `Written`.
     let state = written.read();
     let snapshot = store.snapshot();
-    let view = |place: &Place| {
+    let view = |place: &Cursor| {
         Shown { apex, name: &place.name, rtype: place.rtype, state: &state, snapshot: &snapshot }.view()
     };
     found.into_iter().map(|place| (place.clone(), view(&place))).collect()
@@ -117,7 +117,7 @@ impl Page<'_> {
         self.found.len() >= self.limit
     }
 
-    fn take_all(&mut self, after: Option<&Place>, alone: &[(Name, RecordType)]) {
+    fn take_all(&mut self, after: Option<&Cursor>, alone: &[(Name, RecordType)]) {
         let zone = self.snapshot.zone(self.apex.borrow());
         if let (Some(NameFilter::Exactly(name)), Some(zone)) = (&self.filter.name, zone) {
             let is_served = after.is_none_or(|after| after.order != Order::Unserved);
@@ -135,7 +135,7 @@ impl Page<'_> {
         self.take_unserved(after.filter(|after| after.order == Order::Unserved), alone);
     }
 
-    fn take_by_name(&mut self, zone: &Zone, after: Option<&Place>) {
+    fn take_by_name(&mut self, zone: &Zone, after: Option<&Cursor>) {
         let nodes = zone.nodes().map(|(owner, node)| (owner.to_name(), node));
         let mut nodes: Vec<(Name, &Node)> =
             nodes.filter(|(name, _)| after.is_none_or(|after| *name >= after.name)).collect();
@@ -149,7 +149,7 @@ impl Page<'_> {
         }
     }
 
-    fn take_by_place(&mut self, zone: &Zone, after: Option<&Place>) {
+    fn take_by_place(&mut self, zone: &Zone, after: Option<&Cursor>) {
         if let Some(after) = after
             && let Some(node) = zone.node(after.name.borrow())
         {
@@ -163,7 +163,7 @@ impl Page<'_> {
         }
     }
 
-    fn take_unserved(&mut self, after: Option<&Place>, alone: &[(Name, RecordType)]) {
+    fn take_unserved(&mut self, after: Option<&Cursor>, alone: &[(Name, RecordType)]) {
         let zone = self.snapshot.zone(self.apex.borrow());
         for (name, rtype) in alone {
             if self.is_full() {
@@ -191,7 +191,7 @@ impl Page<'_> {
         if self.is_full() || !self.fits(name, rtype, slot) {
             return;
         }
-        self.found.push(Place { order, name: name.clone(), rtype });
+        self.found.push(Cursor { order, name: name.clone(), rtype });
     }
 
     fn fits(&self, name: &Name, rtype: RecordType, slot: Option<&Slot>) -> bool {
@@ -274,11 +274,11 @@ mod tests {
     #[test]
     fn a_place_survives_its_token() {
         for order in [Order::ByName, Order::ByPlace, Order::Unserved] {
-            let place = Place { order, name: "a\\032b.z.".parse().unwrap(), rtype: RecordType::TXT };
-            assert_eq!(Place::of_key(&place.to_key()), Some(place));
+            let place = Cursor { order, name: "a\\032b.z.".parse().unwrap(), rtype: RecordType::TXT };
+            assert_eq!(Cursor::of_key(&place.to_key()), Some(place));
         }
         for wrong in ["", "x1 a.", "n a.", "n70000 a.", "n1"] {
-            assert_eq!(Place::of_key(wrong), None, "{wrong}");
+            assert_eq!(Cursor::of_key(wrong), None, "{wrong}");
         }
     }
 }

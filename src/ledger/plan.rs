@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::view::{KindWord, OfferView, OnMissingWord};
-use super::written::State;
+use super::written::WrittenState;
 use crate::dns::{Name, RecordType};
 use crate::persist::{Entry, StoredChange, StoredForwarder, StoredToken, Subject};
 use crate::zone::{Snapshot, ViewId, ZoneHeader};
@@ -59,7 +59,7 @@ pub enum Action {
 
 impl Plan {
     /// The plan of changes that lead from one state of the zones to another.
-    pub fn of(changes: &[StoredChange], state: &State, old: &Snapshot, new: &Snapshot) -> Plan {
+    pub fn of(changes: &[StoredChange], state: &WrittenState, old: &Snapshot, new: &Snapshot) -> Plan {
         let mut plan = Plan { dry_run: true, ..Plan::default() };
         for change in changes {
             match change {

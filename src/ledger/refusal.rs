@@ -2,6 +2,11 @@
 
 use std::borrow::Cow;
 
+use tracing::error;
+
+use crate::persist::PersistError;
+use crate::telemetry::in_full;
+
 /// Why something is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -65,5 +70,40 @@ impl Refusal {
     pub fn at(mut self, at: impl Into<String>) -> Refusal {
         self.at = Some(at.into());
         self
+    }
+}
+
+/// What the store's no means to whoever asks.
+impl From<&PersistError> for Refusal {
+    fn from(found: &PersistError) -> Refusal {
+        match found {
+            PersistError::Unavailable { retry_after, .. }
+            | PersistError::Full { retry_after, .. }
+            | PersistError::Away { retry_after, .. } => {
+                let retry_secs = retry_after.as_secs().max(1);
+                Refusal::new(RefusalKind::Unavailable { retry_secs }, found.to_string())
+            }
+            PersistError::Unsettled { retry_after, .. } => {
+                let retry_secs = retry_after.as_secs().max(1);
+                let why =
+                    format!("{found}; look before you send it again, or send it with an Idempotency-Key");
+                Refusal::new(RefusalKind::Unsettled { retry_secs }, why)
+            }
+            PersistError::KeyReused => {
+                let why = "this key was sent with another request; send a new key with a new request";
+                Refusal::invalid("Idempotency-Key", why)
+            }
+            PersistError::TooLarge { .. } => {
+                Refusal::new(RefusalKind::TooLarge, format!("{found}; send it in several requests"))
+            }
+            PersistError::Precondition { .. } => {
+                Refusal::new(RefusalKind::PreconditionFailed, found.to_string())
+            }
+            _ => {
+                error!("The store failed: {}", in_full(found));
+                let why = "the store failed; the log tells more under this request id";
+                Refusal::new(RefusalKind::Internal, why)
+            }
+        }
     }
 }

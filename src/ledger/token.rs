@@ -29,7 +29,7 @@ const SECRET_CHARS_MAX: usize = 128;
 /// Finds tokens. It is asked for each request: it answers from memory, and `persist` keeps it true.
 pub trait TokenBook: Send + Sync + 'static {
     /// The token with this id, also if it is revoked or has expired.
-    fn find(&self, id: &str) -> Option<StoredToken>;
+    fn find(&self, id: &str) -> Option<KnownToken>;
 
     /// Notes that the token is used now; never waits.
     fn used(&self, id: &str);
@@ -47,7 +47,7 @@ pub trait TokenBook: Send + Sync + 'static {
 
 /// What is kept of a token.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StoredToken {
+pub struct KnownToken {
     pub id: String,
     pub name: String,
     /// SHA-256 of the secret's text.
@@ -109,7 +109,7 @@ impl<'t> Presented<'t> {
     }
 
     /// Whether it is this token; takes the same time if there is none.
-    pub fn is_of(&self, stored: Option<&StoredToken>) -> bool {
+    pub fn is_of(&self, stored: Option<&KnownToken>) -> bool {
         let (kept, is_there) = match stored {
             Some(stored) => (&stored.secret_sha256, true),
             None => (&[0; 32], false),
@@ -127,8 +127,8 @@ fn sha256(secret: &str) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    fn stored(minted: &Minted) -> StoredToken {
-        StoredToken {
+    fn stored(minted: &Minted) -> KnownToken {
+        KnownToken {
             id: minted.id.clone(),
             name: "test".into(),
             secret_sha256: minted.secret_sha256,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::written::State;
+use super::written::WrittenState;
 use crate::dns::{Name, RecordSet, RecordType, Ttl, rdata};
 use crate::persist::{Entry, StoredChange, StoredZone, Subject};
 use crate::privatelink::is_carried_zone;
@@ -16,7 +16,7 @@ const SOA_TTL_SECS: u32 = 3600;
 
 /// Changes of the zones in the making.
 pub(super) struct Translation<'s> {
-    state: &'s State,
+    state: &'s WrittenState,
     snapshot: &'s Snapshot,
     /// Zones that are made, set or dropped on the way.
     zones: HashMap<Name, Option<ZoneHeader>>,
@@ -34,7 +34,7 @@ pub(super) enum LeftOut {
 }
 
 impl<'s> Translation<'s> {
-    pub(super) fn new(state: &'s State, snapshot: &'s Snapshot) -> Translation<'s> {
+    pub(super) fn new(state: &'s WrittenState, snapshot: &'s Snapshot) -> Translation<'s> {
         Translation {
             state,
             snapshot,

@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 
 use super::edit::RecordSetBody;
 use super::etag::Etag;
-use super::written::{Kept, State};
+use super::found::FoundZone;
+use super::kept::Kept;
+use super::written::WrittenState;
 use crate::dns::{Name, RecordType};
-use crate::persist::Made;
 use crate::telemetry::when::rfc3339_of_secs;
 use crate::zone::{
     Claim, Offer, OnMissing, Origin, Outcome, Slot, Snapshot, ViewId, Zone, ZoneHeader, ZoneKind,
@@ -200,13 +201,13 @@ pub struct ClaimView {
 
 impl ZoneView {
     /// A zone as it is served and written; `None` when neither.
-    pub fn of(apex: &Name, state: &State, snapshot: &Snapshot) -> Option<ZoneView> {
-        let served = snapshot.zone(apex.borrow());
-        let stored = state.zone(apex);
-        let by_rest = state.sets_count(apex);
-        if served.is_none() && stored.is_none() && by_rest == 0 {
+    pub fn of(apex: &Name, state: &WrittenState, snapshot: &Snapshot) -> Option<ZoneView> {
+        let found = FoundZone::of(apex, state, snapshot);
+        if !found.is_there() && !found.has_content() {
             return None;
         }
+        let is_made = found.is_made();
+        let FoundZone { served, stored, sets: by_rest } = found;
         let header = match served {
             Some(zone) => zone.header().clone(),
             None => stored
@@ -217,7 +218,6 @@ impl ZoneView {
             on_missing: stored.on_missing.map(OnMissingWord::from),
             networks: stored.networks.clone(),
         });
-        let is_made = stored.is_some_and(|(stored, _)| matches!(stored.made, Made::ByRest(_)));
         let why = state.why_zone_refused(apex).cloned();
         let why = why.or_else(|| served.is_none().then(|| "nobody makes this zone any more".into()));
         let is_visible = served.is_some_and(|zone| zone.content() > 0 || header.kind == ZoneKind::Plain);
@@ -273,7 +273,7 @@ pub struct Shown<'s> {
     pub apex: &'s Name,
     pub name: &'s Name,
     pub rtype: RecordType,
-    pub state: &'s State,
+    pub state: &'s WrittenState,
     pub snapshot: &'s Snapshot,
 }
 

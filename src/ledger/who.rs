@@ -1,13 +1,15 @@
 //! A client that is known, and the roles it may have.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::refusal::{Refusal, RefusalKind};
 use super::scope::Scope;
-use crate::dns::Name;
+use crate::persist::{Audit, Source};
 use crate::telemetry::is_hidden;
 
 /// The longest name that is shown and kept; a user may have a say in hers.
@@ -22,6 +24,14 @@ pub struct Identity {
     pub role: Role,
     pub scope: Scope,
     pub how: How,
+}
+
+/// Who writes, and from where.
+#[derive(Clone, Debug)]
+pub struct Who {
+    pub identity: Identity,
+    pub remote: IpAddr,
+    pub request_id: String,
 }
 
 /// What a client may do; each may do what those before it may.
@@ -60,6 +70,18 @@ pub fn shown(name: &str) -> String {
     name.chars().filter(|char| !is_hidden(*char)).take(NAME_CHARS_MAX).collect()
 }
 
+impl Who {
+    pub(super) fn audit(&self, comment: Option<Arc<str>>) -> Audit {
+        Audit {
+            source: Source::Rest,
+            actor: self.identity.name.as_str().into(),
+            remote: Some(self.remote),
+            request_id: Some(self.request_id.as_str().into()),
+            comment,
+        }
+    }
+}
+
 impl Identity {
     /// Somebody who is known, and may do nothing.
     pub fn without_rights(name: String, how: How) -> Identity {
@@ -71,43 +93,18 @@ impl Identity {
         if self.role >= role { Ok(()) } else { Err(self.lacks(role)) }
     }
 
-    /// Whether it may change this name of this zone.
-    pub fn may_change(&self, zone: &Name, name: &Name) -> Result<(), Refusal> {
-        match self.scope.covers(zone, name) {
-            true => Ok(()),
-            false => Err(self.is_out_of_scope(name)),
-        }
-    }
-
-    /// Whether it may change a zone as a whole: create, alter, import, delete it.
-    pub fn may_change_zone(&self, zone: &Name) -> Result<(), Refusal> {
-        match self.scope.covers_zone(zone) {
-            true => Ok(()),
-            false => Err(self.is_out_of_scope(zone)),
-        }
-    }
-
-    /// Whether it may change what belongs to no zone: tokens, rules, settings.
-    pub fn may_change_server(&self) -> Result<(), Refusal> {
-        match &self.scope {
-            Scope::All => Ok(()),
-            Scope::Only(_) => Err(Refusal::new(
-                RefusalKind::OutOfScope,
-                "this changes more than the zones that you may change",
-            )),
+    /// Whose key an idempotency key is: the same key of two clients is two.
+    pub fn key_owner(&self) -> String {
+        match &self.how {
+            How::Token { id } => format!("token {id}"),
+            How::Entra { object_id } => format!("entra {object_id}"),
+            How::Certificate { sha256 } => format!("certificate {sha256}"),
         }
     }
 
     pub fn lacks(&self, role: Role) -> Refusal {
         let detail = format!("this takes the role {role}, and `{}` is {}", self.name, self.role);
         Refusal::new(RefusalKind::Forbidden, detail)
-    }
-
-    fn is_out_of_scope(&self, name: &Name) -> Refusal {
-        Refusal::new(
-            RefusalKind::OutOfScope,
-            format!("`{name}` is outside of what `{}` may change: {}", self.name, self.scope),
-        )
     }
 }
 

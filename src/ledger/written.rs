@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::kept::KeptSets;
+use super::kept::{Kept, KeptSets, SetKey};
 use super::scope::Scope;
-use super::token::{self, TokenBook};
+use super::token::{KnownToken, TokenBook};
 use super::who;
-use crate::dns::{Name, RecordSet, RecordType};
+use crate::dns::{Name, RecordType};
 use crate::forward::RuleSettings;
 use crate::persist::{
     self, Change, Entry, Made, Stored, StoredChange, StoredForwarder, StoredToken, StoredZone, Subject,
@@ -22,7 +22,7 @@ use crate::zone::{OnMissing, Overlay, Snapshot, ZoneHeader, ZoneKind};
 // and what is sent back with it is refused rather than lost.
 #[derive(Default)]
 pub struct Written {
-    state: RwLock<State>,
+    state: RwLock<WrittenState>,
     /// When each token was last used here, in seconds since 1970.
     used: Mutex<HashMap<Box<str>, u64>>,
     /// Why the store cannot be asked, as long as none of its revisions is known.
@@ -31,7 +31,7 @@ pub struct Written {
 
 /// What is written, at one revision.
 #[derive(Default)]
-pub struct State {
+pub struct WrittenState {
     pub revision: u64,
     zones: HashMap<Name, (StoredZone, u64)>,
     sets: HashMap<Name, KeptSets>,
@@ -42,16 +42,6 @@ pub struct State {
     refused_zones: BTreeMap<Name, Arc<str>>,
     refused_rules: Option<Arc<str>>,
     bases: Bases,
-}
-
-/// Owner and type.
-pub type SetKey = (Name, RecordType);
-
-/// A record set and the revision that last changed it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    pub set: RecordSet,
-    pub revision: u64,
 }
 
 /// The zones as config and catalogue make them, which operators' settings lie over.
@@ -65,7 +55,7 @@ pub struct Bases {
 impl Written {
     /// What was stored when it was loaded.
     pub fn of(stored: &Stored) -> Written {
-        Written { state: RwLock::new(State::of(stored)), used: Mutex::default(), away: None }
+        Written { state: RwLock::new(WrittenState::of(stored)), used: Mutex::default(), away: None }
     }
 
     /// What was last known, while the store is away and nobody's token can be looked up.
@@ -88,11 +78,11 @@ impl Written {
         Stored { revision: state.revision, entries: zones.chain(sets).chain(rules).collect(), serials }
     }
 
-    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub fn read(&self) -> RwLockReadGuard<'_, WrittenState> {
         self.state.read()
     }
 
-    pub fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub fn write(&self) -> RwLockWriteGuard<'_, WrittenState> {
         self.state.write()
     }
 
@@ -135,9 +125,9 @@ impl Written {
     }
 }
 
-impl State {
-    fn of(stored: &Stored) -> State {
-        let mut state = State { revision: stored.revision, ..State::default() };
+impl WrittenState {
+    fn of(stored: &Stored) -> WrittenState {
+        let mut state = WrittenState { revision: stored.revision, ..WrittenState::default() };
         for (entry, revision) in &stored.entries {
             state.put(entry, *revision);
         }
@@ -148,7 +138,7 @@ impl State {
     /// Goes on with all that is stored anew.
     pub fn replace(&mut self, stored: &Stored) {
         let bases = std::mem::take(&mut self.bases);
-        *self = State { bases, ..State::of(stored) };
+        *self = WrittenState { bases, ..WrittenState::of(stored) };
     }
 
     /// Zones that are no longer among what is stored.
@@ -429,12 +419,12 @@ impl Overlay for Written {
 }
 
 impl TokenBook for Written {
-    fn find(&self, id: &str) -> Option<token::StoredToken> {
+    fn find(&self, id: &str) -> Option<KnownToken> {
         let stored = self.read().tokens.get(id).map(|(token, _)| token.clone())?;
         let time = |secs: u64| UNIX_EPOCH + Duration::from_secs(secs);
         // A token whose scope or hash cannot be read opens nothing.
         let scope = if stored.zones.is_empty() { Scope::All } else { Scope::parse(&stored.zones).ok()? };
-        Some(token::StoredToken {
+        Some(KnownToken {
             id: stored.id.to_string(),
             name: stored.name.to_string(),
             secret_sha256: (*stored.hash).try_into().ok()?,

@@ -230,6 +230,17 @@ impl Entry {
     }
 }
 
+impl StoredChange {
+    /// What it is about; of all record sets of a zone together nothing else is said.
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            StoredChange::Put(entry) => Some(entry.subject()),
+            StoredChange::Remove(subject) => Some(subject.clone()),
+            StoredChange::ClearZone(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

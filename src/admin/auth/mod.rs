@@ -30,7 +30,7 @@ use super::{App, Counters};
 use entra::{Entra, EntraRefusal};
 use throttle::Throttle;
 
-use crate::ledger::{How, Identity, Presented, Role, StoredToken, TokenBook};
+use crate::ledger::{How, Identity, KnownToken, Presented, Role, TokenBook};
 
 /// When to come again while Entra ID's keys cannot be fetched.
 const KEYS_RETRY_SECS: u64 = 30;
@@ -209,7 +209,7 @@ impl Authenticator {
             return Err(Unknown::Over("this token has expired; ask an admin for a new one"));
         }
         self.tokens.used(&stored.id);
-        let StoredToken { id, name, role, scope, .. } = stored;
+        let KnownToken { id, name, role, scope, .. } = stored;
         Ok(Identity { name, role, scope, how: How::Token { id } })
     }
 

@@ -17,11 +17,9 @@ use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::dns::Name;
-use crate::ledger::Plan;
-use crate::ledger::Refusal;
-use crate::ledger::edit::{self, Edit, Faults, Part, Place, RecordSetBody};
+use crate::ledger::edit::{self, Edit, Faults, FieldPart, FieldPath, RecordSetBody};
 use crate::ledger::etag::{Need, Preconditions};
-use crate::ledger::{Ledger, Outcome, Receipt};
+use crate::ledger::{Ledger, Plan, Receipt, Refusal, WriteOutcome};
 use crate::persist::{
     AUDIT_PAGE_MAX, AuditEntry, AuditFilter, AuditItem, CHANGES_IN_COMMIT_MAX, Entry, Source, StoredChange,
     Subject,
@@ -149,8 +147,8 @@ async fn write(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Resp
     let outcome = ledger.write(posted.write(edits, comment, &json!({}))).await?;
     drop(memory);
     Ok(match outcome {
-        Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
-        Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => {
+        WriteOutcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
+        WriteOutcome::Done(receipt) | WriteOutcome::Replayed(receipt, _) => {
             axum::Json(Changed::of(receipt)).into_response()
         }
     })
@@ -188,27 +186,33 @@ fn edits(changes: Vec<OneChange>) -> Result<Vec<Edit>, Problem> {
         if let Ok(zone) = &zone {
             last = Some((one.zone.clone(), zone.clone()));
         }
-        edits.extend(edit_of(one, zone, Place::Item(index), &mut faults));
+        edits.extend(edit_of(one, zone, FieldPath::Item(index), &mut faults));
     }
     faults.check()?;
     Ok(edits)
 }
 
-fn edit_of(one: OneChange, zone: Result<Name, String>, place: Place, faults: &mut Faults) -> Option<Edit> {
-    let zone = zone.map_err(|why| faults.add(place.field(Part::Zone), why)).ok();
-    let rtype = edit::record_type(&one.rtype).map_err(|why| faults.add(place.field(Part::Type), why)).ok();
+fn edit_of(
+    one: OneChange,
+    zone: Result<Name, String>,
+    place: FieldPath,
+    faults: &mut Faults,
+) -> Option<Edit> {
+    let zone = zone.map_err(|why| faults.add(place.field(FieldPart::Zone), why)).ok();
+    let rtype =
+        edit::record_type(&one.rtype).map_err(|why| faults.add(place.field(FieldPart::Type), why)).ok();
     let name = zone.as_ref().and_then(|zone| {
-        edit::owner(&one.name, zone).map_err(|why| faults.add(place.field(Part::Name), why)).ok()
+        edit::owner(&one.name, zone).map_err(|why| faults.add(place.field(FieldPart::Name), why)).ok()
     });
     let conditions = Preconditions::of_texts(one.if_match.as_deref(), one.if_none_match.as_deref());
-    let conditions = conditions.map_err(|why| faults.add(place.field(Part::IfMatch), why)).ok();
+    let conditions = conditions.map_err(|why| faults.add(place.field(FieldPart::IfMatch), why)).ok();
     let change = match one.action {
         ChangeAction::Put => {
             if one.ttl.is_none() {
-                faults.add(place.field(Part::Ttl), "`put` needs a TTL in seconds");
+                faults.add(place.field(FieldPart::Ttl), "`put` needs a TTL in seconds");
             }
             if one.records.is_none() {
-                faults.add(place.field(Part::Records), "`put` needs records");
+                faults.add(place.field(FieldPart::Records), "`put` needs records");
             }
             let body = RecordSetBody { ttl: one.ttl?, records: one.records? };
             let zone = zone?;
@@ -217,11 +221,13 @@ fn edit_of(one: OneChange, zone: Result<Name, String>, place: Place, faults: &mu
         }
         ChangeAction::Delete => {
             if one.ttl.is_some() {
-                faults.add(place.field(Part::Ttl), "`delete` has no TTL: it takes the whole set back");
+                faults.add(place.field(FieldPart::Ttl), "`delete` has no TTL: it takes the whole set back");
             }
             if one.records.is_some() {
-                faults
-                    .add(place.field(Part::Records), "`delete` has no records: it takes the whole set back");
+                faults.add(
+                    place.field(FieldPart::Records),
+                    "`delete` has no records: it takes the whole set back",
+                );
             }
             StoredChange::Remove(Subject::RecordSet { zone: zone?, name: name?, rtype: rtype? })
         }

@@ -19,10 +19,9 @@ use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::dns::Name;
 use crate::forward::{RuleSettings, Standing, UpstreamAddress, UpstreamHealth};
-use crate::ledger::Plan;
-use crate::ledger::edit::{Edit, Faults, Place};
+use crate::ledger::edit::{Edit, Faults, FieldPath};
 use crate::ledger::etag::{Etag, Need, Preconditions};
-use crate::ledger::{Ledger, Outcome, Receipt, Who, Write};
+use crate::ledger::{Ledger, Plan, Receipt, Who, Write, WriteOutcome};
 use crate::persist::{Entry, StoredChange, StoredForwarder, Subject};
 use crate::telemetry::Quoted;
 
@@ -261,11 +260,11 @@ async fn write(
     let queries_per_second_max = rule.queries_per_second_max;
     let stored = StoredForwarder { domain: domain.clone(), upstreams, queries_per_second_max };
     let change = StoredChange::Put(Entry::Forwarder(stored));
-    let edit = Edit { change, place: Place::Path, conditions, need: Need::Required };
+    let edit = Edit { change, place: FieldPath::Path, conditions, need: Need::Required };
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };
     match ledger.write(write).await? {
-        Outcome::Planned(plan) => return Ok(axum::Json::<Plan>(plan).into_response()),
-        Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => in_force(&receipt)?,
+        WriteOutcome::Planned(plan) => return Ok(axum::Json::<Plan>(plan).into_response()),
+        WriteOutcome::Done(receipt) | WriteOutcome::Replayed(receipt, _) => in_force(&receipt)?,
     }
     let view = view_now(&ledger, &domain)?;
     let status = if was_there { StatusCode::OK } else { StatusCode::CREATED };
@@ -333,11 +332,11 @@ async fn remove(
         return Err(Problem::new(Kind::Conflict, detail).at("domain"));
     }
     let change = StoredChange::Remove(Subject::Forwarder(domain.clone()));
-    let edit = Edit { change, place: Place::Path, conditions, need: Need::Required };
+    let edit = Edit { change, place: FieldPath::Path, conditions, need: Need::Required };
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };
     match ledger.write(write).await? {
-        Outcome::Planned(plan) => return Ok(axum::Json::<Plan>(plan).into_response()),
-        Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => in_force(&receipt)?,
+        WriteOutcome::Planned(plan) => return Ok(axum::Json::<Plan>(plan).into_response()),
+        WriteOutcome::Done(receipt) | WriteOutcome::Replayed(receipt, _) => in_force(&receipt)?,
     }
     Ok(match view_now(&ledger, &domain) {
         Ok(view) => tagged(StatusCode::OK, view.etag.as_ref(), &view),

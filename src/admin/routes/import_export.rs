@@ -18,16 +18,14 @@ use super::changes::Changed;
 use super::owned::{Owned, once, zone_of};
 use crate::admin::body;
 use crate::admin::extract::MaybeKey;
-use crate::admin::problem::{Kind, Problem};
+use crate::admin::problem::Problem;
 use crate::admin::query::Query;
 use crate::admin::side::SideWork;
 use crate::dns::{Name, RecordSet, RecordType, Ttl};
-use crate::ledger::Plan;
-use crate::ledger::State as WrittenState;
-use crate::ledger::edit::{Edit, Faults, Place};
+use crate::ledger::edit::{Edit, Faults, FieldPath};
 use crate::ledger::etag::{Need, Preconditions};
 use crate::ledger::view::OriginWord;
-use crate::ledger::{Ledger, Mode, Outcome, Who, Write};
+use crate::ledger::{FoundZone, Ledger, Mode, Plan, Who, Write, WriteOutcome, WrittenState};
 use crate::persist::{Entry, StoredChange, Subject};
 use crate::telemetry::Quoted;
 use crate::zone::{MasterFile, Origin, Snapshot, ViewId, write_master_file};
@@ -70,8 +68,7 @@ async fn export(
 ) -> Result<Response, Problem> {
     let apex = zone_of(&zone)?;
     let snapshot = ledger.store().snapshot();
-    let no_zone = || Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone");
-    let zone = snapshot.zone(apex.borrow()).cloned().ok_or_else(no_zone)?;
+    let zone = snapshot.zone(apex.borrow()).cloned().ok_or_else(|| FoundZone::none(&apex, ""))?;
     let view = match &query.network {
         None => ViewId::NONE,
         Some(name) => snapshot
@@ -147,7 +144,7 @@ async fn import(
     // To the end of the request: what is read waits for its turn to be stored.
     let memory = body::memory(request.extensions());
     let bytes = body::read(request, &[TEXT_DNS, "text/plain"]).await?;
-    who.identity.may_change_zone(&apex)?;
+    who.identity.may_change(&Subject::Zone(apex.clone()))?;
     let once = once(key, &who, &method, &uri, &bytes, &json!({}));
     let (reader, own) = (ledger.clone(), Arc::clone(&memory));
     let read = move || {
@@ -160,9 +157,8 @@ async fn import(
         // First what is written, then what is served: see `Written`.
         let state = reader.written().read();
         let snapshot = reader.store().snapshot();
-        if snapshot.zone(apex.borrow()).is_none() {
-            let detail = format!("there is no zone {apex}; POST /api/v1/zones makes one");
-            return Err(Problem::new(Kind::NotFound, detail).at("zone"));
+        if FoundZone::of(&apex, &state, &snapshot).served.is_none() {
+            return Err(Problem::from(FoundZone::none(&apex, "; POST /api/v1/zones makes one")));
         }
         Ok(edits_of(sets, &apex, query.mode.unwrap_or_default(), &state, &snapshot))
     };
@@ -172,8 +168,8 @@ async fn import(
     let outcome = ledger.write(write).await?;
     drop(memory);
     Ok(match outcome {
-        Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
-        Outcome::Done(receipt) | Outcome::Replayed(receipt, _) => {
+        WriteOutcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
+        WriteOutcome::Done(receipt) | WriteOutcome::Replayed(receipt, _) => {
             axum::Json(Changed::of(receipt)).into_response()
         }
     })
@@ -239,7 +235,7 @@ fn edits_of(
 ) -> Vec<Edit> {
     let edit = |change, line| Edit {
         change,
-        place: Place::Line(line),
+        place: FieldPath::Line(line),
         conditions: Preconditions::default(),
         need: Need::Optional,
     };

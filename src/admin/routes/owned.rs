@@ -13,7 +13,7 @@ use crate::admin::side::SideWork;
 use crate::dns::{Name, RecordType};
 use crate::ledger::edit;
 use crate::ledger::etag::{Etag, Preconditions};
-use crate::ledger::idempotency::{Fingerprint, Key};
+use crate::ledger::idempotency::{Fingerprint, IdempotencyKey};
 use crate::ledger::{Ledger, Mode, Once, Who};
 
 /// What the routes of operators' own things are given as `State`.
@@ -104,7 +104,7 @@ pub(super) fn located(mut response: Response, path: &str) -> Response {
 
 /// What the request is answered with again when its key comes again.
 pub(super) fn once(
-    key: Option<Key>,
+    key: Option<IdempotencyKey>,
     who: &Who,
     method: &axum::http::Method,
     uri: &axum::http::Uri,

@@ -14,13 +14,13 @@ use crate::admin::extract::MaybeKey;
 use crate::admin::problem::Problem;
 use crate::admin::query::Query;
 use crate::ledger::edit::Edit;
-use crate::ledger::idempotency::Key;
+use crate::ledger::idempotency::IdempotencyKey;
 use crate::ledger::{Mode, Who, Write};
 
 /// What was sent, by whom, and how it is recognised when it comes again.
 pub(super) struct Posted {
     pub who: Who,
-    pub key: Option<Key>,
+    pub key: Option<IdempotencyKey>,
     pub bytes: Bytes,
     /// What the body takes of the memory for all; more may be taken for what is read out of it.
     pub memory: Arc<Share>,

@@ -17,12 +17,11 @@ use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::admin::side::SideWork;
 use crate::dns::{Name, RecordType};
-use crate::ledger::Plan;
-use crate::ledger::edit::{self, Edit, Faults, Place, RecordSetBody};
+use crate::ledger::edit::{self, Edit, Faults, FieldPath, RecordSetBody};
 use crate::ledger::etag::{Need, Preconditions};
 use crate::ledger::listing::{self, Filter, NameFilter};
 use crate::ledger::view::{OriginWord, RecordSetView, Shown};
-use crate::ledger::{Ledger, Outcome, Who, Write};
+use crate::ledger::{FoundZone, Ledger, Plan, Who, Write, WriteOutcome};
 use crate::persist::{Entry, StoredChange, Subject};
 
 pub(super) fn routes() -> OpenApiRouter<Owned> {
@@ -78,7 +77,7 @@ async fn list(
         words[1].as_deref(),
     ]);
     let after = query.after.as_ref().map(|after| {
-        let place = after.key(filter_id).and_then(listing::Place::of_key);
+        let place = after.key(filter_id).and_then(listing::Cursor::of_key);
         place.ok_or_else(|| Problem::invalid("after", "this token is of a list with other filters"))
     });
     let after = after.transpose()?;
@@ -87,10 +86,8 @@ async fn list(
     let reader = ledger.clone();
     let look = move || {
         let ledger = reader;
-        let is_there = ledger.store().load().zone(apex.borrow()).is_some()
-            || ledger.written().read().sets_count(&apex) > 0;
-        if !is_there {
-            return Err(Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone"));
+        if !FoundZone::of(&apex, &ledger.written().read(), &ledger.store().load()).has_content() {
+            return Err(FoundZone::none(&apex, ""));
         }
         let (written, store) = (ledger.written(), ledger.store());
         Ok(listing::page(&apex, written, store, &filter, after.as_ref(), limit.with_one_more()))
@@ -165,14 +162,14 @@ async fn write(
     let body: RecordSetBody = body::parse(&bytes)?;
     let (apex, name, rtype) = parse(&path)?;
     let mut faults = Faults::default();
-    let set = edit::record_set(&apex, rtype, &body, Place::Path, &mut faults);
+    let set = edit::record_set(&apex, rtype, &body, FieldPath::Path, &mut faults);
     faults.check()?;
     let set = set.ok_or_else(|| Problem::invalid("/records", "this is no record set"))?;
     let change = StoredChange::Put(Entry::RecordSet { zone: apex.clone(), name: name.clone(), set });
-    let edit = Edit { change, place: Place::Path, conditions, need: Need::Required };
+    let edit = Edit { change, place: FieldPath::Path, conditions, need: Need::Required };
     let was_there = view_of(&ledger, &apex, &name, rtype).is_some();
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };
-    if let Outcome::Planned(plan) = ledger.write(write).await? {
+    if let WriteOutcome::Planned(plan) = ledger.write(write).await? {
         return Ok(axum::Json(plan).into_response());
     }
     let view = view_of(&ledger, &apex, &name, rtype);
@@ -207,14 +204,18 @@ async fn remove(
 ) -> Result<Response, Problem> {
     let (apex, name, rtype) = parse(&path)?;
     let subject = Subject::RecordSet { zone: apex.clone(), name: name.clone(), rtype };
-    let edit =
-        Edit { change: StoredChange::Remove(subject), place: Place::Path, conditions, need: Need::Required };
-    who.identity.may_change(&apex, &name)?;
+    who.identity.may_change(&subject)?;
+    let edit = Edit {
+        change: StoredChange::Remove(subject),
+        place: FieldPath::Path,
+        conditions,
+        need: Need::Required,
+    };
     if view_of(&ledger, &apex, &name, rtype).is_none() {
         return Err(not_there(&ledger, &apex, &name, rtype));
     }
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };
-    if let Outcome::Planned(plan) = ledger.write(write).await? {
+    if let WriteOutcome::Planned(plan) = ledger.write(write).await? {
         return Ok(axum::Json::<Plan>(plan).into_response());
     }
     Ok(match view_of(&ledger, &apex, &name, rtype) {
@@ -236,8 +237,8 @@ fn view_of(ledger: &Ledger, apex: &Name, name: &Name, rtype: RecordType) -> Opti
 }
 
 fn not_there(ledger: &Ledger, apex: &Name, name: &Name, rtype: RecordType) -> Problem {
-    if ledger.store().load().zone(apex.borrow()).is_none() {
-        return Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone");
+    if FoundZone::of(apex, &ledger.written().read(), &ledger.store().load()).served.is_none() {
+        return FoundZone::none(apex, "").into();
     }
     Problem::new(Kind::NotFound, format!("{name} has no {rtype} records in zone {apex}")).at("name")
 }

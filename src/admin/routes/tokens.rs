@@ -19,10 +19,9 @@ use crate::admin::extract::Admin;
 use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
-use crate::ledger::Plan;
-use crate::ledger::edit::{Edit, Faults, Place};
+use crate::ledger::edit::{Edit, Faults, FieldPath};
 use crate::ledger::etag::{Need, Preconditions};
-use crate::ledger::{Ledger, Mode, Outcome, Who, Write};
+use crate::ledger::{Ledger, Mode, Plan, Who, Write, WriteOutcome};
 use crate::ledger::{Minted, Role, Scope};
 use crate::ledger::{role, stored_role};
 use crate::persist::{Entry, StoredChange, StoredToken};
@@ -185,18 +184,18 @@ async fn create(
     let about = TokenView::of(&stored, None);
     let edit = Edit {
         change: StoredChange::Put(Entry::Token(stored)),
-        place: Place::Path,
+        place: FieldPath::Path,
         conditions: Preconditions::default(),
         need: Need::Required,
     };
     let path = format!("/api/v1/tokens/{}", minted.id);
     Ok(match ledger.write(posted.write(vec![edit], None, &about)).await? {
-        Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
-        Outcome::Done(_) => {
+        WriteOutcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
+        WriteOutcome::Done(_) => {
             let made = Made { token: Some(minted.text), about };
             located((StatusCode::CREATED, axum::Json(made)).into_response(), &path)
         }
-        Outcome::Replayed(_, answer) => {
+        WriteOutcome::Replayed(_, answer) => {
             let about: serde_json::Value = serde_json::from_slice(&answer).unwrap_or(json!({}));
             (StatusCode::CREATED, axum::Json(about)).into_response()
         }
@@ -271,13 +270,13 @@ async fn revoke(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let edit = Edit {
         change: StoredChange::Put(Entry::Token(StoredToken { revoked_secs: Some(now), ..token })),
-        place: Place::Path,
+        place: FieldPath::Path,
         conditions: Preconditions::default(),
         need: Need::Optional,
     };
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };
     Ok(match ledger.write(write).await? {
-        Outcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
-        Outcome::Done(_) | Outcome::Replayed(..) => StatusCode::NO_CONTENT.into_response(),
+        WriteOutcome::Planned(plan) => axum::Json::<Plan>(plan).into_response(),
+        WriteOutcome::Done(_) | WriteOutcome::Replayed(..) => StatusCode::NO_CONTENT.into_response(),
     })
 }

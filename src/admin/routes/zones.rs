@@ -20,14 +20,12 @@ use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::admin::side::SideWork;
 use crate::dns::Name;
-use crate::ledger::Plan;
-use crate::ledger::RefusalKind;
-use crate::ledger::edit::{Edit, Place};
+use crate::ledger::edit::{Edit, FieldPath};
 use crate::ledger::etag::{Need, Preconditions, Tags};
-use crate::ledger::idempotency::Key;
+use crate::ledger::idempotency::IdempotencyKey;
 use crate::ledger::listing::is_like;
 use crate::ledger::view::{KindWord, MadeBy, OnMissingWord, OriginCounts, ZoneView};
-use crate::ledger::{Ledger, Outcome, Who, Write};
+use crate::ledger::{FoundZone, Ledger, Plan, RefusalKind, Who, Write, WriteOutcome};
 use crate::persist::{Entry, Made, StoredChange, StoredZone, Subject};
 use crate::privatelink::Template;
 use crate::telemetry::Quoted;
@@ -148,7 +146,7 @@ async fn create(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Res
     let new: NewZone = body::parse(&posted.bytes)?;
     let apex = crate::ledger::edit::zone_name(&new.name).map_err(|why| Problem::invalid("/name", why))?;
     // Before anything is told of what is there: what is refused is in the audit, and this would not be.
-    posted.who.identity.may_change_zone(&apex)?;
+    posted.who.identity.may_change(&Subject::Zone(apex.clone()))?;
     let is_known = ledger.neighbours().catalogue().is_private_link_zone(apex.borrow()).is_some();
     let kind =
         new.kind.map_or(if is_known { ZoneKind::PrivateLink } else { ZoneKind::Plain }, ZoneKind::from);
@@ -158,16 +156,13 @@ async fn create(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Res
     let networks = (!networks.is_empty()).then_some(networks);
     let zone = StoredZone { apex: apex.clone(), made: Made::ByRest(kind), on_missing, networks };
     let is_replay = is_key_used(&ledger, &posted.who, posted.key.as_ref()).await?;
-    if !is_replay {
-        let is_there = ledger.written().read().zone(&apex).is_some()
-            || ledger.store().load().zone(apex.borrow()).is_some();
-        if is_there {
-            return Err(is_there_already(&apex));
-        }
+    let is_there = || FoundZone::of(&apex, &ledger.written().read(), &ledger.store().load()).is_there();
+    if !is_replay && is_there() {
+        return Err(is_there_already(&apex));
     }
     let edit = Edit {
         change: StoredChange::Put(Entry::Zone(zone)),
-        place: Place::Path,
+        place: FieldPath::Path,
         conditions: Preconditions { if_match: None, if_none_match: Some(Tags::Any) },
         need: Need::Optional,
     };
@@ -178,7 +173,7 @@ async fn create(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Res
         _ if refusal.at.as_deref() == Some("zone") => refusal.at("/name").into(),
         _ => refusal.into(),
     })?;
-    if let Outcome::Planned(plan) = outcome {
+    if let WriteOutcome::Planned(plan) = outcome {
         return Ok(axum::Json(plan).into_response());
     }
     let state = ledger.written().read();
@@ -193,7 +188,7 @@ async fn create(State(ledger): State<Arc<Ledger>>, posted: Posted) -> Result<Res
 }
 
 /// Whether this key's request was answered before; whatever it asks for is then there already.
-async fn is_key_used(ledger: &Ledger, who: &Who, key: Option<&Key>) -> Result<bool, Problem> {
+async fn is_key_used(ledger: &Ledger, who: &Who, key: Option<&IdempotencyKey>) -> Result<bool, Problem> {
     match key {
         Some(key) => Ok(ledger.has_answered(who, key).await?),
         None => Ok(false),
@@ -279,7 +274,7 @@ async fn read(
 fn view_of(ledger: &Ledger, apex: &Name) -> Result<ZoneView, Problem> {
     let state = ledger.written().read();
     let view = ZoneView::of(apex, &state, &ledger.store().load());
-    view.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no zone {apex}")).at("zone"))
+    view.ok_or_else(|| FoundZone::none(apex, "").into())
 }
 
 /// Changes a zone's settings.
@@ -307,7 +302,7 @@ async fn change(
     let conditions = preconditions(&headers)?;
     let bytes = body::read(request, &["application/json", "application/merge-patch+json"]).await?;
     let patch: ZonePatch = body::parse(&bytes)?;
-    who.identity.may_change_zone(&apex)?;
+    who.identity.may_change(&Subject::Zone(apex.clone()))?;
     let view = view_of(&ledger, &apex)?;
     let stored = ledger.written().read().zone(&apex).map(|(stored, _)| stored.clone());
     let is_made = stored.as_ref().is_some_and(|stored| matches!(stored.made, Made::ByRest(_)));
@@ -336,9 +331,9 @@ async fn change(
             return Ok(tagged(StatusCode::OK, view.etag.as_ref(), &view));
         }
     };
-    let edit = Edit { change, place: Place::Path, conditions, need: Need::Required };
+    let edit = Edit { change, place: FieldPath::Path, conditions, need: Need::Required };
     let write = Write { who, edits: vec![edit], comment: None, mode: dry_run.mode(), once: None };
-    if let Outcome::Planned(plan) = ledger.write(write).await? {
+    if let WriteOutcome::Planned(plan) = ledger.write(write).await? {
         return Ok(axum::Json(plan).into_response());
     }
     let view = view_of(&ledger, &apex)?;
@@ -363,7 +358,7 @@ async fn remove(
     conditions: Preconditions,
 ) -> Result<Response, Problem> {
     let apex = zone_of(&zone)?;
-    who.identity.may_change_zone(&apex)?;
+    who.identity.may_change(&Subject::Zone(apex.clone()))?;
     let view = view_of(&ledger, &apex)?;
     if view.made_by != MadeBy::Rest {
         let detail = "config, the catalogue or sync makes this zone: take it out of config; PATCH with `null` takes \
@@ -372,15 +367,15 @@ async fn remove(
     }
     let clear = Edit {
         change: StoredChange::ClearZone(apex.clone()),
-        place: Place::Path,
+        place: FieldPath::Path,
         conditions: Preconditions::default(),
         need: Need::Optional,
     };
     let change = StoredChange::Remove(Subject::Zone(apex));
-    let edit = Edit { change, place: Place::Path, conditions, need: Need::Required };
+    let edit = Edit { change, place: FieldPath::Path, conditions, need: Need::Required };
     let write = Write { who, edits: vec![clear, edit], comment: None, mode: dry_run.mode(), once: None };
     match ledger.write(write).await? {
-        Outcome::Planned(plan) => Ok(axum::Json(plan).into_response()),
-        Outcome::Done(_) | Outcome::Replayed(..) => Ok(StatusCode::NO_CONTENT.into_response()),
+        WriteOutcome::Planned(plan) => Ok(axum::Json(plan).into_response()),
+        WriteOutcome::Done(_) | WriteOutcome::Replayed(..) => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }

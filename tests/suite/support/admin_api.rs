@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use privatelink_dns::admin::auth::{Deed, Refusals, RefusedRequest};
 use privatelink_dns::admin::metrics::{Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics};
 use privatelink_dns::admin::{App, Json, Parts, Problem, Running, Settings, bind};
-use privatelink_dns::dns::Name;
-use privatelink_dns::ledger::{Identity, Minted, Role, Scope, StoredToken, TokenBook};
+use privatelink_dns::dns::{Name, RecordType};
+use privatelink_dns::ledger::{Identity, KnownToken, Minted, Role, Scope, TokenBook};
+use privatelink_dns::persist::Subject;
 use reqwest::{Client, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,7 +33,7 @@ pub struct TestApi {
 /// Tokens in memory, what was refused, and what was done besides records.
 #[derive(Default)]
 pub struct Book {
-    tokens: Mutex<HashMap<String, StoredToken>>,
+    tokens: Mutex<HashMap<String, KnownToken>>,
     pub used: Mutex<Vec<String>>,
     pub refused: Mutex<Vec<RefusedRequest>>,
     /// `who what`.
@@ -46,9 +47,9 @@ impl Book {
     }
 
     /// A token that is changed before it is kept.
-    pub fn put(&self, role: Role, scope: Scope, change: impl FnOnce(&mut StoredToken)) -> String {
+    pub fn put(&self, role: Role, scope: Scope, change: impl FnOnce(&mut KnownToken)) -> String {
         let minted = Minted::new();
-        let mut stored = StoredToken {
+        let mut stored = KnownToken {
             id: minted.id.clone(),
             name: format!("test-{role}"),
             secret_sha256: minted.secret_sha256,
@@ -65,7 +66,7 @@ impl Book {
 }
 
 impl TokenBook for Book {
-    fn find(&self, id: &str) -> Option<StoredToken> {
+    fn find(&self, id: &str) -> Option<KnownToken> {
         self.tokens.lock().get(id).cloned()
     }
 
@@ -133,7 +134,8 @@ async fn may_change(
     axum::extract::Path((zone, name)): axum::extract::Path<(String, String)>,
 ) -> Result<&'static str, Problem> {
     let name_of = |text: &str| text.parse::<Name>().map_err(|why| Problem::invalid("name", why.to_string()));
-    identity.may_change(&name_of(&zone)?, &name_of(&name)?)?;
+    let (zone, name) = (name_of(&zone)?, name_of(&name)?);
+    identity.may_change(&Subject::RecordSet { zone, name, rtype: RecordType::A })?;
     Ok("changed")
 }
 

@@ -1,5 +1,9 @@
 //! What is stored becomes what is served: the changes of all instances, in their order, by one hand an instance.
 
+mod anew;
+mod refused;
+mod retry;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,25 +12,22 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use super::door::subject;
+use refused::{REFUSED_LOGGED_MAX, note, refuse, serve_what_is_put};
+
 use super::translation::{LeftOut, Translation};
-use super::written::{Bases, State, Written};
-use crate::dns::{Name, RecordType};
+use super::written::{Bases, Written};
+use crate::dns::Name;
 use crate::forward::{RuleSettings, UpstreamHealth};
-use crate::persist::{
-    Change, Changes, Entry, Followed, Made, Stored, StoredChange, StoredDocument, StoredZone, Subject,
-};
+use crate::persist::{Change, Changes, Entry, Followed, StoredChange, StoredDocument, Subject};
 use crate::privatelink::Catalogue;
-use crate::zone::{self, Author, ChangeSet, Origin, Snapshot, StaleZones, Store, ZoneError};
+use crate::zone::{self, Author, ChangeSet, Snapshot, StaleZones, Store, ZoneError};
 
 /// Single changes that become one snapshot: a burst of writers costs one swap, and no query waits for it.
 const CHANGES_AT_ONCE: usize = 2_000;
 /// Beyond these, applying takes milliseconds, in which other tasks of the thread would stand still.
 const CHANGES_APPLIED_HERE: usize = 1_000;
-/// Refused changes that are logged one by one.
-const REFUSED_LOGGED_MAX: usize = 10;
 /// Why something is not served that the server panicked at.
 const MISTAKE: &str = "the server made a mistake with it; the log tells more";
 
@@ -306,195 +307,6 @@ impl Applier {
             error!(document = %document.name, "A document that another instance shares is not in force");
         }
     }
-
-    /// Everything anew: the store was set back, or changes between are forgotten.
-    fn reload(&self, stored: &Stored) {
-        let mut tried = self.turn.lock();
-        // While it is still known who made them: what nobody else makes goes, and others go on without the settings.
-        let gone = self.written.read().zones_gone(stored);
-        for apex in gone {
-            let removed = self.commit_unharmed(|translation| {
-                translation.add(&StoredChange::Remove(Subject::Zone(apex.clone())))
-            });
-            if let Err(why) = removed {
-                warn!(zone = %apex, %why, "A zone that is no longer stored could not be taken back: {why}");
-            }
-        }
-        self.written.write().replace(stored);
-        let result = self
-            .store
-            .commit_with(Author::Audited, |snapshot| Ok(without_strays(&self.written.read(), snapshot)));
-        if let Err(why) = result {
-            warn!(%why, "Records that are no longer stored could not be taken back");
-        }
-        self.serve_all(&mut tried);
-        self.set_stale(None);
-        for (entry, _) in &stored.entries {
-            if let Entry::Document(document) = entry {
-                self.tell_of(document);
-            }
-        }
-        info!(store.revision = stored.revision, "Served as it is stored at revision {}", stored.revision);
-    }
-
-    /// Serves all that is written and is not served so yet.
-    fn serve_all(&self, tried: &mut Tried) {
-        tried.0.clear();
-        let zones: Vec<Name> = {
-            let mut state = self.written.write();
-            state.serve_all();
-            let mut zones: Vec<Name> = state.zones().map(|zone| zone.apex.clone()).collect();
-            zones.extend(state.zones_with_sets().cloned());
-            zones.extend(state.serials().map(|(apex, _)| apex.clone()));
-            zones.sort_unstable();
-            zones.dedup();
-            zones
-        };
-        zones.iter().for_each(|apex| self.serve_zone(apex));
-        self.set_rules();
-        let (revision, refused) = {
-            let state = self.written.read();
-            (state.revision, state.refused().count() + state.refused_zones().count())
-        };
-        if refused > 0 {
-            warn!(refused, "{refused} of the zones and record sets that operators wrote are not served");
-        }
-        self.applied.send_replace(revision);
-    }
-
-    /// Serves what is written of one zone.
-    fn serve_zone(&self, apex: &Name) {
-        let zone =
-            self.written.read().zone(apex).map(|(zone, _)| StoredChange::Put(Entry::Zone(zone.clone())));
-        self.learn_bases(zone.iter());
-        let whole = self.commit_unharmed(|translation| translation.serve_missing(apex));
-        match whole {
-            Ok(left_out) => note(&mut self.written.write(), left_out),
-            Err(_) => self.serve_zone_apart(apex),
-        }
-    }
-
-    fn serve_zone_apart(&self, apex: &Name) {
-        let (zone, sets) = {
-            let state = self.written.read();
-            let sets: Vec<_> = state.sets(apex).map(|((name, _), kept)| (name, kept.set.clone())).collect();
-            (state.zone(apex).map(|(zone, _)| zone.clone()), sets)
-        };
-        let zone = zone.map(|zone| StoredChange::Put(Entry::Zone(zone)));
-        let sets = sets
-            .into_iter()
-            .map(|(name, set)| StoredChange::Put(Entry::RecordSet { zone: apex.clone(), name, set }));
-        let mut refused = 0;
-        for one in zone.into_iter().chain(sets) {
-            match self.commit_unharmed(|translation| translation.add_alone(&one)) {
-                Ok(left_out) => note(&mut self.written.write(), left_out),
-                Err(why) => {
-                    refused += 1;
-                    let is_told = refused <= REFUSED_LOGGED_MAX;
-                    refuse(&mut self.written.write(), &one, &why, is_told);
-                }
-            }
-        }
-        let serial = self.written.read().serial(apex);
-        if let Some(serial) = serial {
-            let _ = self.commit_unharmed(|translation| translation.set_serial(apex, serial));
-        }
-    }
-
-    /// Lays operators' settings again over zones that sync has set meanwhile.
-    fn keep_settings(&self) {
-        let _tried = self.turn.lock();
-        let zones: Vec<StoredZone> = {
-            let state = self.written.read();
-            let snapshot = self.store.load();
-            let is_other = |zone: &&StoredZone| {
-                let served = snapshot.zone(zone.apex.borrow()).map(|served| served.header());
-                served.is_some_and(|served| {
-                    state.why_zone_refused(&zone.apex).is_none()
-                        && state.header_of(zone, &snapshot).as_ref() != Some(served)
-                })
-            };
-            let settings = state.zones().filter(|zone| zone.made == Made::Elsewhere);
-            settings.filter(is_other).cloned().collect()
-        };
-        for zone in zones {
-            let served = self.store.load().zone(zone.apex.borrow()).map(|zone| zone.header().clone());
-            if let Some(served) = served {
-                self.written.write().learn_base(served);
-            }
-            if let Err(why) = self.commit(|translation| translation.put_zone(&zone)) {
-                refuse(
-                    &mut self.written.write(),
-                    &StoredChange::Put(Entry::Zone(zone)),
-                    &why.to_string(),
-                    true,
-                );
-            }
-        }
-    }
-
-    /// Keeps how zones are before an operator's settings lie over them.
-    fn learn_bases<'c>(&self, changes: impl Iterator<Item = &'c StoredChange>) {
-        for change in changes {
-            let StoredChange::Put(Entry::Zone(zone)) = change else { continue };
-            if zone.made == Made::Elsewhere && !self.written.read().knows_base(&zone.apex) {
-                let served = self.store.load().zone(zone.apex.borrow()).map(|zone| zone.header().clone());
-                if let Some(served) = served {
-                    self.written.write().learn_base(served);
-                }
-            }
-        }
-    }
-
-    /// Tries what was refused again, in zones that have changed since.
-    fn retry_refused(&self) {
-        let mut tried = self.turn.lock();
-        let zones: Vec<Name> = {
-            let state = self.written.read();
-            let mut zones: Vec<Name> = state.refused_zones().cloned().collect();
-            zones.extend(state.refused().map(|(zone, ..)| zone.clone()));
-            zones.dedup();
-            zones
-        };
-        for apex in zones {
-            let Some(serial) = self.store.load().zone(apex.borrow()).map(|zone| zone.serial()) else {
-                continue;
-            };
-            if tried.0.get(&apex) == Some(&serial) {
-                continue;
-            }
-            self.retry_zone(&apex);
-            let serial = self.store.load().zone(apex.borrow()).map_or(0, |zone| zone.serial());
-            tried.0.insert(apex, serial);
-        }
-    }
-
-    fn retry_zone(&self, apex: &Name) {
-        let refused: Vec<(Name, RecordType)> = {
-            let state = self.written.read();
-            state.refused_of(apex).map(|(name, rtype)| (name.clone(), rtype)).collect()
-        };
-        let is_zone_refused = self.written.read().why_zone_refused(apex).is_some();
-        if is_zone_refused {
-            let zone = self.written.read().zone(apex).map(|(zone, _)| zone.clone());
-            if let Some(zone) = zone
-                && let Ok(left_out) = self.commit(|translation| translation.put_zone(&zone))
-                && left_out.is_empty()
-            {
-                self.written.write().serve_zone(apex);
-            }
-        }
-        for (name, rtype) in refused {
-            let set = self.written.read().set(apex, &name, rtype).map(|kept| kept.set.clone());
-            let Some(set) = set else { continue };
-            if let Ok(left_out) = self.commit(|translation| translation.put_set(apex, &name, &set))
-                && left_out.is_empty()
-            {
-                info!(zone = %apex, %name, %rtype, "{name} {rtype} is served after all");
-                self.written.write().serve_set(apex, &name, rtype);
-            }
-        }
-    }
 }
 
 impl Drop for Following {
@@ -523,81 +335,4 @@ fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
         error!("{MISTAKE}");
     }
     done.ok()
-}
-
-/// The record sets that are put are tried now: why they were refused before is no news.
-fn serve_what_is_put(state: &mut State, change: &Change) {
-    for one in &change.changes {
-        match one {
-            StoredChange::Put(Entry::RecordSet { zone, name, set }) => state.serve_set(zone, name, set.rtype),
-            StoredChange::Put(Entry::Zone(zone)) => {
-                state.serve_zone(&zone.apex);
-                // A zone that is made takes along what was written for it.
-                let waiting: Vec<_> =
-                    state.refused_of(&zone.apex).map(|(name, rtype)| (name.clone(), rtype)).collect();
-                waiting.iter().for_each(|(name, rtype)| state.serve_set(&zone.apex, name, *rtype));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Keeps why something is not served.
-fn note(state: &mut State, left_out: Vec<LeftOut>) {
-    for left in left_out {
-        match left {
-            LeftOut::Zone { apex, why } => state.refuse_zone(&apex, why),
-            LeftOut::Set { zone, name, rtype, why } => {
-                if state.set(&zone, &name, rtype).is_some() {
-                    state.refuse_set(&zone, &name, rtype, why);
-                }
-            }
-        }
-    }
-}
-
-fn refuse(state: &mut State, change: &StoredChange, why: &str, is_told: bool) {
-    match change {
-        StoredChange::Put(Entry::RecordSet { zone, name, set }) => {
-            if is_told {
-                warn!(
-                    %zone, %name, rtype = %set.rtype, why,
-                    "The stored record set {name} {} is not served: {why}; delete it, or what it contradicts", set.rtype
-                );
-            }
-            state.refuse_set(zone, name, set.rtype, why);
-        }
-        StoredChange::Put(Entry::Zone(zone)) => {
-            if is_told {
-                warn!(zone = %zone.apex, why, "A stored zone is not served as it should be: {why}");
-            }
-            state.refuse_zone(&zone.apex, why);
-        }
-        other => {
-            let what = subject(other).map_or_else(|| "a zone's records".to_owned(), |it| it.to_string());
-            warn!(why, "A stored change of {what} is not in force: {why}");
-        }
-    }
-}
-
-/// Takes back what the zones hold of operators' records and is not written.
-fn without_strays(state: &State, snapshot: &Snapshot) -> ChangeSet {
-    let mut changes = Vec::new();
-    for (apex, zone) in snapshot.zones() {
-        for (owner, node) in zone.nodes() {
-            let name = owner.to_name();
-            for slot in node.slots() {
-                let is_rest = slot.offers().iter().any(|offer| offer.origin == Origin::Rest);
-                if is_rest && state.set(apex, &name, slot.rtype()).is_none() {
-                    changes.push(zone::Change::Remove {
-                        zone: apex.clone(),
-                        name: name.clone(),
-                        rtype: slot.rtype(),
-                        origin: Origin::Rest,
-                    });
-                }
-            }
-        }
-    }
-    ChangeSet { changes }
 }
