@@ -57,18 +57,18 @@ impl World {
             .build()
             .expect("threads");
         let parts = runtime.block_on(async { Parts::restore(&config, StateAccess::Keep).expect("parts") });
-        let azure = parts.sources.azure().list()[0].azure().expect("a client");
+        let azure = parts.sources.list()[0].live().expect("Azure").azure().expect("a client");
         World { arm, parts, runtime, azure, broken: Vec::new(), _state: state }
     }
 
     /// One pass with what is kept of it; answers its CPU time.
     fn pass(&mut self, what: &str) -> Duration {
         let (cpu, begun) = (cpu(), Instant::now());
-        let source = &self.parts.sources.azure().list()[0];
+        let source = &self.parts.sources.list()[0];
         self.runtime.block_on(source.pass_with(&self.azure, &self.parts.store));
         self.parts.sources.keep();
         let (cpu, wall) = (self::cpu() - cpu, begun.elapsed());
-        let state = self.parts.sources.azure().list()[0].known().state.clone();
+        let state = self.parts.sources.list()[0].known().state.clone();
         if !matches!(state, SourceState::Current { .. }) {
             self.broken.push(format!("{what}: {state:?}"));
         }

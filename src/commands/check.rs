@@ -51,7 +51,8 @@ impl Check {
             writeln!(out, "note         {misfit}; {}", misfit.advice())?;
         }
         let is_stale = |state: &SourceState| !matches!(state, SourceState::Current { .. });
-        if parts.sources.list().iter().any(|source| is_stale(&source.state)) {
+        let mut folders = parts.sources.list().iter().filter(|source| source.live().is_none());
+        if folders.any(|source| is_stale(&source.known().state)) {
             // A server that starts without an inventory still forwards; one that does not start is an outage.
             writeln!(out, "The config can be served, but an inventory cannot be read or is held back.")?;
         } else if let Some(known) = last_state(&parts) {
@@ -71,8 +72,7 @@ fn listed(faults: &[MasterFileErrors]) -> String {
 
 /// What is served of live Azure before it is listed.
 fn last_state(parts: &Parts) -> Option<String> {
-    let azure = parts.sources.azure();
-    let known: Vec<String> = azure.list().iter().filter_map(|source| as_of(source)).collect();
+    let known: Vec<String> = parts.sources.list().iter().filter_map(|source| as_of(source)).collect();
     (!known.is_empty()).then(|| known.join("; "))
 }
 

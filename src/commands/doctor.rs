@@ -27,6 +27,7 @@ use crate::daemon::Parts;
 use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message, rdata};
 use crate::forward::{self, Asker, Forwarder, RuleSettings, UpstreamAddress};
 use crate::respond::{Client, Missing, Responder, Transport};
+use crate::sources::{Listing, Source};
 use crate::telemetry::Age;
 
 /// Names asked at once: below what upstreams are asked a second.
@@ -121,11 +122,11 @@ impl Doctor {
             }));
             let files = config.zones.iter().filter(|zone| zone.file.is_some()).count();
             findings.push(Finding::well(format!("{} can be served", count(files, "zone file"))));
-            findings.extend(parts.sources.list().iter().flat_map(source::of_source));
-            for source in parts.sources.azure().list() {
-                findings.extend(match self.offline {
-                    true => azure::of_last_state(source),
-                    false => azure::of_live(source, &parts.store).await,
+            for source in parts.sources.list() {
+                findings.extend(match &source.listing {
+                    Listing::Directory(settings) => source::of_folder(source, settings),
+                    Listing::Azure(_) if self.offline => azure::of_last_state(source),
+                    Listing::Azure(live) => azure::of_live(source, live, &parts.store).await,
                 });
             }
             findings.extend(of_state(&parts));
@@ -202,9 +203,8 @@ impl Doctor {
 
 /// Whether a restart would know what is published.
 fn of_state(parts: &Parts) -> Vec<Finding> {
-    let (sources, azure) = (parts.sources.list(), parts.sources.azure().list());
-    let folder = parts.sources.state_folder().path().display();
-    if sources.is_empty() && azure.is_empty() {
+    let (sources, folder) = (parts.sources.list(), parts.sources.state_folder().path().display());
+    if sources.is_empty() {
         return Vec::new();
     }
     if let Some(trouble) = parts.sources.trouble() {
@@ -214,10 +214,8 @@ fn of_state(parts: &Parts) -> Vec<Finding> {
              be read and written by the server, and run this as its user",
         )];
     }
-    let kept = sources.iter().map(|source| (&source.settings.name, source.kept));
-    let kept = kept.chain(azure.iter().map(|source| (&source.settings.name, source.kept())));
-    let kept: Vec<String> =
-        kept.filter_map(|(name, kept)| Some(format!("{name} of {} ago", Age::of(kept?)))).collect();
+    let kept = |source: &Arc<Source>| Some(format!("{} of {} ago", source.name(), Age::of(source.kept()?)));
+    let kept: Vec<String> = sources.iter().filter_map(kept).collect();
     if kept.is_empty() {
         return vec![Finding::note(
             format!("no last good state of any inventory is kept in {folder}"),
@@ -243,7 +241,7 @@ fn of_addresses(config: &Config, parts: &Parts) -> Vec<Finding> {
 }
 
 fn of_conflicts(parts: &Parts) -> Vec<Finding> {
-    let failing = parts.sources.azure().known();
+    let failing = parts.sources.known();
     let of = |contest: &Contest| {
         let mut advice =
             "whose resource has the name is served; else a client in the virtual networks of a [[network]] is served \

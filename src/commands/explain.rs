@@ -70,7 +70,7 @@ impl Explain {
                 let parts = Parts::load(&config)?;
                 let responder = Arc::clone(&parts.responder);
                 let as_of: Vec<String> =
-                    parts.sources.azure().list().iter().filter_map(|source| as_of(source)).collect();
+                    parts.sources.list().iter().filter_map(|source| as_of(source)).collect();
                 let question = Question { name: name.clone(), rtype };
                 let flags = QueryFlags { dnssec_ok: dnssec, ..QueryFlags::default() };
                 anyhow::Ok((responder.explain(&question, flags, client).await, as_of))

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Name, NameRef, RecordType, rdata};
 use crate::privatelink::Catalogue;
-use crate::sources::{AzureSource, Known};
+use crate::sources::{Known, Source};
 use crate::sync;
 use crate::sync::inventory::{is_private, may_be_published};
 use crate::sync::publication::Publication;
@@ -43,7 +43,7 @@ pub(super) struct Names<'p> {
 impl Published {
     /// All of a view, in the order of private names.
     pub(super) fn all(config: &Config, parts: &Parts, view: ViewId) -> Vec<Published> {
-        let known = parts.sources.azure().known();
+        let known = parts.sources.known();
         let names = Names::new(config, parts, &known, view);
         let mut all: Vec<Published> =
             names.all().filter_map(|(zone, owner, _)| names.published(zone, owner)).collect();
@@ -66,7 +66,7 @@ impl<'p> Names<'p> {
         view: ViewId,
     ) -> Names<'p> {
         let mut listed: HashMap<&[u8], SmallVec<[&Publication; 1]>> = HashMap::new();
-        for publication in publications(parts, known) {
+        for publication in publications(known) {
             listed.entry(publication.name.as_wire()).or_default().push(publication);
         }
         let catalogue = &config.private_link.catalogue;
@@ -144,17 +144,13 @@ impl<'p> Names<'p> {
 }
 
 /// What sources of every kind want published.
-pub(super) fn publications<'p>(
-    parts: &'p Parts,
-    azure: &'p [Arc<Known>],
-) -> impl Iterator<Item = &'p Publication> {
-    let directories = parts.sources.list().iter().flat_map(|source| &source.desired.publications);
-    directories.chain(azure.iter().flat_map(|known| &known.desired.publications))
+pub(super) fn publications(known: &[Arc<Known>]) -> impl Iterator<Item = &Publication> {
+    known.iter().flat_map(|known| &known.desired.publications)
 }
 
 /// How old what is known of live Azure is, where it is not asked now.
-pub(super) fn as_of(source: &AzureSource) -> Option<String> {
-    let (name, known) = (&source.settings.name, source.known());
+pub(super) fn as_of(source: &Source) -> Option<String> {
+    let (name, known) = (source.name(), source.known());
     if known.asked {
         return None;
     }
@@ -187,9 +183,9 @@ pub(super) struct OddAddresses {
 
 impl OddAddresses {
     pub(super) fn of(config: &Config, parts: &Parts) -> OddAddresses {
-        let (azure, ranges) = (parts.sources.azure().known(), &config.private_link.addresses);
+        let (known, ranges) = (parts.sources.known(), &config.private_link.addresses);
         let mut odd = OddAddresses::default();
-        for it in publications(parts, &azure) {
+        for it in publications(&known) {
             let ipv4 = it.ipv4.iter().map(|ip| IpAddr::V4(*ip));
             for address in ipv4.chain(it.ipv6.iter().map(|ip| IpAddr::V6(*ip))) {
                 if !may_be_published(address, ranges) {

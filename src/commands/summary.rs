@@ -12,10 +12,8 @@ use crate::answer::{PrivateReverse, PublicNames};
 use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Name, NameRef, RecordType};
-use crate::sources::{AzureSource, SourceState};
-use crate::sync::azure::Subject;
+use crate::sources::{Source, SourceState};
 use crate::sync::{Desired, HeldBack, NotServed, Refusal};
-use crate::telemetry::Age;
 use crate::zone::{Node, ZoneKind};
 
 /// Withheld endpoints and conflicts told one by one; `doctor` tells all.
@@ -81,30 +79,11 @@ impl<'p> Summary<'p> {
     }
 
     fn sources(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let azure = self.parts.sources.azure().list();
-        if self.parts.sources.list().is_empty() && azure.is_empty() {
+        if self.parts.sources.list().is_empty() {
             writeln!(out, "inventory    none ([[sync.source]] names one)")?;
         }
         for source in self.parts.sources.list() {
-            let name = &source.settings.name;
-            let desired = &source.desired;
-            let publishes = publishes(desired, &source.not_served);
-            match &source.state {
-                SourceState::Current { .. } => writeln!(out, "inventory    {name}: {publishes}")?,
-                SourceState::Stale { why, .. } => {
-                    let age = source.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
-                    writeln!(out, "inventory    {name}: STALE, {publishes}{age}: {why}")?;
-                }
-                SourceState::HeldBack { .. } => {
-                    let age = source.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
-                    writeln!(out, "inventory    {name}: HELD BACK, {publishes}{age}")?;
-                }
-            }
-            held_back(name, source.held_back(), out)?;
-            beside(desired, (&source.not_served, &source.derived), out)?;
-        }
-        for source in azure {
-            self.azure(source, out)?;
+            self.source(source, out)?;
         }
         let OddAddresses { left_out, public } = OddAddresses::of(self.config, self.parts);
         for (what, all) in
@@ -137,22 +116,20 @@ impl<'p> Summary<'p> {
         Ok(())
     }
 
-    fn azure(&self, source: &AzureSource, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, known) = (&source.settings.name, source.known());
-        let publishes = match source.settings.subject {
-            Subject::PrivateZones if known.desired.zones.is_empty() => "no private DNS zones".to_owned(),
-            _ => publishes(&known.desired, &known.not_served),
+    fn source(&self, source: &Source, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, known) = (source.name(), source.known());
+        let kind = if source.live().is_some() { "azure" } else { "inventory" };
+        let publishes = match source.listing.is_of_zones() && known.desired.zones.is_empty() {
+            true => "no private DNS zones".to_owned(),
+            false => publishes(&known.desired, &known.not_served),
         };
-        let age = known.read_at.map(|read_at| format!(" from {} ago", Age::of(read_at))).unwrap_or_default();
+        let age = known.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
+        write!(out, "{kind:<12} {name}: ")?;
         match &known.state {
-            _ if !known.asked => writeln!(out, "azure        {name}: {publishes}{age}; not listed yet")?,
-            SourceState::Current { .. } => writeln!(out, "azure        {name}: {publishes}")?,
-            SourceState::Stale { why, .. } => {
-                writeln!(out, "azure        {name}: STALE, {publishes}{age}: {why}")?
-            }
-            SourceState::HeldBack { .. } => {
-                writeln!(out, "azure        {name}: HELD BACK, {publishes}{age}")?;
-            }
+            _ if !known.asked => writeln!(out, "{publishes}{age}; not listed yet")?,
+            SourceState::Current { .. } => writeln!(out, "{publishes}")?,
+            SourceState::Stale { why, .. } => writeln!(out, "STALE, {publishes}{age}: {why}")?,
+            SourceState::HeldBack { .. } => writeln!(out, "HELD BACK, {publishes}{age}")?,
         }
         held_back(name, known.held_back(), out)?;
         for remark in &known.remarks {
@@ -204,11 +181,11 @@ impl<'p> Summary<'p> {
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
         let view = self.parts.store.load().networks().view_of(server);
-        let azure = self.parts.sources.azure().known();
-        let names = Names::new(self.config, self.parts, &azure, view);
+        let known = self.parts.sources.known();
+        let names = Names::new(self.config, self.parts, &known, view);
         // An endpoint with one name is what people know best.
         let mut names_of: HashMap<&str, usize> = HashMap::new();
-        for publication in publications(self.parts, &azure) {
+        for publication in publications(&known) {
             *names_of.entry(&publication.claim.endpoint).or_default() += 1;
         }
         let is_single = |private: &Name| {

@@ -14,7 +14,8 @@ use super::words::count;
 use super::{ConfigFile, Outcome, progress, small_runtime};
 use crate::config::Config;
 use crate::daemon::Parts;
-use crate::sources::{Proposal, Reading, SourceAt, StateAccess};
+use crate::sources::{Proposal, Reading, Source, StateAccess};
+use crate::zone::Store;
 
 /// Read all sources once, inventories and live Azure, show what changes against the last good state in state_dir, and keep
 /// the new one there.
@@ -96,22 +97,22 @@ impl Sync {
             writeln!(out, "# {trouble}")?;
         }
         let (mut failed, mut outcome) = (Vec::new(), Outcome::Well);
-        for at in parts.sources.all() {
-            let name = parts.sources.name(at).to_owned();
-            let reading = match read(&parts, at).await {
+        for source in parts.sources.list() {
+            let name = source.name();
+            let reading = match read(source, &parts.store).await {
                 Ok(reading) => reading,
                 Err(why) => {
                     failed.push(format!("source `{name}` stays as it was: {why}"));
                     continue;
                 }
             };
-            let mut proposal = parts.sources.propose(at, &reading, &parts.store.load());
-            let is_confirmed = self.confirm.contains(&name);
+            let mut proposal = source.propose(&reading, &parts.store.load());
+            let is_confirmed = self.confirm.iter().any(|confirmed| confirmed == name);
             let confirmed = proposal.held_back.take_if(|_| is_confirmed).map(|held_back| held_back.plan);
             if confirmed.is_some() {
                 proposal.differences.iter_mut().for_each(|it| it.is_held_back = false);
             }
-            tell(&name, &proposal, out)?;
+            tell(name, &proposal, out)?;
             for (id, why) in &reading.failed {
                 let kind = if id.starts_with('/') { "private DNS zone" } else { "subscription" };
                 writeln!(out, "# {name}: {kind} {id} stays as it was: {why}")?;
@@ -124,7 +125,7 @@ impl Sync {
                 failed.push(format!("{} of source `{name}` cannot be listed", kinds.join(" and ")));
             }
             if let Some(plan) = confirmed {
-                parts.sources.confirm(at, plan)?;
+                source.confirm(plan)?;
                 writeln!(
                     out,
                     "# {name}: what was held back is confirmed: a running server withdraws it too"
@@ -140,7 +141,7 @@ impl Sync {
                 outcome = Outcome::Found;
             }
             // Also when it is only shown: in memory, so that the plans of other sources and the drift come out the same.
-            parts.sources.publish(at, reading, &parts.store, confirmed)?;
+            source.publish(reading, &parts.store, confirmed)?;
         }
         let drift = parts.sources.drift(&parts.store.load());
         if !drift.is_empty() {
@@ -248,14 +249,11 @@ fn wait_for(client: &Client, before: &[Value], names: &[String]) -> anyhow::Resu
 }
 
 /// What a source says now; what takes long tells how far it is.
-async fn read(parts: &Parts, at: SourceAt) -> Result<Reading, String> {
-    let reading = parts.sources.read(at, &parts.store);
-    match at {
-        SourceAt::Directory(_) => reading.await,
-        SourceAt::Azure(index) => {
-            let source = &parts.sources.azure().list()[index];
-            progress::shown(&source.settings.name, source.progress(), reading).await
-        }
+async fn read(source: &Source, store: &Store) -> Result<Reading, String> {
+    let reading = source.read(store);
+    match source.live() {
+        None => reading.await,
+        Some(live) => progress::shown(source.name(), live.progress(), reading).await,
     }
 }
 

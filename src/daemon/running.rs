@@ -25,7 +25,7 @@ use crate::config::{Config, ConfigErrors};
 use crate::ledger::Trail;
 use crate::listen::{BindError, Drained, Listening};
 use crate::respond::Responder;
-use crate::sources::{StateAccess, WANTED_PAUSE, Want, forget_confirmation};
+use crate::sources::{StateAccess, WANTED_PAUSE};
 use crate::sync::{StateFolder, directory};
 use crate::telemetry::in_full;
 use crate::zone::{Unwitnessed, Witness};
@@ -215,7 +215,7 @@ impl Daemon {
         let mut next_keep = next_look;
         let (mut wanted_at, mut rests_until) = (None, Instant::now());
         loop {
-            let azure_passed = Arc::clone(self.parts.sources.azure().passed());
+            let azure_passed = Arc::clone(self.parts.sources.passed());
             let shared = self.parts.sources.shared().clone();
             tokio::select! {
                 _ = self.signals.hangup.recv() => {
@@ -241,7 +241,7 @@ impl Daemon {
                     self.sync_logged();
                     (wanted_at, rests_until) = (None, Instant::now() + WANTED_PAUSE);
                 }
-                _ = self.signals.nudge.recv() => self.nudge(),
+                _ = self.signals.nudge.recv() => self.parts.sources.nudge(),
                 () = azure_passed.notified() => tokio::task::block_in_place(|| {
                     self.parts.sources.keep();
                     self.parts.sources.tell_drift(&self.parts.store);
@@ -281,7 +281,7 @@ impl Daemon {
         // Its passes are in the background, and take their confirmations away.
         let confirmed = now.azure_confirmations.difference(&self.seen.azure_confirmations);
         let confirmed: BTreeSet<PathBuf> = confirmed.map(|(path, ..)| path.clone()).collect();
-        self.follow_confirmations(&confirmed);
+        self.parts.sources.follow_confirmations(&confirmed);
         self.seen.azure_confirmations = std::mem::take(&mut now.azure_confirmations);
         if now.inventories == self.seen.inventories {
             return Ok(Reload::Unchanged);
@@ -290,36 +290,6 @@ impl Daemon {
         self.parts.sync()?;
         self.seen.forget_followed(&self.config);
         Ok(Reload::Synced)
-    }
-
-    /// Begins a pass of all of Azure's sources, here or where they are listed.
-    fn nudge(&self) {
-        let sources = &self.parts.sources;
-        match sources.shared().listed_elsewhere() {
-            None => sources.azure().nudge(),
-            Some(instances) => instances.pass_on(Want::Pass { source: None }, || {}),
-        }
-    }
-
-    /// Begins passes of sources of Azure for which these files are confirmations, or has them followed where they are
-    /// listed.
-    fn follow_confirmations(&self, files: &BTreeSet<PathBuf>) {
-        let (sources, state) = (&self.parts.sources, self.parts.sources.state_folder());
-        let listed_elsewhere = sources.shared().listed_elsewhere();
-        for azure in sources.azure().confirmed(state, files) {
-            let name = azure.settings.name.clone();
-            match (&listed_elsewhere, state.confirmed(&name)) {
-                // A file that waits is followed by the first pass after a restart or when this instance lists.
-                (Some(instances), Ok(Some(plan))) => {
-                    let (state, own) = (state.clone(), name.clone());
-                    let forget = move || {
-                        forget_confirmation(&state, &own);
-                    };
-                    instances.pass_on(Want::Confirm { source: name, plan }, forget);
-                }
-                _ => azure.nudge(),
-            }
-        }
     }
 
     /// Reads everything anew. On an error the old config stays in force, whole.

@@ -1,37 +1,37 @@
-//! All sources that inventories are read from, and what they published kept for the next start.
+//! All sources, and what they published kept for the next start.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::azure_sources::AzureSources;
+use super::ground::{Ground, StateAccess};
+use super::known::{Known, SourceState};
+use super::listing::Listing;
+use super::log::Log;
 use super::role::Roles;
+use super::rules::Rules;
 use super::settings::Settings;
 use super::shared::{Now, Shared};
-use super::source::{self, Published, Reading, Restored, Rules, Source, SourceState, forget_confirmation};
-use super::told::Told;
-use crate::sync::azure::Subject;
-use crate::sync::{
-    self, Desired, Drift, Fingerprint, ListedEndpoints, ListedExtent, Saved, StateError, StateFolder,
-};
+use super::source::Source;
+use crate::sync::{self, Desired, Drift, ListedEndpoints, ListedExtent, Saved, StateError, StateFolder};
 use crate::zone::{Author, Overlay, Snapshot, Store, ZoneError};
 
 /// Where nothing changes the file is still written this often after listings, so that it tells how old its content
 /// really is.
 const SAVED_AT_LEAST_EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// All `[[sync.source]]`: the folders, and live Azure beside them.
+/// All `[[sync.source]]`.
 pub struct Sources {
-    rules: Rules,
-    list: Vec<Source>,
-    azure: AzureSources,
-    told: Told,
+    ground: Ground,
+    list: Vec<Arc<Source>>,
+    /// What lists live Azure in the background.
+    running: Vec<JoinHandle<()>>,
     shared: Shared,
-    state: StateFolder,
-    access: StateAccess,
     saved_at: Option<SystemTime>,
     /// What is published is not what was last kept.
     is_unkept: bool,
@@ -42,56 +42,30 @@ pub struct Sources {
     is_failing: bool,
 }
 
-/// What may be done in `state_dir`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StateAccess {
-    /// What is published is kept there: by the server, and by `sync --once`.
-    Keep,
-    /// It is only read: by those who want to know what a server would serve.
-    Look,
-}
-
-impl StateAccess {
-    /// What an operator confirmed for a source; what cannot be read confirms nothing, and who only looks follows nothing.
-    pub(super) fn confirmed(self, state: &StateFolder, name: &str) -> Option<Fingerprint> {
-        if self == StateAccess::Look {
-            return None;
-        }
-        state.confirmed(name).unwrap_or_else(|cause| {
-            error!(source = %name, "The confirmation for source `{name}` is not followed: {cause}");
-            if matches!(cause, StateError::OtherConfirmation { .. }) {
-                forget_confirmation(state, name);
-            }
-            None
-        })
-    }
-}
-
 impl Sources {
     /// Sources that have not been read yet.
     pub fn new(settings: &Settings, access: StateAccess, written: &Arc<dyn Overlay>) -> Sources {
-        let list = settings.directories.iter().map(|settings| Source::new(settings.clone())).collect();
-        let state = StateFolder::new(&settings.state_dir);
-        let (told, rules) = (Told::default(), Rules::new(settings, written));
-        let roles = Roles::default();
-        let azure = AzureSources::new(settings, access, &rules, &told, &roles);
-        let shared = Shared::new(&state, roles);
-        let sources = Sources {
-            rules,
-            list,
-            azure,
-            told,
-            shared,
-            state,
+        let ground = Ground {
+            rules: Rules::new(settings, written),
+            folder: StateFolder::new(&settings.state_dir),
             access,
+            log: Log::default(),
+            roles: Roles::default(),
+            passed: Arc::new(Notify::new()),
+        };
+        let list = sources(settings, &ground);
+        let now = Now { sources: list.clone(), trouble: None, log: ground.log.clone() };
+        Sources {
+            list,
+            running: Vec::new(),
+            shared: Shared::new(now, ground.roles.clone()),
+            ground,
             saved_at: None,
             is_unkept: false,
             orphans: BTreeSet::new(),
             trouble: None,
             is_failing: false,
-        };
-        sources.share();
-        sources
+        }
     }
 
     /// What others see of the sources, and ask of them.
@@ -101,52 +75,61 @@ impl Sources {
 
     /// Shows others what is so now.
     fn share(&self) {
-        self.shared.show(Now {
-            directories: self.list.clone(),
-            azure: self.azure.list().to_vec(),
-            state: self.state.clone(),
-            trouble: self.trouble.clone(),
-            told: self.told.clone(),
-        });
+        let (sources, trouble) = (self.list.clone(), self.trouble.clone());
+        self.shared.show(Now { sources, trouble, log: self.ground.log.clone() });
     }
 
-    /// Other settings; a source that stays keeps what it knows.
+    /// Other settings, and nothing runs any more; a source that stays, by its name, keeps what it knows.
+    // Its records are known by its name: elsewhere listed, it has still published them.
     pub fn configure(&mut self, new: &Settings) {
-        let before: Vec<String> = self.names().collect();
-        self.orphans.extend(before);
-        let mut old = std::mem::take(&mut self.list);
-        for settings in &new.directories {
-            // Its records are known by its name: elsewhere read, it has still published them.
-            let known = old.iter().position(|source| source.settings.name == settings.name);
-            self.list.push(match known {
-                Some(index) => Source { settings: settings.clone(), ..old.swap_remove(index) },
-                None => Source::new(settings.clone()),
-            });
+        self.retire();
+        let folder = StateFolder::new(&new.state_dir);
+        if folder != self.ground.folder {
+            self.saved_at = None;
         }
-        self.rules = Rules::new(new, &self.rules.written);
-        self.azure.configure(new, self.access, &self.rules, &self.told);
-        let configured: BTreeSet<String> = self.names().collect();
-        self.orphans.retain(|name| !configured.contains(name));
-        let state = StateFolder::new(&new.state_dir);
-        if state != self.state {
-            (self.state, self.saved_at) = (state, None);
+        let rules = Rules::new(new, &self.ground.rules.written);
+        self.ground = Ground { rules, folder, ..self.ground.clone() };
+        let list = sources(new, &self.ground);
+        for before in std::mem::replace(&mut self.list, list) {
+            match self.list.iter().find(|source| source.name() == before.name()) {
+                Some(source) => source.inherit(&before),
+                None => drop(self.orphans.insert(before.name().to_owned())),
+            }
         }
+        self.orphans.retain(|orphan| !self.list.iter().any(|source| source.name() == orphan));
         self.share();
     }
 
-    /// The folders in the order of config.
-    pub fn list(&self) -> &[Source] {
+    /// Has nothing more published; what publishes at this moment is not stopped, but waited for.
+    fn retire(&self) {
+        self.running.iter().for_each(JoinHandle::abort);
+        self.list.iter().for_each(|source| source.retire());
+    }
+
+    /// The sources in the order of config, the folders first.
+    pub fn list(&self) -> &[Arc<Source>] {
         &self.list
     }
 
-    /// Live Azure.
-    pub fn azure(&self) -> &AzureSources {
-        &self.azure
+    /// What passes have found out so far, in the same order.
+    pub fn known(&self) -> Vec<Arc<Known>> {
+        self.list.iter().map(|source| source.known()).collect()
     }
 
-    /// Begins to ask Azure in the background.
+    /// Those that the run loop lists.
+    fn folders(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.list.iter().filter(|source| source.live().is_none())
+    }
+
+    /// Begins to list Azure in the background, for as long as this instance lists.
     pub fn start(&mut self, store: &Arc<Store>) {
-        self.azure.start(store);
+        let live = self.list.iter().filter(|source| source.live().is_some());
+        self.running = live.map(|it| tokio::spawn(Arc::clone(it).run(Arc::clone(store)))).collect();
+    }
+
+    /// Told when a pass in the background has published: there may be something to keep.
+    pub(crate) fn passed(&self) -> &Arc<Notify> {
+        &self.ground.passed
     }
 
     /// Why the last good state could not be read or kept.
@@ -156,52 +139,45 @@ impl Sources {
 
     /// Where the last good state is kept.
     pub fn state_folder(&self) -> &StateFolder {
-        &self.state
+        &self.ground.folder
     }
 
     /// Publishes what the sources had published before the restart. No fault in that is a reason not to start.
     pub fn restore(&mut self, store: &Store) {
-        if self.access == StateAccess::Keep {
-            self.state.sweep();
+        let folder = &self.ground.folder;
+        if self.ground.access == StateAccess::Keep {
+            folder.sweep();
         }
-        let restored = match self.state.load() {
+        let restored = match folder.load() {
             Ok(restored) => restored,
             Err(cause) => return self.give_up(&cause),
         };
-        let mut failed = None;
-        let is_there = !restored.is_empty();
+        let (mut failed, is_there) = (None, !restored.is_empty());
         for last in restored {
             let name = Arc::clone(&last.source);
-            let of_list = self.list.iter_mut().find(|source| source.settings.name == *name);
-            let restored = match (self.azure.named(&name), of_list) {
-                (Some(azure), _) => azure.restore(last, store),
-                (None, Some(source)) => source.restore(last, store, &self.rules),
-                (None, None) => {
+            match self.list.iter().find(|source| source.name() == &*name) {
+                Some(source) => failed = source.restore(last, store).err().or(failed),
+                None => {
                     info!(source = %name,
                         "What source `{name}` had published is not restored: it is no longer configured");
-                    Ok(Restored::Less)
+                    self.is_unkept = true;
                 }
-            };
-            match restored {
-                Ok(restored) => self.is_unkept |= restored == Restored::Less,
-                Err(cause) => failed = Some(cause),
             }
         }
         match failed {
             Some(cause) => self.give_up(&cause),
             // What was just read need not be written: a million names take seconds.
-            None if is_there && self.state.is_writable() => self.saved_at = self.state.saved_at(),
+            None if is_there && folder.is_writable() => self.saved_at = folder.saved_at(),
             // The first attempt to keep it tells what is wrong.
             None => {}
         }
-        self.share();
     }
 
     /// Tells that the last good state is not to be had, and keeps its file for people to look at.
     fn give_up(&mut self, cause: &dyn Error) {
-        let kept = match self.access {
+        let kept = match self.ground.access {
             StateAccess::Look => String::new(),
-            StateAccess::Keep => match self.state.set_aside() {
+            StateAccess::Keep => match self.ground.folder.set_aside() {
                 Ok(path) => format!("; it is kept as {}", path.display()),
                 Err(cause) => format!("; {cause}"),
             },
@@ -212,7 +188,7 @@ impl Sources {
         self.share();
     }
 
-    /// Reads every source and publishes what it says. A source that cannot be read leaves its records as they are.
+    /// Reads every folder and publishes what it says. A folder that cannot be read leaves its records as they are.
     pub fn pass(&mut self, store: &Store) -> Result<(), ZoneError> {
         self.publish_all(store)?;
         self.tell(store);
@@ -222,129 +198,79 @@ impl Sources {
 
     /// The same as far as who asks is answered by it; the rest, [`Sources::tell`] and [`Sources::keep`], can wait.
     pub(crate) fn publish_all(&mut self, store: &Store) -> Result<(), ZoneError> {
-        for index in 0..self.list.len() {
-            // What is confirmed comes first: the inventory read afterwards is not older than that the operator saw.
-            let confirmed = self.access.confirmed(&self.state, &self.list[index].settings.name);
-            let source = &mut self.list[index];
-            source.passed_at = Some(SystemTime::now());
-            match source.read(&self.rules) {
-                Ok(reading) => {
-                    let state = &self.state;
-                    let consents =
-                        |source: &str, plan| confirmed == Some(plan) && forget_confirmation(state, source);
-                    let published = source.publish(reading, store, &self.rules, consents)?;
-                    self.is_unkept |= published.is_changed;
-                    if confirmed.is_some() {
-                        source::tell_unused_confirmation(&source.settings.name, &self.state, published);
-                    }
-                }
-                Err(why) => source.is_stale(why),
-            }
-        }
-        self.withdraw_orphans(store)?;
-        self.share();
-        Ok(())
+        self.folders().try_for_each(|source| source.pass_folder(store))?;
+        self.withdraw_orphans(store)
     }
 
     /// Logs the conflicts and the drift that are new.
     pub(crate) fn tell(&self, store: &Store) {
-        self.told.tell(&store.load());
+        self.ground.log.tell_conflicts(&store.load());
         self.tell_drift(store);
     }
 
     /// Asks Azure no more, and keeps what was published.
     pub fn stop(&mut self) {
-        // A pass that publishes at this moment is waited for.
-        self.azure.retire();
+        self.retire();
         self.keep();
     }
 
     /// Where Azure's private DNS zones say otherwise than the endpoints, as far as that is known.
     pub fn drift(&self, snapshot: &Snapshot) -> Vec<Drift> {
-        let known = self.azure.known();
+        let known = self.known();
         let zones: Vec<_> = known.iter().flat_map(|known| &known.desired.zones).collect();
         if zones.is_empty() {
             return Vec::new();
         }
-        let azure = self.azure.list().iter().zip(&known);
-        let azure = azure.filter(|(source, _)| source.settings.subject == Subject::Endpoints);
-        let azure: Vec<_> = azure.map(|(_, known)| (&known.state, &*known.desired)).collect();
-        let sources = self.list.iter().map(|source| (&source.state, &*source.desired));
-        let sources: Vec<_> = sources.chain(azure).collect();
-        let is_current = |(state, _): &(&SourceState, &Desired)| matches!(state, SourceState::Current { .. });
-        let extent = match !sources.is_empty() && sources.iter().all(is_current) {
+        let endpoints = self.list.iter().zip(&known).filter(|(source, _)| !source.listing.is_of_zones());
+        let endpoints: Vec<_> = endpoints.map(|(_, known)| known).collect();
+        let is_current = |state: &SourceState| matches!(state, SourceState::Current { .. });
+        let extent = match !endpoints.is_empty() && endpoints.iter().all(|known| is_current(&known.state)) {
             true => ListedExtent::Whole,
             false => ListedExtent::Part,
         };
-        let endpoints = ListedEndpoints::of(sources.iter().map(|(_, desired)| *desired), extent);
+        let endpoints = ListedEndpoints::of(endpoints.iter().map(|known| &*known.desired), extent);
         sync::drift(zones.into_iter().map(|zone| &**zone), snapshot, &endpoints)
     }
 
     /// Logs the drift that is new.
     pub(crate) fn tell_drift(&self, store: &Store) {
-        self.told.tell_drift(self.drift(&store.load()));
-    }
-
-    /// Keeps what passes have changed since.
-    pub fn keep(&mut self) {
-        self.is_unkept |= self.azure.take_unsaved();
-        self.save_if_wanted();
-        self.share();
-    }
-
-    pub(super) fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    pub(super) fn publish_directory(
-        &mut self,
-        index: usize,
-        reading: Reading,
-        store: &Store,
-        confirmed: Option<Fingerprint>,
-    ) -> Result<Published, ZoneError> {
-        self.list[index].publish(reading, store, &self.rules, |_, plan| confirmed == Some(plan))
+        self.ground.log.tell_drift(self.drift(&store.load()));
     }
 
     /// Publishes anew what is published, as other settings want it: what they withdraw, an operator withdrew.
-    pub fn republish(&mut self, store: &Store) -> Result<(), ZoneError> {
-        for source in &mut self.list {
-            self.is_unkept |= source.republish(store, &self.rules)? == Restored::Less;
-        }
-        self.azure.list().iter().try_for_each(|source| source.republish(store))?;
-        self.share();
-        Ok(())
+    pub fn republish(&self, store: &Store) -> Result<(), ZoneError> {
+        self.list.iter().try_for_each(|source| source.republish(store))
     }
 
     /// Keeps what is published for the next start.
-    pub fn save(&mut self) -> Result<(), sync::StateError> {
-        let azure: Vec<_> = self.azure.list().iter().map(|source| (source, source.known())).collect();
-        let mut saved: Vec<Saved<'_>> = self.list.iter().filter_map(Source::saved).collect();
-        saved.extend(azure.iter().filter_map(|(source, known)| known.saved(&source.settings.name)));
-        self.state.save(&saved)?;
-        azure.iter().for_each(|(source, known)| source.is_kept(known.read_at));
+    pub fn save(&mut self) -> Result<(), StateError> {
+        let known: Vec<_> = self.list.iter().map(|source| (source, source.known())).collect();
+        let saved: Vec<Saved<'_>> =
+            known.iter().filter_map(|(source, known)| known.saved(source.name())).collect();
+        self.ground.folder.save(&saved)?;
+        known.iter().for_each(|(source, known)| source.set_kept(known.read_at));
         self.saved_at = Some(SystemTime::now());
-        self.list.iter_mut().for_each(|source| source.kept = source.read_at);
         Ok(())
     }
 
-    fn save_if_wanted(&mut self) {
+    /// Keeps what passes have changed since, if it is time to.
+    pub fn keep(&mut self) {
+        self.is_unkept = self.list.iter().fold(self.is_unkept, |any, source| any | source.take_unsaved());
         // What lies ahead of a clock that was set back is of no known age.
         let age = |saved_at: SystemTime| saved_at.elapsed().unwrap_or(SAVED_AT_LEAST_EVERY);
+        let is_listed_since = || self.list.iter().any(|source| source.known().read_at != source.kept());
         let is_due = || match self.saved_at.map(age) {
-            Some(age) => age >= SAVED_AT_LEAST_EVERY && self.is_listed_since(),
-            None => !self.list.is_empty() || !self.azure.list().is_empty(),
+            Some(age) => age >= SAVED_AT_LEAST_EVERY && is_listed_since(),
+            None => !self.list.is_empty(),
         };
-        if self.access == StateAccess::Look || !(self.is_unkept || is_due()) {
+        if self.ground.access == StateAccess::Look || !(self.is_unkept || is_due()) {
             return;
         }
         match self.save() {
             Ok(()) => {
                 if self.is_failing {
-                    info!(
-                        "What is published is kept for a restart again, in {}",
-                        self.state.path().display()
-                    );
+                    let path = self.ground.folder.path().display();
+                    info!("What is published is kept for a restart again, in {path}");
                 }
                 (self.trouble, self.is_unkept, self.is_failing) = (None, false, false);
             }
@@ -360,18 +286,7 @@ impl Sources {
                 self.saved_at = None;
             }
         }
-    }
-
-    /// Whether some source was listed since that was listed which is kept.
-    fn is_listed_since(&self) -> bool {
-        self.list.iter().any(|source| source.read_at != source.kept)
-            || self.azure.list().iter().any(|source| source.known().read_at != source.kept())
-    }
-
-    /// The names of all that are configured.
-    fn names(&self) -> impl Iterator<Item = String> {
-        let of_azure = self.azure.list().iter().map(|source| &source.settings.name);
-        self.list.iter().map(|source| &source.settings.name).chain(of_azure).cloned()
+        self.share();
     }
 
     /// Takes back what sources that are no longer configured had published.
@@ -380,7 +295,7 @@ impl Sources {
             let (nothing, name): (_, Arc<str>) = (Desired::default(), Arc::from(&**orphan));
             let mut had_published = false;
             store.commit_with(Author::Source(Arc::clone(&name)), |snapshot| {
-                let changes = self.rules.plan(&nothing, &name, snapshot).changes;
+                let changes = self.ground.rules.plan(&nothing, &name, snapshot).changes;
                 had_published = !changes.is_empty();
                 Ok(changes)
             })?;
@@ -393,4 +308,14 @@ impl Sources {
         }
         Ok(())
     }
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        self.retire();
+    }
+}
+
+fn sources(settings: &Settings, ground: &Ground) -> Vec<Arc<Source>> {
+    Listing::all(settings).map(|listing| Arc::new(Source::new(listing, ground.clone()))).collect()
 }

@@ -1,75 +1,40 @@
-//! An operator's hand on sources of every kind: read one, see what that would do, publish it.
+//! An operator's hand on the sources: a pass begun, a plan let pass, here or where the sources are listed.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::all::Sources;
+use super::error::{ConfirmError, NoSuchSource, NudgeError};
 use super::instances::{NotTold, Reply, Want};
 use super::shared::Shared;
-use super::source::{Proposal, Published, Reading};
-use crate::sources::{ConfirmError, NoSuchSource, NudgeError};
-use crate::sync::state::Confirmation;
-use crate::sync::{Fingerprint, StateError};
-use crate::zone::{Snapshot, Store, ZoneError};
-
-/// One `[[sync.source]]` by its kind and its place among these: a further kind is one more of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceAt {
-    /// In [`Sources::list`].
-    Directory(usize),
-    /// In [`super::AzureSources::list`].
-    Azure(usize),
-}
+use super::source::Source;
+use crate::sync::Fingerprint;
 
 impl Sources {
-    /// The sources of every kind.
-    pub fn all(&self) -> Vec<SourceAt> {
-        let directories = (0..self.list().len()).map(SourceAt::Directory);
-        directories.chain((0..self.azure().list().len()).map(SourceAt::Azure)).collect()
-    }
-
-    /// What a source's records are said to come from.
-    pub fn name(&self, at: SourceAt) -> &str {
-        match at {
-            SourceAt::Directory(index) => &self.list()[index].settings.name,
-            SourceAt::Azure(index) => &self.azure().list()[index].settings.name,
+    /// Begins a pass over all of Azure, here or where it is listed.
+    pub fn nudge(&self) {
+        match self.shared().listed_elsewhere() {
+            None => self.list().iter().filter_map(|source| source.live()).for_each(|live| live.nudge()),
+            Some(instances) => instances.pass_on(Want::Pass { source: None }, || {}),
         }
     }
 
-    /// What one source says now, or why nothing is known of it.
-    pub async fn read(&self, at: SourceAt, store: &Store) -> Result<Reading, String> {
-        match at {
-            SourceAt::Directory(index) => self.list()[index].read(self.rules()),
-            SourceAt::Azure(index) => self.azure().list()[index].read(store).await,
-        }
-    }
-
-    /// What publishing that would do.
-    pub fn propose(&self, at: SourceAt, reading: &Reading, snapshot: &Snapshot) -> Proposal {
-        let older = match at {
-            SourceAt::Directory(index) => Arc::clone(&self.list()[index].desired),
-            SourceAt::Azure(index) => Arc::clone(&self.azure().list()[index].known().desired),
-        };
-        self.rules().propose(&reading.desired, &older, &self.name(at).into(), snapshot)
-    }
-
-    /// Leaves word for a running server that exactly this plan may pass.
-    pub fn confirm(&self, at: SourceAt, plan: Fingerprint) -> Result<(), StateError> {
-        self.state_folder().confirm(&Confirmation { source: self.name(at).to_owned(), plan })
-    }
-
-    /// Publishes what one source said; what would be held back of it only if it is that plan which was confirmed.
-    pub fn publish(
-        &mut self,
-        at: SourceAt,
-        reading: Reading,
-        store: &Store,
-        confirmed: Option<Fingerprint>,
-    ) -> Result<Published, ZoneError> {
-        match at {
-            SourceAt::Directory(index) => self.publish_directory(index, reading, store, confirmed),
-            SourceAt::Azure(index) => {
-                let consents = |_: &str, plan| confirmed == Some(plan);
-                self.azure().list()[index].publish(reading, store, consents)
+    /// Begins passes over Azure for which these files are confirmations, or has them followed where it is listed.
+    pub(crate) fn follow_confirmations(&self, files: &BTreeSet<PathBuf>) {
+        let (folder, listed_elsewhere) = (self.state_folder(), self.shared().listed_elsewhere());
+        for source in self.list().iter().filter(|it| files.contains(&folder.confirmation_file(it.name()))) {
+            let Some(live) = source.live() else { continue };
+            match (&listed_elsewhere, folder.confirmed(source.name())) {
+                // A file that waits is followed by the first pass after a restart or when this instance lists.
+                (Some(instances), Ok(Some(plan))) => {
+                    let own = Arc::clone(source);
+                    let forget = move || {
+                        own.ground.forget_confirmation(own.name());
+                    };
+                    instances.pass_on(Want::Confirm { source: source.name().to_owned(), plan }, forget);
+                }
+                _ => live.nudge(),
             }
         }
     }
@@ -79,28 +44,25 @@ impl Shared {
     /// Begins a pass of one source, or of all; those of Azure where they are listed. It may block.
     pub(crate) fn nudge(&self, name: Option<&str>) -> Result<Vec<String>, NudgeError> {
         let now = self.now();
-        let is_wanted = |own: &str| name.is_none_or(|name| name == own);
-        let directories = now.directories.iter().map(|it| &it.settings.name);
-        let mut nudged: Vec<String> = directories.filter(|name| is_wanted(name)).cloned().collect();
-        if !nudged.is_empty() {
-            self.want_folders();
+        let is_wanted = |source: &Source| name.is_none_or(|name| name == source.name());
+        let wanted: Vec<&Arc<Source>> = now.sources.iter().filter(|it| is_wanted(it)).collect();
+        let (here, elsewhere): (Vec<&Arc<Source>>, Vec<_>) =
+            wanted.iter().partition(|source| source.is_listed_here());
+        for source in here {
+            source.live().map_or_else(|| self.want_folders(), |live| live.want());
         }
-        let azure: Vec<_> = now.azure.iter().filter(|it| is_wanted(&it.settings.name)).collect();
-        if !azure.is_empty() && !self.roles().is_listing() {
-            let source = name.map(str::to_owned);
-            match self.ask(Want::Pass { source })? {
+        if !elsewhere.is_empty() {
+            match self.ask(Want::Pass { source: name.map(str::to_owned) })? {
                 Reply::Begun => {}
                 reply => return Err(not_understood(reply).into()),
             }
-        } else {
-            azure.iter().for_each(|source| source.want());
         }
-        nudged.extend(azure.iter().map(|source| source.settings.name.clone()));
-        match (nudged.is_empty(), name) {
-            (true, Some(name)) => Err(NoSuchSource(name.to_owned()).into()),
+        match name {
+            Some(name) if wanted.is_empty() => Err(NoSuchSource(name.to_owned()).into()),
             _ => {
-                nudged.sort_unstable();
-                Ok(nudged)
+                let mut names: Vec<String> = wanted.iter().map(|source| source.name().to_owned()).collect();
+                names.sort_unstable();
+                Ok(names)
             }
         }
     }
@@ -108,8 +70,7 @@ impl Shared {
     /// Lets one plan pass; the instance that lists the source decides whether it is the one that is held back. It may
     /// block.
     pub(crate) fn confirm(&self, name: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
-        let is_azure = self.now().azure.iter().any(|it| it.settings.name == name);
-        if !is_azure || self.roles().is_listing() {
+        if self.now().named(name).is_none_or(|source| source.is_listed_here()) {
             return self.confirm_here(name, plan);
         }
         match self.ask(Want::Confirm { source: name.to_owned(), plan })? {
@@ -121,40 +82,31 @@ impl Shared {
         }
     }
 
-    /// Lets one plan pass, as `sync --once --confirm` does: word is left in `state_dir`, and the next pass follows it.
+    /// Lets one plan pass, as `sync --once --confirm` does: a message is left in `state_dir`, and the next pass follows it.
     fn confirm_here(&self, name: &str, plan: Fingerprint) -> Result<(), ConfirmError> {
         let now = self.now();
-        let azure = now.azure.iter().find(|it| it.settings.name == name);
-        let directory = now.directories.iter().find(|it| it.settings.name == name);
-        let held_back = match (azure, directory) {
-            (Some(source), _) => source.known().held_back().cloned(),
-            (None, Some(source)) => source.held_back().cloned(),
-            (None, None) => return Err(NoSuchSource(name.to_owned()).into()),
-        };
-        let held_back = held_back.ok_or(ConfirmError::NothingHeldBack)?;
+        let source = now.named(name).ok_or_else(|| NoSuchSource(name.to_owned()))?;
+        let known = source.known();
+        let held_back = known.held_back().ok_or(ConfirmError::NothingHeldBack)?;
         if held_back.plan != plan {
             return Err(ConfirmError::OtherPlan { now: held_back.plan });
         }
-        let confirmation = Confirmation { source: name.to_owned(), plan };
-        now.state.confirm(&confirmation).map_err(|cause| ConfirmError::NotKept(cause.to_string()))?;
-        match azure {
-            Some(source) => source.nudge(),
-            None => self.want_folders(),
-        }
+        source.confirm(plan).map_err(|cause| ConfirmError::NotKept(cause.to_string()))?;
+        source.live().map_or_else(|| self.want_folders(), |live| live.nudge());
         Ok(())
     }
 
     /// Does what another instance wants of the one that lists.
     pub(super) fn execute(&self, want: Want) -> Reply {
         match want {
-            Want::Pass { source } => {
+            Want::Pass { source: name } => {
                 let now = self.now();
-                let is_wanted = |own: &str| source.as_ref().is_none_or(|source| source == own);
-                let mut wanted = now.azure.iter().filter(|it| is_wanted(&it.settings.name)).peekable();
+                let is_wanted = |source: &Source| name.as_ref().is_none_or(|name| name == source.name());
+                let mut wanted = now.live().filter(|(source, _)| is_wanted(source)).peekable();
                 if wanted.peek().is_none() {
                     return Reply::NoSuchSource;
                 }
-                wanted.for_each(|source| source.want());
+                wanted.for_each(|(_, live)| live.want());
                 Reply::Begun
             }
             Want::Confirm { source, plan } => match self.confirm_here(&source, plan) {

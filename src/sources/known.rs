@@ -1,21 +1,21 @@
-//! What passes of live Azure have found out so far.
+//! What is known of a source at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::source::SourceState;
 use crate::dns::Name;
 use crate::sync::private_dns::Remark;
 use crate::sync::{Desired, HeldBack, NotServed, Saved};
+use crate::telemetry::Age;
 
 /// What passes have found out.
 #[derive(Clone, Debug)]
 pub struct Known {
     pub state: SourceState,
-    /// Whether Azure was asked since the start: else `state` tells nothing yet.
+    /// Whether it was listed since the start: else `state` tells nothing yet.
     pub asked: bool,
-    /// What the last complete listing of each subscription wants published.
+    /// What is published of it, and what the last complete listing of each of its parts said besides.
     pub desired: Arc<Desired>,
     /// When all of `desired` was last listed, maybe before the last restart.
     pub read_at: Option<SystemTime>,
@@ -31,13 +31,82 @@ pub struct Known {
     pub(super) held_back: Option<HeldBack>,
 }
 
-impl Known {
-    pub(super) fn saved<'a>(&'a self, source: &'a str) -> Option<Saved<'a>> {
-        self.read_at.map(|read_at| Saved { source, read_at, desired: &self.desired })
-    }
+/// Whether a source's records are as new as they can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// It was listed whole.
+    Current { since: SystemTime },
+    /// It could not be listed, or only in part; what was last listed, if there was anything, stays in force.
+    Stale { since: SystemTime, why: String },
+    /// It was listed, but withdraws so much that an operator must confirm that; all else is published.
+    HeldBack { since: SystemTime, would_withdraw: usize, of: usize },
+}
 
+/// When passes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassTimes {
+    pub began: Option<SystemTime>,
+    /// Of the last one that is over.
+    pub ended: Option<SystemTime>,
+    /// Unless it is nudged.
+    pub next: Option<SystemTime>,
+}
+
+impl Default for Known {
+    /// Before the first pass.
+    fn default() -> Known {
+        Known {
+            state: SourceState::Stale { since: SystemTime::now(), why: "it was not read yet".to_owned() },
+            asked: false,
+            desired: Arc::default(),
+            read_at: None,
+            not_served: Vec::new(),
+            derived: BTreeSet::new(),
+            failing: BTreeMap::new(),
+            remarks: BTreeSet::new(),
+            held_back: None,
+        }
+    }
+}
+
+impl Known {
     /// The withdrawals that wait for an operator.
     pub fn held_back(&self) -> Option<&HeldBack> {
         self.held_back.as_ref()
+    }
+
+    /// How long ago that was listed which is published.
+    pub fn age(&self) -> Option<Age> {
+        self.read_at.map(Age::of)
+    }
+
+    /// The same with what was published at another time.
+    pub(super) fn with(&self, desired: Desired, read_at: SystemTime) -> Known {
+        let held_back = desired.held_back.clone();
+        Known { desired: Arc::new(desired), read_at: Some(read_at), held_back, ..self.clone() }
+    }
+
+    pub(super) fn saved<'a>(&'a self, source: &'a str) -> Option<Saved<'a>> {
+        self.read_at.map(|read_at| Saved { source, read_at, desired: &self.desired })
+    }
+}
+
+impl SourceState {
+    /// The state after a failure, stale since the first of a row.
+    pub(super) fn failed(&self, why: String) -> SourceState {
+        let since = match self {
+            SourceState::Stale { since, .. } => *since,
+            _ => SystemTime::now(),
+        };
+        SourceState::Stale { since, why }
+    }
+
+    /// The state after a pass was held back, since the first of a row.
+    pub(super) fn held_back(&self, held_back: &HeldBack) -> SourceState {
+        let since = match self {
+            SourceState::HeldBack { since, .. } => *since,
+            _ => SystemTime::now(),
+        };
+        SourceState::HeldBack { since, would_withdraw: held_back.would_withdraw, of: held_back.of }
     }
 }

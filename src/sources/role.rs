@@ -63,7 +63,8 @@ impl Roles {
         self.0.now.subscribe()
     }
 
-    pub fn has_news(&self) {
+    /// There may be something to tell other instances.
+    pub fn announce(&self) {
         self.0.news.notify_one();
     }
 

@@ -5,12 +5,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::azure::AzureSource;
 use super::instances::Instances;
+use super::listing::Live;
+use super::log::Log;
 use super::role::Roles;
 use super::source::Source;
-use super::told::Told;
-use crate::sync::StateFolder;
 
 /// A window on the sources: who holds it sees each pass that has ended.
 #[derive(Clone)]
@@ -24,21 +23,27 @@ struct Inside {
     instances: OnceLock<Weak<Instances>>,
 }
 
-/// The sources at one moment. What live Azure has told is in its own sources, which go on.
+/// The sources by the settings of one moment; they themselves go on.
 pub(crate) struct Now {
-    pub directories: Vec<Source>,
-    pub azure: Vec<Arc<AzureSource>>,
-    /// Where confirmations are left.
-    pub state: StateFolder,
+    pub sources: Vec<Arc<Source>>,
     /// Why the last good state could not be read or kept.
     pub trouble: Option<String>,
-    pub told: Told,
+    pub log: Log,
+}
+
+impl Now {
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.iter().find(|source| source.name() == name)
+    }
+
+    /// Those that one instance lists for all.
+    pub(super) fn live(&self) -> impl Iterator<Item = (&Arc<Source>, &Live)> {
+        self.sources.iter().filter_map(|source| Some((source, source.live()?)))
+    }
 }
 
 impl Shared {
-    pub(super) fn new(state: &StateFolder, roles: Roles) -> Shared {
-        let (state, told) = (state.clone(), Told::default());
-        let now = Now { directories: Vec::new(), azure: Vec::new(), state, trouble: None, told };
+    pub(super) fn new(now: Now, roles: Roles) -> Shared {
         let (now, wanted, instances) = (ArcSwap::from_pointee(now), Notify::new(), OnceLock::new());
         Shared(Arc::new(Inside { now, wanted, roles, instances }))
     }
@@ -60,7 +65,7 @@ impl Shared {
     }
 
     /// The same where another one lists Azure.
-    pub(crate) fn listed_elsewhere(&self) -> Option<Arc<Instances>> {
+    pub(super) fn listed_elsewhere(&self) -> Option<Arc<Instances>> {
         self.instances().filter(|_| !self.roles().is_listing())
     }
 

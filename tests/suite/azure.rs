@@ -91,7 +91,7 @@ impl World {
     }
 
     pub fn pass(&self) {
-        self.runtime.block_on(self.parts.sources.azure().list()[0].pass_once(&self.parts.store));
+        self.runtime.block_on(self.parts.sources.list()[0].pass_once(&self.parts.store));
     }
 
     pub fn published(&self) -> BTreeSet<String> {
@@ -99,7 +99,7 @@ impl World {
     }
 
     fn state(&self) -> SourceState {
-        self.parts.sources.azure().list()[0].known().state.clone()
+        self.parts.sources.list()[0].known().state.clone()
     }
 
     pub fn why(&self) -> String {
@@ -522,7 +522,7 @@ fn a_listing_that_withdraws_too_much_is_held_back_until_that_plan_is_confirmed()
     assert!(now.is_superset(&before));
     assert_eq!((now.len(), world.why()), (41, "held back: 13 of 40".to_owned()));
     let before = now;
-    let plan_of = |world: &World| world.parts.sources.azure().list()[0].known().held_back().unwrap().plan;
+    let plan_of = |world: &World| world.parts.sources.list()[0].known().held_back().unwrap().plan;
     let folder = StateFolder::new(state.path());
     let confirm = |plan| folder.confirm(&Confirmation { source: "azure".to_owned(), plan }).unwrap();
     let plan = plan_of(&world);
@@ -596,8 +596,8 @@ fn our_own_look_ups_go_to_the_upstreams_and_past_our_zones() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let parts = Parts::load(&config).unwrap();
-        parts.sources.azure().list()[0].pass_once(&parts.store).await;
-        let known = parts.sources.azure().list()[0].known();
+        parts.sources.list()[0].pass_once(&parts.store).await;
+        let known = parts.sources.list()[0].known();
         let SourceState::Stale { why, .. } = &known.state else { panic!() };
         assert!(why.starts_with("arm.test:1 cannot be reached: "), "{why}");
     });

@@ -118,7 +118,9 @@ fn why_an_inventory_is_stale_is_told_with_its_place_and_its_cause() {
     let config = Config::load(&config).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let parts = runtime.block_on(async { Parts::load(&config).unwrap() });
-    let SourceState::Stale { why, .. } = &parts.sources.list()[0].state else { panic!("it is broken") };
+    let SourceState::Stale { why, .. } = &parts.sources.list()[0].known().state else {
+        panic!("it is broken")
+    };
     let (place, cause) = why.split_once(": ").unwrap();
     assert!(place.starts_with(&format!("{}:2:", broken.display())), "{why}");
     assert!(cause.contains("EOF"), "{why}");

@@ -455,7 +455,7 @@ fn without_the_right_to_zone_groups_a_subscription_is_listed_and_keeps_what_they
     }
     world.arm.answer_at(&groups_path(2), answer(403, &[], forbidden));
     world.pass();
-    let warnings = world.parts.sources.azure().list()[0].known().desired.warnings.clone();
+    let warnings = world.parts.sources.list()[0].known().desired.warnings.clone();
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert!(
         told.iter()
@@ -463,7 +463,7 @@ fn without_the_right_to_zone_groups_a_subscription_is_listed_and_keeps_what_they
                 .ends_with("the role lacks Microsoft.Network/privateEndpoints/privateDnsZoneGroups/read")),
         "{told:?}"
     );
-    assert_eq!(world.parts.sources.azure().list()[0].known().desired.unplaced.len(), 1);
+    assert_eq!(world.parts.sources.list()[0].known().desired.unplaced.len(), 1);
 }
 
 #[test]

@@ -188,10 +188,10 @@ fn what_is_served_is_what_was_before_a_pass_or_what_comes_after_it() {
         });
         // One client for all: its connections and what it remembers are what faults must not spoil. Where it was asked
         // for patience, or has no token yet, another one is needed.
-        let azure = world.parts.sources.azure().list()[0].azure().unwrap();
+        let azure = world.parts.sources.list()[0].live().unwrap().azure().unwrap();
         let pass = |what: &str| {
             let is_new = ["token", "429", "503", "patience"].iter().any(|it| what.contains(it));
-            let source = &world.parts.sources.azure().list()[0];
+            let source = &world.parts.sources.list()[0];
             match is_new {
                 true => world.pass(),
                 false => world.runtime.block_on(source.pass_with(&azure, &world.parts.store)),

@@ -50,6 +50,7 @@ mod relays;
 mod reloads;
 mod resumed_queries;
 mod shared_sync;
+mod sources;
 mod starvation;
 mod state;
 mod support;

@@ -51,7 +51,7 @@ fn passes_do_not_overlap_and_nudges_during_one_lead_to_exactly_one_more() {
     drop(entered);
     wait(|| later_pages() == 1);
     for _ in 0..5 {
-        world.parts.sources.azure().nudge();
+        world.parts.sources.nudge();
     }
     // The loop has had many turns by now.
     world.runtime.block_on(async {
@@ -69,9 +69,9 @@ fn passes_do_not_overlap_and_nudges_during_one_lead_to_exactly_one_more() {
             .count()
     };
     wait(|| serves(1) == 10 && passes() == 2);
-    wait(|| world.parts.sources.azure().list()[0].known().read_at.is_some());
+    wait(|| world.parts.sources.list()[0].known().read_at.is_some());
     list(2);
-    world.parts.sources.azure().nudge();
+    world.parts.sources.nudge();
     wait(|| serves(2) == 10);
     assert_eq!(passes(), 3);
     // One after the other: each pass asks for its last page before the next one asks at all.
@@ -94,7 +94,7 @@ fn servers_that_start_together_do_not_ask_together() {
     let waits = runtime.block_on(async {
         let mut parts = Parts::restore(&config, StateAccess::Look).unwrap();
         parts.sources.start(&parts.store);
-        let source = Arc::clone(&parts.sources.azure().list()[0]);
+        let source = Arc::clone(&parts.sources.list()[0]);
         let (mut known, mut waits) = (source.known(), Vec::new());
         let mut last = tokio::time::Instant::now();
         while waits.len() < 60 {
@@ -226,7 +226,7 @@ fn a_server_that_is_killed_while_it_writes_its_state_restarts_with_a_whole_one()
 #[test]
 fn a_pass_that_finds_all_as_it_was_notes_the_time_and_plans_nothing() {
     let world = World::new("");
-    let known = || world.parts.sources.azure().list()[0].known();
+    let known = || world.parts.sources.list()[0].known();
     world.pass();
     let (first, revision) = (known(), world.parts.store.load().revision());
     world.pass();

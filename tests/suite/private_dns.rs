@@ -12,7 +12,6 @@ use privatelink_dns::dns::{Flags, Name, Rcode};
 use privatelink_dns::ledger::Written;
 use privatelink_dns::persist::{Entry, Made, Stored, StoredZone};
 use privatelink_dns::sources::StateAccess;
-use privatelink_dns::sync::azure::Subject;
 use privatelink_dns::zone::{OnMissing, Snapshot, Unwitnessed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,16 +20,16 @@ use crate::support::client::{answers, ask, ask_from};
 use crate::support::fake_arm::{FIRST, FakeArm, Fault, SECOND, fixture};
 use crate::support::test_daemon::{TestDaemon, write};
 
-const BLOB: &str = "privatelink.blob.core.windows.net";
+pub(crate) const BLOB: &str = "privatelink.blob.core.windows.net";
 
 /// The fake Azure with private DNS zones in its second subscription.
-struct Azure {
-    arm: FakeArm,
+pub(crate) struct Azure {
+    pub arm: FakeArm,
 }
 
 /// One zone of it.
 #[derive(Clone)]
-struct Zone {
+pub(crate) struct Zone {
     id: String,
     name: String,
     sets: Vec<Value>,
@@ -38,7 +37,7 @@ struct Zone {
 }
 
 impl Zone {
-    fn new(group: &str, name: &str) -> Zone {
+    pub(crate) fn new(group: &str, name: &str) -> Zone {
         let id = format!(
             "/subscriptions/{SECOND}/resourceGroups/{group}/providers/Microsoft.Network/privateDnsZones/{name}"
         );
@@ -77,7 +76,7 @@ impl Zone {
         self
     }
 
-    fn with_address(self, owner: &str, address: &str) -> Zone {
+    pub(crate) fn with_address(self, owner: &str, address: &str) -> Zone {
         self.with(owner, "A", json!({"aRecords": [{"ipv4Address": address}]}))
     }
 
@@ -93,7 +92,7 @@ impl Zone {
         )
     }
 
-    fn linked(mut self, network: &str, policy: &str) -> Zone {
+    pub(crate) fn linked(mut self, network: &str, policy: &str) -> Zone {
         self.links.push(json!({
             "id": format!("{}/virtualNetworkLinks/link-{network}", self.id), "name": format!("link-{network}"),
             "properties": {"resolutionPolicy": policy, "virtualNetwork": {"id": network_id(network)}}
@@ -107,7 +106,7 @@ fn network_id(name: &str) -> String {
 }
 
 impl Azure {
-    fn with(zones: &[Zone]) -> Azure {
+    pub(crate) fn with(zones: &[Zone]) -> Azure {
         let azure = Azure { arm: FakeArm::start() };
         azure.arm.add(SECOND, |text| text);
         for subscription in [FIRST, SECOND] {
@@ -118,7 +117,7 @@ impl Azure {
         azure
     }
 
-    fn list(&self, zones: &[Zone]) {
+    pub(crate) fn list(&self, zones: &[Zone]) {
         let items = zones.iter().map(|zone| {
             json!({"id": zone.id, "name": zone.name, "type": "Microsoft.Network/privateDnsZones", "location": "global"})
         });
@@ -160,7 +159,7 @@ impl Azure {
         self.arm.list(subscription, "privateEndpoints", [json!({ "value": items }).to_string(), empty()]);
     }
 
-    fn source(&self, kind: &str) -> String {
+    pub(crate) fn source(&self, kind: &str) -> String {
         let url = self.arm.url();
         format!(
             "[[sync.source]]\nkind = '{kind}'\nendpoint = '{url}'\nauthority = '{url}'\nidentity_endpoint = '{url}'\n"
@@ -181,7 +180,7 @@ fn list_path(subscription: &str) -> String {
     format!("/subscriptions/{subscription}/providers/Microsoft.Network/privateDnsZones")
 }
 
-fn holds(snapshot: &Snapshot, name: &str) -> bool {
+pub(crate) fn holds(snapshot: &Snapshot, name: &str) -> bool {
     let name: Name = name.parse().unwrap();
     let zone = snapshot.zones().find(|(apex, _)| name.is_within(apex)).map(|(_, zone)| zone);
     zone.is_some_and(|zone| zone.node(name.borrow()).is_some_and(|node| !node.slots().is_empty()))
@@ -220,7 +219,7 @@ impl World {
     }
 
     fn pass(&self) {
-        for source in self.parts.sources.azure().list() {
+        for source in self.parts.sources.list() {
             self.runtime.block_on(source.pass_once(&self.parts.store));
         }
     }
@@ -232,8 +231,8 @@ impl World {
     }
 
     fn state(&self) -> String {
-        let list = self.parts.sources.azure().list().iter();
-        let zones = list.filter(|source| source.settings.subject == Subject::PrivateZones);
+        let list = self.parts.sources.list().iter();
+        let zones = list.filter(|source| source.listing.is_of_zones());
         let states: Vec<String> = zones.map(|source| format!("{:?}", source.known().state)).collect();
         states.join(" ")
     }
@@ -568,8 +567,8 @@ fn a_throttled_subscription_is_left_alone_for_as_long_as_it_wants() {
     assert_eq!(world.ask("x.wild.corp.internal.", 0), "10.9.0.3");
     assert!(world.state().starts_with("Stale"), "{}", world.state());
     // It is asked for nothing more while it rests.
-    let source = &world.parts.sources.azure().list()[0];
-    let azure = source.azure().unwrap();
+    let source = &world.parts.sources.list()[0];
+    let azure = source.live().unwrap().azure().unwrap();
     world.azure.arm.fault_items(&format!("{}/ALL", corp().id), 1, later(), 1);
     let pass = || world.runtime.block_on(source.pass_with(&azure, &world.parts.store));
     let asked = || {
@@ -646,12 +645,12 @@ fn zones_of_other_subscriptions_import_nothing() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut parts = runtime.block_on(async { Parts::load(&config).unwrap() });
     let pass = |parts: &Parts| {
-        runtime.block_on(parts.sources.azure().list()[0].pass_once(&parts.store));
+        runtime.block_on(parts.sources.list()[0].pass_once(&parts.store));
         holds(&parts.store.snapshot(), "x.wild.corp.internal.")
             || holds(&parts.store.snapshot(), "text.corp.internal.")
     };
     assert!(!pass(&parts));
-    assert_eq!(parts.sources.azure().list()[0].known().desired.foreign.len(), 1);
+    assert_eq!(parts.sources.list()[0].known().desired.foreign.len(), 1);
     for (id, is_imported) in [(SECOND, true), (FIRST, false)] {
         let new = read(&text.replace(&allow(FIRST), &allow(id)), Path::new("/nowhere"));
         runtime.block_on(async { parts.reload(&new).unwrap() });

@@ -243,7 +243,7 @@ fn a_held_back_pass_stays_held_back_over_a_restart() {
     let daemon = TestDaemon::start_in(folder);
     assert_eq!(served(&daemon.snapshot()), 40);
     let parts = loaded(daemon.folder.path());
-    let state = &parts.sources.list()[0].state;
+    let state = parts.sources.list()[0].known().state.clone();
     assert!(matches!(state, SourceState::HeldBack { would_withdraw: 40, of: 40, .. }), "{state:?}");
     // Once everything is listed again nothing is held back any more.
     daemon.write("inventory/pe.json", &inventory(1..42));
@@ -323,7 +323,7 @@ fn an_endpoint_of_a_subscription_that_is_not_allowed_takes_no_name_over() {
             write(folder.path(), "inventory/pe.json", &format!("[{inventory}]"));
         }
         let parts = loaded(folder.path());
-        let source = &parts.sources.list()[0];
+        let source = parts.sources.list()[0].known();
         let published: Vec<String> =
             source.desired.publications.iter().map(|it| it.ipv4[0].to_string()).collect();
         assert_eq!(published, expected);

@@ -8,7 +8,7 @@ use super::super::progress;
 use super::super::words::{count, zones};
 use super::Finding;
 use super::source::{held_back, of_desired};
-use crate::sources::{AzureSource, Known, SourceState};
+use crate::sources::{Known, Live, Source, SourceState};
 use crate::sync::azure::{Azure, AzureError, CredentialSettings, Identity, Refusals, Skew};
 use crate::sync::{Desired, Extent};
 use crate::telemetry::Age;
@@ -23,8 +23,8 @@ const SKEW_MAX: Duration = Duration::from_secs(300);
 const RUNNING_KEEPS: &str = "a running server keeps what it listed last";
 
 /// Of a source that is not asked now.
-pub(super) fn of_last_state(source: &AzureSource) -> Vec<Finding> {
-    let (name, known) = (&source.settings.name, source.known());
+pub(super) fn of_last_state(source: &Source) -> Vec<Finding> {
+    let (name, known) = (source.name(), source.known());
     let mut findings = vec![match known.read_at {
         Some(_) => Finding::well(format!("source {name} is not asked: {}", served(&known))),
         None => Finding::note(
@@ -43,9 +43,9 @@ fn of_held_back(name: &str, known: &Known) -> Option<Finding> {
 }
 
 /// Asks Azure as a server does, and for the reason of what fails.
-pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Vec<Finding> {
-    let name = &source.settings.name;
-    let azure = match source.azure() {
+pub(super) async fn of_live(source: &Arc<Source>, live: &Live, store: &Arc<Store>) -> Vec<Finding> {
+    let name = source.name();
+    let azure = match live.azure() {
         Ok(azure) => azure,
         Err(error) => {
             return vec![Finding::wrong(format!("source {name} cannot ask: {error}"), RUNNING_KEEPS)];
@@ -63,14 +63,14 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
             let (what, served) = (with_causes(&error), served(&source.known()));
             findings.push(Finding::wrong(
                 format!("the identity of source {name} does not work: {what}; {served}"),
-                on_identity(&source.settings.credential, &error),
+                on_identity(&live.settings.credential, &error),
             ));
             findings.extend(of_last_state(source).split_off(1));
             return findings;
         }
     }
     let pass = source.pass_with(&azure, store);
-    progress::shown(name, source.progress(), pass).await;
+    progress::shown(name, live.progress(), pass).await;
     let known = source.known();
     match &known.state {
         SourceState::Current { .. } => {
@@ -87,7 +87,7 @@ pub(super) async fn of_live(source: &Arc<AzureSource>, store: &Arc<Store>) -> Ve
         SourceState::HeldBack { .. } => {}
     }
     findings.extend(of_held_back(name, &known));
-    findings.extend(of_rights(source, &azure, &known).await);
+    findings.extend(of_rights(live, &azure, &known).await);
     findings.extend(of_desired(
         "source",
         name,
@@ -160,9 +160,9 @@ fn of_skew(name: &str, skew: Skew) -> Finding {
 }
 
 /// What is missing on each subscription: of one that was listed whole only that which listing does not show.
-async fn of_rights(source: &AzureSource, azure: &Azure, known: &Known) -> Vec<Finding> {
-    let (name, mut findings) = (&source.settings.name, Vec::new());
-    let actions = source.settings.actions();
+async fn of_rights(live: &Live, azure: &Azure, known: &Known) -> Vec<Finding> {
+    let (name, mut findings) = (&live.settings.name, Vec::new());
+    let actions = live.settings.actions();
     for (id, (_, why)) in &known.failing {
         if id.starts_with('/') {
             findings.push(Finding::wrong(
@@ -183,7 +183,7 @@ async fn of_rights(source: &AzureSource, azure: &Azure, known: &Known) -> Vec<Fi
         findings.push(of_refusals(name, id, &refusals, why, &stays));
     }
     // Those that were found have shown that they can be seen.
-    let named = source.settings.subscriptions.iter().filter(|id| !known.failing.contains_key(*id));
+    let named = live.settings.subscriptions.iter().filter(|id| !known.failing.contains_key(*id));
     for id in named.filter(|_| known.read_at.is_some()) {
         let refusals = azure.refusals(id, &actions[..1]).await;
         if let Some(missing) = refusals.missing.first() {

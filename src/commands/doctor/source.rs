@@ -12,16 +12,16 @@ use crate::sync::{ConnectionState, Desired, HeldBack, NotServed, Refusal, direct
 /// An export older than this lacks what was made since.
 const EXPORT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn of_source(source: &Source) -> Vec<Finding> {
-    let name = &source.settings.name;
-    let desired = &source.desired;
+pub(super) fn of_folder(source: &Source, settings: &directory::Settings) -> Vec<Finding> {
+    let (name, known) = (source.name(), source.known());
+    let desired = &known.desired;
     let mut findings = Vec::new();
-    match &source.state {
+    match &known.state {
         SourceState::Current { .. } => {
             let names = count(desired.publications.len(), "name");
             findings.push(Finding::well(format!("inventory {name} was read whole: {names}")));
         }
-        SourceState::Stale { why, .. } => findings.push(match source.age() {
+        SourceState::Stale { why, .. } => findings.push(match known.age() {
             Some(age) => Finding::wrong(
                 format!(
                     "inventory {name} cannot be read: {why}; {} from {age} ago stay published",
@@ -37,15 +37,15 @@ pub(super) fn of_source(source: &Source) -> Vec<Finding> {
         // What waits is told of below.
         SourceState::HeldBack { .. } => {}
     }
-    findings.extend(source.held_back().map(|it| held_back("inventory", name, it, "export everything anew")));
-    if let Some(age) = age_of(&source.settings).filter(|age| *age > EXPORT_AGE_MAX) {
+    findings.extend(known.held_back().map(|it| held_back("inventory", name, it, "export everything anew")));
+    if let Some(age) = age_of(settings).filter(|age| *age > EXPORT_AGE_MAX) {
         let hours = age.as_secs() / 3600;
         findings.push(Finding::note(
             format!("inventory {name} is {hours} hours old"),
             "endpoints and names that Azure made since are missing: export on a schedule",
         ));
     }
-    let zones = (&source.not_served[..], &source.derived);
+    let zones = (&known.not_served[..], &known.derived);
     findings.extend(of_desired("inventory", name, desired, zones, "look at the export"));
     findings
 }

@@ -19,8 +19,15 @@ const CONFLICTS_SHOWN_MAX: usize = 10;
 
 /// The wanted endpoints, in the order of their keys.
 pub(super) fn reports(now: &Now, snapshot: &Snapshot, wanted: &WantedEndpoints) -> Vec<EndpointReport> {
-    let held: Vec<Held> = held(now).filter(|held| is_wanted_source(held, wanted)).collect();
-    let sources: Vec<Listed<'_>> = held.iter().map(Listed::of).collect();
+    let is_wanted =
+        |name: &str| wanted.source.as_ref().is_none_or(|source| source.eq_ignore_ascii_case(name));
+    let known: Vec<(&str, Arc<Known>)> = now
+        .sources
+        .iter()
+        .filter(|source| is_wanted(source.name()))
+        .map(|source| (source.name(), source.known()))
+        .collect();
+    let sources: Vec<Listed<'_>> = known.iter().map(|(name, known)| Listed::of(name, known)).collect();
     let after = wanted.after.as_deref().and_then(|key| key.split_once('\n'));
     let mut all: BTreeMap<(&str, &str), Draft<'_>> = BTreeMap::new();
     for source in &sources {
@@ -28,39 +35,6 @@ pub(super) fn reports(now: &Now, snapshot: &Snapshot, wanted: &WantedEndpoints) 
     }
     let reports = all.into_iter().map(|((id, _), draft)| draft.report(id, snapshot));
     reports.filter(|report| wanted.fits(report)).take(wanted.limit).collect()
-}
-
-/// What one source has told, kept while reports are made of it.
-struct Held {
-    name: Arc<str>,
-    is_held_back: bool,
-    content: Content,
-}
-
-enum Content {
-    Directory(Arc<Desired>, Vec<NotServed>),
-    Azure(Arc<Known>),
-}
-
-fn held(now: &Now) -> impl Iterator<Item = Held> {
-    let directories = now.directories.iter().map(|source| Held {
-        name: source.settings.name.as_str().into(),
-        is_held_back: matches!(source.state, SourceState::HeldBack { .. }),
-        content: Content::Directory(Arc::clone(&source.desired), source.not_served.clone()),
-    });
-    let azure = now.azure.iter().map(|source| {
-        let known = source.known();
-        Held {
-            name: source.settings.name.as_str().into(),
-            is_held_back: matches!(known.state, SourceState::HeldBack { .. }),
-            content: Content::Azure(known),
-        }
-    });
-    directories.chain(azure)
-}
-
-fn is_wanted_source(held: &Held, wanted: &WantedEndpoints) -> bool {
-    wanted.source.as_ref().is_none_or(|source| source.eq_ignore_ascii_case(&held.name))
 }
 
 /// One source, ready for look-ups.
@@ -83,13 +57,10 @@ struct Draft<'h> {
 }
 
 impl<'h> Listed<'h> {
-    fn of(held: &'h Held) -> Listed<'h> {
-        let (desired, not_served) = match &held.content {
-            Content::Directory(desired, not_served) => (&**desired, not_served),
-            Content::Azure(known) => (&*known.desired, &known.not_served),
-        };
-        let not_served = not_served.iter().map(|it| ((&it.zone, &it.name), it)).collect();
-        Listed { name: &held.name, desired, not_served, is_held_back: held.is_held_back }
+    fn of(name: &'h str, known: &'h Known) -> Listed<'h> {
+        let not_served = known.not_served.iter().map(|it| ((&it.zone, &it.name), it)).collect();
+        let is_held_back = matches!(known.state, SourceState::HeldBack { .. });
+        Listed { name, desired: &known.desired, not_served, is_held_back }
     }
 
     /// Sorts what is listed by endpoint, those behind a key only.

@@ -1,7 +1,6 @@
 //! The numbers of what answers.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::sync::HELD_SHOWN_MAX;
 use crate::admin::metrics::{
@@ -10,8 +9,7 @@ use crate::admin::metrics::{
 use crate::dns::Name;
 use crate::forward::Standing;
 use crate::respond::Responder;
-use crate::sources::{Now, Roles, SourceState};
-use crate::sync::HeldBack;
+use crate::sources::{Now, Roles, Source, SourceState};
 use crate::zone::{Snapshot, Zone};
 
 /// What responder, cache, forwarder, zones and sources count.
@@ -47,56 +45,35 @@ pub(super) fn metrics(responder: &Responder, now: &Now, roles: &Roles) -> Metric
 }
 
 fn sources(now: &Now) -> Vec<SourceMetrics> {
-    let directories = now.directories.iter().map(|source| {
-        let (names, held_back) = (source.desired.names(), source.held_back());
-        of_source(&source.settings.name, &source.state, source.read_at, names, held_back)
-    });
-    let azure = now.azure.iter().map(|source| {
+    let of = |source: &Arc<Source>| {
         let known = source.known();
-        of_source(
-            &source.settings.name,
-            &known.state,
-            known.read_at,
-            known.desired.names(),
-            known.held_back(),
-        )
-    });
-    directories.chain(azure).collect()
-}
-
-fn of_source(
-    name: &str,
-    state: &SourceState,
-    read_at: Option<SystemTime>,
-    names: usize,
-    held_back: Option<&HeldBack>,
-) -> SourceMetrics {
-    let state = match state {
-        SourceState::Current { .. } => "fresh",
-        SourceState::Stale { .. } => "stale",
-        SourceState::HeldBack { .. } => "held-back",
+        let state = match known.state {
+            SourceState::Current { .. } => "fresh",
+            SourceState::Stale { .. } => "stale",
+            SourceState::HeldBack { .. } => "held-back",
+        };
+        SourceMetrics {
+            source: source.name().to_owned(),
+            state: state.to_owned(),
+            age_secs: known.read_at.map(|read_at| read_at.elapsed().unwrap_or_default().as_secs_f64()),
+            names: known.desired.names() as u64,
+            held_back: known.held_back().map_or(0, |it| it.would_withdraw as u64),
+        }
     };
-    SourceMetrics {
-        source: name.to_owned(),
-        state: state.to_owned(),
-        age_secs: read_at.map(|read_at| read_at.elapsed().unwrap_or_default().as_secs_f64()),
-        names: names as u64,
-        held_back: held_back.map_or(0, |it| it.would_withdraw as u64),
-    }
+    now.sources.iter().map(of).collect()
 }
 
 /// By source and subscription, as many of a source as `/sync` shows.
 fn held_back(now: &Now) -> Vec<(String, String, usize)> {
-    let directories =
-        now.directories.iter().map(|source| (source.settings.name.clone(), source.held_back().cloned()));
-    let azure =
-        now.azure.iter().map(|source| (source.settings.name.clone(), source.known().held_back().cloned()));
-    let all = directories.chain(azure).filter_map(|(name, held_back)| Some((name, held_back?)));
-    let parts = all.flat_map(|(name, held_back)| {
-        let parts = held_back.parts.into_iter().take(HELD_SHOWN_MAX);
-        parts.map(move |part| (name.clone(), part.subscription.to_string(), part.would_withdraw))
-    });
-    parts.collect()
+    let mut all = Vec::new();
+    for source in &now.sources {
+        let known = source.known();
+        let parts = known.held_back().into_iter().flat_map(|it| &it.parts).take(HELD_SHOWN_MAX);
+        all.extend(
+            parts.map(|it| (source.name().to_owned(), it.subscription.to_string(), it.would_withdraw)),
+        );
+    }
+    all
 }
 
 /// The largest first: those beyond the bound of `/metrics` appear in its sums only.
@@ -148,11 +125,11 @@ fn others(responder: &Responder, now: &Now, roles: &Roles) -> Vec<Family> {
             counters.not_allowed.value(),
         ),
         counter("forwarding_loops", "Queries that came back from an upstream", counters.loops.value()),
-        gauge("sync_conflicts", "Names that private endpoints contest", now.told.conflicts()),
+        gauge("sync_conflicts", "Names that private endpoints contest", now.log.conflicts()),
         gauge(
             "sync_drift",
             "Record sets of private DNS zones that contradict the endpoints",
-            now.told.drift(0).0,
+            now.log.drift(0).0,
         ),
         gauge(
             "sync_listing",

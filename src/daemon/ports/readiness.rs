@@ -8,16 +8,17 @@ use crate::sources::{Now, SourceState};
 /// What is amiss with sources, the state folder and upstreams.
 pub(super) fn degraded(responder: &Responder, now: &Now) -> Vec<Degraded> {
     let mut all = Vec::new();
-    for source in &now.directories {
-        let is_passed = source.passed_at.is_some();
-        let is_known = source.read_at.is_some();
-        all.extend(of_source(&source.settings.name, is_known, is_passed, &source.state));
-        all.extend(source.held_back().map(|_| held_back(&source.settings.name)));
-    }
-    for source in &now.azure {
+    for source in &now.sources {
         let known = source.known();
-        all.extend(of_source(&source.settings.name, known.read_at.is_some(), known.asked, &known.state));
-        all.extend(known.held_back().map(|_| held_back(&source.settings.name)));
+        all.extend(of_source(source.name(), known.read_at.is_some(), known.asked, &known.state));
+        if known.held_back().is_some() {
+            let detail = "it would withdraw too much, which waits for an operator";
+            all.push(Degraded::new(
+                DegradedReason::SourceHeldBack,
+                format!("sync/{}", source.name()),
+                detail,
+            ));
+        }
     }
     if now.trouble.is_some() {
         let detail = "what is published was not restored, or is not kept for a restart: the log says why";
@@ -44,9 +45,4 @@ fn of_source(name: &str, is_known: bool, is_asked: bool, state: &SourceState) ->
         _ => return None,
     };
     Some(Degraded::new(reason, format!("sync/{name}"), detail))
-}
-
-fn held_back(name: &str) -> Degraded {
-    let detail = "it would withdraw too much, which waits for an operator";
-    Degraded::new(DegradedReason::SourceHeldBack, format!("sync/{name}"), detail)
 }

@@ -8,9 +8,8 @@ use crate::admin::{
     DriftReport, FailingReport, HeldBackReport, HeldSubscription, PassesReport, SourceKind, SourceReport,
     SourceRole, SourceStateWord, SyncReport,
 };
-use crate::sources::{AzureSource, Now, Source, SourceState};
+use crate::sources::{Listing, Now, Source, SourceState};
 use crate::sync::HeldBack;
-use crate::sync::azure::Subject;
 use crate::telemetry::when::rfc3339;
 
 /// Subscriptions and zones of one source that are shown; who cannot list thousands has one cause for all.
@@ -22,46 +21,34 @@ const DRIFT_SHOWN_MAX: usize = 30;
 
 /// All sources in the order of their names.
 pub(super) fn report(now: &Now) -> SyncReport {
-    let directories = now.directories.iter().map(of_directory);
-    let mut sources: Vec<SourceReport> = directories.chain(now.azure.iter().map(|it| of_azure(it))).collect();
+    let mut sources: Vec<SourceReport> = now.sources.iter().map(|source| of_source(source)).collect();
     sources.sort_by(|one, other| one.name.cmp(&other.name));
-    let (count, first) = now.told.drift(DRIFT_SHOWN_MAX);
+    let (count, first) = now.log.drift(DRIFT_SHOWN_MAX);
     let first = first.iter().map(|drift| format!("{drift}: {}", drift.advice())).collect();
     let drift = DriftReport { count, first };
-    SyncReport { sources, conflicts: now.told.conflicts(), drift, trouble: now.trouble.clone() }
+    SyncReport { sources, conflicts: now.log.conflicts(), drift, trouble: now.trouble.clone() }
 }
 
-fn of_directory(source: &Source) -> SourceReport {
-    let passes = PassesReport {
-        began: source.passed_at.map(rfc3339),
-        ended: source.passed_at.map(rfc3339),
-        is_under_way: false,
-        next: None,
+fn of_source(source: &Source) -> SourceReport {
+    let (known, times, listed_by) = (source.known(), source.times(), source.listed_by());
+    let (state, since, why) = match &known.state {
+        SourceState::Current { since } => (SourceStateWord::Current, since, None),
+        SourceState::Stale { since, why } => (SourceStateWord::Stale, since, Some(why.clone())),
+        SourceState::HeldBack { since, .. } => (SourceStateWord::HeldBack, since, None),
     };
-    SourceReport {
-        names: source.desired.names(),
-        names_not_served: source.not_served.len(),
-        derived_zones: source.derived.iter().map(ToString::to_string).collect(),
-        ..usual(&source.settings.name, SourceKind::Directory, &source.state, source.read_at, passes)
-            .holding(source.held_back())
-    }
-}
-
-fn of_azure(source: &AzureSource) -> SourceReport {
-    let (known, times) = (source.known(), source.times());
-    let kind = match source.settings.subject {
-        Subject::Endpoints => SourceKind::Arm,
-        Subject::PrivateZones => SourceKind::PrivateDns,
-    };
-    let passes = PassesReport {
-        began: times.began.map(rfc3339),
-        ended: times.ended.map(rfc3339),
-        is_under_way: times.began.is_some_and(|began| times.ended.is_none_or(|ended| began > ended)),
-        next: times.next.map(rfc3339),
-    };
-    let listed_by = source.listed_by();
-    SourceReport {
+    let report = SourceReport {
+        name: source.name().to_owned(),
+        kind: match &source.listing {
+            Listing::Directory(_) => SourceKind::Directory,
+            Listing::Azure(_) if source.listing.is_of_zones() => SourceKind::PrivateDns,
+            Listing::Azure(_) => SourceKind::Arm,
+        },
         role: if source.is_listed_here() { SourceRole::Listing } else { SourceRole::Following },
+        state,
+        since: rfc3339(*since),
+        why,
+        read_at: known.read_at.map(rfc3339),
+        age_secs: known.read_at.map(age_secs),
         names: known.desired.names(),
         names_not_served: known.not_served.len(),
         derived_zones: known.derived.iter().map(ToString::to_string).collect(),
@@ -69,8 +56,15 @@ fn of_azure(source: &AzureSource) -> SourceReport {
         failing_count: listed_by.as_ref().map_or(known.failing.len(), |(_, failing)| *failing),
         listed_by: listed_by.map(|(host, _)| host),
         failing: failing(&known.failing),
-        ..usual(&source.settings.name, kind, &known.state, known.read_at, passes).holding(known.held_back())
-    }
+        held_back: None,
+        passes: PassesReport {
+            began: times.began.map(rfc3339),
+            ended: times.ended.map(rfc3339),
+            is_under_way: times.began.is_some_and(|began| times.ended.is_none_or(|ended| began > ended)),
+            next: times.next.map(rfc3339),
+        },
+    };
+    report.holding(known.held_back())
 }
 
 impl SourceReport {
@@ -84,39 +78,6 @@ impl SourceReport {
             SourceStateWord::Current | SourceStateWord::Stale => self.why,
         };
         SourceReport { why, held_back: Some(of_held_back(held_back)), ..self }
-    }
-}
-
-/// What is told of a source of any kind.
-fn usual(
-    name: &str,
-    kind: SourceKind,
-    state: &SourceState,
-    read_at: Option<SystemTime>,
-    passes: PassesReport,
-) -> SourceReport {
-    let (word, since, why) = match state {
-        SourceState::Current { since } => (SourceStateWord::Current, since, None),
-        SourceState::Stale { since, why } => (SourceStateWord::Stale, since, Some(why.clone())),
-        SourceState::HeldBack { since, .. } => (SourceStateWord::HeldBack, since, None),
-    };
-    SourceReport {
-        name: name.to_owned(),
-        kind,
-        role: SourceRole::Listing,
-        listed_by: None,
-        state: word,
-        since: rfc3339(*since),
-        why,
-        read_at: read_at.map(rfc3339),
-        age_secs: read_at.map(age_secs),
-        names: 0,
-        names_not_served: 0,
-        derived_zones: Vec::new(),
-        failing_count: 0,
-        failing: Vec::new(),
-        held_back: None,
-        passes,
     }
 }
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
-use super::word::Word;
+use super::message::Message;
 use super::{DOCUMENT_PREFIX, Instances};
 use crate::persist::{
-    Audit, Commit, Entry, Lease, LeaseAnswer, PersistError, Precondition, Source, StoredChange,
+    Audit, Commit, Entry, Lease, LeaseAnswer, PersistError, Precondition, Source as Author, StoredChange,
     StoredDocument, Subject,
 };
-use crate::sources::azure::AzureSource;
-use crate::sources::share::Mark;
+use crate::sources::source::Source;
+use crate::sources::status::Mark;
 
 /// The lease of who lists.
 const LEASE: &str = "sync";
@@ -90,12 +90,12 @@ impl Instances {
                     if silent > 0 || !was_reached {
                         // What was heard before may be of another time.
                         tells = 0;
-                        self.shared.now().azure.iter().for_each(|source| source.share.lock().told = None);
+                        self.shared.now().live().for_each(|(source, _)| source.share().status = None);
                     }
                     if tells < TELLS_MAX && !self.untold().is_empty() {
                         tells += 1;
                         self.follow_anew();
-                        self.say_softly(Word::Tell).await;
+                        self.send_softly(Message::Tell).await;
                         if tells == TELLS_MAX {
                             self.tell_untold();
                         }
@@ -114,8 +114,8 @@ impl Instances {
     /// The sources of which nobody has told yet where they stand.
     fn untold(&self) -> Vec<String> {
         let now = self.shared.now();
-        let untold = now.azure.iter().filter(|source| source.share.lock().told.is_none());
-        untold.map(|source| source.settings.name.clone()).collect()
+        let untold = now.live().filter(|(source, _)| source.share().status.is_none());
+        untold.map(|(source, _)| source.name().to_owned()).collect()
     }
 
     fn tell_untold(&self) {
@@ -131,7 +131,7 @@ impl Instances {
         if roles.is_listing() || silent < SILENT_MAX {
             return;
         }
-        if !was_reached && now.azure.iter().any(|source| source.known().read_at.is_none()) {
+        if !was_reached && now.live().any(|(source, _)| source.known().read_at.is_none()) {
             // Of two evils: more questions for Azure, or no answers for clients.
             warn!(
                 "The store was not there since the start, and nothing of Azure is known: this instance lists it"
@@ -148,7 +148,7 @@ impl Instances {
     async fn share_while(&self, lease: &mut Lease) {
         let mut written: HashMap<String, Written> = HashMap::new();
         // Those who follow may have been told things by one who is dead.
-        self.shared.now().azure.iter().for_each(|source| source.share.lock().is_untold = true);
+        self.shared.now().live().for_each(|(source, _)| source.share().is_untold = true);
         while lease.is_held() {
             let wait = match self.share(lease, &mut written).await {
                 Left::Nothing => LOOK_EVERY,
@@ -165,38 +165,38 @@ impl Instances {
 
     async fn share(&self, lease: &Lease, written: &mut HashMap<String, Written>) -> Left {
         let mut left = Left::Nothing;
-        for source in self.shared.now().azure.iter() {
-            let written = written.entry(source.settings.name.clone()).or_default();
+        for (source, _) in self.shared.now().live() {
+            let written = written.entry(source.name().to_owned()).or_default();
             let is_old = written.at.is_none_or(|at| at.elapsed() >= WRITTEN_AT_LEAST_EVERY);
             // What it followed is stored already: only its own passes are news.
             let is_due = is_old && source.has_published();
-            let is_unshared = std::mem::take(&mut source.share.lock().is_unshared);
+            let is_unshared = std::mem::take(&mut source.share().is_unshared);
             if is_unshared || (is_due && !written.is_refused) {
                 match self.write(source, lease, written).await {
                     Ok(()) => {}
                     Err(NotWritten::Lost) => {
-                        source.share.lock().is_unshared = true;
+                        source.share().is_unshared = true;
                         return Left::Lost;
                     }
                     Err(NotWritten::Later(cause)) => {
-                        source.share.lock().is_unshared = true;
-                        debug!(source = %source.settings.name, "What is published is not shared yet: {cause}");
+                        source.share().is_unshared = true;
+                        debug!(source = %source.name(), "What is published is not shared yet: {cause}");
                         left = Left::Something;
                         continue;
                     }
                     Err(NotWritten::Refused(cause)) => {
                         written.is_refused = true;
                         // What the others serve is older than what they are about to be told.
-                        source.share.lock().document = None;
-                        let name = &source.settings.name;
+                        source.share().document = None;
+                        let name = source.name();
                         error!(source = %name,
                             "What source `{name}` publishes cannot be shared with other instances: {cause}");
                     }
                 }
             }
-            let is_untold = std::mem::take(&mut source.share.lock().is_untold);
-            if is_untold && !self.say_softly(Word::Status(Box::new(source.status(&self.host)))).await {
-                source.share.lock().is_untold = true;
+            let is_untold = std::mem::take(&mut source.share().is_untold);
+            if is_untold && !self.send_softly(Message::Status(Box::new(source.status(&self.host)))).await {
+                source.share().is_untold = true;
                 left = Left::Something;
             }
         }
@@ -206,11 +206,11 @@ impl Instances {
     /// Writes what a source publishes, over nothing but what was there when the lease was held.
     async fn write(
         &self,
-        source: &Arc<AzureSource>,
+        source: &Arc<Source>,
         lease: &Lease,
         written: &mut Written,
     ) -> Result<(), NotWritten> {
-        let name: Arc<str> = format!("{DOCUMENT_PREFIX}{}", source.settings.name).into();
+        let name: Arc<str> = format!("{DOCUMENT_PREFIX}{}", source.name()).into();
         let subject = Subject::Document(Arc::clone(&name));
         let mut expected = self.revision(&subject, lease, written).await?;
         let packing = Arc::clone(source);
@@ -218,16 +218,16 @@ impl Instances {
             Ok(Some(Ok(packed))) => packed,
             Ok(None) => return Ok(()),
             Ok(Some(Err(cause))) => {
-                error!(source = %source.settings.name, "What is published cannot be packed: {cause}");
+                error!(source = %source.name(), "What is published cannot be packed: {cause}");
                 return Ok(());
             }
             Err(cause) => {
-                error!(source = %source.settings.name, "What is published cannot be packed: {cause}");
+                error!(source = %source.name(), "What is published cannot be packed: {cause}");
                 return Ok(());
             }
         };
         let mark = Mark::of(&packed);
-        source.share.lock().offered = Some(mark);
+        source.share().offered = Some(mark);
         let document = StoredDocument { name, body: packed.into() };
         let mut tries = 0;
         loop {
@@ -244,7 +244,7 @@ impl Instances {
                 Ok(committed) => {
                     let (revision, at) = (Some(Some(committed.revision)), Some(Instant::now()));
                     *written = Written { revision, at, is_refused: false };
-                    source.share.lock().document = Some(mark);
+                    source.share().document = Some(mark);
                     return Ok(());
                 }
                 Err(cause) => cause,
@@ -281,22 +281,22 @@ impl Instances {
         Ok(revision)
     }
 
-    /// Says something that nobody need hear; answers whether it was said.
-    async fn say_softly(&self, word: Word) -> bool {
-        let said = self.say(word).await;
-        if let Err(cause) = &said {
+    /// Sends what nobody need receive; answers whether it was sent.
+    async fn send_softly(&self, message: Message) -> bool {
+        let sent = self.send(message).await;
+        if let Err(cause) = &sent {
             debug!("The other instances cannot be told: {cause}");
         }
-        said.is_ok()
+        sent.is_ok()
     }
 }
 
-fn audit(source: &AzureSource, host: &str) -> Audit {
+fn audit(source: &Source, host: &str) -> Audit {
     Audit {
-        source: Source::Sync,
+        source: Author::Sync,
         actor: "sync".into(),
         remote: None,
         request_id: None,
-        comment: Some(format!("what source {} publishes, as {host} lists it", source.settings.name).into()),
+        comment: Some(format!("what source {} publishes, as {host} lists it", source.name()).into()),
     }
 }

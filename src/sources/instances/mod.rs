@@ -1,7 +1,7 @@
 //! Several instances on one store: one lists Azure for all, the others follow it and ask it for passes.
 
 mod leading;
-mod word;
+mod message;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tracing::{debug, error, warn};
 
-use super::azure::AzureSource;
-use super::share::{Status, Taken};
+use super::error::{ConfirmError, NudgeError};
+use super::following::Taken;
 use super::shared::Shared;
-use crate::persist::{Persist, StoredDocument};
-use crate::sources::{ConfirmError, NudgeError};
+use super::source::Source;
+use super::status::Status;
+use crate::persist::{Persist, PersistError, StoredDocument};
 use crate::zone::Store;
-use word::{Message, Word};
-pub(crate) use word::{Reply, Want};
+use message::{Letter, Message};
+pub(crate) use message::{Reply, Want};
 
 /// How names of documents begin that hold what a source publishes; its own name follows.
 const DOCUMENT_PREFIX: &str = "sync/";
@@ -99,16 +100,16 @@ impl Instances {
         stored.for_each(|document| instances.keep(&document));
         instances.begin_with_newer();
         let led = tokio::spawn(Arc::clone(&instances).lead()).abort_handle();
-        let heard = tokio::spawn(Arc::clone(&instances).hear()).abort_handle();
+        let received = tokio::spawn(Arc::clone(&instances).receive()).abort_handle();
         let followed = tokio::spawn(Arc::clone(&instances).follow()).abort_handle();
-        (instances, Tasks([led, heard, followed]))
+        (instances, Tasks([led, received, followed]))
     }
 
     /// Of what is in `state_dir` and what is stored the newer is served first.
     fn begin_with_newer(&self) {
         let documents = self.documents.lock().clone();
-        for source in self.shared.now().azure.iter() {
-            if let Some(document) = documents.get(source.settings.name.as_str()) {
+        for (source, _) in self.shared.now().live() {
+            if let Some(document) = documents.get(source.name()) {
                 source.begin_with(document, &self.store);
             }
         }
@@ -131,7 +132,7 @@ impl Instances {
     /// Serves anew what the others shared, as other settings may want more of it.
     pub fn reconfigured(&self) {
         if !self.shared.roles().is_listing() {
-            self.shared.now().azure.iter().for_each(|source| source.forget_document());
+            self.shared.now().live().for_each(|(source, _)| source.forget_document());
             self.follow_anew();
         }
     }
@@ -157,40 +158,39 @@ impl Instances {
 
     fn deliver(&self) {
         let Mail { documents, statuses, cut_off } = std::mem::take(&mut *self.mail.lock());
-        for source in self.shared.now().azure.iter() {
-            let name = source.settings.name.as_str();
+        for (source, _) in self.shared.now().live() {
             if let Some(why) = &cut_off {
-                source.is_cut_off(why);
+                source.cut_off(why);
             }
-            if let Some(status) = statuses.get(name) {
-                source.hear(status.clone());
+            if let Some(status) = statuses.get(source.name()) {
+                source.receive(status.clone());
             }
-            if let Some(document) = documents.get(name) {
+            if let Some(document) = documents.get(source.name()) {
                 self.take(source, document);
             }
         }
     }
 
-    fn take(&self, source: &AzureSource, document: &[u8]) {
+    fn take(&self, source: &Source, document: &[u8]) {
         match source.take(document, &self.store) {
             Ok(Taken::Served | Taken::Known) => {}
             Ok(Taken::Overruled) => {
-                source.share.lock().is_unshared = true;
-                self.shared.roles().has_news();
+                source.share().is_unshared = true;
+                self.shared.roles().announce();
             }
-            Err(why) => debug!(source = %source.settings.name, "A document is not served: {why}"),
+            Err(why) => debug!(source = %source.name(), "A document is not served: {why}"),
         }
     }
 
-    /// Hears what other instances say.
-    async fn hear(self: Arc<Self>) {
+    /// Does what other instances send messages of.
+    async fn receive(self: Arc<Self>) {
         let mut nudges = self.persist.nudges();
         loop {
             match nudges.recv().await {
                 Ok(text) => {
-                    let message = Message::read(&text).filter(|message| message.from != self.id);
-                    if let Some(message) = message {
-                        self.obey(message.word);
+                    let letter = Letter::read(&text).filter(|letter| letter.from != self.id);
+                    if let Some(letter) = letter {
+                        self.execute(letter.message);
                     }
                 }
                 // What was missed is asked for again, or told with the next pass.
@@ -200,40 +200,40 @@ impl Instances {
         }
     }
 
-    fn obey(self: &Arc<Self>, word: Word) {
+    fn execute(self: &Arc<Self>, message: Message) {
         let is_listing = self.shared.roles().is_listing();
-        match word {
-            Word::Tell if is_listing => {
-                self.shared.now().azure.iter().for_each(|source| source.share.lock().is_untold = true);
-                self.shared.roles().has_news();
+        match message {
+            Message::Tell if is_listing => {
+                self.shared.now().live().for_each(|(source, _)| source.share().is_untold = true);
+                self.shared.roles().announce();
             }
-            Word::Status(status) if !is_listing => {
+            Message::Status(status) if !is_listing => {
                 self.mail.lock().statuses.insert(status.source.clone(), *status);
                 self.has_mail.notify_one();
             }
-            Word::Ask { id, want } if is_listing => {
+            Message::Ask { id, want } if is_listing => {
                 let instances = Arc::clone(self);
                 tokio::spawn(async move {
                     let shared = instances.shared.clone();
                     let done = tokio::task::spawn_blocking(move || shared.execute(want)).await;
                     let Ok(reply) = done else { return };
-                    if let Err(cause) = instances.say(Word::Answer { id, reply }).await {
+                    if let Err(cause) = instances.send(Message::Answer { id, reply }).await {
                         warn!("What another instance asked for is done, but it cannot be told: {cause}");
                     }
                 });
             }
-            Word::Answer { id, reply } => {
+            Message::Answer { id, reply } => {
                 if let Some(asking) = self.asks.lock().remove(&id) {
                     // Who no longer waits was told that nobody answered.
                     let _ = asking.send(reply);
                 }
             }
-            Word::Tell | Word::Status(_) | Word::Ask { .. } => {}
+            Message::Tell | Message::Status(_) | Message::Ask { .. } => {}
         }
     }
 
-    async fn say(&self, word: Word) -> Result<(), crate::persist::PersistError> {
-        self.persist.nudge(&Message { from: self.id, word }.text()).await
+    async fn send(&self, message: Message) -> Result<(), PersistError> {
+        self.persist.nudge(&Letter { from: self.id, message }.text()).await
     }
 
     /// Asks the instance that lists, and waits for its answer.
@@ -248,7 +248,7 @@ impl Instances {
             asks.insert(id, answer);
         }
         let asked = async {
-            self.say(Word::Ask { id, want }).await.map_err(|cause| NotTold(cause.to_string()))?;
+            self.send(Message::Ask { id, want }).await.map_err(|cause| NotTold(cause.to_string()))?;
             answered.await.map_err(|_| NotTold::stopping())
         };
         let silent = || NotTold(format!("none answered within {} s", ANSWER_WITHIN.as_secs()));

@@ -3,23 +3,25 @@
 use serde::{Deserialize, Serialize};
 
 use crate::persist::NUDGE_BYTES_MAX;
-use crate::sources::share::Status;
+use crate::sources::status::Status;
 use crate::sync::Fingerprint;
 
 /// Characters of a reason that is told again, shorter, as it was too long with all its escapes.
 const WHY_CHARS_MIN: usize = 80;
 
-/// A word and who says it.
+/// A message and who sends it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Message {
+pub(super) struct Letter {
     /// Another one with each start.
     pub from: u64,
-    pub word: Word,
+    // Instances of other versions know it by this name.
+    #[serde(rename = "word")]
+    pub message: Message,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Word {
+pub(super) enum Message {
     /// Who lists tells where its sources stand.
     Tell,
     Status(Box<Status>),
@@ -55,32 +57,32 @@ pub(crate) enum Reply {
     NotKept { why: String },
 }
 
-impl Message {
+impl Letter {
     /// As a nudge carries it.
     pub fn text(mut self) -> String {
         let text = self.json();
         if text.len() <= NUDGE_BYTES_MAX {
             return text;
         }
-        match &mut self.word {
-            Word::Status(status) => {
+        match &mut self.message {
+            Message::Status(status) => {
                 status.failing.clear();
                 status.why = status.why.as_deref().map(shorter);
                 status.host = shorter(&status.host);
             }
-            Word::Answer { reply: Reply::NotKept { why }, .. } => *why = shorter(why),
+            Message::Answer { reply: Reply::NotKept { why }, .. } => *why = shorter(why),
             // What is too long all the same is refused by the store, and nobody is told.
             _ => {}
         }
         self.json()
     }
 
-    pub fn read(text: &str) -> Option<Message> {
+    pub fn read(text: &str) -> Option<Letter> {
         serde_json::from_str(text).ok()
     }
 
     fn json(&self) -> String {
-        serde_json::to_string(self).expect("words have no keys but texts")
+        serde_json::to_string(self).expect("messages have no keys but texts")
     }
 }
 
@@ -91,7 +93,7 @@ fn shorter(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::share::StateWord;
+    use crate::sources::status::StateWord;
 
     #[test]
     fn the_longest_status_fits_into_a_nudge() {
@@ -115,9 +117,9 @@ mod tests {
         let short =
             Status { host: "h".into(), why: Some("é".repeat(300)), failing: Vec::new(), ..status.clone() };
         for (status, failing) in [(status, 0), (short, 0)] {
-            let text = Message { from: 1, word: Word::Status(Box::new(status)) }.text();
+            let text = Letter { from: 1, message: Message::Status(Box::new(status)) }.text();
             assert!(text.len() <= NUDGE_BYTES_MAX, "{}", text.len());
-            let Some(Message { word: Word::Status(read), .. }) = Message::read(&text) else {
+            let Some(Letter { message: Message::Status(read), .. }) = Letter::read(&text) else {
                 panic!("{text}")
             };
             assert_eq!(read.failing.len(), failing);
@@ -127,20 +129,20 @@ mod tests {
     #[test]
     fn words_are_read_as_they_are_written_and_others_are_none_of_ours() {
         let plan = "0f".parse().unwrap();
-        for word in [
-            Word::Tell,
-            Word::Ask { id: 7, want: Want::Pass { source: None } },
-            Word::Ask { id: 7, want: Want::Confirm { source: "azure".into(), plan } },
-            Word::Answer { id: 7, reply: Reply::OtherPlan { now: plan } },
-            Word::Answer { id: 7, reply: Reply::Begun },
+        for message in [
+            Message::Tell,
+            Message::Ask { id: 7, want: Want::Pass { source: None } },
+            Message::Ask { id: 7, want: Want::Confirm { source: "azure".into(), plan } },
+            Message::Answer { id: 7, reply: Reply::OtherPlan { now: plan } },
+            Message::Answer { id: 7, reply: Reply::Begun },
         ] {
-            let message = Message { from: u64::MAX, word };
-            let json = message.json();
-            assert_eq!(Message::read(&message.text()), Message::read(&json));
-            assert!(Message::read(&json).is_some());
+            let letter = Letter { from: u64::MAX, message };
+            let json = letter.json();
+            assert_eq!(Letter::read(&letter.text()), Letter::read(&json));
+            assert!(Letter::read(&json).is_some());
         }
         for other in ["sync", "{}", "{\"from\": 1, \"word\": \"sing\"}"] {
-            assert_eq!(Message::read(other), None);
+            assert_eq!(Letter::read(other), None);
         }
     }
 }
