@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::info;
 
-use super::administration::AdministrationError;
+use super::error::AdministrationError;
 use crate::ledger::Minted;
 use crate::persist::{
     Audit, Commit, Entry, Persist, PersistError, Precondition, Role, Settings, Source, Stored, StoredChange,

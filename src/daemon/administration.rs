@@ -1,7 +1,6 @@
 //! The store of what operators write, its applier and the admin API: opened, served, reloaded, drained.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tracing::{error, warn};
 use super::admin_token::{self, TOKEN_FILE};
 use super::away::{Away, LastKnown, keep, keep_copy};
 use super::descriptors;
+use super::error::AdministrationError;
 use super::parts::{self, LoadError, Parts};
 use crate::admin::{self, Attempts, Degraded, DegradedReason, Server};
 use crate::config::{AdminSettings, Asked, Config};
@@ -49,17 +49,6 @@ pub(super) struct Opened {
     trail: Trail,
     /// What was last known, where the store is not there.
     away: Option<Away>,
-}
-
-/// Why there is no store or no API.
-#[derive(Debug, thiserror::Error)]
-pub enum AdministrationError {
-    #[error("the store {url} cannot be opened")]
-    Store { url: String, source: PersistError },
-    #[error("the token of the first admin cannot be written to {}", path.display())]
-    TokenFile { path: PathBuf, source: io::Error },
-    #[error("the admin API cannot be served")]
-    Api(#[from] admin::StartError),
 }
 
 /// Binds the API's sockets; `None` where there are none.

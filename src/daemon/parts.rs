@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use super::surroundings::{Surroundings, forward_over};
-use crate::answer::{self, PrivateReverse, Rules};
+use super::serving::{forward_over, serving};
+use super::surroundings::Surroundings;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::ledger::{Bases, Written};
-use crate::respond::{RateLimit, Responder, Serving};
+use crate::respond::Responder;
 use crate::sources::{self, Settings, Sources, StateAccess};
 use crate::sync::azure::Resolver;
 use crate::sync::{self, PublishSettings};
@@ -126,34 +126,6 @@ impl Parts {
     pub fn sync(&mut self) -> Result<(), LoadError> {
         Ok(self.sources.pass(&self.store)?)
     }
-}
-
-/// What the responder serves with, by the rules of a forwarder. What a client had of late is remembered where the bounds
-/// are those from before.
-pub(super) fn serving(
-    config: &Config,
-    cache: Arc<Cache>,
-    forwarder: Arc<Forwarder>,
-    before: Option<&Serving>,
-) -> Serving {
-    // Azure's resolver knows the virtual machines of its networks; what others know of private addresses is not ours.
-    let by_upstreams = match forwarder.settings().asks_azure_alone() {
-        true => PrivateReverse::Ask,
-        false => PrivateReverse::Here,
-    };
-    let rules = Rules::new(answer::Settings {
-        access: config.access.clone(),
-        public_names: config.private_link.public_names,
-        private_reverse: config.private_reverse.unwrap_or(by_upstreams),
-        forwarded: forwarder.settings().rules.iter().map(|rule| rule.domain.clone()).collect(),
-        catalogue: Arc::clone(&config.private_link.catalogue),
-    });
-    let before = before.and_then(|before| before.rate_limit.as_ref());
-    let rate_limit = match before.filter(|before| *before.settings() == config.rate) {
-        Some(before) => Some(Arc::clone(before)),
-        None => RateLimit::new(config.rate.clone()).map(Arc::new),
-    };
-    Serving { rules, cache, forwarder, rate_limit }
 }
 
 /// What config says of sources, and of what they publish.
@@ -341,36 +313,4 @@ fn private_link_headers(config: &Config) -> Vec<ZoneHeader> {
         }
     }
     headers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Where reverse names of private addresses are asked with this `[forward]`.
-    async fn private_reverse(forward: &str) -> PrivateReverse {
-        let text = format!("[listen]\ndns = ['127.0.0.1:0']\n[forward]\n{forward}");
-        let config = Config::parse(&text, Path::new("c.toml")).unwrap();
-        let cache = Arc::new(Cache::new(config.cache.clone()));
-        let forwarder = Forwarder::new(config.forward.clone(), Arc::clone(&cache));
-        serving(&config, cache, forwarder, None).rules.private_reverse()
-    }
-
-    #[tokio::test]
-    async fn azures_resolver_alone_is_asked_for_reverse_names_unless_config_says_otherwise() {
-        use PrivateReverse::{Ask, Here};
-        for (forward, expected) in [
-            ("", Ask),
-            ("upstreams = ['168.63.129.16']", Ask),
-            ("upstreams = ['168.63.129.16', '10.0.0.1']", Here),
-            ("upstreams = ['10.0.0.1']", Here),
-            ("upstreams = []", Here),
-            ("private_reverse = 'here'", Here),
-            ("upstreams = ['10.0.0.1']\nprivate_reverse = 'ask'", Ask),
-            // A rule for other names changes nothing for these.
-            ("[[forward.rule]]\ndomain = 'corp.example'\nupstreams = ['10.0.0.1']", Ask),
-        ] {
-            assert_eq!(private_reverse(forward).await, expected, "{forward}");
-        }
-    }
 }

@@ -4,21 +4,22 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use super::administration::{self, Administration, AdministrationError};
+use super::administration::{self, Administration};
+use super::error::StartError;
+use super::files::{Seen, folders, make_state_folder, stamp};
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
-use super::privileges::PrivilegesError;
 use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sockets::Sockets;
-use super::watch::{Depth, Watch};
+use super::watch::Watch;
 use super::{backup, descriptors};
 use crate::admin::NotReady;
 use crate::config::{Config, ConfigErrors};
@@ -26,7 +27,6 @@ use crate::ledger::Trail;
 use crate::listen::{BindError, Drained, Listening};
 use crate::respond::Responder;
 use crate::sources::{StateAccess, WANTED_PAUSE};
-use crate::sync::{StateFolder, directory};
 use crate::telemetry::in_full;
 use crate::zone::{Unwitnessed, Witness};
 
@@ -51,21 +51,6 @@ pub struct Daemon {
     settled: Settled,
     /// What the files looked like when they were last read.
     seen: Seen,
-}
-
-/// Why the server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    #[error(transparent)]
-    Administration(#[from] AdministrationError),
-    #[error(transparent)]
-    Privileges(#[from] PrivilegesError),
-    #[error("signals cannot be received")]
-    Signal(#[source] std::io::Error),
 }
 
 /// Why a reload changed nothing.
@@ -93,20 +78,6 @@ pub enum Reload {
     Done,
 }
 
-/// A file, its length and when it was last written.
-type Stamp = (PathBuf, u64, Option<SystemTime>);
-
-/// What the files that config names look like.
-#[derive(Default)]
-struct Seen {
-    /// The config itself, zone files and what they include, the catalogue's overlay.
-    config: BTreeSet<Stamp>,
-    /// With the confirmations of what is held back of them.
-    inventories: BTreeSet<Stamp>,
-    /// Confirmations of what is held back of live Azure.
-    azure_confirmations: BTreeSet<Stamp>,
-}
-
 impl Daemon {
     /// Binds, loads and serves.
     pub async fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
@@ -117,7 +88,7 @@ impl Daemon {
     /// Loads, and serves on sockets that are bound.
     pub async fn start_on(sockets: Sockets, path: &Path, config: Config) -> Result<Daemon, StartError> {
         let Sockets { dns, api } = sockets;
-        let (signals, ending) = (Signals::new()?, Ending::default());
+        let (signals, ending) = (Signals::new().map_err(StartError::Signal)?, Ending::default());
         ending.set_lame_duck(config.lame_duck);
         let settled = Settled::of(&config);
         make_state_folder(&config);
@@ -361,78 +332,5 @@ impl Daemon {
             Ok(Reload::Done) => info!("Reloaded {}", self.path.display()),
             Err(cause) => error!("Nothing was changed by the reload: {}", in_full(&cause)),
         }
-    }
-}
-
-/// Makes `state_dir` before it is watched.
-pub(super) fn make_state_folder(config: &Config) {
-    if (has_source(config) || config.admin.has_store())
-        && let Err(cause) = StateFolder::new(&config.state_dir).create()
-    {
-        warn!("A restart will not know what is served now: {cause}; see state_dir");
-    }
-}
-
-/// Whether there is anything to keep in `state_dir`.
-fn has_source(config: &Config) -> bool {
-    !config.sync.sources.is_empty() || !config.sync.azure.is_empty()
-}
-
-/// The folders of all files that config names.
-fn folders(path: &Path, config: &Config) -> Vec<(PathBuf, Depth)> {
-    let files = std::iter::once(path).chain(config.files());
-    let mut folders: Vec<(PathBuf, Depth)> = files
-        .map(|file| match file.parent() {
-            Some(folder) if folder != Path::new("") => (folder.to_owned(), Depth::Folder),
-            _ => (PathBuf::from("."), Depth::Folder),
-        })
-        .collect();
-    folders.extend(config.sync.sources.iter().map(|source| (source.path.clone(), Depth::Tree)));
-    // Confirmations of `sync --once --confirm` come there.
-    if has_source(config) && config.state_dir.is_dir() {
-        folders.push((config.state_dir.clone(), Depth::Folder));
-    }
-    folders.sort_by(|one, other| one.0.cmp(&other.0));
-    folders.dedup_by(|one, other| one.0 == other.0 && one.1 == other.1);
-    folders
-}
-
-impl Seen {
-    /// What the files look like now.
-    fn now(path: &Path, config: &Config) -> Seen {
-        let files = std::iter::once(path).chain(config.files());
-        let sources = config.sync.sources.iter();
-        // A folder that cannot be read looks empty; reading it then tells what is wrong.
-        let inventories = sources.flat_map(|source| directory::files_below(&source.path).unwrap_or_default());
-        let state = StateFolder::new(&config.state_dir);
-        let of_azure: BTreeSet<PathBuf> =
-            config.sync.azure.iter().map(|source| state.confirmation_file(&source.name)).collect();
-        let (of_azure, others): (Vec<PathBuf>, Vec<PathBuf>) =
-            state.confirmation_files().into_iter().partition(|file| of_azure.contains(file));
-        Seen {
-            config: files.map(Path::to_owned).map(stamp).collect(),
-            inventories: inventories.chain(others).map(stamp).collect(),
-            azure_confirmations: of_azure.into_iter().map(stamp).collect(),
-        }
-    }
-
-    /// Confirmations that were followed are gone, and that is no news.
-    fn forget_followed(&mut self, config: &Config) {
-        let waiting = StateFolder::new(&config.state_dir).confirmation_files();
-        self.inventories
-            .retain(|(path, ..)| path.parent() != Some(&config.state_dir) || waiting.contains(path));
-    }
-
-    /// Adds the files that zone files include, which are known only when these were read.
-    fn include(&mut self, parts: &Parts) {
-        self.config.extend(parts.zone_files.iter().cloned().map(stamp));
-    }
-}
-
-/// What one file looks like.
-fn stamp(file: PathBuf) -> Stamp {
-    match std::fs::metadata(&file) {
-        Ok(metadata) => (file, metadata.len(), metadata.modified().ok()),
-        Err(_) => (file, u64::MAX, None),
     }
 }

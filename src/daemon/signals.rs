@@ -1,5 +1,6 @@
 //! Signals, and the end that two of them bring: announced to probes first, so that clients can be sent elsewhere.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,8 +8,6 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::info;
-
-use super::running::StartError;
 
 /// Signals are received from the start: one that comes while zones are read must not end the process.
 pub(super) struct Signals {
@@ -28,10 +27,9 @@ struct Announced {
 }
 
 impl Signals {
-    pub fn new() -> Result<Signals, StartError> {
-        let receive = |kind| signal(kind).map_err(StartError::Signal);
-        let stop = [receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?];
-        let (hangup, nudge) = (receive(SignalKind::hangup())?, receive(SignalKind::user_defined1())?);
+    pub fn new() -> io::Result<Signals> {
+        let stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        let (hangup, nudge) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
         Ok(Signals { hangup, nudge, stop: Some(stop) })
     }
 

@@ -1,7 +1,8 @@
 //! All sockets, bound before anything else is done: who cannot have its port should not read a million records to learn
 //! that, and may be nobody who could bind it later.
 
-use super::running::{StartError, make_state_folder};
+use super::error::StartError;
+use super::files::make_state_folder;
 use super::{address_space, administration, descriptors, privileges};
 use crate::config::Config;
 use crate::{admin, listen};

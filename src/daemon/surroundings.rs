@@ -5,11 +5,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::parts;
+use super::serving::{self, changed, forward_over};
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::dns::Name;
-use crate::forward::{self, Forwarder, RuleSettings, UpstreamHealth};
+use crate::forward::{Forwarder, RuleSettings, UpstreamHealth};
 use crate::ledger::{Neighbours, Written};
 use crate::persist::StoredDocument;
 use crate::privatelink::Catalogue;
@@ -63,7 +62,7 @@ impl Surroundings {
             let forwarder = Forwarder::new(forward, Arc::clone(&cache));
             (cache, forwarder)
         };
-        self.responder.replace(parts::serving(new, cache, forwarder, Some(&before)));
+        self.responder.replace(serving::serving(new, cache, forwarder, Some(&before)));
     }
 }
 
@@ -91,7 +90,7 @@ impl Neighbours for Surroundings {
         let changed = changed(&before.forwarder.settings().rules, &forward.rules);
         let cache = Arc::clone(&before.cache);
         let forwarder = before.forwarder.with_settings(forward);
-        self.responder.replace(parts::serving(&config, Arc::clone(&cache), forwarder, Some(&before)));
+        self.responder.replace(serving::serving(&config, Arc::clone(&cache), forwarder, Some(&before)));
         // What other upstreams said of these names holds no longer, nor does what they are about to say; of all others
         // it stays.
         before.forwarder.retire();
@@ -104,49 +103,5 @@ impl Neighbours for Surroundings {
         if let Some(instances) = self.sources.instances() {
             instances.document_changed(document);
         }
-    }
-}
-
-/// What is forwarded: what config says, below operators' rules.
-pub(super) fn forward_over(rules: Vec<RuleSettings>, config: &Config) -> forward::Settings {
-    forward::Settings { rules: over(rules, &config.forward.rules), ..config.forward.clone() }
-}
-
-/// Operators' rules over those of config: of two for one domain theirs holds.
-fn over(mut rules: Vec<RuleSettings>, configured: &[RuleSettings]) -> Vec<RuleSettings> {
-    let is_free = |rule: &&RuleSettings| !rules.iter().any(|own| own.domain == rule.domain);
-    let others: Vec<RuleSettings> = configured.iter().filter(is_free).cloned().collect();
-    rules.extend(others);
-    rules
-}
-
-/// The domains whose upstreams are others than before.
-fn changed(old: &[RuleSettings], new: &[RuleSettings]) -> Vec<Name> {
-    let differs = |rule: &&RuleSettings, others: &[RuleSettings]| {
-        !others.iter().any(|other| other.domain == rule.domain && other.upstreams == rule.upstreams)
-    };
-    let gone = old.iter().filter(|rule| differs(rule, new));
-    let come = new.iter().filter(|rule| differs(rule, old));
-    gone.chain(come).map(|rule| rule.domain.clone()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rule(domain: &str, upstream: &str) -> RuleSettings {
-        let (domain, upstreams) = (domain.parse().unwrap(), vec![upstream.parse().unwrap()]);
-        RuleSettings { domain, upstreams, queries_per_second_max: None }
-    }
-
-    #[test]
-    fn an_operators_rule_goes_before_that_of_config_and_only_its_domain_changes() {
-        let configured = [rule(".", "10.0.0.1"), rule("a.", "10.0.0.2")];
-        let merged = over(vec![rule("a.", "10.0.0.3"), rule("b.", "10.0.0.4")], &configured);
-        assert_eq!(merged, [rule("a.", "10.0.0.3"), rule("b.", "10.0.0.4"), rule(".", "10.0.0.1")]);
-        let mut domains = changed(&configured, &merged);
-        domains.sort();
-        domains.dedup();
-        assert_eq!(domains, ["a.".parse().unwrap(), "b.".parse().unwrap()]);
     }
 }
