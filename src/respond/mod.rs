@@ -3,6 +3,7 @@
 //! What zones and cache know is answered without waiting (`try_answer`); the rest awaits `forward` (`answer`), or goes
 //! through a `Relay` in the hands of the listener's thread.
 
+mod admission;
 mod ahead;
 mod client;
 mod complete;
