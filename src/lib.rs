@@ -3,8 +3,9 @@
 //! The floors of the house, from the ground up. A folder imports from lower floors only, and rooms on one floor do not
 //! know each other; `tests/suite/house.rs` holds the rule.
 
-// Floor 1: words.
+// Floor 1: words, and what the machine gives.
 pub mod dns;
+pub mod machine;
 pub mod telemetry;
 
 // Floor 2: nouns, what the server holds.

@@ -13,14 +13,15 @@ use crate::config::Config;
 use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::ledger::{Bases, Written};
+use crate::machine::at_once;
 use crate::respond::Responder;
 use crate::sources::{self, Settings, Sources, StateAccess};
 use crate::sync::azure::Resolver;
 use crate::sync::{self, PublishSettings};
 use crate::zone::{
     Author, Change, ChangeSet, MasterFile, MasterFileErrors, MasterFileWarning, NetworkError, Networks,
-    Overlay, Snapshot, Store, Unwitnessed, Witness, Zone, ZoneError, ZoneHeader, ZoneKind, at_once,
-    changes_of_file, changes_that_make_room, faults_of_file,
+    Overlay, Snapshot, Store, Unwitnessed, Witness, Zone, ZoneError, ZoneHeader, ZoneKind, changes_of_file,
+    changes_that_make_room, faults_of_file,
 };
 
 /// All that answers, without sockets.

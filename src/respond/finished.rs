@@ -17,7 +17,8 @@ use crate::cache::Life;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::request::RawRecord;
 use crate::dns::{Flags, NameRef, Rcode, Record, RecordType, ReplyWriter};
-use crate::zone::{ViewId, prefetch};
+use crate::machine::prefetch;
+use crate::zone::ViewId;
 
 /// Answers that lie in one set of the table: one cache line of tags is looked through.
 const WAYS: usize = 8;

@@ -15,6 +15,7 @@ use super::publish_settings::PublishSettings;
 use super::refusal::{NotServed, Refusal};
 use super::standing::{Standing, ZoneAtHand, Zones, beyond_the_bound};
 use crate::dns::{Name, RecordSet, RecordType, rdata};
+use crate::machine::in_turn;
 use crate::privatelink::Catalogue;
 use crate::zone::{self, Change, ChangeSet, Claim, Offer, Origin, Owner, Snapshot, Zone, ZoneHeader};
 
@@ -48,7 +49,7 @@ pub fn plan(
 ) -> Plan {
     let mut sum = Sum { stays: HashSet::with_capacity(desired.publications.len()), ..Sum::default() };
     let shares: Vec<&[Publication]> = desired.publications.chunks(SHARE).collect();
-    zone::in_turn(&shares, |share| Share::of(share, settings, catalogue, snapshot), |share| sum.add(share));
+    in_turn(&shares, |share| Share::of(share, settings, catalogue, snapshot), |share| sum.add(share));
     // Only all of them together tell whether a subscription has too many.
     let derived = std::mem::take(&mut sum.derived);
     let (share, derived) = Share::of_derived(derived, settings, catalogue, snapshot);

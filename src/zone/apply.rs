@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::at_once::at_once;
 use super::builder::ZoneBuilder;
 use super::change::{Change, ChangeSet, Effect};
 use super::error::ZoneError;
@@ -13,6 +12,7 @@ use super::reverse::Reverse;
 use super::served::Zone;
 use super::snapshot::Snapshot;
 use crate::dns::Name;
+use crate::machine::at_once;
 
 /// With fewer changes one core is done before others have begun.
 // Those of tests are done both ways.

@@ -4,7 +4,6 @@
 
 mod address_ranges;
 mod apply;
-mod at_once;
 mod builder;
 mod change;
 mod error;
@@ -21,7 +20,6 @@ mod node;
 mod origin;
 mod outcome;
 mod overlay;
-mod prefetch;
 mod reverse;
 mod served;
 mod slot;
@@ -31,7 +29,6 @@ mod store;
 mod withheld;
 
 pub use address_ranges::AddressRanges;
-pub use at_once::{Turns, at_once, in_turn, on_all_cores};
 pub use builder::{ZoneBuilder, azure_soa, is_newer};
 pub use change::{Change, ChangeSet, Effect};
 pub use error::ZoneError;
@@ -52,5 +49,3 @@ pub use snapshot::{Reversed, Snapshot};
 pub use stale::{StaleStanding, StaleZones};
 pub use store::{Author, Committed, Store, Unwitnessed, Witness};
 pub use withheld::Withheld;
-
-pub(crate) use prefetch::prefetch;

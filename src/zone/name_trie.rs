@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::front::Front;
-use super::prefetch::prefetch;
+use crate::machine::prefetch;
 
 const FAN_OUT_BITS: u32 = 6;
 const FAN_OUT: usize = 1 << FAN_OUT_BITS;

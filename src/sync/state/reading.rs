@@ -11,7 +11,8 @@ use super::super::Desired;
 use super::file::{Damage, LastGood, text_of};
 use super::line::Line;
 use super::reader::{Part, Place, Reader};
-use crate::zone::{AzureZone, Claim, Turns, on_all_cores};
+use crate::machine::{Turns, on_all_cores};
+use crate::zone::{AzureZone, Claim};
 
 /// Bytes of a part: some thousand lines, which stay in a core's own cache from the checksum to their reading.
 const PART_BYTES: usize = 1 << 20;

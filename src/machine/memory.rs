@@ -5,7 +5,7 @@ const LINE_BYTES: usize = 64;
 
 /// Asks for the memory of a value; on processors where we do not know how, nothing happens.
 #[inline]
-pub(crate) fn prefetch<T>(value: &T) {
+pub fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     for line in 0..size_of::<T>().div_ceil(LINE_BYTES) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
