@@ -6,6 +6,7 @@
 // Floor 1: words, and what the machine gives.
 pub mod dns;
 pub mod machine;
+pub mod net;
 pub mod telemetry;
 
 // Floor 2: nouns, what the server holds.

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::asker::Asker;
 use super::attempt::Begun;
 use super::counters::count;
-use super::datagrams::{Datagrams, Poll};
+use super::datagrams::Datagrams;
 use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
 use super::race::DOWN_PATIENCE;
@@ -30,6 +30,7 @@ use super::sockets::{ERRORS_MAX, QUERIES_AT_ONCE_MAX, is_of_here};
 use super::{ExchangeError, Forwarder, Judgement, Outcome, Query, case};
 use crate::cache::UpstreamReply;
 use crate::dns::{Name, NameRef, QueryFlags, Question};
+use crate::net::Poll;
 
 /// Ports with room among which each query's is chosen; where there are fewer, one of the missing ones is opened.
 const PORTS_TO_CHOOSE_FROM: usize = 16;

@@ -21,6 +21,7 @@ use super::counters::count;
 use super::open_ports::{Open, OpenPorts, PORTS_MAX};
 use super::race::PATIENCE;
 use super::{Counters, Exchange, ExchangeError, Judgement, Protocol, Query, Transport, tcp};
+use crate::net::{DATAGRAM_SIZE_MAX, ignore_path_mtu};
 
 /// Queries that one port carries in its life.
 pub(super) const QUERIES_PER_PORT: usize = 32;
@@ -45,9 +46,6 @@ const PORT_RANGE: std::ops::RangeInclusive<u16> = 16_384..=65_535;
 
 /// Tries to find a random port that is free before the kernel is asked for one.
 const PORT_TRIES: usize = 16;
-
-/// The largest datagram read: three times what we ask for.
-pub(super) const DATAGRAM_BYTES_MAX: usize = 4096;
 
 /// How long a query waits before the address that it was sent from is looked after; it is asked again a little later.
 const SILENCE: Duration = PATIENCE.saturating_sub(Duration::from_millis(50));
@@ -241,7 +239,7 @@ impl Port {
 
     /// Hands replies to those who wait, until the port has served its time and nobody waits.
     async fn receive(self: Arc<Self>, counters: Arc<Counters>) {
-        let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+        let mut datagram = vec![0; DATAGRAM_SIZE_MAX];
         let mut errors = 0;
         while !self.is_done() && errors < ERRORS_MAX {
             tokio::select! {
@@ -354,31 +352,6 @@ pub(super) fn open(upstream: SocketAddr) -> io::Result<socket2::Socket> {
     socket.connect(&upstream.into())?;
     Ok(socket)
 }
-
-/// Keeps forged ICMP from making our queries travel in fragments.
-#[cfg(target_os = "linux")]
-fn ignore_path_mtu(socket: &socket2::Socket, upstream: SocketAddr) {
-    use std::os::fd::AsRawFd;
-    let (level, option) = match upstream {
-        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
-        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
-    };
-    let omit: libc::c_int = libc::IP_PMTUDISC_OMIT;
-    // SAFETY: the option's value is an int that lives through the call.
-    // Its result is of no matter: kernels without it work as before.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const omit).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        );
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn ignore_path_mtu(_: &socket2::Socket, _: SocketAddr) {}
 
 #[cfg(test)]
 mod tests {

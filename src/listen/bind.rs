@@ -9,7 +9,6 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use super::Service;
-use super::batch;
 use super::counters::Counters;
 use super::limits::Connections;
 use super::listening::{Closing, Listening};
@@ -17,6 +16,7 @@ use super::settings::{Ipv6, Settings};
 use super::tcp::{Acceptor, TcpService, TcpSocket};
 use super::udp::{self, RECEIVE_TIMEOUT, UdpSocket, UdpWorker};
 use super::waiting::Waiting;
+use crate::net::{ignore_path_mtu, tell_drops, tell_source};
 
 /// Connections the kernel keeps until they are accepted; a burst of a second, cut to `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -221,7 +221,7 @@ fn open_udp(
 ) -> Result<UdpSocket, BindError> {
     let open = || -> io::Result<UdpSocket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-        batch::prepare(&socket, address)?;
+        ask_for_paths(&socket, address)?;
         // The kernel gives what it may; a smaller buffer drops earlier, and `kernel_drops` tells.
         let _ = socket.set_recv_buffer_size(settings.udp_buffer_size_bytes);
         let _ = socket.set_send_buffer_size(settings.udp_buffer_size_bytes);
@@ -232,6 +232,16 @@ fn open_udp(
         Ok(UdpSocket::new(socket, asked, address))
     };
     open().map_err(|source| BindError::new(address, Kind::Udp, source))
+}
+
+/// Has the kernel tell the address each datagram was sent to, where that is not the socket's own, and what it drops.
+pub(super) fn ask_for_paths(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.ip().is_unspecified() {
+        tell_source(socket, address)?;
+    }
+    tell_drops(socket);
+    ignore_path_mtu(socket, address);
+    Ok(())
 }
 
 fn open_tcp(address: SocketAddr, sharing: Sharing) -> Result<TcpSocket, BindError> {
@@ -319,9 +329,10 @@ mod tests {
     use std::net;
     use std::time::Duration;
 
-    use super::super::batch::{Batch, Wait};
+    use super::super::batch::Batch;
     use super::super::echo::*;
     use super::*;
+    use crate::net::Wait;
 
     #[test]
     fn port_0_is_one_free_port_for_udp_and_tcp_and_never_the_same_twice() {

@@ -14,6 +14,7 @@ mod listening;
 mod met;
 mod pace;
 mod relaying;
+mod replies;
 mod settings;
 mod tcp;
 mod udp;

@@ -12,12 +12,13 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use super::Service;
-use super::batch::{self, Batch, ReturnPath, Wait};
 use super::counters::UdpCounters;
 use super::listening::Closing;
+use super::replies::{Replies, Sent, send_one};
 use super::udp::{RECEIVE_TIMEOUT, UdpWorker};
 use super::waiting::{Leave, NoRoom, Ticket, Waiting};
 use crate::dns::ExtendedError;
+use crate::net::{ReturnPath, Wait, wait_for_either};
 use crate::respond::{Client, Missing, Relay, Settled};
 
 /// Attempts to send a reply that waited, while the socket's send buffer is full, a millisecond apart.
@@ -33,7 +34,7 @@ pub struct Relaying<S> {
     runtime: Handle,
     /// None if the service has none, or the kernel no descriptor for it.
     relay: Option<Relay<Place>>,
-    replies: Batch,
+    replies: Replies,
     /// Whether something came from upstream.
     is_readable: bool,
 }
@@ -54,7 +55,7 @@ impl<S: Service> Relaying<S> {
             closing: worker.closing.clone(),
             runtime: worker.runtime.clone(),
             relay: worker.service.relay(&worker.runtime),
-            replies: Batch::new(),
+            replies: Replies::new(),
             is_readable: false,
         }
     }
@@ -93,7 +94,7 @@ impl<S: Service> Relaying<S> {
             return Some(Wait::ForOne);
         };
         let timeout = patience(relay);
-        let ready = batch::wait_for_either(Some(&self.socket), relay.as_fd(), timeout);
+        let ready = wait_for_either(Some(&self.socket), relay.as_fd(), timeout);
         self.is_readable = ready.other;
         ready.socket.then_some(Wait::No)
     }
@@ -126,7 +127,7 @@ impl<S: Service> Relaying<S> {
         while let Some(relay) = self.relay.as_ref().filter(|relay| !relay.is_idle())
             && !self.closing.is_cut()
         {
-            self.is_readable = batch::wait_for_either(None, relay.as_fd(), patience(relay)).other;
+            self.is_readable = wait_for_either(None, relay.as_fd(), patience(relay)).other;
             self.turn();
         }
     }
@@ -222,7 +223,7 @@ fn patience(relay: &Relay<Place>) -> Duration {
     look.map_or(RECEIVE_TIMEOUT, |look| look.min(RECEIVE_TIMEOUT))
 }
 
-fn count(counters: &UdpCounters, sent: batch::Sent) {
+fn count(counters: &UdpCounters, sent: Sent) {
     counters.replies.add(sent.replies as u64);
     counters.send_failures.add(sent.failures as u64);
 }
@@ -253,7 +254,7 @@ async fn send_late(socket: &Socket, reply: &[u8], path: &ReturnPath, counters: &
 async fn send_when_there_is_room(socket: &Socket, reply: &[u8], path: &ReturnPath) -> io::Result<()> {
     let mut attempts = 1;
     loop {
-        match batch::send_one(socket, reply, path) {
+        match send_one(socket, reply, path) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < SEND_ATTEMPTS_MAX => {
                 attempts += 1;

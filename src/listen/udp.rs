@@ -12,12 +12,13 @@ use socket2::{SockAddr, Socket};
 use tokio::runtime::Handle;
 use tracing::{error, warn};
 
-use super::batch::{Batch, Size, Wait};
+use super::batch::Batch;
 use super::counters::UdpCounters;
 use super::listening::Closing;
 use super::relaying::Relaying;
 use super::waiting::Waiting;
 use super::{Attempt, Service};
+use crate::net::{Size, Wait};
 use crate::respond::{Aheads, Client, Transport};
 
 /// How long a thread sleeps in the kernel without a datagram before it looks whether it shall stop: short enough
@@ -202,12 +203,12 @@ impl<S: Service> UdpWorker<S> {
             transport: Transport::Udp,
         };
         match self.service.try_answer(view, ahead, datagram.message, client, datagram.reply) {
-            Attempt::Reply(length) => batch.queue(index, length),
+            Attempt::Reply(length) => batch.queue(index, length, &path),
             Attempt::Drop => tally.dropped += 1,
             Attempt::Wait(missing) => {
                 let Err(why) = relaying.take(datagram.message, client, path, missing) else { return };
                 match self.service.refuse(view, datagram.message, client, missing, why, datagram.reply) {
-                    Attempt::Reply(length) => batch.queue(index, length),
+                    Attempt::Reply(length) => batch.queue(index, length, &path),
                     Attempt::Drop | Attempt::Wait(_) => tally.dropped += 1,
                 }
             }
@@ -259,8 +260,9 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::super::echo::*;
-    use super::super::{Settings, batch, bind};
+    use super::super::{Settings, bind};
     use super::*;
+    use crate::net::DATAGRAM_SIZE_MAX;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_reply_comes_from_the_address_that_was_asked() {
@@ -392,7 +394,7 @@ mod tests {
         client.send_to(&[], server).await.unwrap();
         client.send_to(&[1], server).await.unwrap();
         client.send_to(&long, server).await.unwrap();
-        assert_eq!(receive(&client).await.0.len(), batch::REQUEST_SIZE_MAX);
+        assert_eq!(receive(&client).await.0.len(), DATAGRAM_SIZE_MAX);
         until(|| listening.counters().udp.oversized == 1).await;
         assert_eq!(listening.counters().udp.queries, 3);
     }
