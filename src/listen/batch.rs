@@ -75,8 +75,8 @@ mod tests {
 
     use socket2::{Domain, Type};
 
-    use super::super::bind::ask_for_paths;
     use super::super::replies::send_one;
+    use super::super::sockets::ask_for_paths;
     use super::*;
 
     fn socket(address: &str) -> (Socket, SocketAddr) {

@@ -1,83 +1,23 @@
 //! Opening the sockets, before anything is served.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::runtime::Handle;
 use tracing::warn;
 
-use super::Service;
 use super::counters::Counters;
-use super::limits::Connections;
-use super::listening::{Closing, Listening};
+use super::error::BindError;
 use super::settings::{Ipv6, Settings};
-use super::tcp::{Acceptor, TcpService, TcpSocket};
-use super::udp::{self, RECEIVE_TIMEOUT, UdpSocket, UdpWorker};
-use super::waiting::Waiting;
-use crate::net::{ignore_path_mtu, tell_drops, tell_source};
-
-/// Connections the kernel keeps until they are accepted; a burst of a second, cut to `net.core.somaxconn`.
-const BACKLOG: i32 = 1024;
-
-/// Ports tried until one is free for UDP and TCP; a few of all ports are taken.
-const FREE_PORT_ATTEMPTS_MAX: usize = 16;
+use super::sockets::{Sharing, TcpSocket, UdpSocket, open_both, open_udp};
 
 /// Sockets that are bound and serve nobody yet.
 #[derive(Debug)]
 pub struct Bound {
-    addresses: Vec<SocketAddr>,
-    udp: Vec<Arc<UdpSocket>>,
-    tcp: Vec<Arc<TcpSocket>>,
-    counters: Arc<Counters>,
-    settings: Settings,
-}
-
-/// Why the listeners cannot start, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    #[error(
-        "{address} ({transport}) is in use by another process: `ss {} 'sport = :{}'` shows by which{}",
-        .transport.options(), .address.port(), resolved_hint(.address)
-    )]
-    InUse { address: SocketAddr, transport: Kind },
-    #[error(
-        "{address} ({transport}) may not be bound: port {} needs the capability CAP_NET_BIND_SERVICE; in a systemd \
-         unit set `AmbientCapabilities=CAP_NET_BIND_SERVICE`, in a container add NET_BIND_SERVICE, elsewhere run \
-         `setcap cap_net_bind_service=+ep` on the program, or listen on a port above 1023",
-        .address.port()
-    )]
-    NotPermitted { address: SocketAddr, transport: Kind },
-    #[error(
-        "{address} ({transport}) is no address of this host: `ip address` shows those it has; \
-         0.0.0.0 and [::] listen on all of them"
-    )]
-    NoSuchAddress { address: SocketAddr, transport: Kind },
-    #[error(
-        "{address} ({transport}) needs IPv6, which this host has switched off: remove it from `listen.dns`"
-    )]
-    NoIpv6 { address: SocketAddr, transport: Kind },
-    #[error("{address} ({transport}) cannot be bound")]
-    Other { address: SocketAddr, transport: Kind, source: io::Error },
-    #[error("the threads and tasks of {address} cannot be started")]
-    Start { address: SocketAddr, source: io::Error },
-}
-
-/// The transport a socket is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Udp,
-    Tcp,
-}
-
-/// Whether sockets of other processes may share the port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
-    /// No: SO_REUSEPORT is set after binding, or it would hide that another process of this user has the port.
-    Exclusive,
-    /// Yes, since it is our own sockets that do.
-    Shared,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) udp: Vec<Arc<UdpSocket>>,
+    pub(super) tcp: Vec<Arc<TcpSocket>>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) settings: Settings,
 }
 
 /// Binds UDP and TCP for every address.
@@ -149,188 +89,18 @@ impl Bound {
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
-
-    /// Serves until the result is drained or dropped.
-    pub fn run<S: Service>(self, service: Arc<S>, runtime: &Handle) -> Result<Listening, BindError> {
-        let closing = Arc::<Closing>::default();
-        // From here on an error drops `listening`, which ends what was started.
-        let listening = Listening {
-            addresses: self.addresses,
-            counters: self.counters.clone(),
-            closing: closing.clone(),
-            udp: self.udp.iter().map(Arc::downgrade).collect(),
-            tcp: self.tcp.iter().map(Arc::downgrade).collect(),
-        };
-        let tcp_settings = self.settings.tcp.clone();
-        let waiting = Waiting::new(&self.settings, self.counters.clone());
-        let shared = Arc::new(TcpService {
-            service: service.clone(),
-            connections: Connections::new(&tcp_settings),
-            waiting: waiting.clone(),
-            settings: tcp_settings,
-            counters: self.counters.clone(),
-            closing: closing.clone(),
-        });
-        let _context = runtime.enter();
-        for socket in self.tcp {
-            let address = socket.address;
-            let acceptor = Acceptor::new(socket, shared.clone())
-                .map_err(|source| BindError::Start { address, source })?;
-            closing.tracker.spawn(acceptor.run());
-        }
-        for (index, socket) in self.udp.into_iter().enumerate() {
-            let address = socket.address;
-            let worker = UdpWorker {
-                socket,
-                service: service.clone(),
-                counters: self.counters.for_worker(),
-                waiting: waiting.clone(),
-                closing: closing.clone(),
-                runtime: runtime.clone(),
-            };
-            udp::spawn(worker, index).map_err(|source| BindError::Start { address, source })?;
-        }
-        Ok(listening)
-    }
-}
-
-/// A UDP and a TCP socket of one port.
-fn open_both(
-    address: SocketAddr,
-    settings: &Settings,
-    sharing: Sharing,
-) -> Result<(UdpSocket, TcpSocket), BindError> {
-    let mut attempts = 1;
-    loop {
-        let udp = open_udp(address, address, settings, sharing)?;
-        match open_tcp(udp.address, sharing) {
-            Ok(tcp) => return Ok((udp, tcp)),
-            Err(BindError::InUse { .. }) if address.port() == 0 && attempts < FREE_PORT_ATTEMPTS_MAX => {
-                attempts += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn open_udp(
-    asked: SocketAddr,
-    address: SocketAddr,
-    settings: &Settings,
-    sharing: Sharing,
-) -> Result<UdpSocket, BindError> {
-    let open = || -> io::Result<UdpSocket> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-        ask_for_paths(&socket, address)?;
-        // The kernel gives what it may; a smaller buffer drops earlier, and `kernel_drops` tells.
-        let _ = socket.set_recv_buffer_size(settings.udp_buffer_size_bytes);
-        let _ = socket.set_send_buffer_size(settings.udp_buffer_size_bytes);
-        socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
-        socket.set_write_timeout(Some(RECEIVE_TIMEOUT))?;
-        bind_socket(&socket, address, sharing)?;
-        let address = local_address(&socket)?;
-        Ok(UdpSocket::new(socket, asked, address))
-    };
-    open().map_err(|source| BindError::new(address, Kind::Udp, source))
-}
-
-/// Has the kernel tell the address each datagram was sent to, where that is not the socket's own, and what it drops.
-pub(super) fn ask_for_paths(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.ip().is_unspecified() {
-        tell_source(socket, address)?;
-    }
-    tell_drops(socket);
-    ignore_path_mtu(socket, address);
-    Ok(())
-}
-
-fn open_tcp(address: SocketAddr, sharing: Sharing) -> Result<TcpSocket, BindError> {
-    let open = || -> io::Result<TcpSocket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // Connections of an instance that just ended must not keep us from the port.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        bind_socket(&socket, address, sharing)?;
-        socket.listen(BACKLOG)?;
-        let address = local_address(&socket)?;
-        Ok(TcpSocket { listener: socket.into(), address })
-    };
-    open().map_err(|source| BindError::new(address, Kind::Tcp, source))
-}
-
-fn bind_socket(socket: &Socket, address: SocketAddr, sharing: Sharing) -> io::Result<()> {
-    if address.is_ipv6() {
-        // 0.0.0.0 and [::] stand side by side, and no client has two spellings (RFC 4038 §4.2).
-        socket.set_only_v6(true)?;
-    }
-    if sharing == Sharing::Shared {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&SockAddr::from(address))?;
-    // Also of a socket that was bound alone: others of ours shall join it.
-    socket.set_reuse_port(true)
-}
-
-fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
-    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-}
-
-impl BindError {
-    fn new(address: SocketAddr, transport: Kind, source: io::Error) -> BindError {
-        match source.raw_os_error() {
-            Some(libc::EADDRINUSE) => BindError::InUse { address, transport },
-            Some(libc::EACCES | libc::EPERM) => BindError::NotPermitted { address, transport },
-            Some(libc::EADDRNOTAVAIL) => BindError::NoSuchAddress { address, transport },
-            Some(libc::EAFNOSUPPORT) if address.is_ipv6() => BindError::NoIpv6 { address, transport },
-            _ => BindError::Other { address, transport, source },
-        }
-    }
-
-    /// Whether the kernel has no IPv6: then it has no such sockets, or none of its addresses.
-    fn is_for_want_of_ipv6(&self) -> bool {
-        match self {
-            BindError::NoIpv6 { .. } => true,
-            BindError::NoSuchAddress { address, .. } => address.is_ipv6() && address.ip().is_unspecified(),
-            _ => false,
-        }
-    }
-}
-
-impl Kind {
-    /// The options of `ss` that list its sockets.
-    fn options(self) -> &'static str {
-        match self {
-            Kind::Udp => "-lunp",
-            Kind::Tcp => "-ltnp",
-        }
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Kind::Udp => "UDP",
-            Kind::Tcp => "TCP",
-        })
-    }
-}
-
-fn resolved_hint(address: &SocketAddr) -> &'static str {
-    if address.port() != 53 {
-        return "";
-    }
-    "; if it is systemd-resolved, set `DNSStubListener=no` in /etc/systemd/resolved.conf and restart it, \
-     or list in `listen.dns` only addresses it does not use"
 }
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
-    use std::net;
     use std::time::Duration;
+    use std::{io, net};
+
+    use tokio::runtime::Handle;
 
     use super::super::batch::Batch;
     use super::super::echo::*;
+    use super::super::error::Kind;
     use super::*;
     use crate::net::Wait;
 
@@ -435,25 +205,6 @@ mod tests {
         let taken = bind(&settings(&["127.0.0.1:0"])).unwrap();
         let again = settings(&[&taken.addresses()[0].to_string()]);
         assert!(bind(&Settings { ipv6: Ipv6::IfThere, ..again }).is_err());
-    }
-
-    #[test]
-    fn errors_say_what_to_do() {
-        let error = |address: &str, code| {
-            let source = io::Error::from_raw_os_error(code);
-            BindError::new(address.parse().unwrap(), Kind::Udp, source)
-        };
-        let text = error("127.0.0.1:53", libc::EADDRINUSE).to_string();
-        assert!(text.contains("systemd-resolved") && text.contains("DNSStubListener=no"), "{text}");
-        let text = error("0.0.0.0:53", libc::EACCES).to_string();
-        assert!(text.contains("port 53 needs the capability CAP_NET_BIND_SERVICE"), "{text}");
-        let text = error("192.0.2.1:53", libc::EADDRNOTAVAIL).to_string();
-        assert!(text.starts_with("192.0.2.1:53 (UDP) is no address of this host"), "{text}");
-        let text = error("[::]:53", libc::EAFNOSUPPORT).to_string();
-        assert!(text.starts_with("[::]:53 (UDP) needs IPv6"), "{text}");
-        let other = error("127.0.0.1:53", libc::ENOMEM);
-        assert_eq!(other.to_string(), "127.0.0.1:53 (UDP) cannot be bound");
-        assert!(other.source().is_some());
     }
 
     #[test]

@@ -10,10 +10,11 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::counters::TcpCounters;
-use super::limits::{Admitted, Leave};
-use super::tcp::TcpService;
-use super::waiting::NoRoom;
+use super::closing::Closing;
+use super::counters::{Counters, TcpCounters};
+use super::limits::{Admitted, Connections, Leave};
+use super::settings::TcpSettings;
+use super::waiting::{NoRoom, Waiting};
 use super::{Attempt, Service};
 use crate::respond::{Client, Missing};
 
@@ -35,6 +36,17 @@ const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long an ending connection may take to send a message it has begun, or its first.
 const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+pub struct TcpService<S> {
+    pub service: Arc<S>,
+    pub settings: TcpSettings,
+    pub counters: Arc<Counters>,
+    pub connections: Arc<Connections>,
+    /// Requests that wait for upstream.
+    pub waiting: Arc<Waiting>,
+    pub closing: Arc<Closing>,
+}
 
 /// The state of one connection.
 pub struct Connection<S> {

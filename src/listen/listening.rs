@@ -2,32 +2,83 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::runtime::Handle;
 
-use super::bind::{self, BindError, Bound};
+use super::Service;
+use super::bind::{self, Bound};
+use super::closing::Closing;
+use super::connection::TcpService;
 use super::counters::{Counters, Counting, Counts};
+use super::error::BindError;
+use super::limits::Connections;
+use super::relaying::UdpService;
 use super::settings::Settings;
-use super::tcp::TcpSocket;
-use super::udp::UdpSocket;
+use super::sockets::{TcpSocket, UdpSocket};
+use super::tcp::Acceptor;
+use super::udp::{self, UdpWorker};
+use super::waiting::Waiting;
 
 /// Listeners that serve; dropped without `drain`, they end without finishing what waits.
 pub struct Listening {
-    pub(super) addresses: Vec<SocketAddr>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) closing: Arc<Closing>,
-    pub(super) udp: Vec<Weak<UdpSocket>>,
-    pub(super) tcp: Vec<Weak<TcpSocket>>,
+    addresses: Vec<SocketAddr>,
+    counters: Arc<Counters>,
+    closing: Arc<Closing>,
+    udp: Vec<Weak<UdpSocket>>,
+    tcp: Vec<Weak<TcpSocket>>,
 }
 
 /// What was unfinished when patience ended: threads, connections and requests waiting for upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
     pub unfinished: usize,
+}
+
+impl Bound {
+    /// Serves until the result is drained or dropped.
+    pub fn run<S: Service>(self, service: Arc<S>, runtime: &Handle) -> Result<Listening, BindError> {
+        let closing = Arc::<Closing>::default();
+        // From here on an error drops `listening`, which ends what was started.
+        let listening = Listening {
+            addresses: self.addresses,
+            counters: self.counters.clone(),
+            closing: closing.clone(),
+            udp: self.udp.iter().map(Arc::downgrade).collect(),
+            tcp: self.tcp.iter().map(Arc::downgrade).collect(),
+        };
+        let tcp_settings = self.settings.tcp.clone();
+        let waiting = Waiting::new(&self.settings, self.counters.clone());
+        let shared = Arc::new(TcpService {
+            service: service.clone(),
+            connections: Connections::new(&tcp_settings),
+            waiting: waiting.clone(),
+            settings: tcp_settings,
+            counters: self.counters.clone(),
+            closing: closing.clone(),
+        });
+        let _context = runtime.enter();
+        for socket in self.tcp {
+            let address = socket.address;
+            let acceptor = Acceptor::new(socket, shared.clone())
+                .map_err(|source| BindError::Start { address, source })?;
+            closing.tracker.spawn(acceptor.run());
+        }
+        for (index, socket) in self.udp.into_iter().enumerate() {
+            let address = socket.address;
+            let own = Arc::new(UdpService {
+                service: service.clone(),
+                counters: self.counters.for_worker(),
+                waiting: waiting.clone(),
+                closing: closing.clone(),
+                runtime: runtime.clone(),
+            });
+            let worker = UdpWorker { socket, own };
+            udp::spawn(worker, index).map_err(|source| BindError::Start { address, source })?;
+        }
+        Ok(listening)
+    }
 }
 
 impl Listening {
@@ -68,48 +119,12 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         self.closing.ask();
-        self.closing.cut.cancel();
+        self.closing.cut_short();
     }
 }
 
 impl fmt::Debug for Listening {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Listening").field("addresses", &self.addresses).finish_non_exhaustive()
-    }
-}
-
-/// The end of one generation of listeners, and who still has to reach it.
-#[derive(Debug, Default)]
-pub struct Closing {
-    /// The same as `asked`, for threads to look at without a lock.
-    flag: AtomicBool,
-    asked: CancellationToken,
-    cut: CancellationToken,
-    pub tracker: TaskTracker,
-}
-
-impl Closing {
-    pub fn ask(&self) {
-        self.flag.store(true, Ordering::Relaxed);
-        self.asked.cancel();
-    }
-
-    pub fn is_asked(&self) -> bool {
-        self.flag.load(Ordering::Relaxed)
-    }
-
-    /// Waits until no more shall be begun.
-    pub async fn asked(&self) {
-        self.asked.cancelled().await;
-    }
-
-    /// Whether nothing shall be finished any more.
-    pub fn is_cut(&self) -> bool {
-        self.cut.is_cancelled()
-    }
-
-    /// Waits until nothing shall be finished any more.
-    pub async fn cut(&self) {
-        self.cut.cancelled().await;
     }
 }

@@ -5,10 +5,12 @@
 
 mod batch;
 mod bind;
+mod closing;
 mod connection;
 mod counters;
 #[cfg(test)]
 mod echo;
+mod error;
 mod limits;
 mod listening;
 mod met;
@@ -16,6 +18,7 @@ mod pace;
 mod relaying;
 mod replies;
 mod settings;
+mod sockets;
 mod tcp;
 mod udp;
 mod waiting;
@@ -23,8 +26,9 @@ mod waiting;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use bind::{BindError, Bound, bind};
+pub use bind::{Bound, bind};
 pub use counters::{Counting, Counts, TcpCounts, UdpCounts};
+pub use error::BindError;
 pub use listening::{Drained, Listening};
 pub use met::{Limit, LimitMet};
 pub use settings::{Ipv6, LEAVING_PART, Limits, Settings, TcpSettings, WORKERS_MAX};

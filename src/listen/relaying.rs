@@ -12,10 +12,10 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use super::Service;
+use super::closing::Closing;
 use super::counters::UdpCounters;
-use super::listening::Closing;
 use super::replies::{Replies, Sent, send_one};
-use super::udp::{RECEIVE_TIMEOUT, UdpWorker};
+use super::sockets::RECEIVE_TIMEOUT;
 use super::waiting::{Leave, NoRoom, Ticket, Waiting};
 use crate::dns::ExtendedError;
 use crate::net::{ReturnPath, Wait, wait_for_either};
@@ -24,14 +24,20 @@ use crate::respond::{Client, Missing, Relay, Settled};
 /// Attempts to send a reply that waited, while the socket's send buffer is full, a millisecond apart.
 const SEND_ATTEMPTS_MAX: usize = 5;
 
+/// What one UDP thread answers with.
+pub struct UdpService<S> {
+    pub service: Arc<S>,
+    pub counters: Arc<UdpCounters>,
+    /// Requests that wait for upstream.
+    pub waiting: Arc<Waiting>,
+    pub closing: Arc<Closing>,
+    pub runtime: Handle,
+}
+
 /// The messages of one UDP thread that wait for upstream.
 pub struct Relaying<S> {
-    service: Arc<S>,
+    own: Arc<UdpService<S>>,
     socket: Arc<Socket>,
-    counters: Arc<UdpCounters>,
-    waiting: Arc<Waiting>,
-    closing: Arc<Closing>,
-    runtime: Handle,
     /// None if the service has none, or the kernel no descriptor for it.
     relay: Option<Relay<Place>>,
     replies: Replies,
@@ -46,15 +52,11 @@ struct Place {
 }
 
 impl<S: Service> Relaying<S> {
-    pub fn new(worker: &UdpWorker<S>) -> Relaying<S> {
+    pub fn new(own: &Arc<UdpService<S>>, socket: &Arc<Socket>) -> Relaying<S> {
         Relaying {
-            service: worker.service.clone(),
-            socket: worker.socket.socket.clone(),
-            counters: worker.counters.clone(),
-            waiting: worker.waiting.clone(),
-            closing: worker.closing.clone(),
-            runtime: worker.runtime.clone(),
-            relay: worker.service.relay(&worker.runtime),
+            own: own.clone(),
+            socket: socket.clone(),
+            relay: own.service.relay(&own.runtime),
             replies: Replies::new(),
             is_readable: false,
         }
@@ -68,10 +70,10 @@ impl<S: Service> Relaying<S> {
         path: ReturnPath,
         missing: Missing,
     ) -> Result<(), ExtendedError> {
-        let ticket = self.waiting.admit(client).map_err(|no_room| {
+        let ticket = self.own.waiting.admit(client).map_err(|no_room| {
             match no_room {
-                NoRoom::WaitLimit(..) => self.counters.wait_limit_reached.add(1),
-                NoRoom::Full(_) | NoRoom::Share(_) => self.counters.waiting_max_reached.add(1),
+                NoRoom::WaitLimit(..) => self.own.counters.wait_limit_reached.add(1),
+                NoRoom::Full(_) | NoRoom::Share(_) => self.own.counters.waiting_max_reached.add(1),
             }
             no_room.explain()
         })?;
@@ -80,7 +82,7 @@ impl<S: Service> Relaying<S> {
         match &mut self.relay {
             Some(relay) => relay.take(message, client, asker, place, missing),
             None => {
-                let answer = self.service.clone().answer(message.to_vec(), client, asker, missing);
+                let answer = self.own.service.clone().answer(message.to_vec(), client, asker, missing);
                 self.leave(place, answer);
             }
         }
@@ -110,14 +112,14 @@ impl<S: Service> Relaying<S> {
             relay.look();
         }));
         if received.is_err() {
-            self.counters.panics.add(1);
+            self.own.counters.panics.add(1);
         }
         // A panic costs the message that it is about, which is taken out before.
         while catch_unwind(AssertUnwindSafe(|| relay.send())).is_err() {
-            self.counters.panics.add(1);
+            self.own.counters.panics.add(1);
         }
         while catch_unwind(AssertUnwindSafe(|| self.settle())).is_err() {
-            self.counters.panics.add(1);
+            self.own.counters.panics.add(1);
         }
         self.send();
     }
@@ -125,7 +127,7 @@ impl<S: Service> Relaying<S> {
     /// Goes on until nothing waits any more, or all is cut short.
     pub fn finish(mut self) {
         while let Some(relay) = self.relay.as_ref().filter(|relay| !relay.is_idle())
-            && !self.closing.is_cut()
+            && !self.own.closing.is_cut()
         {
             self.is_readable = wait_for_either(None, relay.as_fd(), patience(relay)).other;
             self.turn();
@@ -133,7 +135,8 @@ impl<S: Service> Relaying<S> {
     }
 
     fn settle(&mut self) {
-        let Relaying { relay: Some(relay), replies, counters, socket, .. } = self else { return };
+        let Relaying { relay: Some(relay), replies, own, socket, .. } = self else { return };
+        let counters = &own.counters;
         let (mut left, mut held) = (Vec::new(), Vec::new());
         let Some(mut settling) = relay.settling() else { return };
         while let Some(settled) = settling.next(replies.room()) {
@@ -171,13 +174,13 @@ impl<S: Service> Relaying<S> {
     }
 
     fn send(&mut self) {
-        count(&self.counters, self.replies.send(&self.socket));
+        count(&self.own.counters, self.replies.send(&self.socket));
     }
 
     /// Leaves a message to the runtime, which sends the reply when it has one and when it may.
     fn leave(&self, place: Place, answer: impl Future<Output = Option<Vec<u8>>> + Send + 'static) {
         let socket = self.socket.clone();
-        let mut outcome = Outcome { counters: self.counters.clone(), ended: false };
+        let mut outcome = Outcome { counters: self.own.counters.clone(), ended: false };
         let task = async move {
             let Place { path, ticket } = place;
             let reply = answer.await;
@@ -202,18 +205,18 @@ impl<S: Service> Relaying<S> {
             };
             send_late(&socket, &reply, &path, counters).await;
         };
-        self.closing.tracker.spawn_on(task, &self.runtime);
+        self.own.closing.tracker.spawn_on(task, &self.own.runtime);
     }
 
     /// Has the runtime send a reply at its time.
     fn hold(&self, place: Place, at: Instant, reply: Vec<u8>) {
-        let (socket, counters) = (self.socket.clone(), self.counters.clone());
+        let (socket, counters) = (self.socket.clone(), self.own.counters.clone());
         counters.paced.add(1);
         let task = async move {
             sleep_until(at).await;
             send_late(&socket, &reply, &place.path, &counters).await;
         };
-        self.closing.tracker.spawn_on(task, &self.runtime);
+        self.own.closing.tracker.spawn_on(task, &self.own.runtime);
     }
 }
 

@@ -1,7 +1,7 @@
 //! One TCP socket and the task that accepts its connections.
 
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,34 +10,13 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::Service;
-use super::connection::Connection;
-use super::counters::Counters;
-use super::limits::{Connections, Refusal};
-use super::listening::Closing;
-use super::settings::TcpSettings;
-use super::waiting::Waiting;
+use super::connection::{Connection, TcpService};
+use super::limits::Refusal;
+use super::sockets::TcpSocket;
 use crate::respond::{Client, Transport};
 
 /// Pause after `accept` failed for want of file descriptors or memory, which would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// A listening TCP socket; whoever holds it accepts from it.
-#[derive(Debug)]
-pub struct TcpSocket {
-    pub listener: net::TcpListener,
-    pub address: SocketAddr,
-}
-
-/// What all connections share.
-pub struct TcpService<S> {
-    pub service: Arc<S>,
-    pub settings: TcpSettings,
-    pub counters: Arc<Counters>,
-    pub connections: Arc<Connections>,
-    /// Requests that wait for upstream.
-    pub waiting: Arc<Waiting>,
-    pub closing: Arc<Closing>,
-}
 
 /// The task of one TCP socket.
 pub struct Acceptor<S> {

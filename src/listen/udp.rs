@@ -1,29 +1,19 @@
 //! One UDP socket and the thread that serves it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{SockAddr, Socket};
-use tokio::runtime::Handle;
 use tracing::{error, warn};
 
 use super::batch::Batch;
-use super::counters::UdpCounters;
-use super::listening::Closing;
-use super::relaying::Relaying;
-use super::waiting::Waiting;
+use super::relaying::{Relaying, UdpService};
+use super::sockets::UdpSocket;
 use super::{Attempt, Service};
 use crate::net::{Size, Wait};
 use crate::respond::{Aheads, Client, Transport};
-
-/// How long a thread sleeps in the kernel without a datagram before it looks whether it shall stop: short enough
-/// for a prompt end, and five wake-ups a second cost an idle thread nothing.
-pub const RECEIVE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long a retired socket stays quiet before it is closed; the kernel queues what it had routed within microseconds.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(10);
@@ -37,74 +27,18 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// Messages that are worth looking ahead to: with fewer it costs what it gains.
 const LOOK_AHEAD_MIN: usize = 4;
 
-/// A bound UDP socket; whoever holds it reads it.
-#[derive(Debug)]
-pub struct UdpSocket {
-    pub socket: Arc<Socket>,
-    /// The address of the settings, which may have port 0.
-    pub asked: SocketAddr,
-    pub address: SocketAddr,
-    /// The kernel's count of dropped datagrams as far as it is counted.
-    drops_counted: AtomicU32,
-}
-
-impl UdpSocket {
-    pub fn new(socket: Socket, asked: SocketAddr, address: SocketAddr) -> UdpSocket {
-        UdpSocket { socket: Arc::new(socket), asked, address, drops_counted: AtomicU32::new(0) }
-    }
-
-    /// Has the kernel give new datagrams to the other sockets of this address, or refuse them if there are none.
-    pub fn retire(&self) -> io::Result<()> {
-        // A connected socket takes part in SO_REUSEPORT no more; from our own port 1 nothing will ever come.
-        let address = match self.address.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-            address => address,
-        };
-        let mut peer = self.address;
-        peer.set_ip(address);
-        peer.set_port(1);
-        self.socket.connect(&SockAddr::from(peer))
-    }
-
-    /// The address that every datagram is sent to, if the socket takes those of one only.
-    fn own_address(&self) -> Option<IpAddr> {
-        Some(self.address.ip()).filter(|address| !address.is_unspecified())
-    }
-
-    fn count_drops(&self, total: u32, counters: &UdpCounters) {
-        let counted = self.drops_counted.load(Ordering::Relaxed);
-        let new = total.wrapping_sub(counted);
-        // The kernel's count wraps; and another thread, taking over this socket, may have counted further.
-        let newer = new != 0 && new < u32::MAX / 2;
-        if newer
-            && self
-                .drops_counted
-                .compare_exchange(counted, total, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            counters.kernel_drops.add(new.into());
-        }
-    }
-}
-
 /// The thread of one UDP socket.
 pub struct UdpWorker<S> {
     pub socket: Arc<UdpSocket>,
-    pub service: Arc<S>,
-    pub counters: Arc<UdpCounters>,
-    /// Requests that wait for upstream.
-    pub waiting: Arc<Waiting>,
-    pub closing: Arc<Closing>,
-    pub runtime: Handle,
+    pub own: Arc<UdpService<S>>,
 }
 
 impl<S: Service> UdpWorker<S> {
     /// Serves until `closing`; then whatever is queued still, unless another thread has taken over the socket.
     pub fn run(self) {
         let mut batch = Batch::new();
-        let mut relaying = Relaying::new(&self);
-        while !self.closing.is_asked() {
+        let mut relaying = Relaying::new(&self.own, &self.socket.socket);
+        while !self.own.closing.is_asked() {
             if let Some(wait) = relaying.wait() {
                 match batch.receive(&self.socket.socket, wait) {
                     Ok(received) => self.serve(&mut batch, received, &mut relaying),
@@ -113,10 +47,9 @@ impl<S: Service> UdpWorker<S> {
             }
             relaying.turn();
         }
-        let UdpWorker { socket, service, counters, waiting, closing, runtime } = self;
+        let UdpWorker { socket, own } = self;
         if let Some(socket) = Arc::into_inner(socket) {
-            let last = UdpWorker { socket: Arc::new(socket), service, counters, waiting, closing, runtime };
-            last.finish(&mut batch, &mut relaying);
+            UdpWorker { socket: Arc::new(socket), own }.finish(&mut batch, &mut relaying);
         }
         relaying.finish();
     }
@@ -146,9 +79,9 @@ impl<S: Service> UdpWorker<S> {
         while next < received {
             let before = (next, looks_ahead);
             let served = catch_unwind(AssertUnwindSafe(|| {
-                let view = self.service.view();
+                let view = self.own.service.view();
                 let aheads = match std::mem::take(&mut looks_ahead) {
-                    true => self.service.look_ahead(&view, batch.messages()),
+                    true => self.own.service.look_ahead(&view, batch.messages()),
                     false => Aheads::new(),
                 };
                 while next < received {
@@ -159,22 +92,22 @@ impl<S: Service> UdpWorker<S> {
                 }
             }));
             if served.is_err() {
-                self.counters.panics.add(1);
+                self.own.counters.panics.add(1);
                 if (next, looks_ahead) == before {
                     break;
                 }
             }
         }
         // Before the replies, so that whoever has one finds its question counted.
-        self.counters.queries.add(tally.queries);
-        self.counters.dropped.add(tally.dropped);
-        self.counters.oversized.add(tally.oversized);
+        self.own.counters.queries.add(tally.queries);
+        self.own.counters.dropped.add(tally.dropped);
+        self.own.counters.oversized.add(tally.oversized);
         let sent = batch.send(&self.socket.socket);
         if let Some(total) = batch.kernel_drops() {
-            self.socket.count_drops(total, &self.counters);
+            self.socket.count_drops(total, &self.own.counters);
         }
-        self.counters.replies.add(sent.replies as u64);
-        self.counters.send_failures.add(sent.failures as u64);
+        self.own.counters.replies.add(sent.replies as u64);
+        self.own.counters.send_failures.add(sent.failures as u64);
     }
 
     fn serve_one(
@@ -202,12 +135,12 @@ impl<S: Service> UdpWorker<S> {
             local: path.source.map(|source| source.address).or(self.socket.own_address()),
             transport: Transport::Udp,
         };
-        match self.service.try_answer(view, ahead, datagram.message, client, datagram.reply) {
+        match self.own.service.try_answer(view, ahead, datagram.message, client, datagram.reply) {
             Attempt::Reply(length) => batch.queue(index, length, &path),
             Attempt::Drop => tally.dropped += 1,
             Attempt::Wait(missing) => {
                 let Err(why) = relaying.take(datagram.message, client, path, missing) else { return };
-                match self.service.refuse(view, datagram.message, client, missing, why, datagram.reply) {
+                match self.own.service.refuse(view, datagram.message, client, missing, why, datagram.reply) {
                     Attempt::Reply(length) => batch.queue(index, length, &path),
                     Attempt::Drop | Attempt::Wait(_) => tally.dropped += 1,
                 }
@@ -221,11 +154,11 @@ impl<S: Service> UdpWorker<S> {
             // An ICMP error about a reply; the client is gone.
             io::ErrorKind::ConnectionRefused => {}
             _ => {
-                if self.counters.receive_failures.get() == 0 {
+                if self.own.counters.receive_failures.get() == 0 {
                     let address = self.socket.address;
                     warn!(%address, %error, "Reading from {address} failed");
                 }
-                self.counters.receive_failures.add(1);
+                self.own.counters.receive_failures.add(1);
                 thread::sleep(ERROR_PAUSE);
             }
         }
@@ -243,7 +176,7 @@ struct Tally {
 /// Starts the thread of one socket.
 pub fn spawn<S: Service>(worker: UdpWorker<S>, index: usize) -> io::Result<()> {
     // The token is dropped when the thread ends, and with it the tracker knows.
-    let token = worker.closing.tracker.token();
+    let token = worker.own.closing.tracker.token();
     let address = worker.socket.address;
     thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
         let _token = token;
@@ -257,7 +190,10 @@ pub fn spawn<S: Service>(worker: UdpWorker<S>, index: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::atomic::AtomicBool;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::runtime::Handle;
 
     use super::super::echo::*;
     use super::super::{Settings, bind};

@@ -1,0 +1,47 @@
+//! The end of listeners.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The end of one generation of listeners, and who still has to reach it.
+#[derive(Debug, Default)]
+pub struct Closing {
+    /// The same as `asked`, for threads to look at without a lock.
+    flag: AtomicBool,
+    asked: CancellationToken,
+    cut: CancellationToken,
+    pub tracker: TaskTracker,
+}
+
+impl Closing {
+    pub fn ask(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+        self.asked.cancel();
+    }
+
+    pub fn is_asked(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no more shall be begun.
+    pub async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    /// Has nothing be finished any more.
+    pub fn cut_short(&self) {
+        self.cut.cancel();
+    }
+
+    /// Whether nothing shall be finished any more.
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
+    /// Waits until nothing shall be finished any more.
+    pub async fn cut(&self) {
+        self.cut.cancelled().await;
+    }
+}
