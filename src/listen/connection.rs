@@ -1,13 +1,14 @@
-//! One TCP connection: messages in, replies out in whatever order they are ready (RFC 7766 §6.2.1.1).
+//! One connection, of TCP or what runs over it: messages in, replies out in whatever order they are ready (RFC 7766
+//! §6.2.1.1).
 
 use std::cell::RefCell;
+use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::task::{JoinError, JoinSet};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::{JoinError, JoinSet, unconstrained};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::closing::Closing;
@@ -48,9 +49,9 @@ pub struct TcpService<S> {
     pub closing: Arc<Closing>,
 }
 
-/// The state of one connection.
-pub struct Connection<S> {
-    stream: TcpStream,
+/// The state of one connection over a stream of bytes.
+pub struct Connection<S, B> {
+    stream: B,
     client: Client,
     place: Admitted,
     shared: Arc<TcpService<S>>,
@@ -88,13 +89,8 @@ thread_local! {
     static REPLY: RefCell<Box<[u8]>> = RefCell::new(vec![0; usize::from(u16::MAX)].into());
 }
 
-impl<S: Service> Connection<S> {
-    pub fn new(
-        stream: TcpStream,
-        client: Client,
-        place: Admitted,
-        shared: Arc<TcpService<S>>,
-    ) -> Connection<S> {
+impl<S: Service, B: AsyncRead + AsyncWrite + Unpin> Connection<S, B> {
+    pub fn new(stream: B, client: Client, place: Admitted, shared: Arc<TcpService<S>>) -> Connection<S, B> {
         Connection {
             stream,
             client,
@@ -199,14 +195,14 @@ impl<S: Service> Connection<S> {
                 },
                 () = &mut asked, if last_message_by.is_none() => {
                     last_message_by = Some(Instant::now() + LAST_MESSAGE_TIMEOUT);
-                    self.read_what_is_there();
+                    self.read_what_is_there().await;
                 }
                 () = shared.closing.cut(), if last_message_by.is_some() => return End::Cut,
                 leave = self.place.evicted(), if spare => {
                     if leave == Leave::AtOnce {
                         return End::Cut;
                     }
-                    self.read_what_is_there();
+                    self.read_what_is_there().await;
                     ending = Some(End::Evicted);
                 }
                 () = &mut timer, if deadline.is_some() => {
@@ -361,10 +357,15 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Reads what the kernel has received already, without waiting.
-    fn read_what_is_there(&mut self) {
+    /// Reads what was received already, without waiting.
+    async fn read_what_is_there(&mut self) {
         self.input.reserve(self.room());
-        let _ = self.stream.try_read_buf(&mut self.input);
+        tokio::select! {
+            biased;
+            // However much this task has done: there is no other time for it.
+            _ = unconstrained(self.stream.read_buf(&mut self.input)) => {}
+            () = ready(()) => {}
+        }
     }
 
     /// The room to give a read: the rest of the message that has begun, or several small ones.
@@ -405,7 +406,7 @@ impl<S: Service> Connection<S> {
     }
 }
 
-impl<S> Drop for Connection<S> {
+impl<S, B> Drop for Connection<S, B> {
     fn drop(&mut self) {
         // Their replies find nobody, but others may wait for the same answer.
         self.answers.detach_all();

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -173,12 +173,12 @@ pub fn frames(messages: &[Vec<u8>]) -> Vec<u8> {
     frames
 }
 
-pub async fn send_frames(stream: &mut TcpStream, messages: &[Vec<u8>]) {
+pub async fn send_frames(stream: &mut (impl AsyncWrite + Unpin), messages: &[Vec<u8>]) {
     stream.write_all(&frames(messages)).await.unwrap();
 }
 
 /// The next message; `None` if the server closed the connection.
-pub async fn receive_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub async fn receive_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     let length = soon(stream.read_u16()).await.ok()?;
     let mut message = vec![0; length.into()];
     soon(stream.read_exact(&mut message)).await.ok()?;

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 
 use super::super::echo::*;
 use super::super::{Listening, Settings, TcpCounts, TcpSettings, bind};
 use super::*;
+use crate::respond::Transport;
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -21,7 +22,7 @@ async fn connect(server: SocketAddr) -> TcpStream {
     TcpStream::connect(server).await.unwrap()
 }
 
-async fn receive_id(stream: &mut TcpStream) -> Option<u16> {
+async fn receive_id(stream: &mut (impl AsyncRead + Unpin)) -> Option<u16> {
     receive_frame(stream).await.map(|message| id(&message))
 }
 
@@ -46,6 +47,46 @@ async fn replies_come_as_they_are_ready_and_not_in_order() {
     let client = echo.client.borrow().unwrap();
     assert_eq!(client.address, stream.local_addr().unwrap());
     assert_eq!(client.local, Some(server.ip()));
+}
+
+/// What `closing`, and a bound of messages, do to a connection that is no socket.
+#[tokio::test]
+async fn any_stream_of_bytes_is_served_as_a_socket_is() {
+    let settings = Settings::default();
+    let (echo, counters) = (Echo::new(), Arc::<Counters>::default());
+    let shared = Arc::new(TcpService {
+        service: echo.clone(),
+        settings: TcpSettings { in_flight_max: 2, ..TcpSettings::default() },
+        counters: counters.clone(),
+        connections: Connections::new(&settings.tcp),
+        waiting: Waiting::new(&settings, counters.clone()),
+        closing: Arc::default(),
+    });
+    // Less than one message fits into it at once.
+    let (mut stream, served) = tokio::io::duplex(16);
+    let address = ([192, 0, 2, 1], 4711).into();
+    let place = shared.connections.admit([192, 0, 2, 1].into()).unwrap();
+    let client = Client { address, local: None, transport: Transport::Tcp };
+    let serving = tokio::spawn(Connection::new(served, client, place, shared.clone()).serve());
+    send_frames(&mut stream, &[question(1, "w"), question(2, "a"), question(3, "w")]).await;
+    assert_eq!(receive_id(&mut stream).await, Some(2));
+    soon(echo.wait_for_at_gate(2)).await;
+    assert_eq!(*echo.client.borrow(), Some(client));
+    // What was sent before the end was asked for is read, and answered as what waits.
+    stream.write_all(&frames(&[question(4, "a")])[..16]).await.unwrap();
+    shared.closing.ask();
+    stream.write_all(&frames(&[question(4, "a")])[16..]).await.unwrap();
+    echo.gate.send_replace(true);
+    let mut ids = Vec::new();
+    while let Some(id) = receive_id(&mut stream).await {
+        ids.push(id);
+    }
+    ids.sort();
+    assert_eq!(ids, [1, 3, 4]);
+    drop(stream);
+    soon(serving).await.unwrap();
+    let counts = counters.sum().tcp;
+    assert_eq!((counts.queries, counts.replies, counts.waited, counts.connections_closed), (4, 4, 2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
