@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::RwLock;
 
-use super::applier::{Applier, Neighbours};
+use super::applier::{Applier, Expected, Neighbours};
 use super::draft::{Draft, EDITS_SEARCHED_MAX};
 use super::idempotency::IdempotencyKey;
 use super::plan::Plan;
@@ -110,7 +110,7 @@ impl Ledger {
             if beside_others.is_none() && alone.is_none() {
                 alone = Some(self.reach.write().await);
             }
-            let Draft { commit, plan, revision } = self.validate(write.clone()).await?;
+            let Draft { commit, plan, revision, tried } = self.validate(write.clone()).await?;
             if write.mode == Mode::DryRun {
                 return Ok(WriteOutcome::Planned(plan));
             }
@@ -119,6 +119,7 @@ impl Ledger {
             } else {
                 Vec::new()
             };
+            let _expected = self.applier.expect(Expected { write: write.clone(), revision, tried });
             match self.persist.commit(commit).await {
                 Ok(committed) => return self.served(committed, &subjects).await,
                 Err(PersistError::Precondition { found, .. }) => {

@@ -17,7 +17,7 @@ use super::written::{WrittenState, role};
 use crate::dns::{Name, RecordType};
 use crate::persist::{Commit, Entry, Idempotency, Precondition, StoredChange, StoredToken, Subject};
 use crate::telemetry::Quoted;
-use crate::zone::{ChangeSet, Effect, Origin, Snapshot, Zone, ZoneError};
+use crate::zone::{Effect, Origin, Snapshot, TriedSet, Zone, ZoneError};
 
 /// Edits of one request of which all faults with zones are told: to find the next, all others are tried again.
 pub(super) const EDITS_SEARCHED_MAX: usize = 1_000;
@@ -31,11 +31,17 @@ pub(super) struct Draft {
     pub plan: Plan,
     /// What it was validated against.
     pub revision: u64,
+    /// What the zones make of it.
+    pub tried: TriedSet,
 }
 
 impl Draft {
     /// Checks a write against what is served now.
-    pub(super) fn of(write: &Write, state: &WrittenState, snapshot: &Snapshot) -> Result<Draft, Refusal> {
+    pub(super) fn of(
+        write: &Write,
+        state: &WrittenState,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Draft, Refusal> {
         write.who.identity.is_still_known(state, now_secs())?;
         let mut faults = Faults::default();
         let mut preconditions = Vec::with_capacity(write.edits.len() * 2);
@@ -86,14 +92,14 @@ impl Draft {
             }
         }
         faults.check()?;
-        let (new, effect) = Draft::try_all(&write.edits, state, snapshot)?;
+        let tried = Draft::try_all(&write.edits, state, snapshot)?;
         let changes: Vec<StoredChange> = write.edits.iter().map(|edit| edit.change.clone()).collect();
         let plan = match write.mode {
-            Mode::DryRun => Plan::of(&changes, state, snapshot, &new),
+            Mode::DryRun => Plan::of(&changes, state, snapshot, tried.zones()),
             Mode::Do => Plan::default(),
         };
         let commit = Commit {
-            serials: serials(&changes, &effect, snapshot),
+            serials: serials(&changes, tried.effect(), snapshot),
             changes,
             preconditions,
             idempotency: write.once.as_ref().map(|once| Idempotency {
@@ -105,15 +111,11 @@ impl Draft {
             }),
             ..Commit::by(write.who.audit(write.comment.clone()))
         };
-        Ok(Draft { commit, plan, revision: state.revision })
+        Ok(Draft { commit, plan, revision: state.revision, tried })
     }
 
     /// Tries the edits on the zones; tells what they refuse, each with its field.
-    fn try_all(
-        edits: &[Edit],
-        state: &WrittenState,
-        snapshot: &Snapshot,
-    ) -> Result<(Snapshot, Effect), Refusal> {
+    fn try_all(edits: &[Edit], state: &WrittenState, snapshot: &Arc<Snapshot>) -> Result<TriedSet, Refusal> {
         let mut faults = Faults::default();
         let mut wrong: HashSet<usize> = HashSet::new();
         loop {
@@ -121,10 +123,10 @@ impl Draft {
             let right = edits.iter().enumerate().filter(|(index, _)| !wrong.contains(index));
             right.for_each(|(_, edit)| translation.add(&edit.change));
             let (changes, _) = translation.into_changes();
-            let error = match apply(&changes, snapshot) {
-                Ok(done) if wrong.is_empty() => return Ok(done),
+            let error = match TriedSet::of(changes, snapshot) {
+                Ok(tried) if wrong.is_empty() => return Ok(tried),
                 Ok(_) => break,
-                Err(error) => error,
+                Err((error, _)) => error,
             };
             let found = at_fault(&error, edits, &wrong);
             let Some(index) = found else {
@@ -142,13 +144,6 @@ impl Draft {
         // Without a fault the loop has answered.
         Err(Refusal::new(RefusalKind::Internal, "the zones refuse it without a reason"))
     }
-}
-
-fn apply(changes: &ChangeSet, snapshot: &Snapshot) -> Result<(Snapshot, Effect), ZoneError> {
-    if changes.is_empty() {
-        return Ok((snapshot.clone(), Effect::default()));
-    }
-    changes.apply(snapshot)
 }
 
 fn now_secs() -> u64 {
@@ -401,7 +396,7 @@ mod tests {
     use crate::ledger::etag::Preconditions;
     use crate::ledger::{How, Identity, Scope, Who, Written};
     use crate::persist::Stored;
-    use crate::zone::{Change, Offer, ZoneHeader};
+    use crate::zone::{Change, ChangeSet, Offer, ZoneHeader};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -441,7 +436,7 @@ mod tests {
         };
         let who = Who { identity, remote: [127, 0, 0, 1].into(), request_id: "1".into() };
         let write = Write { who, edits, comment: None, mode, once: None };
-        Draft::of(&write, &written.read(), &snapshot)
+        Draft::of(&write, &written.read(), &Arc::new(snapshot))
     }
 
     #[test]

@@ -40,9 +40,9 @@ pub(super) struct Known {
     pub revision: u64,
     /// What time the database has.
     pub now_ms: i64,
-    pub entries: HashMap<Key, Held>,
+    pub entries: HashMap<Key, Held, foldhash::fast::RandomState>,
     /// The newest revision of any record set at an owner.
-    pub owners: HashMap<OwnerKey, u64>,
+    pub owners: HashMap<OwnerKey, u64, foldhash::fast::RandomState>,
     pub requests: HashMap<RequestKey, Request>,
     pub cleared: Vec<Arc<str>>,
 }

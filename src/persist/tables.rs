@@ -1,6 +1,7 @@
 //! The statements on the tables, many rows at a time.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use super::error::PersistError;
 /// Rows of one statement, the largest that fits first: few texts, so that each is prepared once.
 // 512 rows of nine values stay below SQLite's 32,766.
 const ROWS_AT_ONCE: [usize; 4] = [512, 64, 8, 1];
+
+/// Keys of one group beyond which it is asked first whether a zone has any.
+const KEYS_MANY: usize = 512;
 
 /// A change with who made it, as it is written.
 pub(super) struct Written<'a> {
@@ -55,7 +59,10 @@ pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> R
             known.entries.insert(key.clone(), Held::default());
         }
     }
+    let empty = empty_zones(connection, &known).await?;
+    let is_asked = |zone: &Arc<str>| !empty.contains(zone);
     let mut keys: Vec<Key> = known.entries.keys().cloned().collect();
+    keys.retain(|key| key.kind != Kind::RecordSet || is_asked(&key.zone));
     keys.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
     // The loops over few keys must be over the keys: SQLite keeps the order of a CROSS JOIN.
     let sql = |rows: usize| {
@@ -75,7 +82,8 @@ pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> R
                 .insert(key, Held { revision, value: Some(coded), was_there: true, is_changed: false });
         }
     }
-    let owners: Vec<&OwnerKey> = group.iter().flat_map(|prepared| prepared.owners()).collect();
+    let owners = group.iter().flat_map(|prepared| prepared.owners());
+    let owners: Vec<&OwnerKey> = owners.filter(|(zone, _)| is_asked(zone)).collect();
     let sql = |rows: usize| {
         format!(
             "SELECT e.zone, e.name, max(e.revision) FROM (VALUES {}) AS k CROSS JOIN entries AS e \
@@ -98,6 +106,26 @@ pub(super) async fn known(connection: &mut Connection, group: &[&Prepared]) -> R
         }
     }
     Ok(known)
+}
+
+/// Zones that a large group puts record sets into and that have none yet, so that none of these need be looked for.
+async fn empty_zones(connection: &mut Connection, known: &Known) -> Result<HashSet<Arc<str>>, PersistError> {
+    let mut empty = HashSet::new();
+    if known.entries.len() < KEYS_MANY {
+        return Ok(empty);
+    }
+    let zones: HashSet<&Arc<str>> =
+        known.entries.keys().filter(|key| key.kind == Kind::RecordSet).map(|key| &key.zone).collect();
+    if zones.len() > known.entries.len() / KEYS_MANY {
+        return Ok(empty);
+    }
+    for zone in zones {
+        let sql = "SELECT revision FROM entries WHERE kind = 'record-set' AND zone = $1 LIMIT 1";
+        if connection.rows(sql, vec![Value::Text(Some(zone.clone()))]).await?.is_empty() {
+            empty.insert(zone.clone());
+        }
+    }
+    Ok(empty)
 }
 
 /// The answer that was given to a request.

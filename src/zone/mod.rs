@@ -47,5 +47,5 @@ pub use served::{Way, Zone};
 pub use slot::{Contested, Offer, Slot};
 pub use snapshot::{Reversed, Snapshot};
 pub use stale::{StaleStanding, StaleZones};
-pub use store::{Author, Committed, Store, Unwitnessed, Witness};
+pub use store::{Author, Committed, Store, TriedSet, Unwitnessed, Witness};
 pub use withheld::Withheld;

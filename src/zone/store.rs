@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use arc_swap::{ArcSwap, Guard};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::change::{ChangeSet, Effect};
@@ -65,6 +65,33 @@ impl Writer {
     }
 }
 
+/// A change set that was tried: what it makes of one state of the zones is known.
+pub struct TriedSet {
+    old: Arc<Snapshot>,
+    changes: ChangeSet,
+    new: Snapshot,
+    effect: Effect,
+}
+
+impl TriedSet {
+    /// Tries changes on a state.
+    pub fn of(changes: ChangeSet, old: &Arc<Snapshot>) -> Result<TriedSet, (ZoneError, ChangeSet)> {
+        match changes.apply(old) {
+            Ok((new, effect)) => Ok(TriedSet { old: Arc::clone(old), changes, new, effect }),
+            Err(error) => Err((error, changes)),
+        }
+    }
+
+    /// The zones as they would be.
+    pub fn zones(&self) -> &Snapshot {
+        &self.new
+    }
+
+    pub fn effect(&self) -> &Effect {
+        &self.effect
+    }
+}
+
 /// What a commit did.
 #[derive(Debug)]
 pub struct Committed {
@@ -111,8 +138,21 @@ impl Store {
             return Ok(Committed { revision: old.revision(), effect: Effect::default() });
         }
         let (new, effect) = changes.apply(&old)?;
+        Ok(self.exchange(writer, &author, TriedSet { old, changes, new, effect }))
+    }
+
+    /// Serves what was tried, if it was tried on what is served now; `None` when another commit came between.
+    pub fn commit_tried(&self, author: Author, tried: TriedSet) -> Option<Committed> {
+        let mut writer = self.writer.lock();
+        writer.retire(None);
+        let is_same = Arc::ptr_eq(&tried.old, &self.current.load());
+        (is_same && !tried.changes.is_empty()).then(|| self.exchange(writer, &author, tried))
+    }
+
+    fn exchange(&self, mut writer: MutexGuard<'_, Writer>, author: &Author, tried: TriedSet) -> Committed {
+        let TriedSet { old, changes, new, effect } = tried;
         let (revision, changes) = (new.revision(), Arc::new(changes));
-        writer.witness.see(&author, &old, &changes);
+        writer.witness.see(author, &old, &changes);
         drop(old);
         let old = self.current.swap(Arc::new(new));
         writer.retire(Some(old));
@@ -120,7 +160,7 @@ impl Store {
         drop(writer);
         self.revision.send_replace(revision);
         free(forgotten);
-        Ok(Committed { revision, effect })
+        Committed { revision, effect }
     }
 
     /// Tells of each new revision.

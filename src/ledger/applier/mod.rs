@@ -1,6 +1,7 @@
 //! What is stored becomes what is served: the changes of all instances, in their order, by one hand an instance.
 
 mod anew;
+mod expected;
 mod refused;
 mod retry;
 
@@ -14,6 +15,9 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
+pub(super) use expected::{Awaited, Expected};
+
+use expected::Coming;
 use refused::{REFUSED_LOGGED_MAX, note, refuse, serve_what_is_put};
 
 use super::translation::{LeftOut, Translation};
@@ -52,6 +56,7 @@ pub struct Applier {
     written: Arc<Written>,
     neighbours: Arc<dyn Neighbours>,
     applied: watch::Sender<u64>,
+    coming: Arc<Coming>,
     /// Changes, config and refused ones that are tried again come one after the other.
     turn: Mutex<Tried>,
 }
@@ -71,7 +76,14 @@ impl Applier {
     /// An applier that has applied nothing yet.
     pub fn new(store: Arc<Store>, written: Arc<Written>, neighbours: Arc<dyn Neighbours>) -> Arc<Applier> {
         let applied = watch::Sender::new(0);
-        Arc::new(Applier { store, written, neighbours, applied, turn: Mutex::default() })
+        Arc::new(Applier {
+            store,
+            written,
+            neighbours,
+            applied,
+            coming: Arc::default(),
+            turn: Mutex::default(),
+        })
     }
 
     pub fn store(&self) -> &Arc<Store> {
@@ -121,6 +133,11 @@ impl Applier {
     /// Serves what is stored from now on. Call it once, after `rebase`.
     pub fn start(self: &Arc<Applier>, changes: Changes) -> Following {
         Following(tokio::spawn(self.clone().follow(changes)).abort_handle())
+    }
+
+    /// Keeps what was tried of a write until it is stored, or what is returned is dropped.
+    pub(super) fn expect(&self, expected: Expected) -> Awaited {
+        self.coming.expect(expected)
     }
 
     /// The revision that is served.
@@ -190,13 +207,28 @@ impl Applier {
     /// Whatever goes wrong, it comes to its end: those who wait are told, and the next revisions come.
     fn apply(&self, batch: &[Arc<Change>]) {
         let _tried = self.turn.lock();
-        if unharmed(|| self.apply_together(batch)) != Some(Ok(())) {
+        let is_done = unharmed(|| self.apply_tried(batch)) == Some(true);
+        if !is_done && unharmed(|| self.apply_together(batch)) != Some(Ok(())) {
             batch.iter().for_each(|change| self.apply_apart(change));
         }
         self.tell_neighbours(batch);
         if let Some(last) = batch.last() {
             self.applied.send_replace(last.revision);
         }
+    }
+
+    /// Serves a revision as it was tried here, if nothing came between.
+    fn apply_tried(&self, batch: &[Arc<Change>]) -> bool {
+        let [change] = batch else { return false };
+        let revision = self.written.read().revision;
+        let Some(tried) = self.coming.take(change, revision) else { return false };
+        if self.store.commit_tried(Author::Audited, tried).is_none() {
+            return false;
+        }
+        let mut state = self.written.write();
+        serve_what_is_put(&mut state, change);
+        state.take(change);
+        true
     }
 
     fn apply_together(&self, batch: &[Arc<Change>]) -> Result<(), Refused> {

@@ -26,7 +26,7 @@ const STAYING: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms whose circles are still to be broken, or to be given a reason.
-const OPEN: &[&str] = &["admin", "forward", "ledger", "respond"];
+const OPEN: &[&str] = &["admin", "forward", "respond"];
 
 const STAYING_MAX: usize = 6;
 const FILES_MAX: usize = 8;
