@@ -226,7 +226,8 @@ impl Forwarder {
         let rule = self.rules.taking(&asked.question).filter(|rule| !rule.upstreams.is_empty());
         let rule = rule.ok_or_else(|| failure::no_rule(asked.question.name.borrow()))?;
         self.board(asked, (rule.number, &rule.domain), asker, |flight, sender| {
-            tokio::spawn(self.clone().fly(flight, rule.clone(), sender, None));
+            // Its state is large, and tokio moves what it is given more than once.
+            tokio::spawn(Box::pin(self.clone().fly(flight, rule.clone(), sender, None)));
         })
     }
 

@@ -51,6 +51,7 @@ pub use open_ports::OpenPorts;
 pub use pool::Pool;
 pub use query::{Judgement, Query};
 pub use quest::{Quest, ServerAddresses};
+pub use race::DEADLINE;
 pub use referral::NameServer;
 pub use rule::Rule;
 pub use settings::{RuleSettings, Settings};

@@ -17,7 +17,7 @@ use super::{ExchangeError, Forwarder, Rule, Standing, Upstream, UpstreamAddress}
 use crate::cache::UpstreamReply;
 
 /// How long a question may take, so that the client hears within two seconds (RFC 8767 §5: 1.8 s).
-pub(super) const DEADLINE: Duration = Duration::from_millis(1800);
+pub const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// How long an upstream may be silent before the next one is asked too, or the same one again.
 pub(super) const PATIENCE: Duration = Duration::from_millis(350);

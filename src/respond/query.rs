@@ -2,7 +2,7 @@
 
 use super::complete::Asked;
 use super::finished::Epoch;
-use crate::answer::{Chase, Recursion, Rules};
+use crate::answer::{Chase, Recursion, Rules, Step};
 use crate::dns::edns::Edns;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::{Flags, QueryFlags, RawName, RawQuestion, RecordType};
@@ -27,9 +27,35 @@ pub(super) struct Decided {
     pub(super) view: ViewId,
     /// Whether upstream is asked for the query's own name, and nothing was found out before that.
     pub(super) is_untouched: bool,
-    /// Without what it borrows from the message, of which a reply needs no more.
-    edns: Option<Edns<'static>>,
+    edns: Option<EdnsDecided>,
     cookie: Option<[u8; 24]>,
+}
+
+/// What of a message's OPT record a reply depends on.
+#[derive(Clone, Copy, Debug)]
+struct EdnsDecided {
+    payload_bytes: u16,
+    dnssec_ok: bool,
+    keepalive: bool,
+}
+
+/// A query on its way.
+pub(super) struct Begun<'m> {
+    pub(super) query: Query<'m>,
+    pub(super) view: ViewId,
+    /// Whether it is known that upstream must be asked for its very name.
+    pub(super) is_untouched: bool,
+    /// How the cache is looked into up to the name that upstream must be asked for.
+    pub(super) look: Look,
+    /// Whether it is a probe for a loop that came back.
+    pub(super) is_probe: bool,
+}
+
+impl Begun<'_> {
+    /// The first step of the query's chase, which has decided nothing yet.
+    pub(super) fn step(&self, chase: &mut Chase<'_>) -> Step {
+        if self.is_untouched { Step::Ask } else { chase.run() }
+    }
 }
 
 /// Which look into the cache one is for a name.
@@ -60,11 +86,10 @@ impl Missing {
 
     /// Where a chase of the query stands.
     pub(super) fn of(query: &Query<'_>, chase: &Chase<'_>, epoch: Epoch) -> Missing {
-        let edns = query.asked.edns.map(|edns| Edns {
+        let edns = query.asked.edns.map(|edns| EdnsDecided {
             payload_bytes: edns.payload_bytes,
             dnssec_ok: edns.dnssec_ok,
             keepalive: edns.keepalive,
-            ..Edns::default()
         });
         Missing(Some(Decided {
             epoch,
@@ -80,11 +105,6 @@ impl Missing {
         if self.0.is_some() { Look::Again } else { Look::First }
     }
 
-    /// Whether upstream must be asked for the query's own name, of which nothing is known.
-    pub(super) fn is_of_query(self, epoch: Epoch) -> bool {
-        self.decided_in(epoch).is_some_and(|decided| decided.is_untouched)
-    }
-
     /// What was decided in this epoch.
     pub(super) fn decided_in(self, epoch: Epoch) -> Option<Decided> {
         self.0.filter(|decided| decided.epoch == epoch)
@@ -98,7 +118,13 @@ impl Decided {
         let RawQuestion { name, rtype, bytes: question, .. } = RawQuestion::read(message, HEADER_BYTES)?;
         let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let (id, flags) = (word(0), Flags(word(2)));
-        let asked = Asked { id, flags, question, edns: self.edns, rtype, cookie: self.cookie };
+        let edns = self.edns.map(|edns| Edns {
+            payload_bytes: edns.payload_bytes,
+            dnssec_ok: edns.dnssec_ok,
+            keepalive: edns.keepalive,
+            ..Edns::default()
+        });
+        let asked = Asked { id, flags, question, edns, rtype, cookie: self.cookie };
         Some(Query::new(asked, name))
     }
 }

@@ -2,8 +2,8 @@
 
 use super::client::Client;
 use super::complete::{complete, complete_failure};
-use super::query::Missing;
-use super::responder::{Asking, Attempt, Begun, Responder, View, told};
+use super::query::{Begun, Missing};
+use super::responder::{Asking, Attempt, Responder, View, told};
 use crate::answer::Step;
 use crate::dns::{ExtendedError, Question};
 
@@ -21,17 +21,20 @@ impl Responder {
     ) -> Attempt {
         let View { snapshot, serving, now, .. } = view;
         let begun = self.begin(serving, snapshot, message, client, missing, buffer);
-        let Begun { query, mut chase, mut step, look, is_probe } = match begun {
+        let begun = match begun {
             Ok(begun) => begun,
             Err(attempt) => return attempt,
         };
-        let written = if is_probe {
-            let why = self.note_loop(serving, &query);
+        let Begun { query, view: client_view, look, .. } = &begun;
+        let written = if begun.is_probe {
+            let why = self.note_loop(serving, query);
             complete_failure(&query.asked, client, why, buffer)
         } else {
-            let asking = Asking { snapshot, serving, query: &query };
+            let mut chase = query.chase(snapshot, &serving.rules, *client_view);
+            let mut step = begun.step(&mut chase);
+            let asking = Asking { snapshot, serving, query };
             loop {
-                step = self.advance(asking, &mut chase, step, look, None, *now);
+                step = self.advance(asking, &mut chase, step, *look, None, *now);
                 if step == Step::Done {
                     break;
                 }

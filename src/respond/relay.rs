@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::complete;
-use super::query::Missing;
-use super::responder::{Asking, Attempt, Begun, Known, Responder, View};
+use super::query::{Begun, Missing};
+use super::responder::{Asking, Attempt, Known, Responder, View};
 use crate::answer::Step;
 use crate::dns::{NameRef, QueryFlags, Question};
 use crate::forward::{Asker, Lane, Outcome, Returned, Said, looks_own};
@@ -174,14 +174,17 @@ impl Responder {
         let View { snapshot, serving, now, .. } = view;
         let Pending { message, client, missing, .. } = pending;
         let begun = self.begin(serving, snapshot, message, *client, *missing, &mut []).ok()?;
-        let Begun { query, mut chase, mut step, look, is_probe } = begun;
-        if is_probe || looks_own(&serving.forwarder, query.asked.question) {
+        let Begun { query, view: client_view, look, .. } = &begun;
+        if begun.is_probe || looks_own(&serving.forwarder, query.asked.question) {
             return None;
         }
-        if !missing.is_of_query(serving.epoch(snapshot)) {
-            let asking = Asking { snapshot, serving, query: &query };
-            step = self.advance(asking, &mut chase, step, look, None, *now);
+        if begun.is_untouched {
+            return Some((Question { name: query.name.to_name(), rtype: query.rtype }, query.flags));
         }
+        let mut chase = query.chase(snapshot, &serving.rules, *client_view);
+        let step = begun.step(&mut chase);
+        let asking = Asking { snapshot, serving, query };
+        let step = self.advance(asking, &mut chase, step, *look, None, *now);
         // A lane asks by the rules.
         if step == Step::Done || chase.delegation().is_some() {
             return None;
@@ -200,12 +203,15 @@ impl Responder {
         let View { snapshot, serving, now, .. } = view;
         let Pending { message, client, missing, .. } = pending;
         let begun = self.begin(serving, snapshot, message, *client, *missing, buffer);
-        let Begun { query, mut chase, step, look, .. } = match begun {
+        let begun = match begun {
             Ok(begun) => begun,
             Err(attempt) => return attempt,
         };
-        let asking = Asking { snapshot, serving, query: &query };
-        if self.advance(asking, &mut chase, step, look, Some(known), *now) == Step::Ask {
+        let Begun { query, view: client_view, look, .. } = &begun;
+        let mut chase = query.chase(snapshot, &serving.rules, *client_view);
+        let step = begun.step(&mut chase);
+        let asking = Asking { snapshot, serving, query };
+        if self.advance(asking, &mut chase, step, *look, Some(known), *now) == Step::Ask {
             return Attempt::Wait(*missing);
         }
         complete(&query.asked, *client, &chase, buffer).map_or(Attempt::Drop, Attempt::Reply)

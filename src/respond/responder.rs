@@ -14,13 +14,13 @@ use super::client::{Client, Transport};
 use super::complete::{complete, complete_failure};
 use super::cookie::Cookies;
 use super::delegated::OwnAnswers;
-use super::query::{Look, Missing, Query};
+use super::query::{Begun, Decided, Look, Missing, Query};
 use super::rate_limit::RateLimit;
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, Manner, UpstreamReply};
 use crate::dns::{ExtendedError, Name, NameRef, Question, Rcode};
-use crate::forward::{Asker, Forwarder, Outcome, Quest, Said, looks_own};
+use crate::forward::{self, Asker, Forwarder, Outcome, Quest, Said, looks_own};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
@@ -98,17 +98,6 @@ pub(super) struct Asking<'a, 'm> {
     pub(super) snapshot: &'a Arc<Snapshot>,
     pub(super) serving: &'a Arc<Serving>,
     pub(super) query: &'a Query<'m>,
-}
-
-/// A query on its way.
-pub(super) struct Begun<'s, 'm> {
-    pub(super) query: Query<'m>,
-    pub(super) chase: Chase<'s>,
-    pub(super) step: Step,
-    /// How the cache is looked into up to the name that upstream must be asked for.
-    pub(super) look: Look,
-    /// Whether it is a probe for a loop that came back.
-    pub(super) is_probe: bool,
 }
 
 /// What came of a message without waiting.
@@ -266,7 +255,9 @@ impl Responder {
                 Err(_) => return None,
             }
         };
-        let Begun { query, mut chase, mut step, mut look, is_probe } = begun;
+        let mut chase = begun.query.chase(&snapshot, &serving.rules, begun.view);
+        let mut step = begun.step(&mut chase);
+        let Begun { query, mut look, is_probe, .. } = begun;
         let is_own = || known.is_none() && looks_own(&serving.forwarder, query.asked.question);
         if is_probe || (step == Step::Ask && is_own()) {
             let why = self.note_loop(serving, &query);
@@ -281,30 +272,26 @@ impl Responder {
     }
 
     /// Begins with a message, where it stopped if that still holds; on an error a reply may be in the buffer.
-    pub(super) fn begin<'s, 'm>(
+    pub(super) fn begin<'m>(
         &self,
-        serving: &'s Serving,
-        snapshot: &'s Snapshot,
+        serving: &Serving,
+        snapshot: &Snapshot,
         message: &'m [u8],
         client: Client,
         missing: Missing,
         buffer: &mut [u8],
-    ) -> Result<Begun<'s, 'm>, Attempt> {
+    ) -> Result<Begun<'m>, Attempt> {
         let look = missing.next_look();
-        let decided = missing.decided_in(serving.epoch(snapshot));
-        if let Some(decided) = decided
+        if let Some(decided) = missing.decided_in(serving.epoch(snapshot))
             && let Some(query) = decided.query(message)
         {
-            let mut chase = query.chase(snapshot, &serving.rules, decided.view);
-            let step = if decided.is_untouched { Step::Ask } else { chase.run() };
-            return Ok(Begun { query, chase, step, look, is_probe: false });
+            let Decided { view, is_untouched, .. } = decided;
+            return Ok(Begun { query, view, is_untouched, look, is_probe: false });
         }
         let query = self.admit(&serving.rules, message, client, buffer)?;
-        let is_probe = serving.is_probe(&query);
         let view = snapshot.networks().view_of(client.address.ip());
-        let mut chase = query.chase(snapshot, &serving.rules, view);
-        let step = chase.run();
-        Ok(Begun { query, chase, step, look, is_probe })
+        let is_probe = serving.is_probe(&query);
+        Ok(Begun { query, view, is_untouched: false, look, is_probe })
     }
 
     /// Notes a question of our own that came back; what it is answered with.
@@ -333,6 +320,7 @@ impl Responder {
             return relayed;
         }
         *look = Look::First;
+        let is_by_rule = chase.delegation().is_none();
         let asked = async {
             match known.map(|known| known.said) {
                 Some(Said::Outcome(outcome)) => outcome,
@@ -350,7 +338,10 @@ impl Responder {
                 }
             }
         };
-        // The forwarder bounds one question; a chain may ask many.
+        // The forwarder bounds one question by a rule; a chain may ask many.
+        if is_by_rule && Instant::now() + forward::DEADLINE <= deadline {
+            return told(asked.await, chase);
+        }
         let Ok(outcome) = timeout_at(deadline, asked).await else {
             let why = "the chain of aliases took upstreams longer than two seconds";
             let why = ExtendedError::new(ExtendedError::NO_REACHABLE_AUTHORITY, why);
