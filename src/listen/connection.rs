@@ -302,7 +302,7 @@ impl<S: Service, B: AsyncRead + AsyncWrite + Unpin> Connection<S, B> {
 
     /// Has a task answer a message that must wait for upstream.
     fn wait(&mut self, view: &S::View, message: &[u8], missing: Missing) {
-        let ticket = match self.shared.waiting.admit(self.client) {
+        let ticket = match self.shared.waiting.admit(self.client, Instant::now()) {
             Ok(ticket) => ticket,
             Err(no_room) => return self.refuse(view, message, missing, no_room),
         };

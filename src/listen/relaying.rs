@@ -43,6 +43,8 @@ pub struct Relaying<S> {
     replies: Replies,
     /// Whether something came from upstream.
     is_readable: bool,
+    /// When the messages came that are taken now: one look at the clock is enough for a batch.
+    batch_came: Option<Instant>,
 }
 
 /// Where a reply goes, and its right to be waited for.
@@ -59,6 +61,7 @@ impl<S: Service> Relaying<S> {
             relay: own.service.relay(&own.runtime),
             replies: Replies::new(),
             is_readable: false,
+            batch_came: None,
         }
     }
 
@@ -70,7 +73,8 @@ impl<S: Service> Relaying<S> {
         path: ReturnPath,
         missing: Missing,
     ) -> Result<(), ExtendedError> {
-        let ticket = self.own.waiting.admit(client).map_err(|no_room| {
+        let now = *self.batch_came.get_or_insert_with(Instant::now);
+        let ticket = self.own.waiting.admit(client, now).map_err(|no_room| {
             match no_room {
                 NoRoom::WaitLimit(..) => self.own.counters.wait_limit_reached.add(1),
                 NoRoom::Full(_) | NoRoom::Share(_) => self.own.counters.waiting_max_reached.add(1),
@@ -103,6 +107,7 @@ impl<S: Service> Relaying<S> {
 
     /// Asks upstream what was taken, and answers what came from there.
     pub fn turn(&mut self) {
+        self.batch_came = None;
         let Some(relay) = &mut self.relay else { return };
         let is_readable = std::mem::take(&mut self.is_readable);
         let received = catch_unwind(AssertUnwindSafe(|| {
@@ -139,9 +144,10 @@ impl<S: Service> Relaying<S> {
         let counters = &own.counters;
         let (mut left, mut held) = (Vec::new(), Vec::new());
         let Some(mut settling) = relay.settling() else { return };
+        let now = Instant::now();
         while let Some(settled) = settling.next(replies.room()) {
             match settled {
-                Settled::Reply(Place { path, ticket }, length) => match ticket.leave() {
+                Settled::Reply(Place { path, ticket }, length) => match ticket.leave(now) {
                     Leave::Now => {
                         counters.waited.add(1);
                         replies.add(length, &path);
@@ -191,7 +197,7 @@ impl<S: Service> Relaying<S> {
                 return counters.dropped.add(1);
             };
             // Until it is sent it has its place.
-            let _ticket = match ticket.leave() {
+            let _ticket = match ticket.leave(Instant::now()) {
                 Leave::Now => None,
                 Leave::At(at, ticket) => {
                     counters.paced.add(1);

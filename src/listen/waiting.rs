@@ -1,7 +1,7 @@
 //! Messages that wait for upstream: how many of each client network, and when their replies may leave.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,9 +94,9 @@ impl Waiting {
         })
     }
 
-    /// Lets a message wait, if its network may have one more.
-    pub fn admit(self: &Arc<Self>, client: Client) -> Result<Ticket, NoRoom> {
-        let admitted = self.try_admit(client, Instant::now());
+    /// Lets a message that comes now wait, if its network may have one more.
+    pub fn admit(self: &Arc<Self>, client: Client, now: Instant) -> Result<Ticket, NoRoom> {
+        let admitted = self.try_admit(client, now);
         match admitted {
             Err(NoRoom::WaitLimit(network, _)) => self.counters.met.note(network, Limit::WaitLimit),
             Err(NoRoom::Share(network)) => self.counters.met.note(network, Limit::Share),
@@ -156,19 +156,19 @@ impl Ticket {
 
     /// When the reply, which is ready, may be sent over UDP.
     // A reply over TCP goes to who asked, and no address can be forged.
-    pub fn leave(mut self) -> Leave {
+    pub fn leave(mut self, now: Instant) -> Leave {
         let Asker::Network(network) = self.asker else { return Leave::Now };
-        let now = Instant::now();
         let mut table = self.waiting.table.lock();
-        let at = match table.askers.get_mut(&self.asker) {
-            Some(waiters) => waiters.pace.leave(now, self.came + HELD_MAX),
-            None => Some(now),
-        };
-        if let Some(at) = at.filter(|at| *at > now) {
-            drop(table);
-            return Leave::At(at, self);
+        let mut at = Some(now);
+        if let Entry::Occupied(mut waiters) = table.askers.entry(self.asker) {
+            at = waiters.get_mut().pace.leave(now, self.came + HELD_MAX);
+            if let Some(at) = at.filter(|at| *at > now) {
+                drop(table);
+                return Leave::At(at, self);
+            }
+            release(waiters);
         }
-        table.give_back(self.asker, self.transport);
+        *table.taken(self.transport) -= 1;
         drop(table);
         self.is_over = true;
         if at.is_some() {
@@ -180,24 +180,32 @@ impl Ticket {
 }
 
 impl Table {
-    fn give_back(&mut self, asker: Asker, transport: Transport) {
+    /// How many messages wait that came over a transport.
+    fn taken(&mut self, transport: Transport) -> &mut usize {
         match transport {
-            Transport::Udp => self.udp -= 1,
-            Transport::Tcp => self.tcp -= 1,
+            Transport::Udp => &mut self.udp,
+            Transport::Tcp => &mut self.tcp,
         }
-        if let Entry::Occupied(mut waiters) = self.askers.entry(asker) {
-            waiters.get_mut().waiting -= 1;
-            if waiters.get().waiting == 0 {
-                waiters.remove();
-            }
-        }
+    }
+}
+
+/// Counts one message less of an asker.
+fn release(mut waiters: OccupiedEntry<'_, Asker, Waiters>) {
+    waiters.get_mut().waiting -= 1;
+    if waiters.get().waiting == 0 {
+        waiters.remove();
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.waiting.table.lock().give_back(self.asker, self.transport);
+        if self.is_over {
+            return;
+        }
+        let mut table = self.waiting.table.lock();
+        *table.taken(self.transport) -= 1;
+        if let Entry::Occupied(waiters) = table.askers.entry(self.asker) {
+            release(waiters);
         }
     }
 }
@@ -242,7 +250,7 @@ mod tests {
 
     /// Has a network wait as often as it may.
     fn all(waiting: &Arc<Waiting>, number: u32) -> Vec<Ticket> {
-        std::iter::from_fn(|| waiting.admit(client(number, Transport::Udp)).ok()).collect()
+        std::iter::from_fn(|| waiting.admit(client(number, Transport::Udp), Instant::now()).ok()).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -250,13 +258,14 @@ mod tests {
         let waiting = waiting(8192, 1000);
         let mut heavy: Vec<Vec<Ticket>> = (0..12).map(|number| all(&waiting, number)).collect();
         assert!(heavy.iter().all(|tickets| tickets.len() >= Pool::FLOOR));
-        let refused = waiting.admit(client(0, Transport::Udp)).unwrap_err();
+        let refused = waiting.admit(client(0, Transport::Udp), Instant::now()).unwrap_err();
         assert!(matches!(refused, NoRoom::WaitLimit(_, 1000)), "{refused:?}");
-        assert!(matches!(waiting.admit(client(11, Transport::Udp)), Err(NoRoom::Share(_))));
-        let light: Vec<Ticket> =
-            (0..Pool::FLOOR).map(|_| waiting.admit(client(50, Transport::Udp)).unwrap()).collect();
+        assert!(matches!(waiting.admit(client(11, Transport::Udp), Instant::now()), Err(NoRoom::Share(_))));
+        let light: Vec<Ticket> = (0..Pool::FLOOR)
+            .map(|_| waiting.admit(client(50, Transport::Udp), Instant::now()).unwrap())
+            .collect();
         // TCP has places of its own.
-        assert!(waiting.admit(client(51, Transport::Tcp)).is_ok());
+        assert!(waiting.admit(client(51, Transport::Tcp), Instant::now()).is_ok());
         heavy.clear();
         drop(light);
         let table = waiting.table.lock();
@@ -271,25 +280,26 @@ mod tests {
         assert!(exempt.iter().all(|ticket| matches!(ticket.asker(), Asker::Exempt(_))));
         assert!(all(&waiting, 1).len() >= Pool::FLOOR);
         // It is not paced.
-        assert!(exempt.into_iter().all(|ticket| matches!(ticket.leave(), Leave::Now)));
+        assert!(exempt.into_iter().all(|ticket| matches!(ticket.leave(Instant::now()), Leave::Now)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_piled_up_in_a_network_leaves_in_its_time_or_not_at_all() {
         let waiting = waiting(8192, 1000);
-        let last = waiting.admit(client(1, Transport::Udp)).unwrap();
+        let last = waiting.admit(client(1, Transport::Udp), Instant::now()).unwrap();
         let mut tickets = Vec::new();
         for _ in 0..18 {
-            tickets.extend((0..50).map(|_| waiting.admit(client(1, Transport::Udp)).unwrap()));
+            tickets
+                .extend((0..50).map(|_| waiting.admit(client(1, Transport::Udp), Instant::now()).unwrap()));
             tokio::time::advance(Duration::from_millis(100)).await;
         }
-        let other = waiting.admit(client(2, Transport::Udp)).unwrap();
+        let other = waiting.admit(client(2, Transport::Udp), Instant::now()).unwrap();
         let now = Instant::now();
         let mut at_once = 0;
         let mut held = Vec::new();
         for ticket in tickets {
             let latest = ticket.came + HELD_MAX;
-            match ticket.leave() {
+            match ticket.leave(Instant::now()) {
                 Leave::Now => at_once += 1,
                 Leave::At(at, ticket) => {
                     assert!((now..=latest).contains(&at));
@@ -299,9 +309,9 @@ mod tests {
             }
         }
         assert!((50..=150).contains(&at_once), "{at_once}");
-        assert!(matches!(other.leave(), Leave::Now));
+        assert!(matches!(other.leave(Instant::now()), Leave::Now));
         // One that came first and is answered behind all others would come too late.
-        assert!(matches!(last.leave(), Leave::Never));
+        assert!(matches!(last.leave(Instant::now()), Leave::Never));
         // What is held back waits on.
         assert_eq!(waiting.table.lock().udp, held.len());
         drop(held);
