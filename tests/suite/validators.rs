@@ -1,7 +1,8 @@
 //! Validating resolvers behind us believe what we hand on of signed zones, and what we splice into it.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -134,26 +135,13 @@ impl Drop for Running {
 fn unbound_validates_what_a_wildcard_made_and_what_a_splice_left() {
     let daemon = daemon();
     let folder = daemon.folder.path();
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let anchors: String =
-        ANCHORS.iter().map(|(zone, key)| format!("  trust-anchor: \"{zone} DNSKEY {key}\"\n")).collect();
-    let config = format!(
-        "server:\n  interface: 127.0.0.1@{}\n  directory: \"{}\"\n  pidfile: \"\"\n  username: \"\"\n  chroot: \"\"\n  \
-         use-syslog: no\n  do-daemonize: no\n  do-not-query-localhost: no\n  module-config: \"validator iterator\"\n\
-         {anchors}forward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@{}\n",
-        free.port(),
-        folder.display(),
-        daemon.address.port()
-    );
-    write(folder, "unbound.conf", &config);
-    let started =
-        Command::new("unbound").arg("-c").arg(folder.join("unbound.conf")).stderr(Stdio::null()).spawn();
     // Not asked of CI: delv validates there.
-    let Ok(process) = started else { return println!("skipped: unbound is not installed") };
-    let running = Running(process);
+    let Some((running, unbound)) = start_unbound(folder, daemon.address.port()) else {
+        return println!("skipped: unbound is not installed");
+    };
     for zone in ["nsec.example.", "nsec3.example."] {
         for (name, is_secure, records) in [("plain", true, 1), ("a.wild", true, 1), ("a.alias", false, 2)] {
-            let reply = ask(free, &format!("{name}.{zone}"));
+            let reply = ask(unbound, &format!("{name}.{zone}"));
             let addresses = reply.answer.iter().filter(|line| line.rtype != "RRSIG").count();
             let told = (reply.rcode, reply.flags & AD != 0, addresses);
             assert_eq!(told, (Rcode::NOERROR, is_secure, records), "{name}.{zone}\n{reply}");
@@ -161,6 +149,35 @@ fn unbound_validates_what_a_wildcard_made_and_what_a_splice_left() {
     }
     drop(running);
     daemon.stop();
+}
+
+/// An Unbound that validates, and its address; none if it is not installed.
+fn start_unbound(folder: &Path, upstream: u16) -> Option<(Running, SocketAddr)> {
+    let anchors: String =
+        ANCHORS.iter().map(|(zone, key)| format!("  trust-anchor: \"{zone} DNSKEY {key}\"\n")).collect();
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        // Another test may take the port before Unbound does, which ends then.
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = format!(
+            "server:\n  interface: 127.0.0.1@{}\n  directory: \"{}\"\n  pidfile: \"\"\n  username: \"\"\n  chroot: \"\"\n  \
+             use-syslog: no\n  do-daemonize: no\n  do-not-query-localhost: no\n  module-config: \"validator iterator\"\n\
+             {anchors}forward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@{upstream}\n",
+            free.port(),
+            folder.display(),
+        );
+        write(folder, "unbound.conf", &config);
+        let started =
+            Command::new("unbound").arg("-c").arg(folder.join("unbound.conf")).stderr(Stdio::null()).spawn();
+        let mut running = Running(started.ok()?);
+        while began.elapsed() < PATIENCE && running.0.try_wait().unwrap().is_none() {
+            if TcpStream::connect(free).is_ok() {
+                return Some((running, free));
+            }
+            thread::yield_now();
+        }
+    }
+    panic!("unbound does not start");
 }
 
 /// Asks until the server is there.
