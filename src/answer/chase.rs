@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::part::{Authority, Delegation, Freshness, Names, Part, Relayed};
 use super::rules::{PublicNames, Rules};
 use crate::cache::{CHAIN_MAX, End, UpstreamReply};
-use crate::dns::{ExtendedError, NameBuf, NameRef, Rcode, Record, RecordType, rdata};
+use crate::dns::{ExtendedError, NameBuf, NameRef, Question, Rcode, Record, RecordType, rdata};
 use crate::zone::{
     Contested, Delegations, Offer, OnMissing, Outcome, Owner, Reversed, Snapshot, StaleStanding, ViewId,
     Zone, ZoneKind,
@@ -187,6 +187,11 @@ impl<'s> Chase<'s> {
     /// The name that must be asked for.
     pub fn current(&self) -> NameRef<'_> {
         self.names[self.names.len() - 1].borrow()
+    }
+
+    /// The question for that name.
+    pub fn question(&self) -> Question {
+        Question { name: self.current().to_name(), rtype: self.rtype }
     }
 
     /// Takes what was said to `current`, and goes on.

@@ -76,7 +76,7 @@ impl Responder {
             }
             _ => {}
         }
-        Ok(Query::new(asked, request.name))
+        Ok(Query { asked, name: request.name })
     }
 
     pub(super) fn cookie(&self, request: Option<&[u8]>, client: IpAddr) -> Option<[u8; 24]> {

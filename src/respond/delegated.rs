@@ -55,7 +55,7 @@ impl OwnAnswers {
             let manner = delegation
                 .as_ref()
                 .map_or_else(|| Manner::from(flags), |delegation| delegation.manner(flags));
-            let question = Question { name: chase.current().to_name(), rtype };
+            let question = chase.question();
             let relayed = match serving.cache.get(chase.current(), rtype, manner, Instant::now()) {
                 Lookup::Fresh(hit) => Relayed {
                     reply: hit.reply,

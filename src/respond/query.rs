@@ -5,15 +5,13 @@ use super::finished::Epoch;
 use crate::answer::{Chase, Recursion, Rules, Step};
 use crate::dns::edns::Edns;
 use crate::dns::header::HEADER_BYTES;
-use crate::dns::{Flags, QueryFlags, RawName, RawQuestion, RecordType};
+use crate::dns::{Flags, QueryFlags, RawName, RawQuestion};
 use crate::zone::{Snapshot, ViewId};
 
 /// A query that is answered.
 pub(super) struct Query<'m> {
     pub(super) asked: Asked<'m>,
     pub(super) name: RawName<'m>,
-    pub(super) rtype: RecordType,
-    pub(super) flags: QueryFlags,
 }
 
 /// What a message waits for.
@@ -66,17 +64,16 @@ pub(super) enum Look {
     Again,
 }
 
-impl<'m> Query<'m> {
-    pub(super) fn new(asked: Asked<'m>, name: RawName<'m>) -> Query<'m> {
-        let flags =
-            QueryFlags { dnssec_ok: asked.dnssec_ok(), checking_disabled: asked.flags.has(Flags::CD) };
-        Query { asked, name, rtype: asked.rtype, flags }
+impl Query<'_> {
+    /// What upstream is asked besides the question.
+    pub(super) fn flags(&self) -> QueryFlags {
+        QueryFlags { dnssec_ok: self.asked.dnssec_ok(), checking_disabled: self.asked.flags.has(Flags::CD) }
     }
 
     pub(super) fn chase<'s>(&self, snapshot: &'s Snapshot, rules: &'s Rules, view: ViewId) -> Chase<'s> {
         let recursion =
             if self.asked.flags.has(Flags::RD) { Recursion::Desired } else { Recursion::NotDesired };
-        Chase::new(snapshot, rules, view, self.name.to_buf(), self.rtype, recursion)
+        Chase::new(snapshot, rules, view, self.name.to_buf(), self.asked.rtype, recursion)
     }
 }
 
@@ -125,6 +122,6 @@ impl Decided {
             ..Edns::default()
         });
         let asked = Asked { id, flags, question, edns, rtype, cookie: self.cookie };
-        Some(Query::new(asked, name))
+        Some(Query { asked, name })
     }
 }

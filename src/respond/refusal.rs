@@ -5,7 +5,7 @@ use super::complete::{complete, complete_failure};
 use super::query::{Begun, Missing};
 use super::responder::{Asking, Attempt, Responder, View, told};
 use crate::answer::Step;
-use crate::dns::{ExtendedError, Question};
+use crate::dns::ExtendedError;
 
 impl Responder {
     /// Answers a message for which `try_answer` said that something is missing, with what there is without asking upstream:
@@ -38,8 +38,8 @@ impl Responder {
                 if step == Step::Done {
                     break;
                 }
-                let question = Question { name: chase.current().to_name(), rtype: query.rtype };
-                let outcome = serving.forwarder.refuse(question, query.flags, why.clone());
+                let question = chase.question();
+                let outcome = serving.forwarder.refuse(question, query.flags(), why.clone());
                 let relayed = told(outcome, &mut chase);
                 step = chase.feed(relayed);
             }

@@ -179,7 +179,7 @@ impl Responder {
             return None;
         }
         if begun.is_untouched {
-            return Some((Question { name: query.name.to_name(), rtype: query.rtype }, query.flags));
+            return Some((Question { name: query.name.to_name(), rtype: query.asked.rtype }, query.flags()));
         }
         let mut chase = query.chase(snapshot, &serving.rules, *client_view);
         let step = begun.step(&mut chase);
@@ -189,7 +189,7 @@ impl Responder {
         if step == Step::Done || chase.delegation().is_some() {
             return None;
         }
-        Some((Question { name: chase.current().to_name(), rtype: query.rtype }, query.flags))
+        Some((chase.question(), query.flags()))
     }
 
     /// Answers with what upstream said to one name.

@@ -19,7 +19,7 @@ use super::rate_limit::RateLimit;
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, Manner, UpstreamReply};
-use crate::dns::{ExtendedError, Name, NameRef, Question, Rcode};
+use crate::dns::{ExtendedError, Name, NameRef, Rcode};
 use crate::forward::{self, Asker, Forwarder, Outcome, Quest, Said, looks_own};
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
@@ -326,14 +326,14 @@ impl Responder {
                 Some(Said::Outcome(outcome)) => outcome,
                 Some(Said::Awaited(awaited)) => awaited.outcome().await,
                 None => {
-                    let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+                    let question = chase.question();
                     if let Some(delegation) = serving.delegation(chase, snapshot) {
                         let names = OwnAnswers::new(snapshot, serving, chase.view(), asker);
-                        return names.ask(delegation, question, query.flags, Quest::new()).await;
+                        return names.ask(delegation, question, query.flags(), Quest::new()).await;
                     }
                     match chase.has_own_answer() {
-                        true => serving.forwarder.ask_unless_down(question, query.flags, asker).await,
-                        false => serving.forwarder.ask(question, query.flags, asker).await,
+                        true => serving.forwarder.ask_unless_down(question, query.flags(), asker).await,
+                        false => serving.forwarder.ask(question, query.flags(), asker).await,
                     }
                 }
             }
@@ -389,8 +389,8 @@ impl Responder {
         let delegation = serving.delegation(chase, snapshot);
         let manner = delegation
             .as_ref()
-            .map_or_else(|| Manner::from(query.flags), |delegation| delegation.manner(query.flags));
-        let (name, rtype) = (chase.current(), query.rtype);
+            .map_or_else(|| Manner::from(query.flags()), |delegation| delegation.manner(query.flags()));
+        let (name, rtype) = (chase.current(), query.asked.rtype);
         let found = match look {
             Look::First => serving.cache.get(name, rtype, manner, now),
             Look::Again => serving.cache.find_again(name, rtype, manner, now),
@@ -413,14 +413,14 @@ impl Responder {
             format!("cache: {what}, of {} seconds ago", hit.age_secs)
         });
         if hit.wants_prefetch {
-            let question = Question { name: chase.current().to_name(), rtype: query.rtype };
+            let question = chase.question();
             let _entered = self.runtime.enter();
             match delegation {
                 Some(delegation) => {
                     let names = OwnAnswers::new(snapshot, serving, chase.view(), Asker::Server);
-                    serving.forwarder.prefetch_delegated(delegation, question, query.flags, names);
+                    serving.forwarder.prefetch_delegated(delegation, question, query.flags(), names);
                 }
-                None => serving.forwarder.prefetch(question, query.flags),
+                None => serving.forwarder.prefetch(question, query.flags()),
             }
         }
         Some(Relayed { reply: hit.reply, age_secs: hit.age_secs, freshness, life: Some(hit.life) })
