@@ -1,19 +1,21 @@
 //! Queries that had to wait for upstream: they go on where they stopped, unless what was decided holds no longer.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use privatelink_dns::config::Config;
 use privatelink_dns::daemon::Parts;
 use privatelink_dns::dns::message::query;
 use privatelink_dns::dns::{Flags, Message, Name, QueryFlags, RecordSet, RecordType, Ttl};
 use privatelink_dns::forward::Asker;
+use privatelink_dns::net::wait_for_either;
 use privatelink_dns::respond::{Attempt, Client, Missing, Relay, Responder, Settled, Transport};
 use privatelink_dns::zone::{Change, ChangeSet, Offer, Origin, Store, ZoneHeader};
 use tokio::runtime::Handle;
 
+use crate::support::client::PATIENCE;
 use crate::support::upstream::Upstream;
 
 /// Room for any reply over UDP.
@@ -66,7 +68,8 @@ async fn relayed(responder: &Arc<Responder>, message: &[u8], client: Client, mis
             Some(Settled::Drop(())) => panic!("it was dropped"),
             None => {}
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        let ready = tokio::task::block_in_place(|| wait_for_either(None, relay.as_fd(), PATIENCE));
+        assert!(ready.other, "upstream does not answer");
         relay.receive();
     }
 }
