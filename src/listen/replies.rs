@@ -6,13 +6,10 @@ use std::slice;
 use smallvec::SmallVec;
 use socket2::Socket;
 
-use crate::net::{Address, Control, Letter, Outgoing, ReturnPath, STRIDE, Wait};
+use crate::net::{Address, Control, DATAGRAM_SIZE_MAX, Letter, Outgoing, ReturnPath, STRIDE, Wait};
 
 /// Datagrams a system call; past 64 the call itself no longer counts beside the kernel's work on each.
 pub const BATCH: usize = 64;
-
-/// Room for a reply; replies over UDP are cut at 1232 bytes unless set otherwise.
-pub const REPLY_SIZE_MAX: usize = 4096;
 
 /// Room for a batch of replies.
 pub struct Replies {
@@ -57,12 +54,12 @@ impl Replies {
 
     /// The room at one of the places of a batch.
     pub fn room_at(&mut self, index: usize) -> &mut [u8] {
-        &mut self.bytes[index * STRIDE..][..REPLY_SIZE_MAX]
+        &mut self.bytes[index * STRIDE..][..DATAGRAM_SIZE_MAX]
     }
 
     /// Queues the first `length` bytes of the room at a place.
     pub fn queue(&mut self, at: usize, length: usize, path: &ReturnPath) {
-        assert!(at < BATCH && length <= REPLY_SIZE_MAX && self.queued.len() < BATCH);
+        assert!(at < BATCH && length <= DATAGRAM_SIZE_MAX && self.queued.len() < BATCH);
         let control = path.source.map_or(Control::NONE, Control::from_source);
         self.queued.push(Queued { at, length, to: path.peer.into(), control });
     }

@@ -13,7 +13,7 @@ use super::address::Address;
 use super::control::{self, RECEIVED_SIZE};
 use super::path::Source;
 
-/// Most of a datagram that is read: no query is longer, and an upstream is asked for a third.
+/// Room for a datagram: no query is longer, an upstream is asked for a third, and a reply is cut at 1232 bytes.
 pub const DATAGRAM_SIZE_MAX: usize = 4096;
 
 /// From one message's room to the next: at a multiple of 4096 all would begin in one set of a processor's cache.
@@ -77,7 +77,7 @@ impl Incoming {
         Incoming { headers, _parts: parts, bytes, senders, controls, received: count }
     }
 
-    /// Reads what is there, as far as there is room; how many datagrams it were.
+    /// Reads as many datagrams as there is room for; returns their number.
     pub fn receive(&mut self, socket: &Socket, wait: Wait) -> io::Result<usize> {
         // Those of a connected socket have no room for a sender, and need no more.
         let told = self.received.max(1).min(self.senders.len());
@@ -124,7 +124,7 @@ impl Incoming {
         }
     }
 
-    /// Who sent it, if that was told.
+    /// Its sender, if the kernel tells it.
     pub fn sender(&self, index: usize) -> Option<SocketAddr> {
         self.senders.get(index)?.read(self.header(index).msg_hdr.msg_namelen as usize)
     }
