@@ -15,7 +15,7 @@ use crate::ledger::{Identity, Role, Who};
 /// The header of draft-ietf-httpapi-idempotency-key-header.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
-/// Who asks, for handlers of `/api/v1`: at least the role that the method needs.
+/// The caller of a handler of `/api/v1`, with at least the role that the method needs.
 impl<S: Send + Sync> FromRequestParts<S> for Identity {
     type Rejection = Problem;
 
@@ -26,11 +26,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Identity {
     }
 }
 
-/// Who asks, an operator at least.
+/// A caller that is an operator at least.
 #[derive(Clone, Debug)]
 pub struct Operator(pub Identity);
 
-/// Who asks, an admin whose scope is everything.
+/// A caller that is an admin whose scope is everything.
 #[derive(Clone, Debug)]
 pub struct Admin(pub Identity);
 

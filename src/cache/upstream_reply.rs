@@ -366,7 +366,7 @@ mod tests {
         assert!(denies(Rcode::NXDOMAIN, &[], &[soa]));
         assert!(denies(Rcode::NXDOMAIN, &["a.x. 60 CNAME b.x."], &[soa]));
         assert!(!denies(Rcode::NOERROR, &[], &[soa]));
-        // Who may speak for the target says whether it exists.
+        // Only an upstream that may speak for the target can deny it.
         assert!(!denies(Rcode::NXDOMAIN, &["a.x. 60 CNAME a.secret."], &[soa]));
     }
 

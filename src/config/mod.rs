@@ -120,7 +120,7 @@ impl Config {
         assembly::assemble(&document, file, path)
     }
 
-    /// Who is asked for Azure's hosts: the upstreams of config, never what we serve.
+    /// The upstreams that are asked for Azure's hosts: those of config, never our own zones.
     pub fn azure_hosts(&self) -> azure::ResolverSettings {
         let rules = self.forward.rules.iter().map(|rule| {
             let upstreams = rule.upstreams.iter().map(|upstream| upstream.socket());

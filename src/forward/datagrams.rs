@@ -26,7 +26,7 @@ impl Datagrams {
         }
     }
 
-    /// Reads what is there, up to a batch, and does not wait; how many it were.
+    /// Reads up to one batch without waiting; returns the number of datagrams.
     pub fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
         self.incoming.receive(socket, Wait::No)
     }

@@ -105,7 +105,7 @@ impl<T> Lane<T> {
         })
     }
 
-    /// Begins to ask a question, which `send` sends; gives the pending back if the question is none for a lane.
+    /// Begins to ask a question, which `send` sends; returns the pending query if a lane cannot take it.
     ///
     /// The question section that brought it here must not be `looks_own`.
     pub fn begin(

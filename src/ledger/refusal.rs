@@ -26,11 +26,11 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// A value is wrong.
     Invalid,
-    /// Who asks is not known any more.
+    /// The caller's token ended meanwhile.
     Unauthenticated,
-    /// Who asks has not the role.
+    /// The caller lacks the role.
     Forbidden,
-    /// Who asks may not change this name.
+    /// The caller may not change this name.
     OutOfScope,
     NotFound,
     /// It goes against what is there.

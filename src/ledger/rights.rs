@@ -1,4 +1,4 @@
-//! Who may write what: asked here, whatever a write comes by.
+//! Checks what an identity may write, however the write comes in.
 
 use super::refusal::{Refusal, RefusalKind};
 use super::scope::Scope;
@@ -52,12 +52,12 @@ impl Identity {
     /// Whether it may change a zone as a whole: create, alter, import, delete it.
     fn may_change_zone(&self, zone: &Name) -> Result<(), Refusal> {
         self.needs(Role::Operator)?;
-        if self.scope.covers_zone(zone) { Ok(()) } else { Err(self.is_out_of_scope(zone)) }
+        if self.scope.covers_zone(zone) { Ok(()) } else { Err(self.outside_of_scope(zone)) }
     }
 
     fn may_change_name(&self, zone: &Name, name: &Name) -> Result<(), Refusal> {
         self.needs(Role::Operator)?;
-        if self.scope.covers(zone, name) { Ok(()) } else { Err(self.is_out_of_scope(name)) }
+        if self.scope.covers(zone, name) { Ok(()) } else { Err(self.outside_of_scope(name)) }
     }
 
     fn has_all(&self) -> Result<(), Refusal> {
@@ -70,7 +70,7 @@ impl Identity {
         }
     }
 
-    fn is_out_of_scope(&self, name: &Name) -> Refusal {
+    fn outside_of_scope(&self, name: &Name) -> Refusal {
         let why = format!("`{name}` is outside of what `{}` may change: {}", self.name, self.scope);
         Refusal::new(RefusalKind::OutOfScope, why)
     }

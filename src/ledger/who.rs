@@ -15,7 +15,7 @@ use crate::telemetry::is_hidden;
 /// The longest name that is shown and kept; a user may have a say in hers.
 pub const NAME_CHARS_MAX: usize = 200;
 
-/// Who asks, and what they may do.
+/// A caller, and what it may do.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Identity {
     /// The token's name, the user's or application's in Entra ID, or the certificate's.
@@ -26,7 +26,7 @@ pub struct Identity {
     pub how: How,
 }
 
-/// Who writes, and from where.
+/// The caller of a write, and its address.
 #[derive(Clone, Debug)]
 pub struct Who {
     pub identity: Identity,

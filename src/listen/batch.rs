@@ -28,7 +28,7 @@ impl Batch {
         Batch { incoming: Incoming::new(BATCH, Senders::Told), replies: Replies::new(), kernel_drops: None }
     }
 
-    /// Reads what is there, up to a batch; how many it were.
+    /// Reads up to one batch; returns the number of datagrams.
     pub fn receive(&mut self, socket: &Socket, wait: Wait) -> io::Result<usize> {
         self.kernel_drops = None;
         self.replies.clear();

@@ -67,7 +67,7 @@ impl Pace {
         self.reckon_anew(before, now);
     }
 
-    /// Has what left already count as little as it does now that more may leave at once.
+    /// Scales down what counts of the replies that left, now that more may leave at once.
     // Else a client that begins to ask much would be held back for what it asked when it had asked little.
     fn reckon_anew(&mut self, before: u32, now: Instant) {
         let (at_once, owed) = (self.at_once(), self.earned_at.saturating_duration_since(now));

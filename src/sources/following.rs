@@ -200,7 +200,7 @@ impl Source {
         self.live().is_none() || self.ground.roles.is_listing()
     }
 
-    /// Who lists it, if that is another instance that was heard of, and how much of it that cannot list.
+    /// The other instance that lists it, if one has been heard from, and how much of it that one cannot list.
     pub(crate) fn listed_by(&self) -> Option<(String, usize)> {
         if self.is_listed_here() {
             return None;

@@ -53,7 +53,7 @@ impl Reading {
         let mut failed: BTreeMap<Arc<str>, String> =
             pass.failed.iter().map(|(id, error)| (Arc::clone(id), in_full(error))).collect();
         let extent = match listing.finds_subscriptions() {
-            // Who may no longer look into a subscription does not know that it is empty.
+            // An identity that may no longer read a subscription does not know that it is empty.
             true => {
                 for id in sync::subscriptions_of(snapshot, &source) {
                     if !pass.listed.contains_key(&id) {

@@ -23,7 +23,7 @@ const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(30);
 /// Answers of one upstream that are kept: Azure has few hosts for us.
 const CACHED_MAX: u64 = 256;
 
-/// Who is asked for which hosts.
+/// Which upstreams are asked for which hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolverSettings {
     /// Domains, of which the longest wins, with those who are asked in the order of preference.
@@ -42,7 +42,7 @@ impl Default for ResolverSettings {
 /// Asks past our zones: a served `privatelink.azure.com` cannot divert us (facts §4).
 pub struct Resolver(SuffixMap<Arc<Rule>>);
 
-/// Who is asked for one domain.
+/// The upstreams of one domain.
 // One pool of hickory-resolver would do, if it asked the next one behind a failure (SERVFAIL, REFUSED) or a silence.
 struct Rule {
     upstreams: Vec<TokioResolver>,
