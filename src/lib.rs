@@ -11,6 +11,7 @@ pub mod telemetry;
 
 // Floor 2: nouns, what the server holds.
 pub mod cache;
+pub mod observe;
 pub mod privatelink;
 pub mod zone;
 
