@@ -154,7 +154,7 @@ fn serve_by(world: &World, forwarder: Arc<Forwarder>, cache: Arc<Cache>) {
         forwarded: Vec::new(),
         catalogue: config.private_link.catalogue.clone(),
     });
-    world.responder().replace(Serving { rules, cache, forwarder, rate_limit: None });
+    world.responder().replace(Serving::new(rules, cache, forwarder, None));
 }
 
 /// An address for whatever is asked; the reply's length.

@@ -720,6 +720,11 @@ impl<'s> Chase<'s> {
         &self.parts
     }
 
+    /// Whether upstream was asked, or the cache in its place.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked > 0
+    }
+
     /// What upstream said that is not shown, but that the answer rests on.
     pub fn replaced(&self) -> Option<&Relayed> {
         self.replaced.as_ref()

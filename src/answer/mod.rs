@@ -3,6 +3,7 @@
 mod access;
 mod chase;
 mod part;
+mod path;
 mod rules;
 mod special;
 

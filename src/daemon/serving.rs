@@ -34,7 +34,7 @@ pub(super) fn serving(
         Some(before) => Some(Arc::clone(before)),
         None => RateLimit::new(config.rate.clone()).map(Arc::new),
     };
-    Serving { rules, cache, forwarder, rate_limit }
+    Serving::new(rules, cache, forwarder, rate_limit)
 }
 
 /// What is forwarded: what config says, below operators' rules.

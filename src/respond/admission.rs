@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::client::{Client, Transport};
 use super::complete::{Asked, complete_error, complete_error_briefly};
 use super::query::Query;
+use super::reply::Reply;
 use super::responder::{Attempt, Responder};
 use crate::answer::Rules;
 use crate::dns::{ExtendedError, Rcode, RecordType, Request, Unanswerable};
@@ -18,9 +19,9 @@ impl Responder {
         message: &'m [u8],
         client: Client,
         buffer: &mut [u8],
-    ) -> Result<Query<'m>, Attempt> {
+    ) -> Result<Query<'m>, Attempt<Reply>> {
         let ip = client.address.ip();
-        let reply = |length: Option<usize>| length.map_or(Attempt::Drop, Attempt::Reply);
+        let reply = |reply: Option<Reply>| reply.map_or(Attempt::Drop, Attempt::Reply);
         // Over UDP without a cookie of ours the client's address may be forged.
         let is_forgeable = |cookie: Option<&[u8]>| {
             client.transport == Transport::Udp && !cookie.is_some_and(|cookie| self.has_made(cookie, ip))

@@ -17,3 +17,13 @@ pub enum Transport {
     Udp,
     Tcp,
 }
+
+impl Transport {
+    /// The word for it in metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Completes a reply: the one place where header, sections and EDNS are put together.
 
 use super::client::{Client, Transport};
+use super::reply::Reply;
 use crate::answer::{Authority, Chase, Delegation, Part, Relayed, STALE_TTL_SECS};
 use crate::dns::edns::{ReplyEdns, UDP_PAYLOAD_BYTES, UDP_PAYLOAD_BYTES_PLAIN};
 use crate::dns::header::{HEADER_BYTES, OPCODE_QUERY};
@@ -9,6 +10,7 @@ use crate::dns::{
     ExtendedError, Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter, Request, Section, edns::Edns,
     negative_ttl_secs,
 };
+use crate::observe::AnswerPath;
 use crate::zone::{Offer, ViewId, Zone};
 
 /// What we tell TCP clients that ask (RFC 7828), in units of 100 ms: the listener's idle timeout.
@@ -73,39 +75,40 @@ impl<'m> Asked<'m> {
     }
 }
 
-/// SERVFAIL, and why; answers its length, or `None` when it does not fit the buffer.
+/// SERVFAIL, and why; `None` when it does not fit the buffer.
 pub(super) fn complete_failure(
     asked: &Asked<'_>,
     client: Client,
     why: ExtendedError,
     buffer: &mut [u8],
-) -> Option<usize> {
+) -> Option<Reply> {
     complete_error(asked, client, Rcode::SERVFAIL, &[why], buffer)
 }
 
-/// A reply without records; answers its length, or `None` when it does not fit the buffer.
+/// A reply without records; `None` when it does not fit the buffer.
 pub(super) fn complete_error(
     asked: &Asked<'_>,
     client: Client,
     rcode: Rcode,
     errors: &[ExtendedError],
     buffer: &mut [u8],
-) -> Option<usize> {
+) -> Option<Reply> {
     debug_assert!(says_why(rcode, errors));
     let edns = asked.reply_edns(client, errors);
     let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
     // Nothing but id, opcode and RD of the request goes back (the JIGGLE attacks). RA is of queries alone (RFC 8906 §8.1.4).
     let is_query = asked.flags.opcode() == OPCODE_QUERY;
     let flags = Flags::QR.with(Flags(asked.flags.0 & 0x7900), true).with(Flags::RA, is_query);
-    Some(writer.finish(asked.id, flags, rcode, edns.as_ref()))
+    Some(Reply::error(writer.finish(asked.id, flags, rcode, edns.as_ref()), rcode))
 }
 
-/// A reply without records that has the client ask over TCP; answers its length, or `None` when it does not fit the buffer.
-pub(super) fn complete_cut(asked: &Asked<'_>, client: Client, buffer: &mut [u8]) -> Option<usize> {
+/// A reply without records that has the client ask over TCP; `None` when it does not fit the buffer.
+pub(super) fn complete_cut(asked: &Asked<'_>, client: Client, buffer: &mut [u8]) -> Option<Reply> {
     let edns = asked.reply_edns(client, &[]);
     let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
     let flags = asked.reply_flags().with(Flags::TC, true);
-    Some(writer.finish(asked.id, flags, Rcode::NOERROR, edns.as_ref()))
+    let length = writer.finish(asked.id, flags, Rcode::NOERROR, edns.as_ref());
+    Some(Reply { length, rcode: Rcode::NOERROR, path: AnswerPath::Refused })
 }
 
 /// What a reply may be longer than its question where the question may be forged: the code of an extended error.
@@ -120,7 +123,7 @@ pub(super) fn complete_error_briefly(
     rcode: Rcode,
     code: Option<u16>,
     buffer: &mut [u8],
-) -> Option<usize> {
+) -> Option<Reply> {
     let error = code.map(|code| ExtendedError::new(code, ""));
     let bytes_max = message_bytes + BYTES_MORE_MAX - HEADER_BYTES - asked.question.len();
     let fits = |cookie, errors| {
@@ -136,13 +139,13 @@ pub(super) fn complete_error_briefly(
     complete_error(&asked, client, rcode, errors, buffer)
 }
 
-/// The reply that a finished chase makes; answers its length, or `None` when it does not fit the buffer.
+/// The reply that a finished chase makes; `None` when it does not fit the buffer.
 pub(super) fn complete(
     asked: &Asked<'_>,
     client: Client,
     chase: &Chase<'_>,
     buffer: &mut [u8],
-) -> Option<usize> {
+) -> Option<Reply> {
     let mut writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
     debug_assert!(says_why(chase.rcode(), chase.errors()));
     let dnssec_ok = asked.dnssec_ok();
@@ -173,7 +176,8 @@ pub(super) fn complete(
         .with(Flags::AA, chase.is_authoritative())
         .with(Flags::AD, asked_for_ad && chase.is_authenticated())
         .with(Flags::TC, truncated);
-    Some(writer.finish(asked.id, flags, chase.rcode(), edns.as_ref()))
+    let length = writer.finish(asked.id, flags, chase.rcode(), edns.as_ref());
+    Some(Reply { length, rcode: chase.rcode(), path: chase.path() })
 }
 
 /// Whether a reply gives a reason if it needs one: systemd-resolved 257 leaves a server that fails without one.

@@ -10,6 +10,7 @@ use super::client::{Client, Transport};
 use super::complete::complete;
 use super::delegated::cut_of;
 use super::query::Look;
+use super::reply::Reply;
 use super::responder::{ANSWER_DEADLINE, Asking, Attempt, Responder, reply_bytes};
 use crate::answer::Step;
 use crate::dns::{Message, QueryFlags, Question, Record, RecordType};
@@ -104,14 +105,14 @@ impl Responder {
             chase.errors().iter().map(|error| format!("extended error {}: {}", error.code, error.text)),
         );
         let reply = complete(&query.asked, client, &chase, &mut buffer);
-        Explanation { steps, reply: reply.and_then(|length| Message::read(&buffer[..length]).ok()) }
+        Explanation { steps, reply: reply.and_then(|reply| Message::read(&buffer[..reply.length]).ok()) }
     }
 }
 
 /// The reply that is in a buffer, if one is.
-fn message_of(attempt: Attempt, buffer: &[u8]) -> Option<Message> {
+fn message_of(attempt: Attempt<Reply>, buffer: &[u8]) -> Option<Message> {
     match attempt {
-        Attempt::Reply(length) => Message::read(&buffer[..length]).ok(),
+        Attempt::Reply(reply) => Message::read(&buffer[..reply.length]).ok(),
         Attempt::Drop | Attempt::Wait(_) => None,
     }
 }

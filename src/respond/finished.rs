@@ -12,12 +12,14 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::{Asked, is_shown};
+use super::reply::Reply;
 use crate::answer::{Authority, Chase, Delegation, Freshness, Part, Relayed};
 use crate::cache::Life;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::request::RawRecord;
 use crate::dns::{Flags, NameRef, Rcode, Record, RecordType, ReplyWriter};
 use crate::machine::prefetch;
+use crate::observe::AnswerPath;
 use crate::zone::ViewId;
 
 /// Answers that lie in one set of the table: one cache line of tags is looked through.
@@ -102,6 +104,7 @@ struct Answer {
     flags: u32,
     reply_flags: Flags,
     rcode: Rcode,
+    path: AnswerPath,
     /// Records of each section, without OPT.
     counts: [u16; 3],
     name_bytes: u8,
@@ -180,8 +183,7 @@ fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32 | 1
 }
 
-/// The reply to a question whose answer this thread has kept: its length, and how many of the cache's entries it is
-/// made of.
+/// The reply to a question whose answer this thread has kept, and how many of the cache's entries it is made of.
 pub(super) fn answer(
     key: &Key<'_>,
     epoch: Epoch,
@@ -189,7 +191,7 @@ pub(super) fn answer(
     client: Client,
     now: Instant,
     buffer: &mut [u8],
-) -> Option<(usize, usize)> {
+) -> Option<(Reply, usize)> {
     ANSWERS.with_borrow(|answers| {
         let answer = answers.find(key, epoch)?;
         let mut ages = [0; LIVES_MAX];
@@ -206,7 +208,9 @@ pub(super) fn answer(
             let left = ageing.ttl_secs.saturating_sub(ages[usize::from(ageing.life)]);
             records[usize::from(ageing.at)..][..4].copy_from_slice(&left.to_be_bytes());
         }
-        Some((writer.finish(asked.id, answer.reply_flags, answer.rcode, edns.as_ref()), hits))
+        let Answer { reply_flags, rcode, path, .. } = *answer;
+        let length = writer.finish(asked.id, reply_flags, rcode, edns.as_ref());
+        Some((Reply { length, rcode, path }, hits))
     })
 }
 
@@ -307,6 +311,7 @@ impl Answer {
             flags: key.flags,
             reply_flags,
             rcode: chase.rcode(),
+            path: chase.path(),
             counts,
             name_bytes: name.len() as u8,
             ageing_used: 0,

@@ -18,7 +18,9 @@ mod rate_limit;
 mod rated;
 mod refusal;
 mod relay;
+mod reply;
 mod responder;
+mod tally;
 
 pub use ahead::{Ahead, Aheads};
 pub use client::{Client, Transport};
@@ -27,3 +29,4 @@ pub use query::Missing;
 pub use rate_limit::{RateCounters, RateLimit, RateSettings};
 pub use relay::{Answer, Relay, Settled, Settling};
 pub use responder::{Attempt, Counters, Responder, Serving, View};
+pub use tally::{Tallies, Totals};

@@ -5,9 +5,11 @@
 use super::ahead::Place;
 use super::client::Client;
 use super::complete::Asked;
+use super::reply::Reply;
 use crate::dns::header::QUESTION_POINTER;
 use crate::dns::record::CLASS_IN;
 use crate::dns::{Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter};
+use crate::observe::AnswerPath;
 use crate::zone::{OnMissing, Outcome, Snapshot, ViewId, Zone};
 
 /// Bytes of a record with a compressed owner before its data.
@@ -18,7 +20,7 @@ pub(super) fn is_quick(name: NameRef<'_>, rtype: RecordType) -> bool {
     matches!(rtype, RecordType::A | RecordType::AAAA) && !name.is_root()
 }
 
-/// The reply to a question that one zone answers at once, if this is one; its length.
+/// The reply to a question that one zone answers at once, if this is one.
 pub(super) fn answer(
     asked: &Asked<'_>,
     name: NameRef<'_>,
@@ -27,7 +29,7 @@ pub(super) fn answer(
     view: ViewId,
     client: Client,
     buffer: &mut [u8],
-) -> Option<usize> {
+) -> Option<Reply> {
     // A reason belongs to what is stale.
     if !is_quick(name, asked.rtype) || snapshot.stale().is_some() {
         return None;
@@ -61,7 +63,8 @@ pub(super) fn answer(
         }
         _ => return None,
     };
-    Some(writer.finish(asked.id, asked.reply_flags().with(Flags::AA, true), rcode, edns.as_ref()))
+    let length = writer.finish(asked.id, asked.reply_flags().with(Flags::AA, true), rcode, edns.as_ref());
+    Some(Reply { length, rcode, path: AnswerPath::Authoritative })
 }
 
 /// Writes addresses, owned by the question's name; `None` when they do not fit.

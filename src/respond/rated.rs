@@ -8,6 +8,7 @@ use super::ahead::Ahead;
 use super::client::{Client, Transport};
 use super::complete::{Asked, complete_cut, complete_error, complete_failure};
 use super::rate_limit::{Instead, RateLimit};
+use super::reply::Reply;
 use super::responder::{Attempt, Responder, Serving, View};
 use crate::dns::{ExtendedError, Rcode, RecordType, Request, Unanswerable};
 
@@ -23,43 +24,50 @@ impl Responder {
         buffer: &mut [u8],
     ) -> Attempt {
         let Some(limit) = view.serving.limit_for(client.address.ip()) else {
-            return self.answer_at_once(view, ahead, message, client, buffer);
+            return view.counted(self.answer_at_once(view, ahead, message, client, buffer));
         };
         if limit.is_over_quota(client.address.ip(), view.now) {
-            return self.turn_away(limit, message, client, buffer);
+            self.count_refused(message, client);
+            return view.counted(self.turn_away(limit, message, client, buffer));
         }
-        match self.answer_at_once(view, ahead, message, client, buffer) {
-            Attempt::Reply(length) => {
-                self.within_rate(&view.serving, message, client, buffer, length, view.now)
+        view.counted(match self.answer_at_once(view, ahead, message, client, buffer) {
+            Attempt::Reply(reply) => {
+                self.within_rate(&view.serving, message, client, buffer, reply, view.now)
             }
             attempt => attempt,
-        }
+        })
     }
 
-    /// The reply of this length in the buffer, or what is sent in its place.
+    /// The reply in the buffer, or what is sent in its place.
     pub(super) fn within_rate(
         &self,
         serving: &Serving,
         message: &[u8],
         client: Client,
         buffer: &mut [u8],
-        length: usize,
+        reply: Reply,
         now: Instant,
-    ) -> Attempt {
+    ) -> Attempt<Reply> {
         let limit = serving.limit_for(client.address.ip()).filter(|limit| limit.limits_responses());
-        let (Some(limit), Transport::Udp) = (limit, client.transport) else { return Attempt::Reply(length) };
-        let Some(asked) = asked_of(message) else { return Attempt::Reply(length) };
+        let (Some(limit), Transport::Udp) = (limit, client.transport) else { return Attempt::Reply(reply) };
+        let Some(asked) = asked_of(message) else { return Attempt::Reply(reply) };
         if self.is_there(&asked, client) {
-            return Attempt::Reply(length);
+            return Attempt::Reply(reply);
         }
-        match limit.judge(client.address.ip(), &buffer[..length], has_cookie(&asked), now) {
-            None => Attempt::Reply(length),
+        match limit.judge(client.address.ip(), &buffer[..reply.length], has_cookie(&asked), now) {
+            None => Attempt::Reply(reply),
             Some(instead) => send_instead(instead, &self.with_cookie(asked, client), client, buffer),
         }
     }
 
     /// Answers one who asked too much.
-    fn turn_away(&self, limit: &RateLimit, message: &[u8], client: Client, buffer: &mut [u8]) -> Attempt {
+    fn turn_away(
+        &self,
+        limit: &RateLimit,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt<Reply> {
         let Some(asked) = asked_of(message) else { return Attempt::Drop };
         let is_known = client.transport == Transport::Tcp || self.is_there(&asked, client);
         let asked = self.with_cookie(asked, client);
@@ -99,13 +107,13 @@ fn has_cookie(asked: &Asked<'_>) -> bool {
     asked.edns.is_some_and(|edns| edns.cookie.is_some())
 }
 
-fn send_instead(instead: Instead, asked: &Asked<'_>, client: Client, buffer: &mut [u8]) -> Attempt {
-    let length = match instead {
+fn send_instead(instead: Instead, asked: &Asked<'_>, client: Client, buffer: &mut [u8]) -> Attempt<Reply> {
+    let reply = match instead {
         Instead::Nothing => None,
         Instead::Cut => complete_cut(asked, client, buffer),
         Instead::BadCookie => complete_error(asked, client, Rcode::BADCOOKIE, &[], buffer),
     };
-    length.map_or(Attempt::Drop, Attempt::Reply)
+    reply.map_or(Attempt::Drop, Attempt::Reply)
 }
 
 impl Serving {

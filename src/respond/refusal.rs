@@ -23,7 +23,7 @@ impl Responder {
         let begun = self.begin(serving, snapshot, message, client, missing, buffer);
         let begun = match begun {
             Ok(begun) => begun,
-            Err(attempt) => return attempt,
+            Err(attempt) => return view.counted(attempt),
         };
         let Begun { query, view: client_view, look, .. } = &begun;
         let written = if begun.is_probe {
@@ -45,7 +45,7 @@ impl Responder {
             }
             complete(&query.asked, client, &chase, buffer)
         };
-        let Some(length) = written else { return Attempt::Drop };
-        self.within_rate(serving, message, client, buffer, length, *now)
+        let Some(reply) = written else { return Attempt::Drop };
+        view.counted(self.within_rate(serving, message, client, buffer, reply, *now))
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::complete::complete;
 use super::query::{Begun, Missing};
+use super::reply::Reply;
 use super::responder::{Asking, Attempt, Known, Responder, View};
 use crate::answer::Step;
 use crate::dns::{NameRef, QueryFlags, Question};
@@ -150,14 +151,13 @@ impl<T> Settling<'_, T> {
         if let Said::Outcome(outcome) = &said {
             let known = (name.borrow(), outcome);
             match responder.resume(&self.view, &pending, known, buffer) {
-                Attempt::Reply(length) => {
+                Attempt::Reply(reply) => {
                     let View { serving, now, .. } = &self.view;
                     let (message, client) = (&pending.message, pending.client);
-                    let sent = responder.within_rate(serving, message, client, buffer, length, *now);
-                    return Some(match sent {
-                        Attempt::Reply(length) => Settled::Reply(pending.tag, length),
-                        _ => Settled::Drop(pending.tag),
-                    });
+                    let sent = responder.within_rate(serving, message, client, buffer, reply, *now);
+                    let Attempt::Reply(reply) = sent else { return Some(Settled::Drop(pending.tag)) };
+                    serving.tallies.own().count_late(&reply, *now - pending.began);
+                    return Some(Settled::Reply(pending.tag, reply.length));
                 }
                 Attempt::Drop => return Some(Settled::Drop(pending.tag)),
                 Attempt::Wait(_) => {}
@@ -199,7 +199,7 @@ impl Responder {
         pending: &Pending<T>,
         known: (NameRef<'_>, &Outcome),
         buffer: &mut [u8],
-    ) -> Attempt {
+    ) -> Attempt<Reply> {
         let View { snapshot, serving, now, .. } = view;
         let Pending { message, client, missing, .. } = pending;
         let begun = self.begin(serving, snapshot, message, *client, *missing, buffer);

@@ -16,11 +16,15 @@ use super::cookie::Cookies;
 use super::delegated::OwnAnswers;
 use super::query::{Begun, Decided, Look, Missing, Query};
 use super::rate_limit::RateLimit;
+use super::reply::Reply;
+use super::tally::{Tallies, Totals};
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, Manner, UpstreamReply};
-use crate::dns::{ExtendedError, Name, NameRef, Rcode};
+use crate::dns::header::HEADER_BYTES;
+use crate::dns::{ExtendedError, Name, NameRef, RawQuestion, Rcode, RecordType};
 use crate::forward::{self, Asker, Forwarder, Outcome, Quest, Said, looks_own};
+use crate::observe::AnswerPath;
 use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
@@ -34,6 +38,8 @@ pub struct Serving {
     pub forwarder: Arc<Forwarder>,
     /// None where nothing is bounded.
     pub rate_limit: Option<Arc<RateLimit>>,
+    /// The responder's, whatever is exchanged.
+    pub(super) tallies: Arc<Tallies>,
 }
 
 /// Answers messages.
@@ -44,6 +50,7 @@ pub struct Responder {
     /// Where refreshes of cached replies run: the callers' threads are not all the runtime's.
     runtime: Handle,
     pub(super) counters: Counters,
+    tallies: Arc<Tallies>,
 }
 
 /// What happened to messages.
@@ -67,12 +74,23 @@ pub struct View {
     pub(super) now: Instant,
     /// Hits of the cache by answers that were kept finished; the cache counts them when the batch is answered.
     kept_hits: Cell<usize>,
+    /// Replies of each path; how long they took is counted when the batch is answered.
+    replies: [Cell<u32>; AnswerPath::ALL.len()],
 }
 
 impl View {
     /// The network that a client belongs to.
     pub(super) fn of(&self, client: Client) -> ViewId {
         self.snapshot.networks().view_of(client.address.ip())
+    }
+
+    /// Counts what came of a message of the batch.
+    pub(super) fn counted(&self, attempt: Attempt<Reply>) -> Attempt {
+        if let Attempt::Reply(reply) = &attempt {
+            self.serving.tallies.own().count_reply(reply);
+            self.replies[reply.path as usize].update(|others| others + 1);
+        }
+        attempt.lengths()
     }
 }
 
@@ -81,6 +99,15 @@ impl Drop for View {
         match self.kept_hits.get() {
             0 => {}
             hits => self.serving.cache.count_hits(hits),
+        }
+        if self.replies.iter().all(|replies| replies.get() == 0) {
+            return;
+        }
+        let (tally, took) = (self.serving.tallies.own(), self.now.elapsed());
+        for (path, replies) in AnswerPath::ALL.into_iter().zip(&self.replies) {
+            if replies.get() > 0 {
+                tally.count_durations(path, took, replies.get().into());
+            }
         }
     }
 }
@@ -102,13 +129,24 @@ pub(super) struct Asking<'a, 'm> {
 
 /// What came of a message without waiting.
 #[derive(Clone, Copy, Debug)]
-pub enum Attempt {
-    /// A reply of this many bytes is in the buffer.
-    Reply(usize),
+pub enum Attempt<R = usize> {
+    /// A reply is in the buffer: so many bytes.
+    Reply(R),
     /// There is no reply.
     Drop,
     /// Upstream must be asked.
     Wait(Missing),
+}
+
+impl Attempt<Reply> {
+    /// A reply by its length alone.
+    pub(super) fn lengths(self) -> Attempt {
+        match self {
+            Attempt::Reply(reply) => Attempt::Reply(reply.length),
+            Attempt::Drop => Attempt::Drop,
+            Attempt::Wait(missing) => Attempt::Wait(missing),
+        }
+    }
 }
 
 impl Responder {
@@ -116,6 +154,7 @@ impl Responder {
     pub fn new(store: Arc<Store>, serving: Serving, cookie_secret: [u8; 16]) -> Responder {
         Responder {
             store,
+            tallies: Arc::clone(&serving.tallies),
             serving: ArcSwap::from_pointee(serving),
             cookies: Cookies::new(cookie_secret),
             runtime: Handle::current(),
@@ -125,7 +164,8 @@ impl Responder {
 
     /// Goes on with other rules, cache and forwarder.
     pub fn replace(&self, serving: Serving) {
-        self.serving.store(Arc::new(serving));
+        let tallies = Arc::clone(&self.tallies);
+        self.serving.store(Arc::new(Serving { tallies, ..serving }));
     }
 
     /// The parts in use.
@@ -136,6 +176,11 @@ impl Responder {
     /// The zones.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// What was counted of queries and replies.
+    pub fn totals(&self) -> Totals {
+        self.tallies.totals()
     }
 
     /// What happened so far.
@@ -150,6 +195,7 @@ impl Responder {
             serving: self.serving.load(),
             now: Instant::now(),
             kept_hits: Cell::new(0),
+            replies: Default::default(),
         }
     }
 
@@ -170,29 +216,35 @@ impl Responder {
         message: &[u8],
         client: Client,
         buffer: &mut [u8],
-    ) -> Attempt {
+    ) -> Attempt<Reply> {
         let query = match self.admit(&view.serving.rules, message, client, buffer) {
             Ok(query) => query,
-            Err(attempt) => return attempt,
+            Err(attempt) => {
+                if matches!(attempt, Attempt::Reply(_)) {
+                    self.count_refused(message, client);
+                }
+                return attempt;
+            }
         };
+        view.serving.tallies.own().count_request(client, query.asked.rtype);
         if view.serving.is_probe(&query) {
             return Attempt::Wait(Missing::UNKNOWN);
         }
         let client_view = ahead.map_or_else(|| view.of(client), |ahead| ahead.view);
         let place = ahead.map(|ahead| &ahead.place);
-        let View { snapshot, serving, now, kept_hits } = view;
+        let View { snapshot, serving, now, kept_hits, .. } = view;
         let mut room = None;
         let (asked, name) = (&query.asked, query.name.lower_in(&mut room));
-        if let Some(length) = quick::answer(asked, name, place, snapshot, client_view, client, buffer) {
-            return Attempt::Reply(length);
+        if let Some(reply) = quick::answer(asked, name, place, snapshot, client_view, client, buffer) {
+            return Attempt::Reply(reply);
         }
         // Before the cache is asked: what is purged from it later is not good.
         let epoch = serving.epoch(snapshot);
         let spot = place.and_then(Place::spot);
         let key = finished::Key::new(asked, name, client_view, spot);
-        if let Some((length, hits)) = finished::answer(&key, epoch, asked, client, *now, buffer) {
+        if let Some((reply, hits)) = finished::answer(&key, epoch, asked, client, *now, buffer) {
             kept_hits.update(|others| others + hits);
-            return Attempt::Reply(length);
+            return Attempt::Reply(reply);
         }
         let mut chase = query.chase(snapshot, &serving.rules, client_view);
         let step = chase.run();
@@ -200,9 +252,16 @@ impl Responder {
         if self.advance(asking, &mut chase, step, Look::First, None, *now) == Step::Ask {
             return Attempt::Wait(Missing::of(&query, &chase, epoch));
         }
-        let Some(length) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
-        finished::keep(&key, epoch, &chase, asked, *now, &buffer[..length]);
-        Attempt::Reply(length)
+        let Some(reply) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
+        finished::keep(&key, epoch, &chase, asked, *now, &buffer[..reply.length]);
+        Attempt::Reply(reply)
+    }
+
+    /// Counts a query that is refused as it is read.
+    pub(super) fn count_refused(&self, message: &[u8], client: Client) {
+        let question = RawQuestion::read(message, HEADER_BYTES);
+        let rtype = question.map_or(RecordType(0), |question| question.rtype);
+        self.tallies.own().count_request(client, rtype);
     }
 
     /// Answers, and asks upstream for what is missing, which `try_answer` told, if it was asked. `None`: no reply.
@@ -226,13 +285,15 @@ impl Responder {
         known: Option<Known>,
     ) -> Option<Vec<u8>> {
         let serving = self.serving();
-        let mut reply = self.answer_whenever(&serving, &message, client, asker, missing, known).await?;
-        let length = reply.len();
-        match self.within_rate(&serving, &message, client, &mut reply, length, Instant::now()) {
-            Attempt::Reply(length) => reply.truncate(length),
-            _ => return None,
-        }
-        Some(reply)
+        let began = known.as_ref().map_or_else(Instant::now, |known| known.began);
+        let (mut bytes, reply) =
+            self.answer_whenever(&serving, &message, client, asker, missing, known).await?;
+        let now = Instant::now();
+        let attempt = self.within_rate(&serving, &message, client, &mut bytes, reply, now);
+        let Attempt::Reply(reply) = attempt else { return None };
+        self.tallies.own().count_late(&reply, now - began);
+        bytes.truncate(reply.length);
+        Some(bytes)
     }
 
     async fn answer_whenever(
@@ -243,7 +304,7 @@ impl Responder {
         asker: Asker,
         missing: Missing,
         mut known: Option<Known>,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Vec<u8>, Reply)> {
         let snapshot = self.store.snapshot();
         let began = known.as_ref().map_or_else(Instant::now, |known| known.began);
         let deadline = began + ANSWER_DEADLINE;
@@ -251,7 +312,7 @@ impl Responder {
             let mut buffer = [0; ERROR_BYTES_MAX];
             match self.begin(serving, &snapshot, message, client, missing, &mut buffer) {
                 Ok(begun) => begun,
-                Err(Attempt::Reply(length)) => return Some(buffer[..length].to_vec()),
+                Err(Attempt::Reply(reply)) => return Some((buffer[..reply.length].to_vec(), reply)),
                 Err(_) => return None,
             }
         };
@@ -280,7 +341,7 @@ impl Responder {
         client: Client,
         missing: Missing,
         buffer: &mut [u8],
-    ) -> Result<Begun<'m>, Attempt> {
+    ) -> Result<Begun<'m>, Attempt<Reply>> {
         let look = missing.next_look();
         if let Some(decided) = missing.decided_in(serving.epoch(snapshot))
             && let Some(query) = decided.query(message)
@@ -440,6 +501,16 @@ pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
 }
 
 impl Serving {
+    /// Parts that serve together.
+    pub fn new(
+        rules: Rules,
+        cache: Arc<Cache>,
+        forwarder: Arc<Forwarder>,
+        rate_limit: Option<Arc<RateLimit>>,
+    ) -> Serving {
+        Serving { rules, cache, forwarder, rate_limit, tallies: Arc::default() }
+    }
+
     /// What an answer that was made before depends on.
     pub(super) fn epoch(&self, snapshot: &Snapshot) -> finished::Epoch {
         finished::Epoch {
@@ -475,12 +546,12 @@ thread_local! {
 }
 
 /// A reply of its own length.
-fn written(transport: Transport, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<Vec<u8>> {
+fn written(transport: Transport, write: impl FnOnce(&mut [u8]) -> Option<Reply>) -> Option<(Vec<u8>, Reply)> {
     let bytes_max = reply_bytes(transport);
     REPLY.with_borrow_mut(|buffer| {
         if buffer.len() < bytes_max {
             buffer.resize(bytes_max, 0);
         }
-        write(&mut buffer[..bytes_max]).map(|length| buffer[..length].to_vec())
+        write(&mut buffer[..bytes_max]).map(|reply| (buffer[..reply.length].to_vec(), reply))
     })
 }

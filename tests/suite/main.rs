@@ -11,6 +11,7 @@ mod admin_shell;
 mod admin_tls;
 mod admin_who;
 mod allocations;
+mod answer_paths;
 mod answers;
 mod applier;
 mod azure;

@@ -61,13 +61,17 @@ impl World {
             forwarded: setup.rules,
             catalogue: CATALOGUE.clone(),
         });
-        let serving = Serving { rules, cache, forwarder, rate_limit: None };
+        let serving = Serving::new(rules, cache, forwarder, None);
         let responder = Arc::new(Responder::new(store.clone(), serving, [7; 16]));
         upstreams.lead_back_to(&responder);
         let world = World { store, responder, withheld: Vec::new() };
         let reverse = Change::SetReverse { kept: setup.reverse };
         world.commit(vec![Change::SetNetworks(networks.into()), reverse]);
         world
+    }
+
+    pub fn responder(&self) -> &Arc<Responder> {
+        &self.responder
     }
 
     pub fn commit(&self, changes: Vec<Change>) {

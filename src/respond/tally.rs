@@ -1,0 +1,233 @@
+//! What is counted of every query and reply: by each thread for itself, so that counting locks nothing.
+
+use std::array;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use thread_local::ThreadLocal;
+
+use super::client::{Client, Transport};
+use super::reply::Reply;
+use crate::dns::{Rcode, RecordType};
+use crate::observe::AnswerPath;
+use crate::telemetry::{Durations, Histogram, add_alone};
+
+/// The types that are counted by themselves. Clients choose types at will, and each label is a series.
+const TYPES: [RecordType; 15] = [
+    RecordType::A,
+    RecordType::AAAA,
+    RecordType::ANY,
+    RecordType::CAA,
+    RecordType::CNAME,
+    RecordType::DNSKEY,
+    RecordType::DS,
+    RecordType::HTTPS,
+    RecordType::MX,
+    RecordType::NS,
+    RecordType::PTR,
+    RecordType::SOA,
+    RecordType::SRV,
+    RecordType::SVCB,
+    RecordType::TXT,
+];
+
+/// The place of each type of small number; that of all others is the last.
+const TYPE_PLACES: [u8; 258] = {
+    let mut places = [TYPES.len() as u8; 258];
+    let mut place = 0;
+    while place < TYPES.len() {
+        places[TYPES[place].0 as usize] = place as u8;
+        place += 1;
+    }
+    places
+};
+
+/// Codes that are counted by themselves; a code has its number's place, the last is for all others.
+const RCODES: usize = 25;
+
+const TRANSPORTS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+const FAMILIES: [&str; 2] = ["ipv4", "ipv6"];
+const PATHS: usize = AnswerPath::ALL.len();
+
+/// The counts of all threads.
+#[derive(Default)]
+pub struct Tallies(ThreadLocal<Tally>);
+
+/// The counts of one thread, which alone writes them. A thread that ends leaves its own to the next.
+#[derive(Default)]
+pub(super) struct Tally {
+    requests: [[[AtomicU64; TYPES.len() + 1]; FAMILIES.len()]; TRANSPORTS.len()],
+    responses: [Responses; PATHS],
+}
+
+/// The replies of one path.
+struct Responses {
+    rcodes: [AtomicU64; RCODES],
+    durations: Histogram,
+}
+
+impl Default for Responses {
+    fn default() -> Responses {
+        Responses { rcodes: array::from_fn(|_| AtomicU64::default()), durations: Histogram::default() }
+    }
+}
+
+/// Sums over all threads.
+pub struct Totals {
+    /// By transport, address family and type, the last for all other types.
+    requests: [[[u64; TYPES.len() + 1]; FAMILIES.len()]; TRANSPORTS.len()],
+    rcodes: [[u64; RCODES]; PATHS],
+    durations: [Durations; PATHS],
+}
+
+impl Tallies {
+    /// The counts of the thread that asks.
+    pub(super) fn own(&self) -> &Tally {
+        self.0.get_or_default()
+    }
+
+    /// What was counted so far.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            requests: Default::default(),
+            rcodes: [[0; RCODES]; PATHS],
+            durations: array::from_fn(|_| Durations::default()),
+        };
+        for tally in &self.0 {
+            let requests = totals.requests.as_flattened_mut().as_flattened_mut();
+            add_all(requests, tally.requests.as_flattened().as_flattened());
+            for (path, responses) in tally.responses.iter().enumerate() {
+                add_all(&mut totals.rcodes[path], &responses.rcodes);
+                totals.durations[path].add(&responses.durations);
+            }
+        }
+        totals
+    }
+}
+
+impl Tally {
+    pub(super) fn count_request(&self, client: Client, rtype: RecordType) {
+        let family = usize::from(matches!(client.address.ip(), IpAddr::V6(_)));
+        let place = TYPE_PLACES.get(usize::from(rtype.0)).map_or(TYPES.len(), |place| usize::from(*place));
+        add_alone(&self.requests[client.transport as usize][family][place], 1);
+    }
+
+    /// Counts a reply whose duration is counted with others.
+    pub(super) fn count_reply(&self, reply: &Reply) {
+        let rcode = usize::from(reply.rcode.0).min(RCODES - 1);
+        add_alone(&self.responses[reply.path as usize].rcodes[rcode], 1);
+    }
+
+    /// Counts a reply that was waited for.
+    pub(super) fn count_late(&self, reply: &Reply, took: Duration) {
+        self.count_reply(reply);
+        self.count_durations(reply.path, took, 1);
+    }
+
+    pub(super) fn count_durations(&self, path: AnswerPath, took: Duration, times: u64) {
+        self.responses[path as usize].durations.add_alone(took, times);
+    }
+}
+
+impl Totals {
+    /// Queries by transport, address family and type: those of some kind, and those of the types that all ask for.
+    pub fn requests(&self) -> impl Iterator<Item = ([&'static str; 2], String, u64)> {
+        let transports = TRANSPORTS.into_iter().zip(&self.requests);
+        let families = transports.flat_map(|(transport, families)| {
+            FAMILIES.into_iter().zip(families).map(move |(family, types)| (transport, family, types))
+        });
+        families.flat_map(|(transport, family, types)| {
+            let is_usual =
+                |place: usize| matches!(TYPES.get(place), Some(&(RecordType::A | RecordType::AAAA)));
+            let types =
+                types.iter().enumerate().filter(move |(place, count)| **count > 0 || is_usual(*place));
+            types.map(move |(place, count)| {
+                let rtype = TYPES.get(place).map_or_else(|| "other".to_owned(), ToString::to_string);
+                ([transport.word(), family], rtype, *count)
+            })
+        })
+    }
+
+    /// Replies by code and path: those there were, and NOERROR by each path that can have it.
+    pub fn responses(&self) -> impl Iterator<Item = (String, AnswerPath, u64)> {
+        let paths = AnswerPath::ALL.into_iter().zip(&self.rcodes);
+        paths.flat_map(|(path, rcodes)| {
+            let usual = match path {
+                AnswerPath::Refused => "REFUSED",
+                AnswerPath::Error => "SERVFAIL",
+                _ => "NOERROR",
+            };
+            let rcodes = rcodes.iter().enumerate().map(move |(code, count)| {
+                let is_other = code == RCODES - 1;
+                let word = if is_other { "other".to_owned() } else { Rcode(code as u16).to_string() };
+                (word, path, *count)
+            });
+            rcodes.filter(move |(rcode, _, count)| *count > 0 || rcode == usual)
+        })
+    }
+
+    /// How long replies of each path took.
+    pub fn durations(&self) -> impl Iterator<Item = (AnswerPath, &Durations)> {
+        AnswerPath::ALL.into_iter().zip(&self.durations)
+    }
+}
+
+fn add_all(sums: &mut [u64], counts: &[AtomicU64]) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.load(Ordering::Relaxed));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn client(address: &str, transport: Transport) -> Client {
+        Client { address: SocketAddr::new(address.parse().unwrap(), 53), local: None, transport }
+    }
+
+    fn reply(rcode: Rcode, path: AnswerPath) -> Reply {
+        Reply { length: 12, rcode, path }
+    }
+
+    #[test]
+    fn the_counts_of_all_threads_are_added_up() {
+        let tallies = Tallies::default();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let own = tallies.own();
+                    own.count_request(client("192.0.2.1", Transport::Udp), RecordType::AAAA);
+                    own.count_request(client("2001:db8::1", Transport::Tcp), RecordType(65_280));
+                    own.count_reply(&reply(Rcode::NXDOMAIN, AnswerPath::Cached));
+                    own.count_reply(&reply(Rcode::BADCOOKIE, AnswerPath::Refused));
+                    own.count_reply(&reply(Rcode(4095), AnswerPath::Error));
+                    own.count_durations(AnswerPath::Cached, Duration::from_micros(3), 2);
+                });
+            }
+        });
+        let totals = tallies.totals();
+        let requests: Vec<_> = totals.requests().filter(|(_, _, count)| *count > 0).collect();
+        let expected = [(["udp", "ipv4"], "AAAA".to_owned(), 3), (["tcp", "ipv6"], "other".to_owned(), 3)];
+        assert_eq!(requests, expected);
+        let responses: Vec<_> = totals.responses().filter(|(_, _, count)| *count > 0).collect();
+        let expected = [
+            ("NXDOMAIN".to_owned(), AnswerPath::Cached, 3),
+            ("BADCOOKIE".to_owned(), AnswerPath::Refused, 3),
+            ("other".to_owned(), AnswerPath::Error, 3),
+        ];
+        assert_eq!(responses, expected);
+        let durations = totals.durations().find(|(path, _)| *path == AnswerPath::Cached).unwrap().1;
+        assert_eq!(durations.count(), 6);
+    }
+
+    #[test]
+    fn what_everybody_looks_at_is_there_before_it_happens() {
+        let totals = Tallies::default().totals();
+        let requests: Vec<_> = totals.requests().collect();
+        assert_eq!(requests.len(), 8);
+        assert!(requests.contains(&(["tcp", "ipv6"], "A".to_owned(), 0)));
+        assert_eq!(totals.responses().count(), AnswerPath::ALL.len());
+    }
+}
