@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tracing_subscriber::EnvFilter;
 
 use super::document::Document;
 use super::error::{ConfigError, ConfigErrors};
@@ -23,6 +22,7 @@ use crate::listen::Ipv6;
 use crate::privatelink::Catalogue;
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
+use crate::telemetry::Filter;
 use crate::zone::{Delegations, Network, OnMissing, ZoneHeader, ZoneKind};
 use crate::{cache, forward, listen, telemetry};
 
@@ -338,11 +338,13 @@ impl Assembly<'_> {
     }
 
     fn telemetry(&mut self, file: file::Telemetry) -> telemetry::Settings {
-        if EnvFilter::builder().parse(&file.log_level).is_err() {
-            let error = telemetry::LoggingError::Filter(file.log_level.clone());
+        for error in Filter::errors(&file.log_level) {
             self.error("telemetry.log_level", error.to_string());
         }
-        telemetry::Settings { log_format: file.log_format.into(), log_level: file.log_level }
+        telemetry::Settings {
+            log_format: file.log_format.into(),
+            log_level: file.log_level.parse().unwrap_or_default(),
+        }
     }
 
     fn forward(&mut self, file: file::Forward, listen: &listen::Settings) -> forward::Settings {

@@ -436,6 +436,6 @@ impl Default for AdminLimits {
 impl Default for Telemetry {
     fn default() -> Telemetry {
         let settings = telemetry::Settings::default();
-        Telemetry { log_format: Format::Text, log_level: settings.log_level }
+        Telemetry { log_format: Format::Text, log_level: settings.log_level.to_string() }
     }
 }

@@ -370,7 +370,7 @@ zones = ["*.*"]
 tenant_id = "common"
 audience = "a"
 [telemetry]
-log_level = "a=loud""##,
+log_level = "verbose,privatelink_dns::snyc=debug""##,
         &[
             "c.toml:2: store.url: is no address of a store: it begins with `sqlite:` or `postgres://`",
             "c.toml:3: store.audit_days_max: 0 is not between 1 and 36500",
@@ -383,7 +383,8 @@ log_level = "a=loud""##,
             "c.toml:7: admin.client_ca: client certificates take TLS: set admin.certificate and admin.key",
             "c.toml:11: admin.client[0].zones[0]: `*.*` covers everything; write `*` alone if that is meant",
             "c.toml:12: admin.entra: `tenant_id` of Entra ID is empty or holds characters that it cannot have",
-            "c.toml:16: telemetry.log_level: `a=loud` is not a log level or filter such as `info` or `info,privatelink_dns::sync=debug`",
+            "c.toml:16: telemetry.log_level: `verbose` is no log level: off, error, warn, info, debug or trace, and for a part privatelink_dns::sync=debug; did you mean `debug`?",
+            "c.toml:16: telemetry.log_level: `privatelink_dns::snyc` is no part that logs, such as privatelink_dns, privatelink_dns::sync or sqlx; did you mean `privatelink_dns::sync`?",
         ],
     ),
 ];

@@ -5,10 +5,10 @@ use std::fmt;
 use super::catalogue::Catalogue;
 use super::cloud::Cloud;
 use super::data::Service;
-use super::nearest::nearest;
 use super::placing::Placement;
 use super::row::Status;
 use crate::dns::{Name, NameRef};
+use crate::telemetry::nearest;
 
 /// Everything the catalogue knows about one name.
 #[derive(Debug, Clone)]

@@ -9,7 +9,6 @@ mod error;
 mod geo;
 mod lines;
 mod mapping;
-mod nearest;
 mod placing;
 #[cfg(test)]
 mod recorded;

@@ -8,10 +8,10 @@ use super::catalogue::{Catalogue, Zone};
 use super::cloud::Cloud;
 use super::error::CatalogueError;
 use super::geo::Region;
-use super::nearest::nearest;
 use super::row::Status;
 use super::template::{Bindings, Template};
 use crate::dns::{Name, NameRef};
+use crate::telemetry::nearest;
 
 /// Every current zone.
 const ALL: &str = "all";

@@ -1,25 +1,29 @@
 //! Logs: text for people or JSON for collectors, on stderr.
 
 use std::env;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
-use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use super::filter::{Filter, FilterError};
 
 /// The variable that overrides `log_level`.
 const FILTER_VARIABLE: &str = "RUST_LOG";
 
 /// How much is logged, and in what form.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     pub log_format: LogFormat,
-    /// A level (`info`), or levels of parts (`info,privatelink_dns::sync=debug`); `RUST_LOG` outranks it.
-    pub log_level: String,
+    /// `RUST_LOG` outranks it.
+    pub log_level: Filter,
 }
 
 /// The form of a line.
@@ -35,17 +39,20 @@ pub enum LogFormat {
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    #[error("`{0}` is not a log level or filter such as `info` or `info,privatelink_dns::sync=debug`")]
-    Filter(String),
+    #[error("{FILTER_VARIABLE}: {0}")]
+    Variable(#[source] FilterError),
     #[error("`{0}` is not a log format: text or json")]
     Format(String),
     #[error("logging has begun already")]
     Begun,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings { log_format: LogFormat::Text, log_level: "info".to_owned() }
+impl fmt::Display for LogFormat {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        })
     }
 }
 
@@ -61,14 +68,41 @@ impl FromStr for LogFormat {
     }
 }
 
+/// How lines come to be; a reload exchanges it.
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// The log of the process, if it has begun.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+struct Log {
+    lines: reload::Handle<Lines, Registry>,
+    style: Style,
+}
+
 /// Sends the logs of the whole process to stderr, once.
 pub fn init(settings: &Settings) -> Result<(), LoggingError> {
-    let variable = env::var(FILTER_VARIABLE).ok();
-    let filter = filter(variable.as_deref(), settings)?;
     // https://no-color.org
     let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let style = if io::stderr().is_terminal() && !no_color { Style::Coloured } else { Style::Plain };
-    subscriber(settings.log_format, filter, style, io::stderr).try_init().map_err(|_| LoggingError::Begun)
+    let filter = filter(env::var(FILTER_VARIABLE).ok().as_deref(), settings)?;
+    let (layer, lines) = reload::Layer::new(lines(settings.log_format, filter, style, io::stderr));
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LoggingError::Begun)?;
+    LOG.set(Log { lines, style }).map_err(|_| LoggingError::Begun)
+}
+
+/// Goes on with other settings; without [`init`] there is no log of ours, and nothing to do.
+pub fn reload(settings: &Settings) -> Result<(), LoggingError> {
+    let Some(log) = LOG.get() else { return Ok(()) };
+    let filter = filter(env::var(FILTER_VARIABLE).ok().as_deref(), settings)?;
+    // It fails for a subscriber that is gone, and that of the process never is.
+    log.lines
+        .reload(lines(settings.log_format, filter, log.style, io::stderr))
+        .map_err(|_| LoggingError::Begun)
+}
+
+/// Whether the environment says what is logged, whatever config says.
+pub fn is_outranked() -> bool {
+    env::var(FILTER_VARIABLE).is_ok_and(|text| !text.trim().is_empty())
 }
 
 /// Whether lines carry colours, which only a terminal understands.
@@ -79,29 +113,27 @@ enum Style {
 }
 
 fn filter(variable: Option<&str>, settings: &Settings) -> Result<EnvFilter, LoggingError> {
-    let text = variable.filter(|text| !text.trim().is_empty()).unwrap_or(&settings.log_level);
-    EnvFilter::builder().parse(text).map_err(|_| LoggingError::Filter(text.to_owned()))
+    match variable.and_then(Filter::of_variable) {
+        Some(filter) => filter.map_err(LoggingError::Variable),
+        None => Ok(settings.log_level.to_env()),
+    }
 }
 
-fn subscriber<W>(
-    format: LogFormat,
-    filter: EnvFilter,
-    style: Style,
-    writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+fn lines<W>(format: LogFormat, filter: EnvFilter, style: Style, writer: W) -> Lines
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    let lines = tracing_subscriber::fmt::layer();
     match format {
         LogFormat::Text => {
             let lines = lines.with_ansi(style == Style::Coloured).with_target(false);
-            Box::new(lines.with_writer(OneLine { writer, style }).finish().with(filter_fn(is_no_echo)))
+            let lines = lines.with_writer(OneLine { writer, style });
+            Box::new(filter.and_then(lines).and_then(filter_fn(is_no_echo)))
         }
         LogFormat::Json => {
             let lines = lines.with_writer(writer).json().flatten_event(true);
             let lines = lines.with_current_span(false).with_span_list(false);
-            Box::new(lines.finish().with(filter_fn(is_no_echo)))
+            Box::new(filter.and_then(lines).and_then(filter_fn(is_no_echo)))
         }
     }
 }
@@ -165,9 +197,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Kept(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -179,12 +211,12 @@ mod tests {
     }
 
     fn logged(settings: &Settings, variable: Option<&str>, log: impl FnOnce()) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
+        let kept = Kept::default();
+        let writer = kept.clone();
         let filter = filter(variable, settings).unwrap();
-        let subscriber = subscriber(settings.log_format, filter, Style::Plain, move || writer.clone());
-        tracing::subscriber::with_default(subscriber, log);
-        let bytes = lines.0.lock().unwrap().clone();
+        let lines_of = lines(settings.log_format, filter, Style::Plain, move || writer.clone());
+        tracing::subscriber::with_default(Registry::default().with(lines_of), log);
+        let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
@@ -231,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_variable_outranks_the_setting_unless_it_is_empty() {
-        let warn = Settings { log_level: "warn".to_owned(), ..Settings::default() };
+        let warn = Settings { log_level: "warn".parse().unwrap(), ..Settings::default() };
         assert_eq!(logged(&warn, None, || tracing::info!("quiet")), "");
         assert_eq!(logged(&warn, Some(" "), || tracing::info!("quiet")), "");
         assert!(logged(&warn, Some("info"), || tracing::info!("loud")).contains("loud"));
@@ -251,9 +283,36 @@ mod tests {
     }
 
     #[test]
+    fn level_and_format_are_exchanged_while_the_log_goes_on() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let of = |format: LogFormat, level: &str| {
+            let (writer, level) = (writer.clone(), level.parse::<Filter>().unwrap());
+            lines(format, level.to_env(), Style::Plain, move || writer.clone())
+        };
+        let (layer, handle) = reload::Layer::new(of(LogFormat::Text, "info"));
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
+            let tell = |round: u8| {
+                tracing::info!(round, "told");
+                tracing::debug!(round, "told at length");
+            };
+            tell(1);
+            handle.reload(of(LogFormat::Json, "debug")).unwrap();
+            tell(2);
+            handle.reload(of(LogFormat::Text, "off")).unwrap();
+            tell(3);
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.len() == 3 && lines[0].ends_with("INFO told round=1"), "{text}");
+        assert!(lines[1].starts_with('{') && lines[2].contains("told at length"), "{text}");
+    }
+
+    #[test]
     fn bad_settings_are_named() {
-        let bad = Settings { log_level: "a=loudly".to_owned(), ..Settings::default() };
-        assert!(filter(None, &bad).unwrap_err().to_string().contains("`a=loudly`"));
+        let settings = Settings::default();
+        let error = filter(Some("verbose"), &settings).unwrap_err().to_string();
+        assert!(error.starts_with("RUST_LOG: `verbose` is no log level"), "{error}");
         assert!("xml".parse::<LogFormat>().unwrap_err().to_string().contains("`xml`"));
     }
 }

@@ -3,14 +3,18 @@
 mod age;
 mod causes;
 pub mod counter;
+mod filter;
 pub mod histogram;
 pub mod logging;
+mod nearest;
 mod quoted;
 pub mod when;
 
 pub use age::Age;
 pub use causes::in_full;
 pub use counter::Counter;
+pub use filter::{Filter, FilterError};
 pub use histogram::{Durations, Histogram, add_alone};
 pub use logging::{LogFormat, LoggingError, Settings};
+pub use nearest::{did_you_mean, nearest};
 pub use quoted::{Quoted, is_hidden};
