@@ -13,6 +13,7 @@ use ipnet::IpNet;
 
 use super::document::Document;
 use super::error::{ConfigError, ConfigErrors};
+use super::said::Said;
 use super::words::{ClientRange, Domain, ListenAddress, PrivateReverse, SourceKind};
 use super::{Config, PrivateLinkSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
@@ -76,6 +77,7 @@ pub(super) fn assemble(
     match private_link {
         Some(private_link) if assembly.errors.is_empty() => Ok(Config {
             file: path.to_owned(),
+            said: Said::of(document.text()),
             state_dir,
             user: file.user,
             lame_duck: Duration::from_secs(file.lame_duck_secs),

@@ -52,6 +52,11 @@ impl<'t> Document<'t> {
         Err(ConfigErrors::new(found))
     }
 
+    /// The file's text.
+    pub(super) fn text(&self) -> &'t str {
+        self.text
+    }
+
     /// The values in the form of `T`; all that do not fit are told at once.
     pub(super) fn to<T: DeserializeOwned>(&self) -> Result<T, ConfigErrors> {
         let mut root = self.root.clone();

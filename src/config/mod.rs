@@ -11,6 +11,7 @@ mod file;
 mod limits;
 mod place;
 mod private_link;
+mod said;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use crate::{cache, forward, listen, telemetry};
 
 pub use admin::{AdminSettings, Asked};
 pub use error::{ConfigError, ConfigErrors};
+pub use said::{Said, needs_restart};
 
 /// Where the config is looked for.
 pub const DEFAULT_FILE: &str = "/etc/privatelink-dns/config.toml";
@@ -42,6 +44,8 @@ pub const DEFAULT_FILE: &str = "/etc/privatelink-dns/config.toml";
 pub struct Config {
     /// The file it was read from.
     pub file: PathBuf,
+    /// What stands there, to be compared with another.
+    pub said: Said,
     pub state_dir: PathBuf,
     /// Whom root becomes when all is bound.
     pub user: Option<String>,

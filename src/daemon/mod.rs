@@ -18,6 +18,7 @@ mod settled;
 mod signals;
 mod sockets;
 mod surroundings;
+mod told;
 mod watch;
 
 pub use admin_token::{TOKEN_FILE, rescue};

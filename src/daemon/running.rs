@@ -13,14 +13,14 @@ use tracing::{error, info, warn};
 
 use super::administration::{self, Administration};
 use super::error::StartError;
-use super::files::{Seen, folders, make_state_folder, stamp};
+use super::files::{Seen, Stamp, folders, make_state_folder, stamp};
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
 use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sockets::Sockets;
 use super::watch::Watch;
-use super::{backup, descriptors};
+use super::{backup, descriptors, told};
 use crate::admin::NotReady;
 use crate::config::{Config, ConfigErrors};
 use crate::ledger::Trail;
@@ -51,6 +51,8 @@ pub struct Daemon {
     settled: Settled,
     /// What the files looked like when they were last read.
     seen: Seen,
+    /// What those looked like that are in force.
+    in_force: BTreeSet<Stamp>,
 }
 
 /// Why a reload changed nothing.
@@ -133,6 +135,7 @@ impl Daemon {
         parts.sources.tell(&parts.store);
         parts.sources.keep();
         parts.give_back();
+        let in_force = seen.config.clone();
         Ok(Daemon {
             path: path.to_owned(),
             config,
@@ -145,6 +148,7 @@ impl Daemon {
             ending,
             settled,
             seen,
+            in_force,
         })
     }
 
@@ -300,7 +304,9 @@ impl Daemon {
         self.ending.set_lame_duck(config.lame_duck);
         self.watch = watch;
         self.seen = seen;
-        self.config = config;
+        let old = std::mem::replace(&mut self.config, config);
+        told::reloaded(&old, &self.config, (&self.in_force, &self.seen.config));
+        self.in_force = self.seen.config.clone();
         Ok(Reload::Done)
     }
 
@@ -327,9 +333,8 @@ impl Daemon {
 
     fn log(&self, result: Result<Reload, ReloadError>) {
         match result {
-            // A sync tells by itself what it did.
-            Ok(Reload::Unchanged | Reload::Synced) => {}
-            Ok(Reload::Done) => info!("Reloaded {}", self.path.display()),
+            // Each tells by itself what it did.
+            Ok(Reload::Unchanged | Reload::Synced | Reload::Done) => {}
             Err(cause) => error!("Nothing was changed by the reload: {}", in_full(&cause)),
         }
     }

@@ -57,5 +57,6 @@ mod state;
 mod support;
 mod surroundings;
 mod sync_once;
+mod told;
 mod validators;
 mod zones;

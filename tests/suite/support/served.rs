@@ -87,6 +87,30 @@ pub fn addresses(child: &mut Child) -> Option<(SocketAddr, String)> {
     dns.zip(api)
 }
 
+/// What a server logs.
+pub struct Log(tempfile::NamedTempFile);
+
+impl Log {
+    pub fn text(&self) -> String {
+        fs::read_to_string(self.0.path()).unwrap()
+    }
+
+    /// Waits for a line with these words, and answers it.
+    pub fn line(&self, words: &str) -> String {
+        let mut found = None;
+        wait_until(&format!("a line with `{words}`"), || {
+            found = self.text().lines().find(|line| line.contains(words)).map(str::to_owned);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Lines with these words.
+    pub fn count(&self, words: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(words)).count()
+    }
+}
+
 impl Place {
     pub fn new(more: &str) -> Place {
         let folder = tempfile::tempdir().unwrap();
@@ -129,6 +153,16 @@ impl Place {
         let token = fs::read_to_string(self.token_file()).unwrap_or_default().trim().to_owned();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Served { child, dns, client: Client { http, api, token }, log: Some(log) }
+    }
+
+    /// Starts the program here with its log in a file beside the folder, to be read while it runs.
+    pub fn serve_logged(&self) -> (Served, Log) {
+        let log = Log(tempfile::NamedTempFile::new().unwrap());
+        let program = command(&["serve", "-c"]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$@\" 2>\"$0\""]).arg(log.0.path());
+        shell.arg(program.get_program()).args(program.get_args()).arg(self.config()).env_remove("RUST_LOG");
+        (self.serve_by(shell), log)
     }
 
     /// The program as operators call it: exit code, stdout, stderr.
