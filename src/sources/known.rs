@@ -80,6 +80,12 @@ impl Known {
         self.read_at.map(Age::of)
     }
 
+    /// Whether all of it could be listed, where nothing could before. Of parts that could not each is told by itself.
+    pub(super) fn is_mended_since(&self, before: &Known) -> bool {
+        let was_stale = before.asked && matches!(before.state, SourceState::Stale { .. });
+        was_stale && before.failing.is_empty() && matches!(self.state, SourceState::Current { .. })
+    }
+
     /// The same with what was published at another time.
     pub(super) fn with(&self, desired: Desired, read_at: SystemTime) -> Known {
         let held_back = desired.held_back.clone();

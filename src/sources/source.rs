@@ -241,6 +241,10 @@ impl Source {
         let (is_held_back, desired) = (held_back.is_some(), Arc::new(desired));
         let known =
             Known { state, asked: true, desired, read_at, not_served, derived, failing, remarks, held_back };
+        if known.is_mended_since(&older) {
+            let names = known.desired.names();
+            info!(source = %name, names, "{kind} `{name}` is read again: {names} names");
+        }
         log::tell(kind, name, &known, &older);
         let is_same = older.read_at.is_some() && known.desired.publishes_as(&older.desired);
         {
