@@ -265,6 +265,28 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_reload_gives_sockets_that_stay_the_new_buffers_and_others_beside_them() {
+        let of = |workers, udp_buffer_size_bytes| Settings {
+            workers,
+            udp_buffer_size_bytes,
+            ..settings(&["127.0.0.1:0"])
+        };
+        let (_, first) = listen(&of(1, 16 << 10));
+        let bound = first.rebind(&of(3, 64 << 10)).unwrap();
+        let sockets = bound.udp.clone();
+        let room = || sockets.iter().map(|it| it.socket.recv_buffer_size().unwrap()).collect::<Vec<_>>();
+        assert_eq!(
+            room(),
+            [2 * (16 << 10), 2 * (64 << 10), 2 * (64 << 10)],
+            "nothing changes before it runs"
+        );
+        let next = bound.run(Echo::new(), &Handle::current()).unwrap();
+        assert_eq!(room(), [2 * (64 << 10); 3]);
+        first.drain(Duration::from_secs(10)).await;
+        drop(next);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_reload_that_fails_leaves_the_listeners_as_they_are() {
         let (_, listening) = listen(&settings(&["127.0.0.1:0"]));
         let server = listening.addresses()[0];

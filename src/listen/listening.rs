@@ -16,7 +16,7 @@ use super::error::BindError;
 use super::limits::Connections;
 use super::relaying::UdpService;
 use super::settings::Settings;
-use super::sockets::{TcpSocket, UdpSocket};
+use super::sockets::{TcpSocket, UdpSocket, ask_for_room};
 use super::tcp::Acceptor;
 use super::udp::{self, UdpWorker};
 use super::waiting::Waiting;
@@ -67,6 +67,8 @@ impl Bound {
         }
         for (index, socket) in self.udp.into_iter().enumerate() {
             let address = socket.address;
+            // One that was there before has the room of older settings.
+            ask_for_room(&socket.socket, &self.settings);
             let own = Arc::new(UdpService {
                 service: service.clone(),
                 counters: self.counters.for_worker(),

@@ -119,9 +119,7 @@ pub(super) fn open_udp(
     let open = || -> io::Result<UdpSocket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
         ask_for_paths(&socket, address)?;
-        // The kernel gives what it may; a smaller buffer drops earlier, and `kernel_drops` tells.
-        let _ = socket.set_recv_buffer_size(settings.udp_buffer_size_bytes);
-        let _ = socket.set_send_buffer_size(settings.udp_buffer_size_bytes);
+        ask_for_room(&socket, settings);
         socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
         socket.set_write_timeout(Some(RECEIVE_TIMEOUT))?;
         bind_socket(&socket, address, sharing)?;
@@ -129,6 +127,12 @@ pub(super) fn open_udp(
         Ok(UdpSocket::new(socket, asked, address))
     };
     open().map_err(|source| BindError::new(address, Kind::Udp, source))
+}
+
+/// Asks for buffers. The kernel gives what it may; a smaller one drops earlier, and `kernel_drops` tells.
+pub(super) fn ask_for_room(socket: &Socket, settings: &Settings) {
+    let _ = socket.set_recv_buffer_size(settings.udp_buffer_size_bytes);
+    let _ = socket.set_send_buffer_size(settings.udp_buffer_size_bytes);
 }
 
 /// Has the kernel tell the address each datagram was sent to, where that is not the socket's own, and what it drops.
