@@ -37,6 +37,16 @@ impl Entry {
         Entry { reply, life: Arc::new(Life::new(now, lifetime, stale)), weight_bytes }
     }
 
+    /// The same entry as by other bounds: those of what does not exist, and of what is past its end.
+    pub fn kept_for(self, negative_max: Duration, stale: Duration) -> Entry {
+        let stale = if self.is_failure() { Duration::ZERO } else { stale };
+        let lifetime = match self.reply.end {
+            End::Negative => self.life.lifetime().min(negative_max),
+            _ => self.life.lifetime(),
+        };
+        Entry { life: Arc::new(self.life.with(lifetime, stale)), ..self }
+    }
+
     pub fn is_failure(&self) -> bool {
         self.reply.end == End::Failed
     }

@@ -44,6 +44,20 @@ impl Life {
         }
     }
 
+    /// The same from its begin on, with other ends.
+    pub(super) fn with(&self, lifetime: Duration, stale: Duration) -> Life {
+        Life {
+            recheck_after_ms: AtomicU64::new(self.recheck_after_ms.load(Ordering::Relaxed)),
+            asks: AtomicU32::new(self.asks.load(Ordering::Relaxed)),
+            ..Life::new(self.stored, lifetime, stale)
+        }
+    }
+
+    /// How long it is fresh.
+    pub(super) fn lifetime(&self) -> Duration {
+        self.expires - self.stored
+    }
+
     /// Seconds since upstream said it, for an answer that was made of the entry before; `None` when the cache must be
     /// asked, because the entry has ended, may want a refresh, or is no longer what upstream says.
     pub fn age_if_usual(&self, now: Instant) -> Option<u32> {

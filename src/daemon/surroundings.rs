@@ -6,9 +6,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::serving::{self, changed, forward_over};
-use crate::cache::Cache;
 use crate::config::Config;
-use crate::forward::{Forwarder, RuleSettings, UpstreamHealth};
+use crate::forward::{self, RuleSettings, UpstreamHealth};
 use crate::ledger::{Neighbours, Written};
 use crate::persist::StoredDocument;
 use crate::privatelink::Catalogue;
@@ -45,24 +44,37 @@ impl Surroundings {
     /// Goes on with another config.
     pub fn configure(&self, new: &Config) {
         let _turn = self.turn.lock();
-        let old = self.config.swap(Arc::new(new.clone()));
+        self.config.store(Arc::new(new.clone()));
+        self.exchange(new, forward_over(self.written.rules(), new));
+    }
+
+    /// Serves by a config and rules. What upstreams said stays, past its end too, but for names of which others are asked
+    /// now; what is known of upstreams that stay goes on, and so does all that is counted.
+    fn exchange(&self, config: &Config, forward: forward::Settings) {
         let before = self.responder.serving();
-        let forward = forward_over(self.written.rules(), new);
-        // What upstreams said may no longer hold when others are asked; else what is known of them stays.
-        let asks_the_same = old.cache == new.cache && before.forwarder.settings().rules == forward.rules;
-        let (cache, forwarder) = if asks_the_same {
-            let has_same_bounds = *before.forwarder.settings() == forward;
-            let forwarder = match has_same_bounds {
-                true => Arc::clone(&before.forwarder),
-                false => before.forwarder.with_settings(forward),
-            };
-            (Arc::clone(&before.cache), forwarder)
-        } else {
-            let cache = Arc::new(Cache::new(new.cache.clone()));
-            let forwarder = Forwarder::new(forward, Arc::clone(&cache));
-            (cache, forwarder)
+        let has_same_cache = *before.cache.settings() == config.cache;
+        let cache = match has_same_cache {
+            true => Arc::clone(&before.cache),
+            false => Arc::new(before.cache.with_settings(config.cache.clone())),
         };
-        self.responder.replace(serving::serving(new, cache, forwarder, Some(&before)));
+        let changed = changed(&before.forwarder.settings().rules, &forward.rules);
+        let forwarder = match has_same_cache && *before.forwarder.settings() == forward {
+            true => Arc::clone(&before.forwarder),
+            false => before.forwarder.with_settings(forward, Arc::clone(&cache)),
+        };
+        self.responder.replace(serving::serving(config, Arc::clone(&cache), forwarder, Some(&before)));
+        if before.cache.purges() != cache.purges() {
+            // What was forgotten while it was taken over must not be there again.
+            cache.purge(None);
+        }
+        if changed.is_empty() {
+            return;
+        }
+        // Nor may they still say something: what is about to come of them is answered and not kept.
+        before.forwarder.retire();
+        for domain in &changed {
+            cache.purge_domain(domain.borrow());
+        }
     }
 }
 
@@ -82,20 +94,9 @@ impl Neighbours for Surroundings {
     fn set_rules(&self, rules: Vec<RuleSettings>) {
         let _turn = self.turn.lock();
         let config = self.config.load();
-        let before = self.responder.serving();
         let forward = forward_over(rules, &config);
-        if *before.forwarder.settings() == forward {
-            return;
-        }
-        let changed = changed(&before.forwarder.settings().rules, &forward.rules);
-        let cache = Arc::clone(&before.cache);
-        let forwarder = before.forwarder.with_settings(forward);
-        self.responder.replace(serving::serving(&config, Arc::clone(&cache), forwarder, Some(&before)));
-        // What other upstreams said of these names holds no longer, nor does what they are about to say; of all others
-        // it stays.
-        before.forwarder.retire();
-        for domain in &changed {
-            cache.purge_domain(domain.borrow());
+        if *self.responder.serving().forwarder.settings() != forward {
+            self.exchange(&config, forward);
         }
     }
 

@@ -327,14 +327,14 @@ mod tests {
         let script = Scripted::new(|_| Said::Silence);
         let forwarder = alone(&script);
         ask(&forwarder, "a.").await;
-        let same = forwarder.with_settings(settings(&[(".", &["10.0.0.1"])]));
+        let same = forwarder.with_settings(settings(&[(".", &["10.0.0.1"])]), forwarder.cache.clone());
         forwarder.retire();
         drop(forwarder);
         let before = script.checkups().len();
         sleep(Duration::from_secs(60)).await;
         assert!(script.checkups().len() > before, "the successor asks it as well");
         let upstream = Arc::downgrade(&same.rules.upstreams[0]);
-        let other = same.with_settings(settings(&[(".", &["10.0.0.2"])]));
+        let other = same.with_settings(settings(&[(".", &["10.0.0.2"])]), same.cache.clone());
         same.retire();
         drop(same);
         sleep(Duration::from_secs(2)).await;

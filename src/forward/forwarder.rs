@@ -97,11 +97,12 @@ impl Forwarder {
         })
     }
 
-    /// One that asks by other rules; what is known of upstreams that stay goes on, and so does all that is counted.
-    pub fn with_settings(&self, settings: Settings) -> Arc<Forwarder> {
+    /// One that asks by other rules and keeps what it hears in `cache`; what is known of upstreams that stay goes on, and
+    /// so does all that is counted.
+    pub fn with_settings(&self, settings: Settings, cache: Arc<Cache>) -> Arc<Forwarder> {
         Arc::new(Forwarder {
             rules: Rules::beside(&settings.rules, &self.rules.upstreams),
-            cache: self.cache.clone(),
+            cache,
             examiner: self.examiner.clone(),
             transport: self.transport.clone(),
             inflight: inflight(&settings),

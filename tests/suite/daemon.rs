@@ -304,3 +304,43 @@ fn an_included_file_that_changes_is_read_again_and_upstream_stays_known() {
     assert_eq!(upstream.asked(), 1);
     daemon.stop();
 }
+
+#[test]
+fn a_reload_of_rules_and_cache_keeps_what_upstreams_said_and_goes_on_counting() {
+    let start = |address: &str| {
+        let record = format!("www.corp.example. 600 A {address}");
+        Upstream::start(&[
+            ("www.example. A", &["www.example. 600 A 192.0.2.1"]),
+            ("www.corp.example. A", &[&record]),
+        ])
+    };
+    let (one, other, third) = (start("192.0.2.1"), start("192.0.2.2"), start("192.0.2.3"));
+    let config = |rule: &Upstream, cache: &str| {
+        format!(
+            "[forward]\nupstreams = [\"{}\"]\n[[forward.rule]]\ndomain = \"corp.example\"\nupstreams = [\"{}\"]\n\
+             [cache]\n{cache}\n",
+            one.address, rule.address
+        )
+    };
+    let daemon = TestDaemon::start(&config(&other, ""), &[]);
+    let address =
+        |name: &str| answers(&ask(daemon.address, name, "A"))[0].rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(
+        (address("www.example."), address("www.corp.example.")),
+        ("192.0.2.1".into(), "192.0.2.2".into())
+    );
+    let counted = || {
+        let serving = daemon.serving();
+        let cache = serving.cache.counters();
+        (cache.misses.value(), serving.forwarder.counters.queries.load(Ordering::Relaxed))
+    };
+    let before = counted();
+    assert!(before.0 >= 2 && before.1 >= 2, "{before:?}");
+    daemon.configure(&config(&third, "size_bytes = 2000000\nserve_stale_secs = 60"));
+    daemon.wait_for_serving(|serving| serving.cache.settings().size_bytes == 2_000_000);
+    let after = counted();
+    assert!(after.0 >= before.0 && after.1 >= before.1, "{before:?} {after:?}");
+    assert_eq!((address("www.example."), one.asked()), ("192.0.2.1".into(), 1), "it is cached");
+    assert_eq!(address("www.corp.example."), "192.0.2.3", "others are asked now");
+    daemon.stop();
+}

@@ -73,7 +73,7 @@ async fn what_is_in_flight_when_others_take_over_is_answered_and_not_kept() {
     while forwarder.questions_in_flight() == 0 {
         tokio::task::yield_now().await;
     }
-    let successor = forwarder.with_settings(settings(&[(".", &["10.0.0.2"])]));
+    let successor = forwarder.with_settings(settings(&[(".", &["10.0.0.2"])]), forwarder.cache.clone());
     forwarder.retire();
     assert_eq!(asking.await.unwrap().reply.answer.len(), 1);
     assert!(matches!(cached(&forwarder, "a.x."), Lookup::Miss));

@@ -483,7 +483,8 @@ async fn our_own_question_that_comes_back_is_known_before_a_lane_asks_it() {
 async fn what_a_successor_took_over_is_answered_and_not_kept() {
     let mut bed = Bed::new();
     bed.ask(NAME);
-    let successor = bed.forwarder.with_settings(bed.forwarder.settings().clone());
+    let successor =
+        bed.forwarder.with_settings(bed.forwarder.settings().clone(), bed.forwarder.cache.clone());
     bed.forwarder.retire();
     let (query, port) = bed.seen();
     bed.say(&answer(&query), port);

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client::PATIENCE;
+use super::served::wait_until;
 
 /// A daemon with a folder of its own for config and files.
 pub struct TestDaemon {
@@ -88,6 +89,11 @@ impl TestDaemon {
         };
         let waited = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, reached).await });
         waited.expect("the daemon did not come to the state that was waited for");
+    }
+
+    /// Waits until what answers is as `wanted`.
+    pub fn wait_for_serving(&self, wanted: impl Fn(&Serving) -> bool) {
+        wait_until("the config is in force", || wanted(&self.serving()));
     }
 
     /// Stops it as SIGTERM does.
