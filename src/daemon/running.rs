@@ -1,6 +1,6 @@
 //! The running server: bound, serving, reloaded, drained.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::ports::Ports;
 use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sockets::Sockets;
-use super::watch::Watch;
+use super::watch::{Watch, Watched};
 use super::{backup, descriptors, told};
 use crate::admin::NotReady;
 use crate::config::{Config, ConfigErrors};
@@ -46,6 +46,7 @@ pub struct Daemon {
     leaving: JoinSet<Drained>,
     administration: Option<Administration>,
     watch: Watch,
+    watched: BTreeMap<PathBuf, Watched>,
     signals: Signals,
     ending: Ending,
     settled: Settled,
@@ -96,7 +97,8 @@ impl Daemon {
         make_state_folder(&config);
         let opened = administration::open(&config.admin, &config.state_dir).await?;
         let written = opened.as_ref().map(|opened| opened.written()).unwrap_or_default();
-        let watch = Watch::new(&folders(path, &config));
+        let watched = folders(path, &config, &[]);
+        let watch = Watch::new(&watched);
         let mut seen = Seen::now(path, &config);
         let trail = opened.as_ref().map(|opened| opened.trail().clone());
         let witness = trail.clone().map(|trail| Box::new(trail) as Box<dyn Witness>);
@@ -136,7 +138,7 @@ impl Daemon {
         parts.sources.keep();
         parts.give_back();
         let in_force = seen.config.clone();
-        Ok(Daemon {
+        let mut daemon = Daemon {
             path: path.to_owned(),
             config,
             parts,
@@ -144,12 +146,16 @@ impl Daemon {
             leaving: JoinSet::new(),
             administration,
             watch,
+            watched,
             signals,
             ending,
             settled,
             seen,
             in_force,
-        })
+        };
+        // Folders of what zone files include are known by now.
+        daemon.watch_what_is_there();
+        Ok(daemon)
     }
 
     /// Where the server listens.
@@ -248,6 +254,7 @@ impl Daemon {
 
     /// Reads what changed: all if a file of the config did, else the inventories.
     pub fn look(&mut self) -> Result<Reload, ReloadError> {
+        self.watch_what_is_there();
         let mut now = Seen::now(&self.path, &self.config);
         now.include(&self.parts);
         if now.config != self.seen.config {
@@ -255,7 +262,7 @@ impl Daemon {
         }
         // Its passes are in the background, and take their confirmations away.
         let confirmed = now.azure_confirmations.difference(&self.seen.azure_confirmations);
-        let confirmed: BTreeSet<PathBuf> = confirmed.map(|(path, ..)| path.clone()).collect();
+        let confirmed: BTreeSet<PathBuf> = confirmed.map(|file| file.path.clone()).collect();
         self.parts.sources.follow_confirmations(&confirmed);
         self.seen.azure_confirmations = std::mem::take(&mut now.azure_confirmations);
         if now.inventories == self.seen.inventories {
@@ -264,7 +271,18 @@ impl Daemon {
         self.seen.inventories = now.inventories;
         self.parts.sync()?;
         self.seen.forget_followed(&self.config);
+        // Links below it may lead elsewhere now. A look follows, and sees what changes until then.
+        self.watch = Watch::new(&self.watched);
         Ok(Reload::Synced)
+    }
+
+    /// Watches other folders where links lead elsewhere by now; call it before looking, so that nothing slips between.
+    fn watch_what_is_there(&mut self) {
+        let folders = folders(&self.path, &self.config, &self.parts.zone_files);
+        if folders != self.watched {
+            self.watch = Watch::new(&folders);
+            self.watched = folders;
+        }
     }
 
     /// Reads everything anew. On an error the old config stays in force, whole.
@@ -273,15 +291,16 @@ impl Daemon {
         self.seen = Seen::now(&self.path, &self.config);
         self.seen.include(&self.parts);
         let config_seen = stamp(self.path.clone());
-        if config_seen.1 == 0 {
+        if config_seen.length == Some(0) {
             return Err(ReloadError::Empty(self.path.clone()));
         }
         let mut config = Config::load(&self.path)?;
         self.settled.keep_in(&mut config);
         make_state_folder(&config);
-        let watch = Watch::new(&folders(&self.path, &config));
+        let watched = folders(&self.path, &config, &self.parts.zone_files);
+        let watch = Watch::new(&watched);
         let mut seen = Seen::now(&self.path, &config);
-        seen.config.retain(|(path, ..)| *path != self.path);
+        seen.config.retain(|file| file.path != self.path);
         seen.config.insert(config_seen);
         let rebound = match config.listen == self.config.listen {
             true => None,
@@ -300,9 +319,9 @@ impl Daemon {
             while self.leaving.try_join_next().is_some() {}
             self.leaving.spawn(old.drain(DRAIN_PATIENCE));
         }
-        seen.include(&self.parts);
+        seen.include_since(&self.seen, &self.parts);
         self.ending.set_lame_duck(config.lame_duck);
-        self.watch = watch;
+        (self.watch, self.watched) = (watch, watched);
         self.seen = seen;
         let old = std::mem::replace(&mut self.config, config);
         told::reloaded(&old, &self.config, (&self.in_force, &self.seen.config));

@@ -34,7 +34,7 @@ pub(super) fn reloaded(old: &Config, new: &Config, (before, now): (&BTreeSet<Sta
 
 fn changes(old: &Config, new: &Config, before: &BTreeSet<Stamp>, now: &BTreeSet<Stamp>) -> String {
     let mut changes = old.said.changes_to(&new.said);
-    let files: BTreeSet<_> = now.difference(before).map(|(path, ..)| path).collect();
+    let files: BTreeSet<_> = now.difference(before).map(|file| &file.path).collect();
     let others = files.into_iter().filter(|path| **path != new.file);
     changes.extend(others.map(|path| format!("{} is another", Quoted(&path.display().to_string()))));
     if changes.is_empty() {
@@ -60,7 +60,12 @@ mod tests {
     }
 
     fn stamps(files: &[(&str, u64)]) -> BTreeSet<Stamp> {
-        files.iter().map(|(file, length)| (PathBuf::from(file), *length, None)).collect()
+        let stamp = |(file, length): &(&str, u64)| Stamp {
+            path: PathBuf::from(file),
+            length: Some(*length),
+            ..Stamp::default()
+        };
+        files.iter().map(stamp).collect()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Files that config names, watched: their folders are, because editors and ConfigMaps exchange files whole.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
@@ -29,7 +30,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Watches folders; with a folder go those below it, if it says so.
-    pub(super) fn new(folders: &[(PathBuf, Depth)]) -> Watch {
+    pub(super) fn new(folders: &BTreeMap<PathBuf, Watched>) -> Watch {
         // One waiting note is enough: it stands for all that happened before it is taken.
         let (sender, changes) = mpsc::channel(1);
         let own = OwnLog::here();
@@ -49,8 +50,8 @@ impl Watch {
                 return Watch { _watcher: None, changes, burst: None };
             }
         };
-        for (folder, depth) in folders {
-            let mode = match depth {
+        for (folder, watched) in folders {
+            let mode = match watched.depth {
                 Depth::Folder => RecursiveMode::NonRecursive,
                 Depth::Tree => RecursiveMode::Recursive,
             };
@@ -103,8 +104,16 @@ impl OwnLog {
     }
 }
 
+/// A folder that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watched {
+    pub depth: Depth,
+    /// Tells it from another that takes its place: what is watched is the folder, and not its name.
+    pub inode: Option<u64>,
+}
+
 /// How far down a folder is watched.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
     Folder,
     Tree,

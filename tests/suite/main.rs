@@ -56,6 +56,7 @@ mod starvation;
 mod state;
 mod support;
 mod surroundings;
+mod swapped;
 mod sync_once;
 mod told;
 mod validators;

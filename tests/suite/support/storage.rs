@@ -32,7 +32,12 @@ fn inventory(count: usize) -> String {
 
 /// Lists the accounts 1 to `count`.
 pub fn write_inventory(place: &Place, count: usize) {
-    super::test_daemon::write(place.folder.path(), "inventory/pe.json", &inventory(count));
+    write_inventory_in(place.folder.path(), count);
+}
+
+/// The same below any folder.
+pub fn write_inventory_in(folder: &Path, count: usize) {
+    super::test_daemon::write(folder, "inventory/pe.json", &inventory(count));
 }
 
 /// Names that a restart would begin with.
