@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,9 +11,10 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::auth::{Deed, Refusals, RefusedRequest};
+use crate::counters;
 use crate::ledger::{Identity, edit};
 use crate::persist::{Audit, Commit, Note, Persist, Source};
-use crate::telemetry::in_full;
+use crate::telemetry::{Families, Measured, in_full};
 
 /// Refusals that wait to be stored; beyond them they are only logged and counted: a client that is refused in a loop
 /// must not hold up those who write.
@@ -33,10 +33,18 @@ enum Noted {
     Done(Deed),
 }
 
+counters! {
+    /// What became of refusals and deeds.
+    struct Counters => Counts in "audit" {
+        /// Refusals and deeds that are in the log only, as there were too many for the audit.
+        lost,
+    }
+}
+
 /// Keeps refusals in the store.
 pub struct Attempts {
     queue: mpsc::Sender<Noted>,
-    lost: AtomicU64,
+    counters: Counters,
     /// Until when each client's refusals are paid for.
     paid: Mutex<HashMap<String, Instant>>,
 }
@@ -56,12 +64,7 @@ impl Attempts {
                 }
             }
         });
-        Arc::new(Attempts { queue, lost: AtomicU64::new(0), paid: Mutex::default() })
-    }
-
-    /// Refusals that are in the log only.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        Arc::new(Attempts { queue, counters: Counters::default(), paid: Mutex::default() })
     }
 }
 
@@ -86,8 +89,14 @@ impl Attempts {
 
     fn note(&self, noted: Noted) {
         if self.queue.try_send(noted).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.counters.lost.add(1);
         }
+    }
+}
+
+impl Measured for Attempts {
+    fn measure(&self, families: &mut Families) {
+        self.counters.counts().measure(families);
     }
 }
 
@@ -95,7 +104,7 @@ impl Refusals for Attempts {
     fn refused(&self, refusal: RefusedRequest) {
         match self.is_kept(&refusal.who, Instant::now()) {
             true => self.note(Noted::Refused(refusal)),
-            false => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
+            false => self.counters.lost.add(1),
         }
     }
 
@@ -149,7 +158,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refusals_of_one_client_are_kept_up_to_a_bound() {
         let attempts =
-            Attempts { queue: mpsc::channel(1).0, lost: AtomicU64::new(0), paid: Mutex::default() };
+            Attempts { queue: mpsc::channel(1).0, counters: Counters::default(), paid: Mutex::default() };
         let who = |id: &str| Identity {
             name: "same".into(),
             role: Role::Reader,

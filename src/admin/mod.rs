@@ -12,12 +12,13 @@ mod events;
 mod extract;
 mod host;
 mod listener;
-pub mod metrics;
 pub mod page;
+mod probes;
 pub mod problem;
 pub mod query;
 mod readiness;
 mod routes;
+mod running;
 mod server;
 mod settings;
 mod shell;
@@ -32,10 +33,12 @@ pub use attempts::Attempts;
 pub use body::Json;
 pub use events::{EventSecret, EventSettings, ShortSecret};
 pub use extract::{Admin, Operator};
-pub use listener::{Bound, Peer, Running, StartError, bind};
+pub use listener::{Bound, Peer, StartError, bind};
+pub use probes::{BoundProbes, Probes, RunningProbes, Standing, bind_probes};
 pub use problem::{Kind, Problem};
 pub use query::Query;
 pub use readiness::{Degraded, DegradedReason, NotReady, Readiness};
+pub use running::Running;
 pub use server::{
     BackingUp, ConflictReport, DriftReport, EndpointNameReport, EndpointReport, Explained, ExplainedReply,
     Explaining, Extent, FailingReport, HeldBackReport, HeldSubscription, LimitMetReport, LimitWord,
@@ -46,6 +49,7 @@ pub use settings::{Limits, Settings};
 pub use shell::RequestId;
 
 use crate::ledger::{Ledger, TokenBook};
+use crate::telemetry::Numbers;
 use auth::{Authenticator, Refusals};
 use counters::Counters;
 use events::EventDoor;
@@ -54,6 +58,8 @@ use side::SideWork;
 /// What the daemon gives the API.
 pub struct Parts {
     pub server: Arc<dyn Server>,
+    /// The numbers of all parts, to which the API adds its own.
+    pub numbers: Arc<Numbers>,
     pub tokens: Arc<dyn TokenBook>,
     pub refusals: Arc<dyn Refusals>,
     /// Resolves the hosts of Entra ID past our own zones; `None` leaves it to the system.
@@ -72,6 +78,7 @@ pub fn owned_routes(ledger: Arc<Ledger>) -> OpenApiRouter<App> {
 pub struct App {
     pub server: Arc<dyn Server>,
     pub auth: Arc<Authenticator>,
+    probes: Probes,
     counters: Arc<Counters>,
     events: Arc<EventDoor>,
     side: Arc<SideWork>,

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::metrics::Metrics;
 use super::readiness::Readiness;
 use crate::cache::{self, Listed};
 use crate::dns::{Name, QueryFlags, Question, Rcode, Record};
@@ -22,9 +21,6 @@ use crate::zone::Store;
 pub trait Server: Send + Sync + 'static {
     /// Whether clients are to be sent here, and what is not as it should be.
     fn readiness(&self) -> Readiness;
-
-    /// All numbers of this moment.
-    fn metrics(&self) -> Metrics;
 
     /// The zones.
     fn store(&self) -> &Arc<Store>;

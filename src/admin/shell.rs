@@ -51,6 +51,17 @@ pub(super) struct Shell {
     pub(super) budget: Arc<Budget>,
 }
 
+impl Shell {
+    pub(super) fn new(limits: &Limits, hosts: Hosts, counters: Arc<Counters>) -> Shell {
+        Shell {
+            limits: ArcSwap::from_pointee(limits.clone()),
+            hosts: ArcSwap::from_pointee(hosts),
+            counters,
+            budget: Arc::default(),
+        }
+    }
+}
+
 /// The id under which log and audit speak of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);

@@ -1,18 +1,19 @@
 //! What the cache counts.
 
-use crate::telemetry::Counter;
+use crate::counters;
 
-/// Events since the start. Every worker raises them: each has its own cache line.
-#[derive(Default, Debug)]
-pub struct Counters {
-    /// Look-ups answered with a fresh entry.
-    pub hits: Counter,
-    /// Look-ups that found nothing usable.
-    pub misses: Counter,
-    /// Look-ups that found an entry past its lifetime which may still be served.
-    pub stale: Counter,
-    /// Entries pushed out to hold the memory bound.
-    pub evictions: Counter,
-    /// Hits that asked for their entry to be refreshed before it ends.
-    pub prefetches: Counter,
+counters! {
+    /// Events since the start.
+    pub struct Counters => Counts in "cache" {
+        /// Look-ups answered with a fresh entry.
+        hits,
+        /// Look-ups that found nothing usable.
+        misses,
+        /// Look-ups that found an entry past its lifetime which may still be served.
+        stale,
+        /// Entries pushed out to hold the memory bound.
+        evictions,
+        /// Hits that asked for their entry to be refreshed before it ends.
+        prefetches,
+    }
 }

@@ -6,11 +6,12 @@ mod entry;
 mod key;
 mod life;
 mod listing;
+mod metrics;
 mod store;
 mod upstream_reply;
 mod usual_reply;
 
-pub use counters::Counters;
+pub use counters::{Counters, Counts};
 pub use key::{Manner, Respondent};
 pub use life::Life;
 pub use listing::Cursor;

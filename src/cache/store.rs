@@ -352,6 +352,7 @@ impl Cache {
         self.entries.weight()
     }
 
+    /// What holds of it.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -279,7 +279,8 @@ impl Assembly<'_> {
 }
 
 /// Whether two addresses cannot both be bound for TCP.
-fn is_same(dns: SocketAddr, api: SocketAddr) -> bool {
+/// Whether two listeners could not have both addresses.
+pub(super) fn is_same(dns: SocketAddr, api: SocketAddr) -> bool {
     let is_any = |address: SocketAddr| address.ip().is_unspecified() && dns.is_ipv4() == api.is_ipv4();
     dns.port() == api.port() && (dns.ip() == api.ip() || is_any(dns) || is_any(api))
 }

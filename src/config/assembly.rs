@@ -67,6 +67,7 @@ pub(super) fn assemble(
         negative_max_secs: file.cache.negative_max_secs,
     };
     let sync = assembly.sync(file.sync, &cloud);
+    let (monitors_listen, zone_names) = (file.telemetry.listen.clone(), file.telemetry.zone_names);
     let telemetry = assembly.telemetry(file.telemetry);
     let state_dir = assembly.whole(file.state_dir);
     if file.user.as_ref().is_some_and(|user| user.is_empty() || user.contains('\0')) {
@@ -74,6 +75,7 @@ pub(super) fn assemble(
     }
     assembly.within("lame_duck_secs", file.lame_duck_secs, 0, TIMEOUT_SECS_MAX);
     let admin = assembly.admin(file.store, file.admin, &state_dir, &listen);
+    let monitors = assembly.monitors(&monitors_listen, zone_names, &listen, &admin.api);
     match private_link {
         Some(private_link) if assembly.errors.is_empty() => Ok(Config {
             file: path.to_owned(),
@@ -94,6 +96,7 @@ pub(super) fn assemble(
             sync,
             admin,
             telemetry,
+            monitors,
         }),
         _ => Err(ConfigErrors::new(assembly.errors)),
     }

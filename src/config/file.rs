@@ -253,6 +253,8 @@ pub(super) struct Entra {
 pub(super) struct Telemetry {
     pub log_format: Format,
     pub log_level: String,
+    pub listen: Vec<String>,
+    pub zone_names: bool,
 }
 
 impl Default for File {
@@ -436,6 +438,11 @@ impl Default for AdminLimits {
 impl Default for Telemetry {
     fn default() -> Telemetry {
         let settings = telemetry::Settings::default();
-        Telemetry { log_format: Format::Text, log_level: settings.log_level.to_string() }
+        Telemetry {
+            log_format: Format::Text,
+            log_level: settings.log_level.to_string(),
+            listen: Vec::new(),
+            zone_names: false,
+        }
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod example;
 mod file;
 mod limits;
+mod monitors;
 mod place;
 mod private_link;
 mod said;
@@ -34,6 +35,7 @@ use crate::{cache, forward, listen, telemetry};
 
 pub use admin::{AdminSettings, Asked};
 pub use error::{ConfigError, ConfigErrors};
+pub use monitors::MonitorSettings;
 pub use said::{Said, needs_restart};
 
 /// Where the config is looked for.
@@ -66,6 +68,7 @@ pub struct Config {
     pub sync: SyncSettings,
     pub admin: AdminSettings,
     pub telemetry: telemetry::Settings,
+    pub monitors: MonitorSettings,
 }
 
 /// `[private_link]`.

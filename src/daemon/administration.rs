@@ -19,7 +19,7 @@ use crate::persist::{self, Entry, Persist, PersistError, Stored, Trouble};
 use crate::sources::{Instances, Tasks};
 use crate::sync::StateFolder;
 use crate::sync::azure::Resolver;
-use crate::telemetry::in_full;
+use crate::telemetry::{Numbers, in_full};
 
 /// How often a store that was away at the start is looked for to make the first token.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -211,12 +211,17 @@ impl Administration {
         &mut self,
         bound: admin::Bound,
         server: Arc<dyn Server>,
+        numbers: Arc<Numbers>,
         config: &Config,
     ) -> Result<(), AdministrationError> {
+        let refusals = Attempts::new(self.persist.clone());
+        numbers.add(Arc::clone(&refusals) as _);
+        numbers.add(Arc::new(self.persist.clone()));
         let parts = admin::Parts {
             server,
+            numbers,
             tokens: Arc::clone(self.ledger.written()) as _,
-            refusals: Attempts::new(self.persist.clone()),
+            refusals,
             resolver: Resolver::of(&config.azure_hosts()),
             more: admin::owned_routes(Arc::clone(&self.ledger)),
         };

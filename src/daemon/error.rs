@@ -18,6 +18,8 @@ pub enum StartError {
     Bind(#[from] BindError),
     #[error(transparent)]
     Administration(#[from] AdministrationError),
+    #[error("telemetry.listen cannot be served")]
+    Monitors(#[from] admin::StartError),
     #[error(transparent)]
     Privileges(#[from] PrivilegesError),
     #[error("signals cannot be received")]

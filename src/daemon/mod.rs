@@ -9,6 +9,7 @@ mod descriptors;
 mod error;
 mod files;
 mod new_store;
+mod numbers;
 mod parts;
 mod ports;
 mod privileges;

@@ -2,7 +2,6 @@
 
 mod endpoints;
 mod limits;
-mod numbers;
 mod readiness;
 mod sync;
 
@@ -11,7 +10,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::admin::metrics::Metrics;
 use crate::admin::{
     BackingUp, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport, Readiness, Server,
     SyncReport, WantedEndpoints, WantedEntries,
@@ -30,7 +28,6 @@ use crate::zone::Store;
 pub struct Ports {
     responder: Arc<Responder>,
     sources: Shared,
-    more: Option<Arc<AddNumbers>>,
     limits: Option<Counting>,
     health: Option<Arc<TellHealth>>,
     backups: Option<Arc<MakeBackup>>,
@@ -42,18 +39,10 @@ type MakeBackup = dyn Fn() -> BackingUp + Send + Sync;
 /// Adds to what is not ready or not as it should be.
 type TellHealth = dyn Fn(&mut Readiness) + Send + Sync;
 
-/// Adds to the numbers of this moment.
-type AddNumbers = dyn Fn(&mut Metrics) + Send + Sync;
-
 impl Ports {
     /// Of what answers, and of [`crate::sources::Sources::shared`].
     pub fn new(responder: Arc<Responder>, sources: Shared) -> Ports {
-        Ports { responder, sources, more: None, limits: None, health: None, backups: None }
-    }
-
-    /// Adds numbers that only others know, such as those of listeners.
-    pub fn with_numbers(self, more: impl Fn(&mut Metrics) + Send + Sync + 'static) -> Ports {
-        Ports { more: Some(Arc::new(more)), ..self }
+        Ports { responder, sources, limits: None, health: None, backups: None }
     }
 
     /// Adds what listeners know of clients.
@@ -82,14 +71,6 @@ impl Server for Ports {
             health(&mut readiness);
         }
         readiness
-    }
-
-    fn metrics(&self) -> Metrics {
-        let mut metrics = numbers::metrics(&self.responder, &self.sources.now(), self.sources.roles());
-        if let Some(more) = &self.more {
-            more(&mut metrics);
-        }
-        metrics
     }
 
     fn limits_met(&self) -> Vec<LimitMetReport> {

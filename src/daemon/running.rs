@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::administration::{self, Administration};
 use super::error::StartError;
 use super::files::{Seen, Stamp, folders, make_state_folder, stamp};
+use super::numbers::{self, Reloads};
 use super::parts::{LoadError, Parts};
 use super::ports::Ports;
 use super::settled::Settled;
@@ -21,13 +22,13 @@ use super::signals::{Ending, Signals};
 use super::sockets::Sockets;
 use super::watch::{Watch, Watched};
 use super::{backup, descriptors, told};
-use crate::admin::NotReady;
+use crate::admin::{NotReady, RunningProbes, Server};
 use crate::config::{Config, ConfigErrors};
 use crate::ledger::Trail;
 use crate::listen::{BindError, Drained, Listening};
 use crate::respond::Responder;
 use crate::sources::{StateAccess, WANTED_PAUSE};
-use crate::telemetry::in_full;
+use crate::telemetry::{Numbers, in_full};
 use crate::zone::{Unwitnessed, Witness};
 
 /// How long requests in flight may take to end when listeners close: longer than a question may take upstream.
@@ -45,6 +46,10 @@ pub struct Daemon {
     /// Listeners that a reload replaced and that still answer what they had read.
     leaving: JoinSet<Drained>,
     administration: Option<Administration>,
+    /// Answers who looks after the server without a token.
+    monitors: Option<RunningProbes>,
+    numbers: Arc<Numbers>,
+    reloads: Arc<Reloads>,
     watch: Watch,
     watched: BTreeMap<PathBuf, Watched>,
     signals: Signals,
@@ -90,7 +95,7 @@ impl Daemon {
 
     /// Loads, and serves on sockets that are bound.
     pub async fn start_on(sockets: Sockets, path: &Path, config: Config) -> Result<Daemon, StartError> {
-        let Sockets { dns, api } = sockets;
+        let Sockets { dns, api, monitors } = sockets;
         let (signals, ending) = (Signals::new().map_err(StartError::Signal)?, Ending::default());
         ending.set_lame_duck(config.lame_duck);
         let settled = Settled::of(&config);
@@ -113,25 +118,28 @@ impl Daemon {
         let mut administration = opened.map(|opened| Administration::begin(opened, &config, &parts));
         let listening = dns.run(Arc::clone(&parts.responder), &Handle::current())?;
         parts.sources.start(&parts.store);
+        let counting = listening.counting();
+        let ports = Ports::new(Arc::clone(&parts.responder), parts.sources.shared().clone());
+        let (announced, store) = (ending.clone(), administration.as_ref().map(Administration::health));
+        let ports = ports.with_limits(counting.clone()).with_health(move |readiness| {
+            if announced.is_announced() {
+                let waits_for = "its end: it was told to stop".into();
+                readiness.not_ready.push(NotReady { part: "server".into(), waits_for });
+            }
+            readiness.degraded.extend(store.as_ref().and_then(|store| store()));
+        });
+        let (of_config, turn) = (config.clone(), Arc::default());
+        let ports =
+            ports.with_backups(move || Box::pin(backup::for_client(of_config.clone(), Arc::clone(&turn))));
+        let (server, reloads): (Arc<dyn Server>, _) = (Arc::new(ports), Reloads::new());
+        let numbers = numbers::all(&parts, Arc::clone(&server), counting, &reloads);
+        numbers.show_zone_names(config.monitors.zone_names);
+        let monitors = match monitors {
+            Some(bound) => Some(bound.serve(Arc::clone(&server), Arc::clone(&numbers))?),
+            None => None,
+        };
         if let (Some(administration), Some(api)) = (&mut administration, api) {
-            let counting = listening.counting();
-            let ports = Ports::new(Arc::clone(&parts.responder), parts.sources.shared().clone());
-            let ports = ports.with_limits(counting.clone()).with_numbers(move |numbers| {
-                let counts = counting.counts();
-                numbers.queries = vec![("udp", counts.udp.queries), ("tcp", counts.tcp.queries)];
-            });
-            let (ending, store) = (ending.clone(), administration.health());
-            let ports = ports.with_health(move |readiness| {
-                if ending.is_announced() {
-                    let waits_for = "its end: it was told to stop".into();
-                    readiness.not_ready.push(NotReady { part: "server".into(), waits_for });
-                }
-                readiness.degraded.extend(store());
-            });
-            let (of_config, turn) = (config.clone(), Arc::default());
-            let ports = ports
-                .with_backups(move || Box::pin(backup::for_client(of_config.clone(), Arc::clone(&turn))));
-            administration.serve(api, Arc::new(ports), &config)?;
+            administration.serve(api, server, Arc::clone(&numbers), &config)?;
         }
         // Nobody who asks need wait for that; dying before it leaves what the last one kept.
         parts.sources.tell(&parts.store);
@@ -145,6 +153,9 @@ impl Daemon {
             listening,
             leaving: JoinSet::new(),
             administration,
+            monitors,
+            numbers,
+            reloads,
             watch,
             watched,
             signals,
@@ -166,6 +177,11 @@ impl Daemon {
     /// Where the admin API answers.
     pub fn admin_addresses(&self) -> &[SocketAddr] {
         self.administration.as_ref().map_or(&[], Administration::addresses)
+    }
+
+    /// Where monitors are answered without a token.
+    pub fn monitor_addresses(&self) -> &[SocketAddr] {
+        self.monitors.as_ref().map_or(&[], RunningProbes::addresses)
     }
 
     /// The config in force.
@@ -321,6 +337,7 @@ impl Daemon {
         }
         seen.include_since(&self.seen, &self.parts);
         self.ending.set_lame_duck(config.lame_duck);
+        self.numbers.show_zone_names(config.monitors.zone_names);
         (self.watch, self.watched) = (watch, watched);
         self.seen = seen;
         let old = std::mem::replace(&mut self.config, config);
@@ -351,6 +368,9 @@ impl Daemon {
     }
 
     fn log(&self, result: Result<Reload, ReloadError>) {
+        if !matches!(result, Ok(Reload::Unchanged | Reload::Synced)) {
+            self.reloads.note(result.is_ok());
+        }
         match result {
             // Each tells by itself what it did.
             Ok(Reload::Unchanged | Reload::Synced | Reload::Done) => {}

@@ -21,6 +21,7 @@ struct Fixed {
     state_dir: PathBuf,
     store: persist::Settings,
     admin_listen: Vec<SocketAddr>,
+    monitors_listen: Vec<SocketAddr>,
     user: Option<String>,
 }
 
@@ -30,6 +31,7 @@ impl Fixed {
             state_dir: config.state_dir.clone(),
             store: config.admin.store.clone(),
             admin_listen: config.admin.api.listen.clone(),
+            monitors_listen: config.monitors.listen.clone(),
             user: config.user.clone(),
         }
     }
@@ -43,7 +45,7 @@ impl Settled {
     /// Puts into a new config what stays in force of the old one. The state folder and the store go together: each file
     /// in its own folder would be half a server.
     pub(super) fn keep_in(&mut self, config: &mut Config) {
-        let Fixed { state_dir, store, admin_listen, user } = &self.in_force;
+        let Fixed { state_dir, store, admin_listen, monitors_listen, user } = &self.in_force;
         let asked = Fixed::of(config);
         let before = self.asked.as_ref();
         let is_news = |is_other: bool, is_told: bool| is_other && !is_told;
@@ -63,6 +65,10 @@ impl Settled {
         if is_news(is_other, before.is_some_and(|before| before.admin_listen == asked.admin_listen)) {
             warn!("admin.listen changes with a restart only");
         }
+        let is_other = asked.monitors_listen != *monitors_listen;
+        if is_news(is_other, before.is_some_and(|before| before.monitors_listen == asked.monitors_listen)) {
+            warn!("telemetry.listen changes with a restart only");
+        }
         let is_other = asked.user != *user;
         if is_news(is_other, before.is_some_and(|before| before.user == asked.user)) {
             warn!("user changes with a restart only");
@@ -71,6 +77,7 @@ impl Settled {
         config.state_dir.clone_from(state_dir);
         config.admin.store.clone_from(store);
         config.admin.api.listen.clone_from(admin_listen);
+        config.monitors.listen.clone_from(monitors_listen);
         self.asked = Some(asked);
     }
 }

@@ -11,6 +11,7 @@ use crate::{admin, listen};
 pub struct Sockets {
     pub(super) dns: listen::Bound,
     pub(super) api: Option<admin::Bound>,
+    pub(super) monitors: Option<admin::BoundProbes>,
 }
 
 impl Sockets {
@@ -19,7 +20,11 @@ impl Sockets {
         address_space::check(config);
         let dns = listen::bind(&descriptors::fitted(&config.listen, &config.admin.api))?;
         let api = administration::bind(&config.admin)?;
-        Ok(Sockets { dns, api })
+        let monitors = match &config.monitors.listen[..] {
+            [] => None,
+            listen => Some(admin::bind_probes(listen.to_vec())?),
+        };
+        Ok(Sockets { dns, api, monitors })
     }
 
     /// The same, and then becomes the user that the config names. To be called before there are other threads.

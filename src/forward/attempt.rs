@@ -1,7 +1,6 @@
 //! One upstream asked once: with what it understands, and again over TCP or plainly where it must.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -9,8 +8,8 @@ use tracing::warn;
 
 use super::asker::Asker;
 use super::case::Case;
-use super::counters::count;
 use super::failure::Trouble;
+use super::fault::Fault;
 use super::inflight::Flight;
 use super::reading::Reading;
 use super::rule::Role;
@@ -89,8 +88,12 @@ impl Forwarder {
         // Whether a reply in the wrong case is why TCP is tried.
         let mut case_differed = false;
         for _ in 0..QUERIES_MAX {
+            let mut asked = Instant::now();
             let received = match begun.take() {
-                Some(begun) => self.await_begun(begun).await,
+                Some(begun) => {
+                    asked = flight.started;
+                    self.await_begun(begun).await
+                }
                 None => self.exchange(upstream, flight, rule, &manner).await,
             };
             let received = match received {
@@ -112,7 +115,7 @@ impl Forwarder {
             };
             match (received.judgement, manner.protocol) {
                 (Judgement::CaseDiffers, Protocol::Udp) => {
-                    count(&self.counters.case_mismatches);
+                    self.counters.case_mismatches.add(1);
                     detours.push("asked over TCP because its reply had the name in another case");
                     (manner.protocol, case_differed) = (Protocol::Tcp, true);
                     continue;
@@ -135,7 +138,8 @@ impl Forwarder {
                 (Judgement::Reply | Judgement::Cut | Judgement::Stranger, _) => {}
             }
             if received.judgement != Judgement::Cut {
-                upstream.note_answer(Instant::now());
+                let now = Instant::now();
+                upstream.note_answer(now, Some(now - asked));
             }
             let question = &flight.asked.question;
             match Reading::of(self, &received.bytes, question, rule, manner.edns) {
@@ -144,7 +148,7 @@ impl Forwarder {
                     return Err(Trouble::Unreadable("its reply is truncated over TCP, too".to_owned()));
                 }
                 Reading::Truncated => {
-                    count(&self.counters.truncated);
+                    self.counters.truncated.add(1);
                     detours.push("asked over TCP because its reply was truncated");
                     manner.protocol = Protocol::Tcp;
                 }
@@ -166,24 +170,27 @@ impl Forwarder {
     }
 
     fn leave_edns_out(&self, manner: &mut Manner, detours: &mut Vec<&'static str>) {
-        count(&self.counters.edns_retries);
+        self.counters.edns_retries.add(1);
         detours.push("asked without EDNS because it refused it");
         (manner.edns, manner.protocol) = (false, Protocol::Udp);
     }
 
     /// Counts what an upstream failed by; what concerns all questions is logged once in a while.
     fn note_trouble(&self, upstream: &Upstream, trouble: &Trouble) {
-        let concerns_all = match trouble {
-            Trouble::Answered(Rcode::REFUSED, _) | Trouble::Bare(_) | Trouble::Refers(_) => true,
-            Trouble::Answered(..) | Trouble::Unreadable(_) => false,
+        let (concerns_all, fault) = match trouble {
+            Trouble::Answered(Rcode::REFUSED, _) => (true, Fault::Refused),
+            Trouble::Bare(rcode) => (true, Fault::of(*rcode)),
+            Trouble::Refers(_) => (true, Fault::Referral),
+            Trouble::Answered(rcode, _) => (false, Fault::of(*rcode)),
+            Trouble::Unreadable(_) => (false, Fault::Malformed),
             Trouble::Unreachable(_) | Trouble::OverBudget(_) | Trouble::Silent(_) | Trouble::Looping => {
                 return;
             }
             // It helps as it should.
             Trouble::RefersBelow(_) => return,
         };
-        count(&self.counters.upstream_failures);
-        count(&upstream.failures);
+        self.counters.upstream_failures.add(1);
+        upstream.note_failure(fault);
         let now = Instant::now();
         if concerns_all && upstream.health.take_complaint(now) {
             let why = trouble.explain(upstream.address, now);
@@ -221,13 +228,13 @@ impl Forwarder {
     ) -> Result<Received, Trouble> {
         let now = Instant::now();
         if let Some(budget) = upstream.budget.as_ref().filter(|budget| !budget.take(asker, now)) {
-            count(&self.counters.shed_rate);
+            self.counters.shed_rate.add(1);
             return Err(Trouble::OverBudget(budget.per_second_max()));
         }
-        count(&self.counters.queries);
-        upstream.queries.fetch_add(1, Ordering::Relaxed);
+        self.counters.queries.add(1);
+        upstream.queries.add(1);
         if protocol == Protocol::Tcp {
-            count(&self.counters.tcp_queries);
+            self.counters.tcp_queries.add(1);
         }
         let received = self.transport.exchange(upstream.socket(), query, protocol).await;
         self.judge(query, received)
@@ -243,13 +250,13 @@ impl Forwarder {
     fn judge(&self, query: &Query, received: Result<Vec<u8>, ExchangeError>) -> Result<Received, Trouble> {
         let bytes = received.map_err(|error| {
             if let ExchangeError::Network(_) = error {
-                count(&self.counters.network_errors);
+                self.counters.network_errors.add(1);
             }
             Trouble::Unreachable(error)
         })?;
         match query.judge(&bytes) {
             Judgement::Stranger => {
-                count(&self.counters.near_misses);
+                self.counters.near_misses.add(1);
                 Err(Trouble::Unreachable(ExchangeError::NearMisses))
             }
             judgement => Ok(Received { bytes, judgement }),

@@ -11,7 +11,6 @@ use tracing::warn;
 
 use super::asker::Asker;
 use super::case::Case;
-use super::counters::count;
 use super::health::{BACKOFF_MAX, BACKOFF_MIN};
 use super::race::{DEADLINE, PATIENCE};
 use super::{Counters, ExchangeError, Judgement, Protocol, Query, Standing, Transport, Upstream};
@@ -68,7 +67,7 @@ impl Examiner {
 
     /// Tells that an upstream is down from now on, and asks it until it answers.
     pub fn note_fall(&self, upstream: &Arc<Upstream>) {
-        count(&self.counters.upstreams_down);
+        self.counters.upstreams_down.add(1);
         warn!(forward.upstream = %upstream.address, "Upstream {} does not answer", upstream.address);
         let Some(since) = upstream.health.down_since() else { return };
         let watch = tokio::spawn(self.clone().watch(Arc::downgrade(upstream), since));
@@ -112,7 +111,7 @@ impl Examiner {
                 biased;
                 Some(finding) = queries.join_next() => match finding {
                     Ok(Finding::Answers) => {
-                        upstream.note_answer(Instant::now());
+                        upstream.note_answer(Instant::now(), None);
                         upstream.health.knows_checkup();
                         return Finding::Answers;
                     }
@@ -129,9 +128,9 @@ impl Examiner {
         if upstream.budget.as_ref().is_some_and(|budget| !budget.take(Asker::Server, Instant::now())) {
             return Finding::Undecided;
         }
-        count(&self.counters.queries);
-        count(&self.counters.checkups);
-        count(&upstream.queries);
+        self.counters.queries.add(1);
+        self.counters.checkups.add(1);
+        upstream.queries.add(1);
         // The plainest there is, so that whoever knows DNS answers.
         let mut query = Query::new(&upstream.checkup(), QueryFlags::default(), false, Case::Plain);
         match self.transport.exchange(upstream.socket(), &mut query, Protocol::Udp).await {
@@ -144,7 +143,6 @@ impl Examiner {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
 
     use super::super::scripted::{Said, Scripted, Seen, ask, question, settings};
     use super::super::{Forwarder, Outcome};
@@ -169,7 +167,7 @@ mod tests {
     }
 
     fn falls(forwarder: &Forwarder) -> u64 {
-        forwarder.counters.upstreams_down.load(Ordering::Relaxed)
+        forwarder.counters.upstreams_down.value()
     }
 
     fn standing(forwarder: &Forwarder) -> Standing {

@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::asker::Asker;
-use super::counters::count;
 use super::delegation::Level;
 use super::failure::{Failure, Trouble, Unanswered};
 use super::forwarder::delegated;
@@ -51,7 +50,7 @@ impl Forwarder {
         quest: Quest,
         asker: Asker,
     ) -> Outcome {
-        count(&self.counters.questions);
+        self.counters.questions.add(1);
         let asked = Asked { question, flags, of: delegation.respondent() };
         match self.board_below(&asked, asker, delegation, names, quest) {
             Ok(waiter) => self.wait(waiter).await,
@@ -67,7 +66,7 @@ impl Forwarder {
         flags: QueryFlags,
         names: Arc<dyn ServerAddresses>,
     ) {
-        count(&self.counters.prefetches);
+        self.counters.prefetches.add(1);
         let asked = Asked { question, flags, of: delegation.respondent() };
         // If it cannot be asked now, it is asked when it is needed.
         let _ = self.board_below(&asked, Asker::Server, delegation, names, Quest::new());

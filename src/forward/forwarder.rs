@@ -10,7 +10,6 @@ use tracing::debug;
 use super::asker::Asker;
 use super::attempt::Begun;
 use super::checkup::Examiner;
-use super::counters::count;
 use super::delegation::Delegations;
 use super::failure::{self, Failure, Unanswered};
 use super::inflight::{Flight, Full, Inflight, Joined, Sender, Waiter};
@@ -124,7 +123,7 @@ impl Forwarder {
     ///
     /// When upstream fails, what the cache has answers. A caller that goes away takes nothing from others.
     pub async fn ask(self: &Arc<Self>, question: Question, flags: QueryFlags, asker: Asker) -> Outcome {
-        count(&self.counters.questions);
+        self.counters.questions.add(1);
         let asked = Asked::by_rules(question, flags);
         let waiter = match self.join(&asked, asker) {
             Ok(waiter) => waiter,
@@ -151,7 +150,7 @@ impl Forwarder {
             // RFC 8767 §5: it is better than the caller's own answer once asking has failed, and not before.
             return self.ask(asked.question, flags, asker).await;
         }
-        count(&self.counters.questions);
+        self.counters.questions.add(1);
         let why = Failure::known(rule, now).explain(now);
         if rule.upstreams.iter().any(|upstream| upstream.health.is_probe_due(now)) {
             // If it cannot be tried now, it is when the next pause is over.
@@ -175,7 +174,7 @@ impl Forwarder {
 
     /// Asks upstream for the cache's sake.
     pub fn prefetch(self: &Arc<Self>, question: Question, flags: QueryFlags) {
-        count(&self.counters.prefetches);
+        self.counters.prefetches.add(1);
         // If it cannot be asked now, it is asked when it is needed.
         let _ = self.join(&Asked::by_rules(question, flags), Asker::Server);
     }
@@ -247,7 +246,7 @@ impl Forwarder {
                 Ok(waiter)
             }
             Ok(Joined::Follows(waiter)) => {
-                count(&self.counters.coalesced);
+                self.counters.coalesced.add(1);
                 self.suspect_loop(&waiter.flight);
                 Ok(waiter)
             }
@@ -278,7 +277,7 @@ impl Forwarder {
                 (&self.counters.shed_waiters, format!("{waiters_max} clients wait for this question"))
             }
         };
-        count(counter);
+        counter.add(1);
         ExtendedError::new(ExtendedError::OTHER, why)
     }
 
@@ -330,7 +329,7 @@ impl Forwarder {
                     self.keep(asked, &reply, now);
                 }
                 self.stale(asked, why).unwrap_or_else(|| {
-                    count(&self.counters.failures);
+                    self.counters.failures.add(1);
                     Outcome { reply, age_secs: 0, stale: None, upstream: None, way: None }
                 })
             }
@@ -361,7 +360,7 @@ impl Forwarder {
     /// What the cache has, or a failure.
     pub(super) fn fall_back(&self, asked: &Asked, why: ExtendedError) -> Outcome {
         self.stale(asked, why.clone()).unwrap_or_else(|| {
-            count(&self.counters.failures);
+            self.counters.failures.add(1);
             let reply = Arc::new(UpstreamReply::failure(Rcode::SERVFAIL, why));
             Outcome { reply, age_secs: 0, stale: None, upstream: None, way: None }
         })
@@ -377,7 +376,7 @@ impl Forwarder {
         let question = &asked.question;
         let hit =
             self.cache.fallback(question.name.borrow(), question.rtype, asked.manner(), Instant::now())?;
-        count(&self.counters.stale_answers);
+        self.counters.stale_answers.add(1);
         let why = ExtendedError::stale(hit.reply.denies_name(), format!("answered stale: {}", why.text));
         Some(Outcome {
             reply: hit.reply,

@@ -9,7 +9,6 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::Rng;
@@ -19,7 +18,6 @@ use tokio::time::Instant;
 
 use super::asker::Asker;
 use super::attempt::Begun;
-use super::counters::count;
 use super::datagrams::Datagrams;
 use super::inflight::Waiter;
 use super::port::{Asking, Found, Lead, Port, Sent, State};
@@ -127,7 +125,7 @@ impl<T> Lane<T> {
         let asked = Asked::by_rules(question, flags);
         let begun = forwarder.inflight.lead(asked, rule.number, asker, now);
         let Some((waiter, sender)) = begun else { return Err(pending) };
-        count(&forwarder.counters.questions);
+        forwarder.counters.questions.add(1);
         let asked = &waiter.flight.asked;
         let query = Query::new(&asked.question, asked.flags, edns, case);
         let granted = upstream.budget.as_ref().is_none_or(|budget| budget.take(asker, now));
@@ -214,7 +212,7 @@ impl<T> Lane<T> {
         };
         let at = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
         self.poll.add(&socket, at).ok()?;
-        count(&forwarder.counters.sockets_opened);
+        forwarder.counters.sockets_opened.add(1);
         let port = Port::new(socket, counted, upstream, forwarder.counters.clone(), now);
         if at == self.ports.len() {
             self.ports.push(None);
@@ -237,10 +235,10 @@ impl<T> Lane<T> {
         }
         for sent in &port.sent[unsent..unsent + sent] {
             if let State::Waits(asking) = &sent.state {
-                count(&asking.upstream.queries);
+                asking.upstream.queries.add(1);
             }
         }
-        port.counters.queries.fetch_add(sent as u64, Ordering::Relaxed);
+        port.counters.queries.add(sent as u64);
         port.note_sent(unsent + sent);
         while let Some(port) = self.ports[at].as_mut().filter(|port| port.unsent() < port.sent.len()) {
             let Some(Sent { query, state: State::Waits(asking), .. }) = port.withdraw() else { break };
@@ -288,7 +286,7 @@ impl<T> Lane<T> {
         let Some(port) = &mut self.ports[at] else { return };
         let datagram = self.datagrams.get(index);
         match port.find(datagram) {
-            Found::Late => count(&port.counters.late_replies),
+            Found::Late => port.counters.late_replies.add(1),
             Found::Reply(place, judgement) => {
                 self.live -= 1;
                 match port.put(place, State::Over) {
@@ -308,7 +306,7 @@ impl<T> Lane<T> {
                 }
             }
             Found::Stranger(place) => {
-                count(&port.counters.near_misses);
+                port.counters.near_misses.add(1);
                 if let Some(place) = place {
                     self.leave_attacked(at, place);
                 }
@@ -406,8 +404,9 @@ impl<T> Lane<T> {
     fn answer(&mut self, asking: Asking<T>, reply: UpstreamReply, now: Instant) {
         let Asking { lead, upstream, pending, .. } = asking;
         let forwarder = lead.forwarder.clone();
-        upstream.note_answer(now);
-        let Some(flight) = lead.flight().cloned() else { return };
+        let flight = lead.flight().cloned();
+        upstream.note_answer(now, flight.as_ref().map(|flight| now - flight.started));
+        let Some(flight) = flight else { return };
         let outcome = forwarder.learn(&flight.asked, reply, upstream.address, now);
         lead.settle(&outcome);
         let name = flight.asked.question.name.clone();

@@ -9,7 +9,6 @@ use tracing::warn;
 
 use super::asker::Asker;
 use super::case::Case;
-use super::counters::count;
 use super::inflight::Flight;
 use super::race::{DEADLINE, PATIENCE};
 use super::settings::Asked;
@@ -39,7 +38,7 @@ impl Forwarder {
     /// Notes that such a question came back: the upstream it went to is left alone for a while.
     pub fn note_loop(&self, raw_question: &[u8]) {
         let Some(upstream) = self.sender_of(raw_question) else { return };
-        count(&self.counters.loops);
+        self.counters.loops.add(1);
         if upstream.health.loops(Instant::now()) {
             warn!(
                 forward.upstream = %upstream.address,
@@ -80,7 +79,7 @@ impl Forwarder {
 
     async fn probe_loop(self: Arc<Self>, upstream: Arc<Upstream>) {
         let Some(probe) = self.probes.add(&upstream) else { return };
-        count(&self.counters.loop_probes);
+        self.counters.loop_probes.add(1);
         let question = Question { name: probe.name.clone(), rtype: RecordType::A };
         let mut query = Query::new(&question, QueryFlags::default(), true, Case::Plain);
         let sent = self.send(&upstream, &mut query, Protocol::Udp, Asker::Server);
@@ -124,7 +123,6 @@ impl Drop for Probe<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::super::Standing;
@@ -156,7 +154,7 @@ mod tests {
         let why = "forwarding loop: our question came back to us; upstream 10.0.0.1 leads back here";
         assert_eq!(reply.extended_error.as_ref().unwrap().text, why);
         assert!(!forwarder.is_own_question(&sent));
-        assert_eq!(forwarder.counters.loops.load(Ordering::Relaxed), 1);
+        assert_eq!(forwarder.counters.loops.value(), 1);
 
         let (start, queries) = (Instant::now(), script.seen().len());
         let reply = ask(&forwarder, "another.").await.reply;
@@ -223,7 +221,7 @@ mod tests {
         forwarder.note_loop(&probe);
         let reply = first.await.unwrap().reply;
         assert!(reply.extended_error.as_ref().unwrap().text.starts_with("forwarding loop"));
-        assert_eq!(forwarder.counters.loop_probes.load(Ordering::Relaxed), 1);
+        assert_eq!(forwarder.counters.loop_probes.value(), 1);
         tokio::time::sleep(DEADLINE).await;
         assert!(!forwarder.is_own_question(&probe));
     }

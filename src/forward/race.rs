@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::attempt::{Answer, Begun};
-use super::counters::count;
 use super::failure::{Failure, Trouble};
 use super::health::Elsewhere;
 use super::inflight::Flight;
@@ -229,8 +228,8 @@ impl Forwarder {
     }
 
     fn note_silence(&self, upstream: &Arc<Upstream>, flight: &Flight, elsewhere: Elsewhere, asked: Instant) {
-        count(&self.counters.timeouts);
-        count(&upstream.timeouts);
+        self.counters.timeouts.add(1);
+        upstream.timeouts.add(1);
         let name = flight.asked.question.name.borrow();
         match upstream.health.missed(name, elsewhere, asked, Instant::now()) {
             true => self.examiner.note_fall(upstream),
@@ -358,7 +357,6 @@ impl Race {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
 
     use super::super::scripted::{Said, Scripted, ask, settings};
     use super::*;
@@ -388,7 +386,7 @@ mod tests {
         }
         assert!(costs[..2].iter().all(|cost| *cost <= 400 * MS), "{costs:?}");
         assert!(costs[2..].iter().all(|cost| *cost <= MS), "{costs:?}");
-        assert_eq!(forwarder.counters.upstreams_down.load(Ordering::Relaxed), 1);
+        assert_eq!(forwarder.counters.upstreams_down.value(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -442,7 +440,7 @@ mod tests {
             tokio::time::sleep(DEADLINE).await;
         }
         assert_eq!(forwarder.health()[0].standing, Standing::Up);
-        assert_eq!(forwarder.counters.upstreams_down.load(Ordering::Relaxed), 0);
+        assert_eq!(forwarder.counters.upstreams_down.value(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -530,7 +528,7 @@ mod tests {
         let text = &shed.extended_error.as_ref().unwrap().text;
         assert!(text.starts_with("more than 3 queries a second for upstream 10.0.0.1"), "{text}");
         assert_eq!(script.seen().len(), 6);
-        assert_eq!(forwarder.counters.shed_rate.load(Ordering::Relaxed), 3 + 3 * 2);
+        assert_eq!(forwarder.counters.shed_rate.value(), 3 + 3 * 2);
         // Shedding is over in a moment: it is not kept, and the upstreams are well.
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(ask(&forwarder, "last.").await.reply.end, End::Data);

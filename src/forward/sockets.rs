@@ -17,7 +17,6 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::counters::count;
 use super::open_ports::{Open, OpenPorts, PORTS_MAX};
 use super::race::PATIENCE;
 use super::{Counters, Exchange, ExchangeError, Judgement, Protocol, Query, Transport, tcp};
@@ -144,7 +143,7 @@ impl Sockets {
             retired: AtomicBool::new(false),
             drained: Notify::new(),
         });
-        count(&self.counters.sockets_opened);
+        self.counters.sockets_opened.add(1);
         ports.push(Arc::downgrade(&port));
         let waiting = Port::enlist(port.clone(), query).ok_or(ExchangeError::TooManySockets)?;
         tokio::spawn(port.receive(self.counters.clone()));
@@ -288,14 +287,14 @@ impl Port {
         let mut queries = self.queries.lock();
         let same_id = queries.iter_mut().find(|sent| datagram.get(..2) == Some(&sent.query.as_bytes()[..2]));
         match same_id {
-            Some(sent) if sent.reply.is_none() => return count(&counters.late_replies),
+            Some(sent) if sent.reply.is_none() => return counters.late_replies.add(1),
             Some(sent) if sent.query.judge(datagram) != Judgement::Stranger => {
                 return sent.end(Ok(datagram.to_vec()));
             }
             Some(sent) => sent.end(Err(ExchangeError::NearMisses)),
             None => {}
         }
-        count(&counters.near_misses);
+        counters.near_misses.add(1);
         if self.strangers.fetch_add(1, Ordering::Relaxed) >= NEAR_MISSES_MAX {
             // Whichever query a forger is after, it is one of this port's.
             queries.iter_mut().for_each(|sent| sent.end(Err(ExchangeError::NearMisses)));
@@ -399,10 +398,6 @@ mod tests {
         (Arc::new(Sockets::new(counters.clone())), counters)
     }
 
-    fn counted(counter: &std::sync::atomic::AtomicU64) -> u64 {
-        counter.load(Ordering::Relaxed)
-    }
-
     #[tokio::test]
     async fn strangers_are_passed_over_and_the_reply_behind_them_is_taken() {
         let (server, address) = upstream().await;
@@ -426,7 +421,7 @@ mod tests {
         let mut query = query("account.blob.x.");
         let (received, sent) = tokio::join!(sockets.exchange(address, &mut query, Protocol::Udp), serve);
         assert_eq!(received.unwrap(), sent);
-        assert_eq!(counted(&counters.near_misses), u64::from(NEAR_MISSES_MAX));
+        assert_eq!(counters.near_misses.value(), u64::from(NEAR_MISSES_MAX));
         // The port takes no more queries.
         let ports = sockets.upstreams.lock()[&address].clone();
         assert!(ports.iter().filter_map(Weak::upgrade).all(|port| !port.has_room()));
@@ -499,7 +494,7 @@ mod tests {
         assert!(ports.iter().all(|port| PORT_RANGE.contains(port)));
         assert!(ids.len() > 1400);
         assert_eq!(set_bits, (0xFFFF, 0xFFFF));
-        assert_eq!((counted(&counters.late_replies), counted(&counters.near_misses)), (1, 0));
+        assert_eq!((counters.late_replies.value(), counters.near_misses.value()), (1, 0));
     }
 
     #[tokio::test]
@@ -558,7 +553,7 @@ mod tests {
         let forwarder = forwarder(address);
         let (outcome, ()) = tokio::join!(scripted::ask(&forwarder, "account.blob.x."), serve);
         assert_eq!((outcome.reply.rcode, &outcome.reply.end), (Rcode::NXDOMAIN, &End::Negative));
-        assert_eq!(counted(&forwarder.counters.tcp_queries), 1);
+        assert_eq!(forwarder.counters.tcp_queries.value(), 1);
     }
 
     #[tokio::test]
@@ -573,13 +568,13 @@ mod tests {
             .collect();
         let mut buffer = [0; 512];
         let (length, client) = server.recv_from(&mut buffer).await.unwrap();
-        while forwarder.counters.coalesced.load(Ordering::Relaxed) < 199 {
+        while forwarder.counters.coalesced.value() < 199 {
             tokio::task::yield_now().await;
         }
         server.send_to(&echo(&buffer[..length]), client).await.unwrap();
         for ask in asks {
             assert_eq!(ask.await.unwrap().reply.end, End::Negative);
         }
-        assert_eq!(counted(&forwarder.counters.queries), 1);
+        assert_eq!(forwarder.counters.queries.value(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! One upstream server, shared by all rules that name it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
@@ -9,10 +9,12 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::budget::Budget;
+use super::fault::Fault;
 use super::health::{Health, Standing};
 use super::settings::AZURE_DNS_QUERIES_PER_SECOND;
 use super::{UpstreamAddress, failure};
 use crate::dns::{Name, Question, RecordType};
+use crate::telemetry::{Counter, Durations, Histogram};
 
 /// A server that questions go to.
 pub struct Upstream {
@@ -24,11 +26,13 @@ pub struct Upstream {
     /// The task that asks it while it is down.
     watch: Mutex<Option<Watch>>,
     /// Queries sent to it.
-    pub(super) queries: AtomicU64,
+    pub(super) queries: Counter,
     /// Questions on which it stayed silent.
-    pub(super) timeouts: AtomicU64,
-    /// Questions that it answered with a failure, a referral or nonsense.
-    pub(super) failures: AtomicU64,
+    pub(super) timeouts: Counter,
+    /// Questions that it answered with a failure, a referral or nonsense, by what they failed by.
+    failures: [Counter; Fault::ALL.len()],
+    /// How long its answers took.
+    answers: Histogram,
 }
 
 /// A task that ends when this is dropped.
@@ -56,9 +60,10 @@ impl Upstream {
             budget: queries_per_second_max.or(azure).map(Budget::new),
             checkup: Mutex::new(checkup_of(&Name::root())),
             watch: Mutex::default(),
-            queries: AtomicU64::new(0),
-            timeouts: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            queries: Counter::default(),
+            timeouts: Counter::default(),
+            failures: Default::default(),
+            answers: Histogram::default(),
         }
     }
 
@@ -83,11 +88,31 @@ impl Upstream {
         *self.watch.lock() = Some(Watch(task));
     }
 
-    /// Notes any answer of it.
-    pub(super) fn note_answer(&self, now: Instant) {
+    /// Notes any answer of it, and how long it took where that is known.
+    pub(super) fn note_answer(&self, now: Instant, took: Option<Duration>) {
+        if let Some(took) = took {
+            self.answers.add(took, 1);
+        }
         if self.health.answered(now) {
             info!(forward.upstream = %self.address, "Upstream {} answers again", self.address);
         }
+    }
+
+    /// Notes what it failed by.
+    pub(super) fn note_failure(&self, fault: Fault) {
+        self.failures[fault as usize].add(1);
+    }
+
+    /// How often it failed by what.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (Fault, u64)> {
+        Fault::ALL.into_iter().zip(self.failures.iter().map(Counter::value))
+    }
+
+    /// How long its answers took so far.
+    pub(super) fn durations(&self) -> Durations {
+        let mut durations = Durations::default();
+        durations.add(&self.answers);
+        durations
     }
 
     pub fn socket(&self) -> SocketAddr {
@@ -104,9 +129,9 @@ impl Upstream {
             address: self.address,
             standing: self.standing(now),
             silent_since: self.health.silent_since().map(|since| failure::clock(since, now)),
-            queries: self.queries.load(Ordering::Relaxed),
-            timeouts: self.timeouts.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
+            queries: self.queries.value(),
+            timeouts: self.timeouts.value(),
+            failures: self.failures.iter().map(Counter::value).sum(),
             queries_per_second_max: self.budget.as_ref().map(Budget::per_second_max),
         }
     }

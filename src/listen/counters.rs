@@ -1,53 +1,18 @@
 //! What the listeners count, and the sums that metrics show.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::met::{LimitMet, LimitsMet};
-
-/// A count that many threads raise.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub fn add(&self, count: u64) {
-        if count > 0 {
-            self.0.fetch_add(count, Ordering::Relaxed);
-        }
-    }
-
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-macro_rules! counters {
-    ($(#[$attribute:meta])* $counters:ident => $(#[$sums:meta])* $counts:ident { $($(#[$doc:meta])* $name:ident,)* }) => {
-        $(#[$attribute])*
-        #[derive(Debug, Default)]
-        pub(super) struct $counters { $($(#[$doc])* pub $name: Counter,)* }
-
-        $(#[$sums])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct $counts { $($(#[$doc])* pub $name: u64,)* }
-
-        impl $counters {
-            fn add_to(&self, counts: &mut $counts) {
-                $(counts.$name += self.$name.get();)*
-            }
-        }
-    };
-}
+use super::waiting::Waiting;
+use crate::counters;
+use crate::telemetry::{Families, Measured, label};
 
 counters! {
-    /// The counters of one UDP thread, apart from those of others in the cache.
-    #[repr(align(128))]
-    UdpCounters =>
-    /// What came and went over UDP.
-    UdpCounts {
+    /// The counters of one UDP thread.
+    pub struct UdpCounters => UdpCounts in "udp" {
         /// Messages read.
         queries,
         /// Replies the kernel took.
@@ -79,9 +44,7 @@ counters! {
 
 counters! {
     /// The counters of all TCP connections.
-    TcpCounters =>
-    /// What came and went over TCP.
-    TcpCounts {
+    pub struct TcpCounters => TcpCounts in "tcp" {
         /// Connections taken on.
         connections,
         /// Connections that ended, for whatever reason.
@@ -137,7 +100,9 @@ pub(super) struct Counters {
     udp: Mutex<Vec<Arc<UdpCounters>>>,
     pub tcp: TcpCounters,
     /// Client networks that met a bound.
-    pub met: LimitsMet,
+    pub met: Arc<LimitsMet>,
+    /// Of the listeners in force: their messages that wait, and how many TCP connections may be open.
+    in_force: Mutex<(Weak<Waiting>, usize)>,
 }
 
 /// What listeners count, for whoever outlives them: it goes on over all reloads.
@@ -156,6 +121,28 @@ impl Counting {
     }
 }
 
+impl Measured for Counting {
+    fn measure(&self, families: &mut Families) {
+        let Counts { udp, tcp } = self.counts();
+        udp.measure(families);
+        tcp.measure(families);
+        let open = tcp.connections.saturating_sub(tcp.connections_closed);
+        families.gauge("tcp_open_connections", "Connections that are open", open as f64);
+        let (waiting, connections_max) = self.0.in_force.lock().clone();
+        families.gauge("tcp_open_connections_limit", "Connections that may be open", connections_max as f64);
+        let Some(waiting) = waiting.upgrade() else { return };
+        let by_transport = |[udp, tcp]: [usize; 2]| {
+            [("udp", udp), ("tcp", tcp)].map(|(word, number)| (label("transport", word), number as f64))
+        };
+        families.gauges("waiting", "Queries that wait for an upstream", by_transport(waiting.taken()));
+        families.gauges(
+            "waiting_limit",
+            "Queries that may wait for an upstream",
+            by_transport(waiting.limits()),
+        );
+    }
+}
+
 impl Counters {
     /// Counters for a UDP thread.
     pub fn for_worker(&self) -> Arc<UdpCounters> {
@@ -168,12 +155,17 @@ impl Counters {
         counters
     }
 
+    /// From now on these listeners are in force.
+    pub fn set_in_force(&self, waiting: &Arc<Waiting>, connections_max: usize) {
+        *self.in_force.lock() = (Arc::downgrade(waiting), connections_max);
+    }
+
     pub fn sum(&self) -> Counts {
         let mut counts = Counts::default();
         for worker in self.udp.lock().iter() {
-            worker.add_to(&mut counts.udp);
+            counts.udp.add(worker);
         }
-        self.tcp.add_to(&mut counts.tcp);
+        counts.tcp.add(&self.tcp);
         counts
     }
 }

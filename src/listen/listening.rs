@@ -49,7 +49,8 @@ impl Bound {
             tcp: self.tcp.iter().map(Arc::downgrade).collect(),
         };
         let tcp_settings = self.settings.tcp.clone();
-        let waiting = Waiting::new(&self.settings, self.counters.clone());
+        let waiting = Waiting::new(&self.settings, self.counters.met.clone());
+        self.counters.set_in_force(&waiting, tcp_settings.connections_max);
         let shared = Arc::new(TcpService {
             service: service.clone(),
             connections: Connections::new(&tcp_settings),

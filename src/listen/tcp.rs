@@ -46,7 +46,7 @@ impl<S: Service> Acceptor<S> {
                 Ok((stream, peer)) => shared.admit(stream, peer),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    if shared.counters.tcp.accept_failures.get() == 0 {
+                    if shared.counters.tcp.accept_failures.value() == 0 {
                         let address = socket.address;
                         warn!(%address, %error, "Accepting on {address} failed");
                     }

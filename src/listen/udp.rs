@@ -154,7 +154,7 @@ impl<S: Service> UdpWorker<S> {
             // An ICMP error about a reply; the client is gone.
             io::ErrorKind::ConnectionRefused => {}
             _ => {
-                if self.own.counters.receive_failures.get() == 0 {
+                if self.own.counters.receive_failures.value() == 0 {
                     let address = self.socket.address;
                     warn!(%address, %error, "Reading from {address} failed");
                 }

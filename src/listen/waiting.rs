@@ -10,8 +10,7 @@ use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::counters::Counters;
-use super::met::Limit;
+use super::met::{Limit, LimitsMet};
 use super::pace::Pace;
 use super::settings::Settings;
 use crate::dns::{ClientNetwork, ExtendedError};
@@ -30,7 +29,7 @@ pub struct Waiting {
     udp_max: usize,
     tcp_max: usize,
     table: Mutex<Table>,
-    counters: Arc<Counters>,
+    met: Arc<LimitsMet>,
 }
 
 /// The messages that wait, by asker.
@@ -82,7 +81,7 @@ pub enum Leave {
 }
 
 impl Waiting {
-    pub fn new(settings: &Settings, counters: Arc<Counters>) -> Arc<Waiting> {
+    pub fn new(settings: &Settings, met: Arc<LimitsMet>) -> Arc<Waiting> {
         let limits = &settings.limits;
         Arc::new(Waiting {
             wait_limit: limits.wait_limit,
@@ -90,16 +89,27 @@ impl Waiting {
             udp_max: settings.udp_waiting_max,
             tcp_max: settings.tcp.waiting_max,
             table: Mutex::default(),
-            counters,
+            met,
         })
+    }
+
+    /// Messages that wait now, over UDP and over TCP.
+    pub fn taken(&self) -> [usize; 2] {
+        let table = self.table.lock();
+        [table.udp, table.tcp]
+    }
+
+    /// How many may.
+    pub fn limits(&self) -> [usize; 2] {
+        [self.udp_max, self.tcp_max]
     }
 
     /// Lets a message that comes now wait, if its network may have one more.
     pub fn admit(self: &Arc<Self>, client: Client, now: Instant) -> Result<Ticket, NoRoom> {
         let admitted = self.try_admit(client, now);
         match admitted {
-            Err(NoRoom::WaitLimit(network, _)) => self.counters.met.note(network, Limit::WaitLimit),
-            Err(NoRoom::Share(network)) => self.counters.met.note(network, Limit::Share),
+            Err(NoRoom::WaitLimit(network, _)) => self.met.note(network, Limit::WaitLimit),
+            Err(NoRoom::Share(network)) => self.met.note(network, Limit::Share),
             Ok(_) | Err(NoRoom::Full(_)) => {}
         }
         admitted
@@ -174,7 +184,7 @@ impl Ticket {
         if at.is_some() {
             return Leave::Now;
         }
-        self.waiting.counters.met.note(network, Limit::Pace);
+        self.waiting.met.note(network, Limit::Pace);
         Leave::Never
     }
 }
@@ -316,7 +326,7 @@ mod tests {
         assert_eq!(waiting.table.lock().udp, held.len());
         drop(held);
         assert!(waiting.table.lock().askers.is_empty());
-        let met = waiting.counters.met.of_late(HELD_MAX);
+        let met = waiting.met.of_late(HELD_MAX);
         assert_eq!(met.iter().map(|met| met.limit).collect::<Vec<_>>(), [Limit::Pace]);
     }
 }

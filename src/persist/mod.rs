@@ -6,6 +6,7 @@
 mod audit;
 mod coding;
 mod copying;
+mod counters;
 mod database;
 mod decide;
 mod entry;
@@ -14,6 +15,7 @@ mod follow;
 mod lease;
 mod listener;
 mod local_copy;
+mod metrics;
 mod migrate;
 mod postgres;
 mod prune;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+use super::counters::Counters;
 use super::database::Connection;
 use super::entry::{Change, Entry, StoredChange};
 use super::error::PersistError;
@@ -28,6 +29,7 @@ const NUDGES_WAITING_MAX: usize = 64;
 pub(super) struct Shared {
     pub target: Target,
     pub readers: Readers,
+    pub counters: Counters,
     heard: watch::Sender<Heard>,
     recent: Mutex<Recent>,
     nudges: broadcast::Sender<Arc<str>>,
@@ -68,6 +70,7 @@ impl Shared {
         Shared {
             target,
             readers: Readers::new(),
+            counters: Counters::default(),
             heard: watch::Sender::new(Heard { newest: revision, words: 0 }),
             recent: Mutex::default(),
             nudges: broadcast::Sender::new(NUDGES_WAITING_MAX),

@@ -126,17 +126,18 @@ impl Writer {
             group.into_iter().map(|waiting| (waiting.prepared, waiting.answer)).unzip();
         let changes = prepared.iter().map(|prepared| prepared.changes.len()).sum();
         match self.commit(&prepared).await {
-            Ok(results) => answer_all(answers, results),
+            Ok(results) => {
+                answers.into_iter().zip(results).for_each(|(answer, result)| self.answer(answer, result))
+            }
             Err(Failure::Before(error)) if error.is_passing() => {
                 self.note_down(&error);
                 for answer in answers {
-                    // Who no longer waits needs no answer, here and below.
-                    let _ = answer.send(Err(error.for_another()));
+                    self.answer(answer, Err(error.for_another()));
                 }
                 // Those who wait behind have waited as long.
                 for _ in 0..queue.len() {
                     let Ok(waiting) = queue.try_recv() else { break };
-                    let _ = waiting.answer.send(Err(error.for_another()));
+                    self.answer(waiting.answer, Err(error.for_another()));
                 }
             }
             // What the database refuses must not take the others with it.
@@ -147,17 +148,18 @@ impl Writer {
                         Err(Failure::Before(error)) => Err(error),
                         Err(Failure::Within(error)) => Err(self.doubt(error)),
                     };
-                    let _ = answer.send(result);
+                    self.answer(answer, result);
                 }
             }
             Err(Failure::Before(error)) => {
                 for answer in answers {
-                    let _ = answer.send(Err(error.for_another()));
+                    self.answer(answer, Err(error.for_another()));
                 }
             }
             Err(Failure::Within(error)) => {
                 for answer in answers {
-                    let _ = answer.send(Err(self.doubt(error.for_another())));
+                    let error = self.doubt(error.for_another());
+                    self.answer(answer, Err(error));
                 }
             }
         }
@@ -165,6 +167,18 @@ impl Writer {
         if self.shared.target.is_file() && self.log.note(changes) {
             self.move_log().await;
         }
+    }
+
+    /// Answers one commit, and counts what became of it.
+    fn answer(&self, answer: oneshot::Sender<Answer>, result: Answer) {
+        let counters = &self.shared.counters;
+        match &result {
+            Ok(_) => counters.commits.add(1),
+            Err(_) if self.is_in_doubt => counters.doubtful_commits.add(1),
+            Err(_) => counters.refused_commits.add(1),
+        }
+        // Who no longer waits needs no answer.
+        let _ = answer.send(result);
     }
 
     /// Commits a group; the answers are in its order.
@@ -198,6 +212,7 @@ impl Writer {
             Err(error) => return Err(Failure::Within(error)),
         }
         self.connection = Some(connection);
+        self.shared.counters.transactions.add(1);
         if is_written {
             self.note_up();
         }
@@ -367,10 +382,4 @@ fn mebibytes(group: &[Prepared]) -> u32 {
     let values = group.iter().flat_map(|prepared| &prepared.changes).filter_map(|(_, value)| value.as_ref());
     let bytes: usize = values.filter_map(|value| value.body.as_ref()).map(|body| body.len()).sum();
     u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
-}
-
-fn answer_all(answers: Vec<oneshot::Sender<Answer>>, results: Vec<Answer>) {
-    for (answer, result) in answers.into_iter().zip(results) {
-        let _ = answer.send(result);
-    }
 }

@@ -14,7 +14,6 @@ use super::meter::Meter;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::request::RawRecord;
 use crate::dns::{ClientHost, ClientNetwork, Flags, NameBuf, RawQuestion, Rcode, RecordType};
-use crate::telemetry::Counter;
 use crate::zone::AddressRanges;
 
 /// Bounds of replies and queries a second; zero is none.
@@ -44,19 +43,6 @@ pub struct RateLimit {
     queries: Option<Meter>,
     /// Replies beyond the bound so far.
     beyond: AtomicU32,
-    pub counters: RateCounters,
-}
-
-/// What became of messages beyond the bounds.
-#[derive(Default)]
-pub struct RateCounters {
-    /// Replies cut short, so that the client asks over TCP.
-    pub cut: Counter,
-    /// Replies of BADCOOKIE.
-    pub bad_cookies: Counter,
-    pub dropped: Counter,
-    /// Queries beyond the bound of a client.
-    pub queries_beyond: Counter,
 }
 
 /// What is sent in place of a reply beyond the bound.
@@ -90,7 +76,6 @@ impl RateLimit {
             queries: meter(settings.queries_per_second),
             settings,
             beyond: AtomicU32::new(0),
-            counters: RateCounters::default(),
         })
     }
 
@@ -110,11 +95,7 @@ impl RateLimit {
 
     /// Whether a client has asked too much.
     pub(super) fn is_over_quota(&self, client: IpAddr, now: Instant) -> bool {
-        let is_over = self.queries.as_ref().is_some_and(|queries| !queries.take(ClientHost::of(client), now));
-        if is_over {
-            self.counters.queries_beyond.add(1);
-        }
-        is_over
+        self.queries.as_ref().is_some_and(|queries| !queries.take(ClientHost::of(client), now))
     }
 
     /// What to send in place of a reply; `None` for the reply itself.
@@ -133,14 +114,12 @@ impl RateLimit {
     /// What to send in place of a reply beyond a bound.
     pub(super) fn instead(&self, has_cookie: bool) -> Instead {
         let number = self.beyond.fetch_add(1, Ordering::Relaxed);
-        let (instead, counter) = match self.settings.slip {
-            0 => (Instead::Nothing, &self.counters.dropped),
-            slip if !number.is_multiple_of(slip) => (Instead::Nothing, &self.counters.dropped),
-            _ if has_cookie => (Instead::BadCookie, &self.counters.bad_cookies),
-            _ => (Instead::Cut, &self.counters.cut),
-        };
-        counter.add(1);
-        instead
+        match self.settings.slip {
+            0 => Instead::Nothing,
+            slip if !number.is_multiple_of(slip) => Instead::Nothing,
+            _ if has_cookie => Instead::BadCookie,
+            _ => Instead::Cut,
+        }
     }
 }
 

@@ -27,6 +27,7 @@ impl Responder {
             return view.counted(self.answer_at_once(view, ahead, message, client, buffer));
         };
         if limit.is_over_quota(client.address.ip(), view.now) {
+            self.counters.beyond_rate.add(1);
             self.count_refused(message, client);
             return view.counted(self.turn_away(limit, message, client, buffer));
         }
@@ -56,7 +57,7 @@ impl Responder {
         }
         match limit.judge(client.address.ip(), &buffer[..reply.length], has_cookie(&asked), now) {
             None => Attempt::Reply(reply),
-            Some(instead) => send_instead(instead, &self.with_cookie(asked, client), client, buffer),
+            Some(instead) => self.send_instead(instead, &self.with_cookie(asked, client), client, buffer),
         }
     }
 
@@ -72,11 +73,30 @@ impl Responder {
         let is_known = client.transport == Transport::Tcp || self.is_there(&asked, client);
         let asked = self.with_cookie(asked, client);
         if !is_known {
-            return send_instead(limit.instead(has_cookie(&asked)), &asked, client, buffer);
+            return self.send_instead(limit.instead(has_cookie(&asked)), &asked, client, buffer);
         }
         let why = format!("a client may ask {} questions a second", limit.settings().queries_per_second);
         let why = ExtendedError::new(ExtendedError::OTHER, why);
         complete_failure(&asked, client, why, buffer).map_or(Attempt::Drop, Attempt::Reply)
+    }
+
+    fn send_instead(
+        &self,
+        instead: Instead,
+        asked: &Asked<'_>,
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt<Reply> {
+        let (counter, reply) = match instead {
+            Instead::Nothing => (&self.counters.reply_dropped, None),
+            Instead::Cut => (&self.counters.reply_cut, complete_cut(asked, client, buffer)),
+            Instead::BadCookie => {
+                let reply = complete_error(asked, client, Rcode::BADCOOKIE, &[], buffer);
+                (&self.counters.reply_bad_cookie, reply)
+            }
+        };
+        counter.add(1);
+        reply.map_or(Attempt::Drop, Attempt::Reply)
     }
 
     /// The same with a cookie for the client, if it has sent one.
@@ -105,15 +125,6 @@ fn asked_of(message: &[u8]) -> Option<Asked<'_>> {
 
 fn has_cookie(asked: &Asked<'_>) -> bool {
     asked.edns.is_some_and(|edns| edns.cookie.is_some())
-}
-
-fn send_instead(instead: Instead, asked: &Asked<'_>, client: Client, buffer: &mut [u8]) -> Attempt<Reply> {
-    let reply = match instead {
-        Instead::Nothing => None,
-        Instead::Cut => complete_cut(asked, client, buffer),
-        Instead::BadCookie => complete_error(asked, client, Rcode::BADCOOKIE, &[], buffer),
-    };
-    reply.map_or(Attempt::Drop, Attempt::Reply)
 }
 
 impl Serving {

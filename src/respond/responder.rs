@@ -21,11 +21,11 @@ use super::tally::{Tallies, Totals};
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, Manner, UpstreamReply};
+use crate::counters;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::{ExtendedError, Name, NameRef, RawQuestion, Rcode, RecordType};
 use crate::forward::{self, Asker, Forwarder, Outcome, Quest, Said, looks_own};
 use crate::observe::AnswerPath;
-use crate::telemetry::Counter;
 use crate::zone::{Snapshot, Store, ViewId};
 
 /// Clients hear within two seconds, whatever is wrong upstream (RFC 8767 §5).
@@ -53,17 +53,26 @@ pub struct Responder {
     tallies: Arc<Tallies>,
 }
 
-/// What happened to messages.
-#[derive(Default)]
-pub struct Counters {
-    /// Messages that were no query and got no reply.
-    pub dropped: Counter,
-    /// Messages answered with an error because of what they are: FORMERR, NOTIMP, BADVERS, another class.
-    pub unanswerable: Counter,
-    /// Queries of clients that no `access.allow` names.
-    pub not_allowed: Counter,
-    /// Queries that came back to us from an upstream of ours.
-    pub loops: Counter,
+counters! {
+    /// What happened to messages.
+    pub struct Counters => Counts in "queries" {
+        /// Messages that were no query and got no reply.
+        dropped,
+        /// Messages answered with an error because of what they are: FORMERR, NOTIMP, BADVERS, another class.
+        unanswerable,
+        /// Queries of clients that no access.allow names.
+        not_allowed,
+        /// Queries that came back to us from an upstream of ours.
+        looped,
+        /// Queries beyond limits.queries_per_second of their client.
+        beyond_rate,
+        /// Replies beyond limits.responses_per_second that were not sent.
+        reply_dropped,
+        /// Replies beyond limits.responses_per_second that were cut short, so that the client asks over TCP.
+        reply_cut,
+        /// Replies beyond limits.responses_per_second in whose place BADCOOKIE was sent.
+        reply_bad_cookie,
+    }
 }
 
 /// What a batch of messages is answered from.
@@ -357,7 +366,7 @@ impl Responder {
 
     /// Notes a question of our own that came back; what it is answered with.
     pub(super) fn note_loop(&self, serving: &Serving, query: &Query<'_>) -> ExtendedError {
-        self.counters.loops.add(1);
+        self.counters.looped.add(1);
         serving.forwarder.note_loop(query.asked.question);
         let why = "forwarding loop: this question came back to the server that asked it";
         ExtendedError::new(ExtendedError::OTHER, why)

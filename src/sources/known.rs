@@ -52,6 +52,21 @@ pub struct PassTimes {
     pub next: Option<SystemTime>,
 }
 
+impl SourceState {
+    /// The words of all states.
+    pub const WORDS: [&str; 3] = ["current", "stale", "held-back"];
+
+    /// The word for it in metrics and the API.
+    pub fn word(&self) -> &'static str {
+        let [current, stale, held_back] = SourceState::WORDS;
+        match self {
+            SourceState::Current { .. } => current,
+            SourceState::Stale { .. } => stale,
+            SourceState::HeldBack { .. } => held_back,
+        }
+    }
+}
+
 impl Default for Known {
     /// Before the first pass.
     fn default() -> Known {

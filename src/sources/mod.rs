@@ -9,6 +9,7 @@ mod instances;
 mod known;
 mod listing;
 mod log;
+mod metrics;
 mod passes;
 mod reading;
 mod role;
@@ -34,6 +35,5 @@ pub use source::Source;
 
 pub(crate) use instances::{Instances, Tasks};
 pub(crate) use passes::WANTED_PAUSE;
-pub(crate) use role::Roles;
 pub(crate) use shared::Now;
 pub(crate) use spare::give_back;

@@ -1,20 +1,26 @@
-//! What the server tells of itself: logs and counters. Floor 1.
+//! What the server tells of itself: logs and numbers. Floor 1.
 
 mod age;
 mod causes;
 pub mod counter;
+mod exposition;
+mod families;
 mod filter;
-pub mod histogram;
+mod histogram;
 pub mod logging;
 mod nearest;
+mod numbers;
 mod quoted;
 pub mod when;
 
 pub use age::Age;
 pub use causes::in_full;
 pub use counter::Counter;
+pub use exposition::Format;
+pub use families::{Audience, Families, Family, FamilyKind, Labels, Series, Value, label};
 pub use filter::{Filter, FilterError};
 pub use histogram::{Durations, Histogram, add_alone};
 pub use logging::{LogFormat, LoggingError, Settings};
 pub use nearest::{did_you_mean, nearest};
+pub use numbers::{Measured, Numbers};
 pub use quoted::{Quoted, is_hidden};

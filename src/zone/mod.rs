@@ -14,6 +14,7 @@ mod header;
 mod history;
 mod load;
 mod master_file;
+mod metrics;
 mod name_trie;
 mod network;
 mod node;

@@ -71,6 +71,7 @@ impl Reads {
         };
         let parts = admin::Parts {
             server,
+            numbers: Arc::default(),
             tokens: book.clone(),
             refusals: book.clone(),
             resolver: None,

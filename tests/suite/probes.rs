@@ -36,10 +36,10 @@ fn what_fails_for_all_instances_sends_nobody_elsewhere() {
     });
     wait_until("it is in the numbers", || {
         let (_, numbers) = served.get("/metrics");
-        numbers.contains("privatelink_dns_ready 1.0")
-            && numbers.contains("privatelink_dns_degraded{reason=\"source-unread\"} 1.0")
-            && numbers.contains("privatelink_dns_degraded{reason=\"no-upstream\"} 1.0")
-            && numbers.contains("privatelink_dns_degraded{reason=\"store-full\"} 0.0")
+        numbers.contains("privatelink_dns_ready 1\n")
+            && numbers.contains("privatelink_dns_degraded{reason=\"source-unread\"} 1\n")
+            && numbers.contains("privatelink_dns_degraded{reason=\"no-upstream\"} 1\n")
+            && numbers.contains("privatelink_dns_degraded{reason=\"store-full\"} 0\n")
     });
 }
 

@@ -65,7 +65,7 @@ impl Connections {
         let handshake = TlsAcceptor::from(tls.config()).accept(stream);
         let handshake = self.closing.run_until_cancelled(tokio::time::timeout(limits.head, handshake)).await;
         let Some(Ok(Ok(stream))) = handshake else {
-            self.shell.counters.handshakes_failed.add(1);
+            self.shell.counters.doors.failed_handshakes.add(1);
             if let Some(Ok(Err(error))) = handshake {
                 debug!(client = %address, %error, "A TLS handshake failed");
             }

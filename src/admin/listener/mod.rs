@@ -14,25 +14,18 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
-use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::auth::Authenticator;
-use super::counters::Counters;
-use super::events::EventDoor;
-use super::host::Hosts;
 use super::settings::Settings;
 use super::shell::Shell;
-use super::{App, Parts, routes};
 use connection::Connections;
 use places::Places;
-use tls::Tls;
+pub(super) use tls::Tls;
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 256;
@@ -62,7 +55,7 @@ pub fn bind(settings: Settings) -> Result<Bound, StartError> {
 }
 
 /// Refuses what would carry tokens in the clear.
-fn check_plaintext(settings: &Settings) -> Result<(), StartError> {
+pub(super) fn check_plaintext(settings: &Settings) -> Result<(), StartError> {
     let is_exposed = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
     match settings.listen.iter().find(is_exposed) {
         Some(address) if settings.certificate.is_none() && !settings.allow_plaintext => {
@@ -91,24 +84,14 @@ impl Bound {
         self.sockets.iter().map(|(_, address)| *address).collect()
     }
 
-    /// Begins to answer. Needs a tokio runtime.
-    pub fn serve(self, parts: Parts) -> Result<Running, StartError> {
+    /// The settings that it was bound by.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Begins to answer by a router, within the bounds of its shell. Needs a tokio runtime.
+    pub(super) fn serve_by(self, router: Router, shell: Arc<Shell>) -> Result<Serving, StartError> {
         let addresses = self.addresses();
-        let auth = Authenticator::new(&self.settings, parts.tokens, parts.refusals, parts.resolver)?;
-        let counters = Arc::new(Counters::default());
-        let events = Arc::new(EventDoor::new(self.settings.events.clone()));
-        let app = App {
-            server: parts.server,
-            auth: Arc::new(auth),
-            counters: Arc::clone(&counters),
-            events: Arc::clone(&events),
-            side: Arc::default(),
-        };
-        let limits = ArcSwap::from_pointee(self.settings.limits.clone());
-        let hosts = ArcSwap::from_pointee(Hosts::of(&self.settings));
-        let shell =
-            Arc::new(Shell { limits, hosts, counters: Arc::clone(&counters), budget: Arc::default() });
-        let router: Router = routes::router(app.clone(), Arc::clone(&shell), parts.more);
         let (closing, ended, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let tls = self.tls.map(Arc::new);
@@ -119,7 +102,7 @@ impl Bound {
         let connections = Arc::new(Connections {
             router,
             tls: tls.clone(),
-            shell: Arc::clone(&shell),
+            shell,
             closing: closing.clone(),
             ended: ended.clone(),
         });
@@ -130,11 +113,37 @@ impl Bound {
             let accept = accept(socket, Arc::clone(&connections), places.clone(), tasks.clone());
             let closing = closing.clone();
             tasks.spawn(async move { closing.run_until_cancelled(accept).await });
-            let scheme = if tls.is_some() { "https" } else { "http" };
-            info!(%address, "The admin API is at {scheme}://{address}/api/docs");
         }
-        let settings = Mutex::new(self.settings);
-        Ok(Running { addresses, settings, auth: app.auth, events, shell, tls, closing, ended, tasks })
+        Ok(Serving { addresses, tls, closing, ended, tasks })
+    }
+}
+
+/// Sockets that answer; dropping them ends it at once.
+pub(super) struct Serving {
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) tls: Option<Arc<Tls>>,
+    closing: CancellationToken,
+    ended: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Serving {
+    /// Takes no more connections, lets requests end within `grace`, then ends what is left.
+    pub(super) async fn drain(&self, grace: Duration) {
+        self.closing.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            warn!(open = self.tasks.len(), "Requests of the admin API did not end in time");
+            self.ended.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.closing.cancel();
+        self.ended.cancel();
     }
 }
 
@@ -153,7 +162,7 @@ async fn accept(socket: TcpListener, connections: Arc<Connections>, places: Plac
         let limits = connections.shell.limits.load();
         let Some(place) = places.take(address.ip(), &limits) else {
             // Closed at once: an answer would take what there is too little of.
-            connections.shell.counters.crowded.add(1);
+            connections.shell.counters.doors.crowded_connections.add(1);
             continue;
         };
         let connections = Arc::clone(&connections);
@@ -168,68 +177,4 @@ async fn accept(socket: TcpListener, connections: Arc<Connections>, places: Plac
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-/// The admin API while it answers; dropping it stops it at once.
-pub struct Running {
-    addresses: Vec<SocketAddr>,
-    settings: Mutex<Settings>,
-    auth: Arc<Authenticator>,
-    events: Arc<EventDoor>,
-    shell: Arc<Shell>,
-    tls: Option<Arc<Tls>>,
-    closing: CancellationToken,
-    ended: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Running {
-    /// Where it listens.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// Goes on with other settings, or, if they are wrong, with those it has.
-    // Addresses, and whether they speak TLS, are decided once: sockets are bound before privileges are dropped.
-    pub fn reload(&self, new: Settings) -> Result<(), StartError> {
-        let mut settings = self.settings.lock();
-        if settings.listen != new.listen {
-            return Err(StartError::Restart { key: "listen" });
-        }
-        check_plaintext(&new)?;
-        let rules = self.auth.prepare(&settings, &new)?;
-        let tls = Tls::of(&new)?;
-        // The last that may fail: either all changes or nothing.
-        match (&self.tls, tls) {
-            (Some(running), Some(files)) => running.reload(files)?,
-            (None, None) => {}
-            _ => return Err(StartError::Restart { key: "certificate" }),
-        }
-        if let Some(rules) = rules {
-            self.auth.adopt(rules);
-        }
-        self.shell.limits.store(Arc::new(new.limits.clone()));
-        self.shell.hosts.store(Arc::new(Hosts::of(&new)));
-        self.events.adopt(new.events.clone());
-        *settings = new;
-        Ok(())
-    }
-
-    /// Takes no more connections, lets requests end within `grace`, then ends what is left.
-    pub async fn drain(&self, grace: Duration) {
-        self.closing.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
-            warn!(open = self.tasks.len(), "Requests of the admin API did not end in time");
-            self.ended.cancel();
-            self.tasks.wait().await;
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.closing.cancel();
-        self.ended.cancel();
-    }
 }

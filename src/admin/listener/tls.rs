@@ -21,7 +21,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The files that TLS is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Files {
+pub(in crate::admin) struct Files {
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub(super) struct Files {
 
 /// TLS as it is now.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(in crate::admin) struct Tls {
     config: ArcSwap<ServerConfig>,
     source: Mutex<Source>,
 }
@@ -88,7 +88,7 @@ impl Files {
 
 impl Tls {
     /// The files that the settings name, if they ask for TLS.
-    pub(super) fn of(settings: &Settings) -> Result<Option<Files>, StartError> {
+    pub(in crate::admin) fn of(settings: &Settings) -> Result<Option<Files>, StartError> {
         if settings.client_ca.is_none() && !settings.client_certificates.is_empty() {
             return Err(StartError::RolesWithoutClientCa);
         }
@@ -117,7 +117,7 @@ impl Tls {
     }
 
     /// Takes other files, or the same ones anew.
-    pub(super) fn reload(&self, files: Files) -> Result<(), StartError> {
+    pub(in crate::admin) fn reload(&self, files: Files) -> Result<(), StartError> {
         let signs = files.signs();
         self.config.store(Arc::new(files.read()?));
         *self.source.lock() = Source { files, signs };

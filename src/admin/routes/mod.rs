@@ -12,15 +12,14 @@ mod endpoints;
 mod events;
 mod explain;
 mod forwarders;
-mod health;
 mod import_export;
 mod limits;
-mod metrics;
 mod named;
 mod networks;
 mod openapi;
 mod owned;
 mod posted;
+pub(super) mod probes;
 mod record_sets;
 mod statuses;
 mod sync;
@@ -46,8 +45,7 @@ pub(super) fn router(app: App, around: Arc<Shell>, more: OpenApiRouter<App>) -> 
     let api = OpenApiRouter::new().merge(whoami::routes()).merge(known()).merge(more).fallback(no_such_route);
     let api = api.layer(from_fn_with_state(app.clone(), authenticate));
     let (router, spec) = OpenApiRouter::with_openapi(openapi::description())
-        .merge(health::routes())
-        .merge(metrics::routes(&app))
+        .merge(probes::routes(app.probes.clone()))
         .merge(events::routes())
         .merge(openapi::routes())
         .nest("/api/v1", api)

@@ -15,7 +15,7 @@ use crate::telemetry::when::rfc3339;
 /// Subscriptions and zones of one source that are shown; who cannot list thousands has one cause for all.
 const FAILING_SHOWN_MAX: usize = 100;
 /// Subscriptions with withdrawals that wait: as many as are shown of those that fail.
-pub(super) const HELD_SHOWN_MAX: usize = FAILING_SHOWN_MAX;
+const HELD_SHOWN_MAX: usize = FAILING_SHOWN_MAX;
 /// Drift that is shown: a screen full. `doctor` lists all.
 const DRIFT_SHOWN_MAX: usize = 30;
 

@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::scripted::{Said, Scripted, Seen, ask, settings};
 use super::*;
@@ -12,10 +12,6 @@ impl Seen {
     fn bare(&self, rcode: u8) -> Vec<u8> {
         [&self.bytes[..2], &[0x80, rcode, 0, 0, 0, 0, 0, 0, 0, 0]].concat()
     }
-}
-
-fn count_of(counter: &std::sync::atomic::AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
 }
 
 fn ways(script: &Scripted) -> Vec<(Protocol, bool)> {
@@ -74,7 +70,7 @@ async fn a_server_without_edns_is_asked_without_and_that_is_remembered() {
     let udp = |edns| (Protocol::Udp, edns);
     // One forged reply cannot have the upstream asked without EDNS from then on.
     assert_eq!(ways(&script), [udp(true), udp(true), udp(false), udp(false)]);
-    assert_eq!(count_of(&forwarder.counters.edns_retries), 1);
+    assert_eq!(forwarder.counters.edns_retries.value(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +84,7 @@ async fn an_error_without_the_question_is_a_failure_at_once_that_is_not_kept() {
             assert_eq!((&reply.end, reply.rcode), (&End::Failed, Rcode::SERVFAIL));
             let text = format!("upstream 10.0.0.1 answered {} without the question", Rcode(rcode.into()));
             assert_eq!(reply.extended_error.as_ref().unwrap().text, text);
-            assert_eq!(count_of(&forwarder.counters.upstream_failures), round);
+            assert_eq!(forwarder.counters.upstream_failures.value(), round);
         }
         assert_eq!((start.elapsed(), forwarder.health()[0].timeouts), (std::time::Duration::ZERO, 0));
         assert_eq!(forwarder.health()[0].failures, 2);
@@ -191,7 +187,7 @@ async fn a_server_that_loses_case_proves_itself_over_tcp_once() {
     let tcp: Vec<Protocol> = script.seen().iter().map(|seen| seen.protocol).collect();
     assert_eq!(tcp, [Protocol::Udp, Protocol::Tcp, Protocol::Udp]);
     assert_eq!(script.seen()[2].message.raw_question, b"\x07another\x04blob\x01x\x00\x00\x01\x00\x01");
-    assert_eq!(count_of(&forwarder.counters.case_mismatches), 1);
+    assert_eq!(forwarder.counters.case_mismatches.value(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,8 +227,8 @@ async fn strangers_lead_to_tcp_and_are_never_kept() {
     });
     let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
     assert_eq!(ask(&forwarder, "account.blob.x.").await.reply.end, End::Data);
-    assert_eq!(count_of(&forwarder.counters.near_misses), 1);
-    assert_eq!(count_of(&forwarder.counters.tcp_queries), 1);
+    assert_eq!(forwarder.counters.near_misses.value(), 1);
+    assert_eq!(forwarder.counters.tcp_queries.value(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,4 @@
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::Standing;
@@ -32,7 +31,7 @@ async fn two_hundred_who_ask_the_same_are_answered_by_one_query() {
     }
     assert_eq!(script.seen().len(), 1);
     assert!(replies.iter().all(|reply| Arc::ptr_eq(reply, &replies[0])));
-    assert_eq!(forwarder.counters.coalesced.load(Ordering::Relaxed), 199);
+    assert_eq!(forwarder.counters.coalesced.value(), 199);
     assert!(matches!(cached(&forwarder, "a.x."), Lookup::Fresh(_)));
     assert_eq!(forwarder.questions_in_flight(), 0);
 }
@@ -144,8 +143,8 @@ async fn too_many_questions_or_waiters_are_turned_away_with_a_reason() {
     assert_eq!(text(ask(&forwarder, "c.").await), "2 questions wait for upstream");
     assert_eq!(text(ask(&forwarder, "b.").await), "3 clients wait for this question");
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(forwarder.counters.shed_in_flight.load(Ordering::Relaxed), 1);
-    assert_eq!(forwarder.counters.shed_waiters.load(Ordering::Relaxed), 1);
+    assert_eq!(forwarder.counters.shed_in_flight.value(), 1);
+    assert_eq!(forwarder.counters.shed_waiters.value(), 1);
     assert!(matches!(cached(&forwarder, "c."), Lookup::Miss));
 }
 
@@ -278,7 +277,7 @@ async fn a_dead_rule_and_a_heavy_network_leave_places_to_others_and_say_why_they
             let question = question(&format!("n{number}.{domain}"));
             tokio::spawn(async move { forwarder.ask(question, NONE, network).await });
         }
-        while forwarder.counters.questions.load(Ordering::Relaxed) < 2000 {
+        while forwarder.counters.questions.value() < 2000 {
             tokio::task::yield_now().await;
         }
         let start = Instant::now();
@@ -289,7 +288,7 @@ async fn a_dead_rule_and_a_heavy_network_leave_places_to_others_and_say_why_they
         let why = attack(2000, network(1)).await.reply.extended_error.clone().unwrap();
         assert_eq!((why.code, &*why.text), (ExtendedError::OTHER, refused));
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert!(forwarder.counters.shed_share.load(Ordering::Relaxed) > 1000);
+        assert!(forwarder.counters.shed_share.value() > 1000);
     }
 }
 
@@ -303,14 +302,14 @@ async fn one_who_waits_for_a_question_a_thousand_times_leaves_places_to_others()
         tokio::spawn(async move { forwarder.ask(question("a.x."), NONE, network).await });
     };
     (0..2000).for_each(|_| wait(network(1)));
-    let shed = || forwarder.counters.shed_waiters.load(Ordering::Relaxed);
-    while forwarder.counters.questions.load(Ordering::Relaxed) < 2000 {
+    let shed = || forwarder.counters.shed_waiters.value();
+    while forwarder.counters.questions.value() < 2000 {
         tokio::task::yield_now().await;
     }
     let before = shed();
     assert!(before > 1000, "{before}");
     (0..50).for_each(|_| wait(network(2)));
-    while forwarder.counters.questions.load(Ordering::Relaxed) < 2050 {
+    while forwarder.counters.questions.value() < 2050 {
         tokio::task::yield_now().await;
     }
     assert_eq!(shed(), before);

@@ -1,6 +1,5 @@
 use std::collections::HashSet;
 use std::net::UdpSocket;
-use std::sync::atomic::AtomicU64;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -12,6 +11,7 @@ use super::super::{Counters, Settings};
 use super::*;
 use crate::cache::{self, Cache, End, Lookup};
 use crate::dns::Rcode;
+use crate::telemetry::Counter;
 
 mod entropy;
 
@@ -88,8 +88,8 @@ impl Bed {
         }
     }
 
-    fn counted(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
-        counter(&self.forwarder.counters).load(Ordering::Relaxed)
+    fn counted(&self, counter: impl Fn(&Counters) -> &Counter) -> u64 {
+        counter(&self.forwarder.counters).value()
     }
 
     fn open_ports(&self) -> usize {

@@ -59,7 +59,7 @@ async fn any_stream_of_bytes_is_served_as_a_socket_is() {
         settings: TcpSettings { in_flight_max: 2, ..TcpSettings::default() },
         counters: counters.clone(),
         connections: Connections::new(&settings.tcp),
-        waiting: Waiting::new(&settings, counters.clone()),
+        waiting: Waiting::new(&settings, counters.met.clone()),
         closing: Arc::default(),
     });
     // Less than one message fits into it at once.

@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 use axum::routing::{get, post, put};
 use parking_lot::Mutex;
 use privatelink_dns::admin::auth::{Deed, Refusals, RefusedRequest};
-use privatelink_dns::admin::metrics::{Metrics, SourceMetrics, UpstreamMetrics, ZoneMetrics};
-use privatelink_dns::admin::{App, Json, Parts, Problem, Running, Settings, bind};
+use privatelink_dns::admin::{App, Json, Parts, Problem, Running, Settings, Standing, bind};
 use privatelink_dns::dns::{Name, RecordType};
 use privatelink_dns::ledger::{Identity, KnownToken, Minted, Role, Scope, TokenBook};
 use privatelink_dns::persist::Subject;
+use privatelink_dns::telemetry::{Families, Numbers, label};
 use reqwest::{Client, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,29 +86,17 @@ impl Refusals for Book {
 }
 
 /// What the server says of itself.
-fn numbers() -> Metrics {
-    Metrics {
-        queries: vec![("udp", 7), ("tcp", 1)],
-        answers: vec![("NOERROR".into(), 6), ("NXDOMAIN".into(), 2)],
-        upstreams: vec![
-            UpstreamMetrics {
-                upstream: "168.63.129.16".into(),
-                is_up: Some(false),
-                ..UpstreamMetrics::default()
-            },
-            UpstreamMetrics { upstream: "10.0.0.53".into(), is_up: None, ..UpstreamMetrics::default() },
-        ],
-        sources: vec![SourceMetrics {
-            source: "a \"quoted\"\nname".into(),
-            state: "fresh".into(),
-            age_secs: Some(1.5),
-            names: 3,
-            held_back: 0,
-        }],
-        zones: vec![ZoneMetrics { apex: "corp.internal.".into(), record_sets: 4, serial: 9 }],
-        revision: 12,
-        ..Metrics::default()
-    }
+fn numbers(server: &Arc<FakeServer>) -> Arc<Numbers> {
+    let numbers = Numbers::default();
+    numbers.add(Arc::new(Standing(server.clone())));
+    numbers.add(Arc::new(|families: &mut Families| {
+        let source = label("source", "a \"quoted\"\nname");
+        families.gauges("source_age_seconds", "Age of a source", [(source, 1.5)]);
+        if families.names_zones() {
+            families.gauges("zone_serial", "Serial of a zone", [(label("zone", "corp.internal."), 9.0)]);
+        }
+    }));
+    Arc::new(numbers)
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -146,11 +134,10 @@ pub fn settings() -> Settings {
 
 impl TestApi {
     pub fn start(settings: Settings) -> TestApi {
-        let (book, world) =
-            (Arc::<Book>::default(), FakeServer { numbers: numbers(), ..FakeServer::default() });
-        let world = Arc::new(world);
+        let (book, world) = (Arc::<Book>::default(), Arc::<FakeServer>::default());
         let parts = Parts {
             server: world.clone(),
+            numbers: numbers(&world),
             tokens: book.clone(),
             refusals: book.clone(),
             resolver: None,

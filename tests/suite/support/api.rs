@@ -113,6 +113,7 @@ impl Api {
         let settings = Settings { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Settings::default() };
         let parts = admin::Parts {
             server: Arc::new(FakeServer::default()),
+            numbers: Arc::default(),
             tokens: written,
             refusals: Attempts::new(persist.clone()),
             resolver: None,

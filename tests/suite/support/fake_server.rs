@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use privatelink_dns::admin::metrics::Metrics;
 use privatelink_dns::admin::{
     BackingUp, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport, Readiness, Server,
     SourceReport, SyncReport, WantedEndpoints, WantedEntries,
@@ -22,7 +21,6 @@ pub struct FakeServer {
     pub store: Arc<Store>,
     pub cache: Cache,
     pub readiness: parking_lot::Mutex<Readiness>,
-    pub numbers: Metrics,
     pub sources: Vec<SourceReport>,
     pub endpoints: Vec<EndpointReport>,
     pub limits_met: Vec<LimitMetReport>,
@@ -38,7 +36,6 @@ impl Default for FakeServer {
             store: Arc::new(Store::new(Box::new(Unwitnessed))),
             cache: Cache::new(cache::Settings::default()),
             readiness: parking_lot::Mutex::default(),
-            numbers: Metrics::default(),
             sources: Vec::new(),
             endpoints: Vec::new(),
             asked: Mutex::default(),
@@ -57,10 +54,6 @@ impl FakeServer {
 impl Server for FakeServer {
     fn readiness(&self) -> Readiness {
         self.readiness.lock().clone()
-    }
-
-    fn metrics(&self) -> Metrics {
-        self.numbers.clone()
     }
 
     fn limits_met(&self) -> Vec<LimitMetReport> {

@@ -22,7 +22,7 @@ pub struct TestDaemon {
     pub address: SocketAddr,
     /// What the admin API asks.
     pub ports: Ports,
-    responder: Arc<Responder>,
+    pub responder: Arc<Responder>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
     runtime: Runtime,
