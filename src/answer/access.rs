@@ -32,6 +32,13 @@ impl Default for AccessSettings {
     }
 }
 
+impl AccessSettings {
+    /// Whether nobody may ask.
+    pub fn refuses_all(&self) -> bool {
+        self.allow.iter().all(|range| self.deny.iter().any(|denied| denied.contains(range)))
+    }
+}
+
 /// Ranges indexed for look-up.
 #[derive(Clone, Default)]
 pub struct Access {
@@ -55,6 +62,16 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_allows_none_or_denies_all_that_is_allowed_refuses_all() {
+        let of = |allow: &[&str], deny: &[&str]| {
+            let ranges = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+            AccessSettings { allow: ranges(allow), deny: ranges(deny) }.refuses_all()
+        };
+        assert!(of(&[], &[]) && of(&["10.0.0.0/8"], &["0.0.0.0/0"]));
+        assert!(!of(&["10.0.0.0/8"], &[]) && !of(&["10.0.0.0/8", "fd00::/8"], &["0.0.0.0/0"]));
+    }
 
     #[test]
     fn private_clients_may_ask_and_deny_goes_first() {

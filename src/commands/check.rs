@@ -1,6 +1,7 @@
 //! `check`: the config, its zone files and its inventories, without a socket.
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::Args;
 
@@ -9,9 +10,11 @@ use super::published::as_of;
 use super::summary::Summary;
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors, Examined};
 use crate::daemon::{LoadError, Parts};
 use crate::sources::SourceState;
+use crate::sync::directory;
+use crate::telemetry::in_full;
 use crate::zone::{MasterFile, MasterFileErrors, faults_of_file};
 
 /// Read the config, zone files and inventories, and print what would be served or every error.
@@ -30,11 +33,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
-        let config = self.config.load()?;
-        let faults = faults(&config);
-        if !faults.is_empty() {
-            anyhow::bail!(listed(&faults));
-        }
+        let config = self.whole_config()?;
         // Certificates are read, and nothing is bound.
         admin::bind(admin::Settings { listen: Vec::new(), ..config.admin.api.clone() })?;
         let runtime = small_runtime()?;
@@ -46,6 +45,9 @@ impl Check {
         write!(out, "{}", Summary::new(&config, &parts))?;
         for warning in &parts.zone_warnings {
             writeln!(out, "warning: {warning}")?;
+        }
+        for inventory in inventory_faults(&config) {
+            writeln!(out, "warning: {inventory}")?;
         }
         for misfit in Misfit::all(&config, &parts.store.snapshot()) {
             writeln!(out, "note         {misfit}; {}", misfit.advice())?;
@@ -64,6 +66,32 @@ impl Check {
     }
 }
 
+impl Check {
+    /// The config, or all that is wrong with it, with zone files and with inventories.
+    fn whole_config(&self) -> anyhow::Result<Config> {
+        let Examined { config, errors } = self.config.examine()?;
+        let zone_files = config.as_ref().map(faults).unwrap_or_default();
+        let config = match config {
+            Some(config) if errors.is_none() && zone_files.is_empty() => return Ok(config),
+            config => config,
+        };
+        let mut all: Vec<String> =
+            errors.iter().flat_map(ConfigErrors::iter).map(ToString::to_string).collect();
+        all.extend(zone_files.iter().map(ToString::to_string));
+        all.extend(config.iter().flat_map(inventory_faults));
+        anyhow::bail!(all.join("\n").replace('\n', "\nerror: "))
+    }
+}
+
+/// What keeps folders of inventories from being read.
+fn inventory_faults(config: &Config) -> Vec<String> {
+    let of = |source: &directory::Settings| {
+        let faults = directory::faults(source).into_iter();
+        faults.map(|fault| format!("inventory `{}`: {}", source.name, in_full(&fault))).collect::<Vec<_>>()
+    };
+    config.sync.sources.iter().flat_map(of).collect()
+}
+
 /// Each error on a line of its own, which begins as the first does.
 fn listed(faults: &[MasterFileErrors]) -> String {
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -79,7 +107,9 @@ fn last_state(parts: &Parts) -> Option<String> {
 /// What is wrong in all zone files: loading stops at the first. Those that can be read are made zones only if others
 /// cannot; else loading does it.
 fn faults(config: &Config) -> Vec<MasterFileErrors> {
-    let files = config.zones.iter().filter_map(|zone| Some((zone, zone.file.as_deref()?)));
+    // Of one that is not there the config's own error tells.
+    let there = |file: &&Path| file.is_file();
+    let files = config.zones.iter().filter_map(|zone| Some((zone, zone.file.as_deref().filter(there)?)));
     let read =
         files.map(|(zone, file)| (&zone.header, MasterFile::read(file, &zone.header.apex, config.folder())));
     let read: Vec<_> = read.collect();

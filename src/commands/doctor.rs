@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::delegations::Misfit;
 use super::published::{Contest, OddAddresses, Published, contests};
-use super::words::{count, last_segment};
+use super::words::{NOBODY_MAY_ASK, count, last_segment};
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::cache::{self, Cache, End};
 use crate::config::Config;
@@ -129,6 +129,7 @@ impl Doctor {
                     Listing::Azure(live) => azure::of_live(source, live, &parts.store).await,
                 });
             }
+            findings.extend(of_access(&config));
             findings.extend(of_state(&parts));
             findings.extend(of_addresses(&config, &parts));
             findings.extend(written::of_store(&config).await);
@@ -199,6 +200,12 @@ impl Doctor {
         });
         findings.collect()
     }
+}
+
+fn of_access(config: &Config) -> Option<Finding> {
+    let advice =
+        "name the ranges of your clients in access.allow, and see that access.deny leaves some of them";
+    config.access.refuses_all().then(|| Finding::wrong(NOBODY_MAY_ASK, advice))
 }
 
 /// Whether a restart would know what is published.

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigErrors, DEFAULT_FILE};
+use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Examined};
 
 /// A DNS server for Azure Private Link: serves the privatelink.* zones, splices them into public names, forwards the rest.
 #[derive(Parser)]
@@ -83,6 +83,11 @@ enum Outcome {
 impl ConfigFile {
     fn load(&self) -> Result<Config, ConfigErrors> {
         Config::load(&self.config)
+    }
+
+    /// What it says, and all that is wrong with it.
+    fn examine(&self) -> Result<Examined, ConfigErrors> {
+        Config::examine(&self.config)
     }
 }
 

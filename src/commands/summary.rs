@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use hashbrown::{HashMap, HashSet};
 
 use super::published::{Names, OddAddresses, Published, contests, publications};
-use super::words::{count, zones};
+use super::words::{NOBODY_MAY_ASK, count, zones};
 use crate::answer::{PrivateReverse, PublicNames};
 use crate::config::Config;
 use crate::daemon::Parts;
@@ -146,6 +146,13 @@ impl<'p> Summary<'p> {
         Ok(())
     }
 
+    fn access(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.config.access.refuses_all() {
+            true => writeln!(out, "access       {NOBODY_MAY_ASK}"),
+            false => Ok(()),
+        }
+    }
+
     fn upstreams(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules = &self.config.forward.rules;
         for rule in rules {
@@ -237,6 +244,7 @@ impl fmt::Display for Summary<'_> {
         self.zones(out)?;
         self.sources(out)?;
         self.networks(out)?;
+        self.access(out)?;
         self.upstreams(out)?;
         self.trials(out)
     }

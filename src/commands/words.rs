@@ -2,6 +2,10 @@
 
 use crate::sync::Desired;
 
+/// What an `[access]` comes to that lets nobody ask.
+pub(super) const NOBODY_MAY_ASK: &str =
+    "nobody may ask: no range of access.allow is left, and every query is REFUSED";
+
 /// What is known of private DNS zones; `None` of a source that lists none.
 pub(super) fn zones(desired: &Desired) -> Option<String> {
     let sets = desired.zones.iter().map(|zone| zone.record_sets.len()).sum();

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::document::Document;
+use super::document::{Document, Fitted};
 use super::error::{ConfigError, ConfigErrors};
 use super::said::Said;
 use super::words::{ClientRange, Domain, ListenAddress, PrivateReverse, SourceKind};
-use super::{Config, PrivateLinkSettings, ZoneSettings, file};
+use super::{Config, Examined, PrivateLinkSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
 use crate::dns::Name;
 use crate::forward::UpstreamAddress;
@@ -33,53 +33,65 @@ pub(super) const COUNT_MAX: u64 = i32::MAX as u64;
 /// Longest timeout of a connection: beyond an hour it is a leak.
 pub(super) const TIMEOUT_SECS_MAX: u64 = 3600;
 
-/// Makes all Settings, or tells everything that is wrong.
-pub(super) fn assemble(
-    document: &Document<'_>,
-    file: file::File,
-    path: &Path,
-) -> Result<Config, ConfigErrors> {
+/// Makes all Settings, and tells everything that is wrong.
+pub(super) fn assemble(document: &Document<'_>, fitted: Fitted<file::File>, path: &Path) -> Examined {
+    let Fitted { value, errors, left_out } = fitted;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut assembly = Assembly { document, folder, errors: Vec::new() };
-    let networks = assembly.networks(file.network);
-    let mut private_link = file.private_link;
-    let cloud = assembly.cloud(private_link.cloud.into(), private_link.custom.take());
-    let has_source = !file.sync.source.is_empty();
-    let imports = file.sync.source.iter().any(|source| source.kind == SourceKind::PrivateDns);
-    let prefer = assembly.arm_ids("private_link.prefer", &private_link.prefer);
-    let limits = assembly.client_limits(&file.limits, &networks);
-    let rate = assembly.rate(&file.limits, &limits.exempt);
-    let listen = assembly.listen(file.listen, limits);
-    let private_link = assembly.private_link(private_link, &cloud, has_source);
-    let zones = match &private_link {
-        Some(private_link) => assembly.zones(file.zone, &networks, private_link, imports),
-        None => Vec::new(),
-    };
-    let private_reverse = file.forward.private_reverse.map(Into::into);
-    let forward = assembly.forward(file.forward, &listen);
-    let access = AccessSettings {
-        allow: assembly.ranges("access.allow", &file.access.allow).collect(),
-        deny: assembly.ranges("access.deny", &file.access.deny).collect(),
-    };
-    let cache = cache::Settings {
-        size_bytes: file.cache.size_bytes,
-        serve_stale_secs: file.cache.serve_stale_secs,
-        negative_max_secs: file.cache.negative_max_secs,
-    };
-    let sync = assembly.sync(file.sync, &cloud);
-    let (monitors_listen, zone_names) = (file.telemetry.listen.clone(), file.telemetry.zone_names);
-    let telemetry = assembly.telemetry(file.telemetry);
-    let state_dir = assembly.whole(file.state_dir);
-    if file.user.as_ref().is_some_and(|user| user.is_empty() || user.contains('\0')) {
-        assembly.error("user", "names a user of this machine");
-    }
-    assembly.within("lame_duck_secs", file.lame_duck_secs, 0, TIMEOUT_SECS_MAX);
-    let admin = assembly.admin(file.store, file.admin, &state_dir, &listen);
-    let monitors = assembly.monitors(&monitors_listen, zone_names, &listen, &admin.api);
-    match private_link {
-        Some(private_link) if assembly.errors.is_empty() => Ok(Config {
+    let mut assembly = Assembly { document, folder, errors, left_out };
+    let config = value.and_then(|file| assembly.config(file, path));
+    let errors = (!assembly.errors.is_empty()).then(|| ConfigErrors::new(assembly.errors));
+    Examined { config, errors }
+}
+
+/// What is found wrong while the Settings are made.
+pub(super) struct Assembly<'d> {
+    document: &'d Document<'d>,
+    folder: &'d Path,
+    errors: Vec<ConfigError>,
+    /// Keys that are known to be wrong.
+    left_out: Vec<String>,
+}
+
+impl Assembly<'_> {
+    fn config(&mut self, file: file::File, path: &Path) -> Option<Config> {
+        let networks = self.networks(file.network);
+        let mut private_link = file.private_link;
+        let cloud = self.cloud(private_link.cloud.into(), private_link.custom.take());
+        let has_source = !file.sync.source.is_empty();
+        let imports = file.sync.source.iter().any(|source| source.kind == SourceKind::PrivateDns);
+        let prefer = self.arm_ids("private_link.prefer", &private_link.prefer);
+        let limits = self.client_limits(&file.limits, &networks);
+        let rate = self.rate(&file.limits, &limits.exempt);
+        let listen = self.listen(file.listen, limits);
+        let private_link = self.private_link(private_link, &cloud, has_source);
+        let zones = match &private_link {
+            Some(private_link) => self.zones(file.zone, &networks, private_link, imports),
+            None => Vec::new(),
+        };
+        let private_reverse = file.forward.private_reverse.map(Into::into);
+        let forward = self.forward(file.forward, &listen);
+        let access = AccessSettings {
+            allow: self.ranges("access.allow", &file.access.allow).collect(),
+            deny: self.ranges("access.deny", &file.access.deny).collect(),
+        };
+        let cache = cache::Settings {
+            size_bytes: file.cache.size_bytes,
+            serve_stale_secs: file.cache.serve_stale_secs,
+            negative_max_secs: file.cache.negative_max_secs,
+        };
+        let sync = self.sync(file.sync, &cloud);
+        let (monitors_listen, zone_names) = (file.telemetry.listen.clone(), file.telemetry.zone_names);
+        let telemetry = self.telemetry(file.telemetry);
+        let state_dir = self.whole(file.state_dir);
+        if file.user.as_ref().is_some_and(|user| user.is_empty() || user.contains('\0')) {
+            self.error("user", "names a user of this machine");
+        }
+        self.within("lame_duck_secs", file.lame_duck_secs, 0, TIMEOUT_SECS_MAX);
+        let admin = self.admin(file.store, file.admin, &state_dir, &listen);
+        let monitors = self.monitors(&monitors_listen, zone_names, &listen, &admin.api);
+        Some(Config {
             file: path.to_owned(),
-            said: Said::of(document.text()),
+            said: Said::of(self.document.text()),
             state_dir,
             user: file.user,
             lame_duck: Duration::from_secs(file.lame_duck_secs),
@@ -87,7 +99,7 @@ pub(super) fn assemble(
             networks,
             prefer,
             access,
-            private_link,
+            private_link: private_link?,
             zones,
             forward,
             private_reverse,
@@ -97,21 +109,14 @@ pub(super) fn assemble(
             admin,
             telemetry,
             monitors,
-        }),
-        _ => Err(ConfigErrors::new(assembly.errors)),
+        })
     }
-}
 
-/// What is found wrong while the Settings are made.
-pub(super) struct Assembly<'d> {
-    document: &'d Document<'d>,
-    folder: &'d Path,
-    errors: Vec<ConfigError>,
-}
-
-impl Assembly<'_> {
     pub(super) fn error(&mut self, key: impl AsRef<str>, message: impl Into<String>) {
-        self.errors.push(self.document.error_at(key.as_ref(), message.into()));
+        let key = key.as_ref();
+        if !self.left_out.iter().any(|wrong| key.starts_with(wrong)) {
+            self.errors.push(self.document.error_at(key, message.into()));
+        }
     }
 
     /// The values of a list with their places in it; those that cannot be read are told and left out.

@@ -9,6 +9,8 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
 use super::error::{ConfigError, ConfigErrors};
+use super::said;
+use crate::telemetry::{did_you_mean, nearest};
 
 /// Errors told at once; what follows more than these is mostly their consequence.
 const ERRORS_MAX: usize = 100;
@@ -18,6 +20,15 @@ pub(super) struct Document<'t> {
     text: &'t str,
     file: Arc<Path>,
     root: Spanned<DeValue<'t>>,
+}
+
+/// What a file says, and what of it does not fit.
+pub(super) struct Fitted<T> {
+    /// Without what does not fit; none if it is not to be told what that would be.
+    pub value: Option<T>,
+    pub errors: Vec<ConfigError>,
+    /// The keys that do not fit: what is wrong for want of them is their consequence.
+    pub left_out: Vec<String>,
 }
 
 /// The way from the root to a value.
@@ -57,15 +68,24 @@ impl<'t> Document<'t> {
         self.text
     }
 
-    /// The values in the form of `T`; all that do not fit are told at once.
-    pub(super) fn to<T: DeserializeOwned>(&self) -> Result<T, ConfigErrors> {
+    /// The values in the form of `T`, and all that do not fit.
+    pub(super) fn to<T: DeserializeOwned>(&self) -> Fitted<T> {
         let mut root = self.root.clone();
         let (mut errors, mut removed) = (Vec::new(), Vec::new());
+        let fitted = |value, errors, removed: Vec<Way>| Fitted {
+            // Where an entry of a list is left out, those behind it have other places.
+            value: removed
+                .iter()
+                .all(|way| matches!(way.last(), Some(Step::Key(_))))
+                .then_some(value)
+                .flatten(),
+            errors,
+            left_out: removed.iter().map(text_of).collect(),
+        };
         loop {
             let DeValue::Table(table) = root.get_ref().clone() else { unreachable!("the root is a table") };
             let error = match T::deserialize(Deserializer::from(Spanned::new(root.span(), table))) {
-                Ok(value) if errors.is_empty() => return Ok(value),
-                Ok(_) => return Err(ConfigErrors::new(errors)),
+                Ok(value) => return fitted(Some(value), errors, removed),
                 Err(error) => error,
             };
             let span = error.span().unwrap_or_default();
@@ -82,7 +102,7 @@ impl<'t> Document<'t> {
             }
             // Without the value at fault, the next one shows.
             if way.is_empty() || errors.len() == ERRORS_MAX {
-                return Err(ConfigErrors::new(errors));
+                return fitted(None, errors, removed);
             }
             remove(&mut root, &way);
             removed.push(place);
@@ -217,7 +237,7 @@ fn missing_key(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.strip_suffix('`')
 }
 
-/// Serde's words in those of a config file.
+/// Serde's words in those of a config file, with the known word that was meant.
 fn plain_words(message: &str) -> String {
     let words = [
         ("unknown field", "unknown key"),
@@ -233,5 +253,17 @@ fn plain_words(message: &str) -> String {
         ("expected u32", "expected a whole number from 0 to 4294967295"),
         ("expected u8", "expected a whole number from 0 to 255"),
     ];
-    words.iter().fold(message.to_owned(), |message, (from, to)| message.replace(from, to))
+    let plain = words.iter().fold(message.to_owned(), |message, (from, to)| message.replace(from, to));
+    let Some((unknown, rest)) = plain.split_once("`, expected ") else { return plain };
+    let Some((kind, word)) = unknown.split_once(" `").filter(|(kind, _)| kind.starts_with("unknown ")) else {
+        return plain;
+    };
+    let known = rest.split('`').skip(1).step_by(2);
+    if let Some(nearest) = nearest(word, known) {
+        return format!("{kind} `{word}`{}", did_you_mean(Some(&nearest)));
+    }
+    match said::table_of(word).filter(|_| kind == "unknown key") {
+        Some(table) => format!("{kind} `{word}`; it belongs to [{table}]"),
+        None => plain,
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::document::Document;
+use super::document::{Document, Fitted};
 use super::file::File;
 
 const EXAMPLE: &str = include_str!("../../config/example.toml");
@@ -22,7 +22,9 @@ fn whole_example() -> String {
 }
 
 fn file(text: &str) -> File {
-    Document::read(text, Path::new("example.toml")).unwrap().to().unwrap_or_else(|errors| panic!("{errors}"))
+    let fitted: Fitted<File> = Document::read(text, Path::new("example.toml")).unwrap().to();
+    assert_eq!(fitted.errors, [], "{:?}", fitted.left_out);
+    fitted.value.unwrap()
 }
 
 /// The tables of a file, `[[…]]` with their first index, and the keys in each.
@@ -64,7 +66,7 @@ fn known_keys(path: &str) -> BTreeSet<String> {
     };
     let text = format!("{header}no-such-key = 1\n");
     let document = Document::read(&text, Path::new("probe.toml")).unwrap();
-    let errors = document.to::<File>().unwrap_err();
+    let errors = document.to::<File>().errors;
     let message = &errors.iter().find(|error| error.message.contains("no-such-key")).unwrap().message;
     let words = message.split('`').skip(1).step_by(2).map(str::to_owned);
     words.filter(|word| word != "no-such-key").collect()

@@ -111,20 +111,42 @@ pub struct SyncSettings {
     pub azure: Vec<azure::Settings>,
 }
 
+/// What a file says, and all that is wrong with it.
+#[derive(Debug)]
+pub struct Examined {
+    /// Not to be served if there are errors: what is wrong is left out of it.
+    pub config: Option<Config>,
+    pub errors: Option<ConfigErrors>,
+}
+
+fn read(path: &Path) -> Result<String, ConfigErrors> {
+    fs::read_to_string(path)
+        .map_err(|error| ConfigErrors::whole_file(path.to_owned(), format!("cannot be read: {error}")))
+}
+
 impl Config {
     /// Reads a file. It blocks: callers on the async runtime use a blocking thread.
     pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| ConfigErrors::whole_file(path.to_owned(), format!("cannot be read: {error}")))?;
-        Config::parse(&text, path)
+        Config::parse(&read(path)?, path)
     }
 
     /// Reads text that stands, or would stand, at `path`; relative paths in it are relative to that file's folder.
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigErrors> {
+        match Config::examined(text, path)? {
+            Examined { config: Some(config), errors: None } => Ok(config),
+            Examined { errors, .. } => Err(errors.expect("a config without errors is whole")),
+        }
+    }
+
+    /// Reads a file as [`Config::load`] does, and goes on past errors as far as they let it.
+    pub fn examine(path: &Path) -> Result<Examined, ConfigErrors> {
+        Config::examined(&read(path)?, path)
+    }
+
+    fn examined(text: &str, path: &Path) -> Result<Examined, ConfigErrors> {
         // Editors on Windows begin files with a byte order mark.
         let document = document::Document::read(text.strip_prefix('\u{feff}').unwrap_or(text), path)?;
-        let file = document.to()?;
-        assembly::assemble(&document, file, path)
+        Ok(assembly::assemble(&document, document.to(), path))
     }
 
     /// The upstreams that are asked for Azure's hosts: those of config, never our own zones.

@@ -94,6 +94,14 @@ impl Said {
     }
 }
 
+/// The only table whose key is called so.
+pub(super) fn table_of(key: &str) -> Option<&'static str> {
+    let own = DEFAULTS.0.keys().filter_map(|known| known.rsplit_once('.').filter(|(_, name)| *name == key));
+    let mut tables = own.map(|(table, _)| table);
+    let table = tables.next();
+    if tables.next().is_none() { table } else { None }
+}
+
 /// Whether another value of a key holds from the next start on only.
 pub fn needs_restart(key: &str) -> bool {
     AT_THE_START.iter().any(|fixed| match fixed.ends_with('.') {

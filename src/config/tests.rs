@@ -24,8 +24,35 @@ const BAD: &[(&str, &[&str])] = &[
     (
         "stat_dir = 'x'\n[listen]\ndsn = []\n",
         &[
-            "c.toml:1: stat_dir: unknown key `stat_dir`, expected one of `state_dir`, `user`, `lame_duck_secs`, `listen`, `network`, `access`, `private_link`, `zone`, `forward`, `limits`, `cache`, `sync`, `store`, `admin`, `telemetry`",
-            "c.toml:3: listen.dsn: unknown key `dsn`, expected one of `dns`, `tls`, `https`, `quic`, `certificate`, `key`, `workers`, `udp_waiting_max`, `udp_buffer_size_bytes`, `tcp`",
+            "c.toml:1: stat_dir: unknown key `stat_dir`; did you mean `state_dir`?",
+            "c.toml:3: listen.dsn: unknown key `dsn`; did you mean `dns`?",
+        ],
+    ),
+    (
+        "[forward]\nserve_stale_secs = 1\nnothing_like_it = 1\n[private_link]\npublic_names = 'splise'",
+        &[
+            "c.toml:2: forward.serve_stale_secs: unknown key `serve_stale_secs`; it belongs to [cache]",
+            "c.toml:3: forward.nothing_like_it: unknown key `nothing_like_it`, expected one of `upstreams`, `private_reverse`, `queries_per_second_max`, `questions_in_flight_max`, `waiters_max`, `rule`",
+            "c.toml:5: private_link.public_names: unknown word `splise`; did you mean `splice`?",
+        ],
+    ),
+    // Keys and values are told together, and no consequences of either.
+    (
+        r##"[listen]
+workers = 9999
+dns = 53
+[forward]
+upstreems = ["10.0.0.1"]
+upstreams = ["10.0.0.x"]
+[[forward.rule]]
+domain = "."
+upstreams = ["10.0.0.1"]"##,
+        &[
+            "c.toml:2: listen.workers: 9999 is not between 0 and 256",
+            "c.toml:3: listen.dns: wrong type: integer `53`, expected an array",
+            "c.toml:5: forward.upstreems: unknown key `upstreems`; did you mean `upstreams`?",
+            "c.toml:6: forward.upstreams[0]: `10.0.0.x` is not an IP address, IP:port or [IPv6]:port",
+            "c.toml:8: forward.rule[0].domain: what no other rule forwards goes to forward.upstreams",
         ],
     ),
     ("[[network]]\nname = 'a'\n", &["c.toml:1: network[0]: missing key `clients`"]),
@@ -39,7 +66,11 @@ const BAD: &[(&str, &[&str])] = &[
         r##"[listen]
 dns = ["0.0.0.0", "127.0.0.1:5300", "127.0.0.1:5300"]
 workers = -1"##,
-        &["c.toml:3: listen.workers: wrong number: `-1`, expected a whole number from 0"],
+        &[
+            "c.toml:2: listen.dns[0]: `0.0.0.0` is no address with a port, such as 0.0.0.0:53 or [::]:53",
+            "c.toml:2: listen.dns[2]: 127.0.0.1:5300 is there already",
+            "c.toml:3: listen.workers: wrong number: `-1`, expected a whole number from 0",
+        ],
     ),
     (
         r##"[listen]
@@ -117,7 +148,10 @@ sufix = "x"
 public = "azure..com"
 own = "azure.fr""##,
         &[
-            "c.toml:7: private_link.custom.sufix: unknown key `sufix`, expected one of `endpoint`, `authority`, `suffix`, `replace`",
+            "c.toml:4: private_link.custom.endpoint: `http://management.sovcloud-api.fr` is not https; http is good for loopback addresses only",
+            "c.toml:6: private_link.custom.suffix: `{region}.fr` has a placeholder, and must be a name",
+            "c.toml:7: private_link.custom.sufix: unknown key `sufix`; did you mean `suffix`?",
+            "c.toml:9: private_link.custom.replace[0].public: `azure..com` is no name: a label is empty",
         ],
     ),
     (
@@ -350,7 +384,7 @@ lisen = []
 [telemetry]
 log_format = "xml""##,
         &[
-            "c.toml:2: admin.lisen: unknown key `lisen`, expected one of `listen`, `certificate`, `key`, `client_ca`, `allow_plaintext`, `hosts`, `events_secret_file`, `limits`, `client`, `entra`",
+            "c.toml:2: admin.lisen: unknown key `lisen`; did you mean `listen`?",
             "c.toml:4: telemetry.log_format: unknown word `xml`, expected `text` or `json`",
         ],
     ),

@@ -141,6 +141,7 @@ impl Daemon {
         if let (Some(administration), Some(api)) = (&mut administration, api) {
             administration.serve(api, server, Arc::clone(&numbers), &config)?;
         }
+        told::nobody_may_ask(&config);
         // Nobody who asks need wait for that; dying before it leaves what the last one kept.
         parts.sources.tell(&parts.store);
         parts.sources.keep();

@@ -27,8 +27,18 @@ pub(super) fn reloaded(old: &Config, new: &Config, (before, now): (&BTreeSet<Sta
     if !is_told {
         info!("Reloaded {file}: {what}");
     }
+    if old.access != new.access {
+        nobody_may_ask(new);
+    }
     if old.telemetry.log_level != new.telemetry.log_level && logging::is_outranked() {
         warn!("telemetry.log_level changes nothing: RUST_LOG outranks it");
+    }
+}
+
+/// Tells that a config lets nobody ask: it may be meant, and more often is not.
+pub(super) fn nobody_may_ask(config: &Config) {
+    if config.access.refuses_all() {
+        warn!("Nobody may ask: no range of access.allow is left, and every query is REFUSED");
     }
 }
 

@@ -19,6 +19,9 @@ pub const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of all files: an inventory of them still fits into memory.
 pub const FOLDER_BYTES_MAX: u64 = 1 << 30;
 
+/// Faults listed of one folder: so many have few causes.
+const FAULTS_MAX: usize = 100;
+
 /// A folder to read and what its records are called by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -59,19 +62,33 @@ pub fn read(settings: &Settings) -> Result<Inventory, DirectoryError> {
     let mut listings = Listings::default();
     let mut bytes_left = FOLDER_BYTES_MAX;
     for path in files_below(&settings.path)? {
-        let bytes = read_file(&path)?;
+        let (body, length) = read_body(&path)?;
         let too_large = || DirectoryError::TooLarge { path: settings.path.clone(), max: FOLDER_BYTES_MAX };
-        bytes_left = bytes_left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
-        let text = decode(&bytes).ok_or_else(|| DirectoryError::Encoding { path: path.clone() })?;
-        let body = Body::read(text.as_bytes()).map_err(|source| {
-            let (line, column) = source.place();
-            DirectoryError::File { path: path.clone(), line, column, source }
-        })?;
+        bytes_left = bytes_left.checked_sub(length).ok_or_else(too_large)?;
         listings.add(path.to_string_lossy(), body);
     }
     listings
         .into_inventory()
         .map_err(|source| DirectoryError::Incomplete { path: PathBuf::from(&*source.origin), source })
+}
+
+/// All that keeps a folder from being read, file by file; nothing if it can be.
+pub fn faults(settings: &Settings) -> Vec<DirectoryError> {
+    let Err(first) = read(settings) else { return Vec::new() };
+    let files = files_below(&settings.path).unwrap_or_default();
+    let faults: Vec<_> = files.iter().filter_map(|path| read_body(path).err()).take(FAULTS_MAX).collect();
+    if faults.is_empty() { vec![first] } else { faults }
+}
+
+/// What a file says, and its length in bytes.
+fn read_body(path: &Path) -> Result<(Body, u64), DirectoryError> {
+    let bytes = read_file(path)?;
+    let text = decode(&bytes).ok_or_else(|| DirectoryError::Encoding { path: path.to_owned() })?;
+    let body = Body::read(text.as_bytes()).map_err(|source| {
+        let (line, column) = source.place();
+        DirectoryError::File { path: path.to_owned(), line, column, source }
+    })?;
+    Ok((body, bytes.len() as u64))
 }
 
 /// All `*.json` files below a folder, each once however many links lead to it, in the order of their paths.
@@ -229,6 +246,23 @@ mod tests {
         let DirectoryError::File { path, line: 2, column: 12, .. } = &error else { panic!("{error}") };
         assert!(path.ends_with("b/broken.json"));
         assert!(error.to_string().ends_with("b/broken.json:2:12"));
+    }
+
+    #[test]
+    fn all_broken_files_are_listed() {
+        let folder =
+            Folder::with(&[("a.json", b"[{"), ("b.json", ENDPOINT.as_bytes()), ("c.json", b"\xFF\xFE{")]);
+        let settings = Settings { path: folder.0.path().to_owned(), ..Settings::default() };
+        let told: Vec<String> = faults(&settings).iter().map(ToString::to_string).collect();
+        let [first, second] = &told[..] else { panic!("{told:?}") };
+        assert!(
+            first.ends_with("a.json:1:2") && second.ends_with("c.json is not text in UTF-8 or UTF-16"),
+            "{told:?}"
+        );
+        fs::remove_file(folder.0.path().join("a.json")).unwrap();
+        fs::remove_file(folder.0.path().join("c.json")).unwrap();
+        assert_eq!(faults(&settings).len(), 0);
+        assert!(faults(&Settings::default())[0].to_string().starts_with("cannot read"));
     }
 
     #[test]

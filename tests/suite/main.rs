@@ -36,6 +36,7 @@ mod kills;
 mod look_ups;
 mod lost_stores;
 mod matrix;
+mod messages;
 mod metrics;
 mod moved;
 mod odd_upstreams;
