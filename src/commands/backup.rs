@@ -12,6 +12,7 @@ use reqwest::Method;
 use super::client::{Client, OtherServer, ServerOptions};
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::daemon;
+use crate::telemetry::command;
 
 /// Save the store (zones, records, serials, tokens, audit) and the last good state of all sources in one file, also
 /// while a server runs. It is a gzipped tar for the owner's eyes only: it holds the hashes of tokens.
@@ -97,7 +98,7 @@ fn fetch(client: &Client, file: &Path, out: &mut impl Write) -> anyhow::Result<O
 
 fn told(file: &Path, out: &mut impl Write) -> anyhow::Result<Outcome> {
     let size = fs::metadata(file)?.len();
-    writeln!(out, "{}: {size} bytes; `privatelink-dns restore` puts it back", file.display())?;
+    writeln!(out, "{}: {size} bytes; {} puts it back", file.display(), command("restore FILE"))?;
     Ok(Outcome::Well)
 }
 

@@ -100,7 +100,7 @@ fn listed(faults: &[MasterFileErrors]) -> String {
 
 /// What is served of live Azure before it is listed.
 fn last_state(parts: &Parts) -> Option<String> {
-    let known: Vec<String> = parts.sources.list().iter().filter_map(|source| as_of(source)).collect();
+    let known = as_of(&parts.sources);
     (!known.is_empty()).then(|| known.join("; "))
 }
 

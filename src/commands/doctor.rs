@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::delegations::Misfit;
-use super::published::{Contest, OddAddresses, Published, contests};
+use super::published::{OddAddresses, Published, contests};
 use super::words::{NOBODY_MAY_ASK, count, last_segment};
 use super::{ConfigFile, Outcome, small_runtime};
 use crate::cache::{self, Cache, End};
@@ -28,7 +28,8 @@ use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message, rdata
 use crate::forward::{self, Asker, Forwarder, RuleSettings, UpstreamAddress};
 use crate::respond::{Client, Missing, Responder, Transport};
 use crate::sources::{Listing, Source};
-use crate::telemetry::Age;
+use crate::sync::Contest;
+use crate::telemetry::{Age, command};
 
 /// Names asked at once: below what upstreams are asked a second.
 const NAMES_AT_ONCE: usize = 32;
@@ -125,8 +126,8 @@ impl Doctor {
             for source in parts.sources.list() {
                 findings.extend(match &source.listing {
                     Listing::Directory(settings) => source::of_folder(source, settings),
-                    Listing::Azure(_) if self.offline => azure::of_last_state(source),
-                    Listing::Azure(live) => azure::of_live(source, live, &parts.store).await,
+                    Listing::Azure(_) if self.offline => azure::of_last_state(source, &parts.sources),
+                    Listing::Azure(live) => azure::of_live(source, live, &parts.sources, &parts.store).await,
                 });
             }
             findings.extend(of_access(&config));
@@ -195,7 +196,8 @@ impl Doctor {
         let findings = failed.into_iter().map(|(name, (expected, why))| {
             let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
             let what = format!("{name} should be {}, but {why}", expected.join(" "));
-            let advice = format!("`privatelink-dns explain {name} --client {}` tells each step", self.client);
+            let explain = command(format_args!("explain {name} --client {}", self.client));
+            let advice = format!("{explain} tells each step");
             Finding::wrong(what, advice)
         });
         findings.collect()

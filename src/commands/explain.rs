@@ -69,8 +69,7 @@ impl Explain {
             .block_on(async {
                 let parts = Parts::load(&config)?;
                 let responder = Arc::clone(&parts.responder);
-                let as_of: Vec<String> =
-                    parts.sources.list().iter().filter_map(|source| as_of(source)).collect();
+                let as_of = as_of(&parts.sources);
                 let question = Question { name: name.clone(), rtype };
                 let flags = QueryFlags { dnssec_ok: dnssec, ..QueryFlags::default() };
                 anyhow::Ok((responder.explain(&question, flags, client).await, as_of))

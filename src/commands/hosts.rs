@@ -45,7 +45,7 @@ impl Hosts {
                 lines.extend(published.addresses.iter().map(|address| (name, *address)));
             }
         }
-        for line in parts.sources.list().iter().filter_map(|source| as_of(source)) {
+        for line in as_of(&parts.sources) {
             writeln!(out, "# {line}")?;
         }
         for (name, address) in &lines {

@@ -1,22 +1,21 @@
 //! The names that private endpoints publish, as a view is served them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::words::{count, last_segment, zones};
+use super::words;
 use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Name, NameRef, RecordType, rdata};
 use crate::privatelink::Catalogue;
-use crate::sources::{Known, Source};
-use crate::sync;
+use crate::sources::{Known, Source, Sources};
 use crate::sync::inventory::{is_private, may_be_published};
 use crate::sync::publication::Publication;
+use crate::sync::{self, Contest};
 use crate::telemetry::Age;
 use crate::zone::{Node, Outcome, Owner, Snapshot, ViewId, Zone, ZoneKind};
 
@@ -149,16 +148,19 @@ pub(super) fn publications(known: &[Arc<Known>]) -> impl Iterator<Item = &Public
 }
 
 /// How old what is known of live Azure is, where it is not asked now.
-pub(super) fn as_of(source: &Source) -> Option<String> {
-    let (name, known) = (source.name(), source.known());
-    if known.asked {
-        return None;
-    }
-    let names = zones(&known.desired).unwrap_or_else(|| count(known.desired.publications.len(), "name"));
-    Some(match known.read_at {
-        Some(at) => format!("{name}: {names} as Azure was listed {} ago", Age::of(at)),
-        None => format!("{name}: Azure was not listed yet, and nothing is kept from before"),
-    })
+pub(super) fn as_of(sources: &Sources) -> Vec<String> {
+    let of = |source: &Arc<Source>| {
+        let (name, known) = (source.name(), source.known());
+        Some(match (known.read_at, sources.trouble()) {
+            _ if known.asked => return None,
+            (Some(at), _) => {
+                format!("{name}: {} as Azure was listed {} ago", words::published(&known), Age::of(at))
+            }
+            (None, Some(trouble)) => format!("{name}: Azure was not listed yet. {trouble}"),
+            (None, None) => format!("{name}: Azure was not listed yet, and nothing is kept from before"),
+        })
+    };
+    sources.list().iter().filter_map(of).collect()
 }
 
 /// The addresses that a view is served for a private name itself.
@@ -199,51 +201,7 @@ impl OddAddresses {
     }
 }
 
-/// Names that the same endpoints claim with different addresses.
-pub(super) struct Contest {
-    pub names: BTreeSet<Name>,
-    /// Their ARM ids, and the subscriptions that they are of.
-    pub endpoints: BTreeMap<Arc<str>, Arc<str>>,
-}
-
 /// All conflicts, those of the same endpoints together.
 pub(super) fn contests(snapshot: &Snapshot) -> Vec<Contest> {
-    let mut contests: Vec<Contest> = Vec::new();
-    // Two sources with the same endpoints have tens of thousands of them.
-    let mut places: BTreeMap<BTreeMap<Arc<str>, Arc<str>>, usize> = BTreeMap::new();
-    for conflict in sync::conflicts(snapshot) {
-        let claims = conflict.claims.iter();
-        let endpoints: BTreeMap<_, _> =
-            claims.map(|(claim, _)| (Arc::clone(&claim.endpoint), Arc::clone(&claim.subscription))).collect();
-        let place = *places.entry(endpoints).or_insert_with_key(|endpoints| {
-            contests.push(Contest { names: BTreeSet::new(), endpoints: endpoints.clone() });
-            contests.len() - 1
-        });
-        contests[place].names.insert(conflict.name);
-    }
-    contests
-}
-
-impl Contest {
-    /// The endpoints' own names, or their ids where two have the same.
-    pub(super) fn endpoint_names(&self) -> String {
-        let names: Vec<&str> = self.endpoints.keys().map(|id| last_segment(id)).collect();
-        if names.iter().collect::<BTreeSet<_>>().len() == names.len() {
-            return names.join(" and ");
-        }
-        self.endpoints.keys().map(|id| &**id).collect::<Vec<_>>().join(" and ")
-    }
-}
-
-impl fmt::Display for Contest {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.names.first() else { return Ok(()) };
-        write!(out, "{first}")?;
-        match self.names.len() {
-            1 => {}
-            2 => write!(out, " and 1 more name")?,
-            all => write!(out, " and {} more names", all - 1)?,
-        }
-        write!(out, ": {}", self.endpoint_names())
-    }
+    Contest::of(sync::conflicts(snapshot))
 }

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::published::{Names, OddAddresses, Published, contests, publications};
-use super::words::{NOBODY_MAY_ASK, count, zones};
+use super::words::{NOBODY_MAY_ASK, count, published};
 use crate::answer::{PrivateReverse, PublicNames};
 use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Name, NameRef, RecordType};
 use crate::sources::{Source, SourceState};
 use crate::sync::{Desired, HeldBack, NotServed, Refusal};
+use crate::telemetry::command;
 use crate::zone::{Node, ZoneKind};
 
 /// Withheld endpoints and conflicts told one by one; `doctor` tells all.
@@ -121,7 +122,7 @@ impl<'p> Summary<'p> {
         let kind = if source.live().is_some() { "azure" } else { "inventory" };
         let publishes = match source.listing.is_of_zones() && known.desired.zones.is_empty() {
             true => "no private DNS zones".to_owned(),
-            false => publishes(&known.desired, &known.not_served),
+            false => published(&known),
         };
         let age = known.age().map(|age| format!(" from {age} ago")).unwrap_or_default();
         write!(out, "{kind:<12} {name}: ")?;
@@ -250,25 +251,11 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-/// Names and endpoints that are published of a source.
-fn publishes(desired: &Desired, not_served: &[NotServed]) -> String {
-    if let Some(zones) = zones(desired) {
-        return zones;
-    }
-    let not_served: HashSet<(&Name, &Name)> = not_served.iter().map(|it| (&it.zone, &it.name)).collect();
-    let served = desired.publications.iter().filter(|it| !not_served.contains(&(&it.zone, &it.name)));
-    let (names, endpoints): (HashSet<_>, HashSet<_>) =
-        served.map(|it| (&it.name, &it.claim.endpoint)).unzip();
-    format!("{} of {}", count(names.len(), "name"), count(endpoints.len(), "private endpoint"))
-}
-
 fn held_back(name: &str, held_back: Option<&HeldBack>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(held_back) = held_back else { return Ok(()) };
-    writeln!(
-        out,
-        "             {held_back} would go: `sync --once --dry-run` shows them, `sync --once --confirm {name}` lets \
-         them go"
-    )
+    let (show, confirm) =
+        (command("sync --once --dry-run"), command(format_args!("sync --once --confirm {name}")));
+    writeln!(out, "             {held_back} would go: {show} shows them, {confirm} lets them go")
 }
 
 /// What a source lists besides.

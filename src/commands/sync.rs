@@ -10,11 +10,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{self, Client, Form, OtherServer, Output, cell, write_json};
-use super::words::count;
+use super::words::{count, published};
 use super::{ConfigFile, Outcome, progress, small_runtime};
 use crate::config::Config;
 use crate::daemon::Parts;
 use crate::sources::{Proposal, Reading, Source, StateAccess};
+use crate::telemetry::command;
 use crate::zone::Store;
 
 /// Read all sources once, inventories and live Azure, show what changes against the last good state in state_dir, and keep
@@ -95,6 +96,7 @@ impl Sync {
         let mut parts = Parts::restore(config, access)?;
         if let Some(trouble) = parts.sources.trouble() {
             writeln!(out, "# {trouble}")?;
+            writeln!(out, "# What follows is compared with nothing: all that is listed looks new")?;
         }
         let (mut failed, mut outcome) = (Vec::new(), Outcome::Well);
         for source in parts.sources.list() {
@@ -137,11 +139,13 @@ impl Sync {
                 for part in &held_back.parts {
                     writeln!(out, "# {name}: {part} would be withdrawn, and wait")?;
                 }
-                writeln!(out, "# {name}: `privatelink-dns sync --once --confirm {name}` lets this pass")?;
+                let confirm = command(format_args!("sync --once --confirm {name}"));
+                writeln!(out, "# {name}: {confirm} lets this pass")?;
                 outcome = Outcome::Found;
             }
             // Also when it is only shown: in memory, so that the plans of other sources and the drift come out the same.
             source.publish(reading, &parts.store, confirmed)?;
+            writeln!(out, "# {name}: {}", published(&source.known()))?;
         }
         let drift = parts.sources.drift(&parts.store.load());
         if !drift.is_empty() {

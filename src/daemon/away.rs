@@ -13,7 +13,7 @@ use crate::ledger::Written;
 use crate::persist::{self, Entry, LocalCopy, Made, PersistError, Stored, read_copy, write_copy};
 use crate::sync::StateFolder;
 use crate::sync::state::{RECORDS_COPY, free_name};
-use crate::telemetry::in_full;
+use crate::telemetry::{command, in_full};
 use crate::zone::{StaleStanding, StaleZones};
 
 /// RFC 8767 §5: stale records are not kept for longer.
@@ -90,8 +90,9 @@ impl LastKnown<'_> {
 
     fn help(&self, what: &str) -> String {
         format!(
-            "the store {what}; `privatelink-dns restore FILE` puts a backup in its place, \
-             `privatelink-dns store new` begins with an empty one"
+            "the store {what}; {} puts a backup in its place, {} begins with an empty one",
+            command("restore FILE"),
+            command("store new")
         )
     }
 

@@ -138,7 +138,7 @@ impl Source {
         }
         self.forget_last();
         if !is_same {
-            let (name, names) = (&self.name, self.known().desired.names());
+            let (name, names) = (&self.name, self.known().names());
             info!(source = %name, names, "Source `{name}` is served as another instance lists it: {names} names");
             self.mark_unsaved();
         }

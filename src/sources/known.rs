@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use hashbrown::HashSet;
+
 use crate::dns::Name;
 use crate::sync::private_dns::Remark;
+use crate::sync::publication::Publication;
 use crate::sync::{Desired, HeldBack, NotServed, Saved};
 use crate::telemetry::Age;
 
@@ -88,6 +91,30 @@ impl Known {
     /// The withdrawals that wait for an operator.
     pub fn held_back(&self) -> Option<&HeldBack> {
         self.held_back.as_ref()
+    }
+
+    /// How many names are published of it, each once however many endpoints claim it, and record sets of private DNS zones.
+    pub fn names(&self) -> usize {
+        let imported: usize = self.desired.zones.iter().map(|zone| zone.record_sets.len()).sum();
+        let (mut names, mut last) = (0, None);
+        // They are in the order of names.
+        for it in self.published() {
+            names += usize::from(last != Some(&it.name));
+            last = Some(&it.name);
+        }
+        names + imported
+    }
+
+    /// How many private endpoints have a name that is published.
+    pub fn endpoints(&self) -> usize {
+        self.published().map(|it| &*it.claim.endpoint).collect::<HashSet<&str>>().len()
+    }
+
+    fn published(&self) -> impl Iterator<Item = &Publication> {
+        let refused: HashSet<(&Name, &Name)> =
+            self.not_served.iter().map(|it| (&it.zone, &it.name)).collect();
+        let all = self.desired.publications.iter();
+        all.filter(move |it| refused.is_empty() || !refused.contains(&(&it.zone, &it.name)))
     }
 
     /// How long ago that was listed which is published.

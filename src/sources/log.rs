@@ -8,7 +8,8 @@ use tracing::{error, info, warn};
 
 use super::known::Known;
 use crate::dns::{Name, RecordType};
-use crate::sync::{self, Conflict, Desired, Drift, HeldBack, NotServed, Refusal};
+use crate::sync::{self, Conflict, Contest, Desired, Drift, HeldBack, NotServed, Refusal};
+use crate::telemetry::command;
 use crate::zone::Snapshot;
 
 /// Lines of one kind after one pass: a screen full. Two sources with the same endpoints have tens of thousands of
@@ -25,14 +26,20 @@ pub(crate) struct Log {
 impl Log {
     /// Tells the conflicts that are new.
     pub(super) fn tell_conflicts(&self, snapshot: &Snapshot) {
-        let new = self.renew(sync::conflicts(snapshot));
-        let tell = |conflict: &Conflict| {
-            warn!(dns.name = %conflict.name, claims = conflict.claims.len(), "{conflict}");
+        let new = Contest::of(self.renew(sync::conflicts(snapshot)));
+        let tell = |contest: &Contest| {
+            warn!(
+                names = contest.names.len(),
+                endpoints = contest.endpoints.len(),
+                "More than one private endpoint claims {contest}; {} says which is served",
+                command("doctor")
+            );
         };
         if let Some(untold) = tell_first(&new, tell) {
             warn!(
                 conflicts = untold,
-                "{untold} more names are claimed by more than one private endpoint: `privatelink-dns doctor` lists all"
+                "{untold} more groups of private endpoints claim names of each other: {} lists all",
+                command("doctor")
             );
         }
     }
@@ -57,8 +64,8 @@ impl Log {
         if let Some(untold) = tell_first(&new, tell) {
             warn!(
                 drifts = untold,
-                "{untold} more record sets of private DNS zones contradict the private endpoints: \
-                 `privatelink-dns doctor` lists all"
+                "{untold} more record sets of private DNS zones contradict the private endpoints: {} lists all",
+                command("doctor")
             );
         }
         *logged = now;
@@ -125,9 +132,11 @@ fn tell_held_back(kind: &str, name: &str, desired: &Desired, older: &Desired) {
         return;
     }
     let HeldBack { would_withdraw, of, .. } = held_back;
+    let (show, confirm) =
+        (command("sync --once --dry-run"), command(format_args!("sync --once --confirm {name}")));
     error!(source = %name, would_withdraw, of,
-        "{kind} `{name}` would withdraw {held_back}: these are held back, and all else is done. Look at \
-         `privatelink-dns sync --once --dry-run`, and if that is meant, `sync --once --confirm {name}`");
+        "{kind} `{name}` would withdraw {held_back}: these are held back, and all else is done. Look at {show}, and if \
+         that is meant, {confirm}");
 }
 
 /// Tells the first of these; answers how many stay untold, if any do.

@@ -148,7 +148,7 @@ impl Source {
         self.set_known(self.known().with(last.desired, read_at));
         self.republish(store)?;
         self.set_kept(Some(read_at));
-        let (names, age) = (self.known().desired.names(), Age::of(read_at));
+        let (names, age) = (self.known().names(), Age::of(read_at));
         info!(source = %name, names,
             "Restored the last good state of `{name}`: {names} names from {} of {age} ago", self.listing.origin());
         Ok(())
@@ -242,7 +242,7 @@ impl Source {
         let known =
             Known { state, asked: true, desired, read_at, not_served, derived, failing, remarks, held_back };
         if known.is_mended_since(&older) {
-            let names = known.desired.names();
+            let names = known.names();
             info!(source = %name, names, "{kind} `{name}` is read again: {names} names");
         }
         log::tell(kind, name, &known, &older);

@@ -2,6 +2,7 @@
 
 pub mod arm;
 pub mod azure;
+mod contest;
 pub mod desired;
 mod difference;
 pub mod directory;
@@ -22,6 +23,7 @@ mod scope;
 mod standing;
 pub mod state;
 
+pub use contest::Contest;
 pub use desired::{Desired, desired};
 pub use difference::Difference;
 pub use drift::{Drift, DriftKind, ListedEndpoints, ListedExtent, drift};

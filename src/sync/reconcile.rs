@@ -1,7 +1,6 @@
 //! From what a source wants published to the changes that make it so. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -259,18 +258,6 @@ pub struct Conflict {
     pub rtype: RecordType,
     /// Each claim with its addresses, the one that is served outside all views first.
     pub claims: Vec<(Arc<Claim>, Vec<IpAddr>)>,
-}
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} private endpoints claim {} {}:", self.claims.len(), self.name, self.rtype)?;
-        for (index, (claim, addresses)) in self.claims.iter().enumerate() {
-            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            let separator = if index == 0 { "" } else { "," };
-            write!(out, "{separator} {} by {}", addresses.join(" "), claim.endpoint)?;
-        }
-        write!(out, "; clients outside their virtual networks are served the first")
-    }
 }
 
 /// The sources that have claims or withheld endpoints in a snapshot.

@@ -1,6 +1,7 @@
 //! What the server tells of itself: logs and numbers. Floor 1.
 
 mod age;
+mod called;
 mod causes;
 pub mod counter;
 mod exposition;
@@ -14,6 +15,7 @@ mod quoted;
 pub mod when;
 
 pub use age::Age;
+pub use called::{call_with_config, command};
 pub use causes::in_full;
 pub use counter::Counter;
 pub use exposition::Format;

@@ -40,7 +40,7 @@ fn quickstart(arguments: &[&str]) -> String {
 }
 
 /// A folder with the quickstart's files, to be changed.
-fn copied() -> tempfile::TempDir {
+pub fn copied() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), folder.path());
     // Each copy keeps its own state.
@@ -433,6 +433,8 @@ fn help_has_examples_and_a_reader_that_leaves_early_is_no_error() {
         "hosts",
         "catalogue",
         "records",
+        "forwarders",
+        "networks",
         "token",
         "cache",
     ] {

@@ -106,7 +106,8 @@ fn a_dry_run_shows_what_a_sync_does_and_changes_nothing() {
     assert!(!folder.path().join("state").exists());
     assert_eq!(sync(folder.path(), &[]), (0, plan, String::new()));
     assert_eq!(kept(folder.path()), 2);
-    let nothing = (0, "# live: no change\n".to_owned(), String::new());
+    let nothing =
+        (0, "# live: no change\n# live: 2 names of 2 private endpoints\n".to_owned(), String::new());
     assert_eq!(sync(folder.path(), &[]), nothing);
     // One goes and one comes.
     list(&arm, FIRST, 2..4);
@@ -119,7 +120,7 @@ fn a_dry_run_shows_what_a_sync_does_and_changes_nothing() {
     let expected = format!(
         "- {zone} account1 10 A 10.0.0.1  {}  (the private endpoint is not listed any more)\n\
          + {zone} account3 10 A 10.0.0.3  {}  (a new private endpoint)\n\
-         # live: 1 record set added, 0 replaced, 1 withdrawn\n",
+         # live: 1 record set added, 0 replaced, 1 withdrawn\n# live: 2 names of 2 private endpoints\n",
         id(1),
         id(3)
     );
@@ -165,14 +166,14 @@ fn what_is_held_back_is_shown_and_confirmed_in_one_call() {
         out.contains(&format!("# live: 13 of 40 of subscription {FIRST} would be withdrawn, and wait")),
         "{out}"
     );
-    assert!(out.contains("`privatelink-dns sync --once --confirm live` lets this pass"), "{out}");
+    assert!(out.contains("`privatelink-dns sync --once --confirm live -c /"), "{out}");
     assert_eq!((lines(&out, '+'), kept(folder.path())), (1, 41));
     let found = doctor(folder.path());
     assert!(
         found.contains("FAIL  source live is held back: it would withdraw 13 of 41 record sets: 13 of 41 of subscription "),
         "{found}"
     );
-    assert!(found.contains("`privatelink-dns sync --once --confirm live`"), "{found}");
+    assert!(found.contains("`privatelink-dns sync --once --confirm live -c /"), "{found}");
     assert_eq!(sync(folder.path(), &["--confirm", "another"]).0, 2);
     let (status, out, _) = sync(folder.path(), &["--confirm", "live"]);
     assert_eq!((status, lines(&out, '-')), (0, 13), "{out}");
@@ -336,7 +337,10 @@ fn an_azure_that_cannot_be_reached_is_an_error_and_other_sources_are_done() {
     assert_eq!(sync(folder.path(), &[]).0, 0);
     lose(folder.path(), &arm);
     let (status, out, error) = sync(folder.path(), &[]);
-    assert_eq!((status, out.as_str()), (2, "# inventory: no change\n"));
+    assert_eq!(
+        (status, out.as_str()),
+        (2, "# inventory: no change\n# inventory: 0 names of 0 private endpoints\n")
+    );
     assert!(error.starts_with("error: source `live` stays as it was: "), "{error}");
     assert_eq!(kept(folder.path()), 2);
 }
@@ -357,12 +361,12 @@ fn check_hosts_and_explain_know_the_names_of_the_last_good_state() {
     assert!(check.contains("azure        live: 2 names of 2 private endpoints from "), "{check}");
     let last = check.lines().last().unwrap();
     assert!(
-        last.starts_with("The config can be served; until live Azure is listed: live: 2 names as Azure"),
+        last.starts_with("The config can be served; until live Azure is listed: live: 2 names of 2 private endpoints as Azure"),
         "{last}"
     );
     let (status, hosts, _) = run(folder.path(), &["hosts"]);
     let mut hosts = hosts.lines();
-    assert!(hosts.next().unwrap().starts_with("# live: 2 names as Azure was listed "));
+    assert!(hosts.next().unwrap().starts_with("# live: 2 names of 2 private endpoints as Azure was listed "));
     assert_eq!(status, 0);
     assert_eq!(
         hosts.collect::<Vec<_>>(),
@@ -370,7 +374,11 @@ fn check_hosts_and_explain_know_the_names_of_the_last_good_state() {
     );
     let (status, out, _) = run(folder.path(), &["explain", "account2.blob.core.windows.net"]);
     assert_eq!(status, 0, "{out}");
-    assert!(out.contains("(live: 2 names as Azure was listed ") && out.contains("10.0.0.2"), "{out}");
+    assert!(
+        out.contains("(live: 2 names of 2 private endpoints as Azure was listed ")
+            && out.contains("10.0.0.2"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -386,7 +394,10 @@ fn doctor_names_the_identity_and_every_missing_action_at_once() {
         arm.address
     );
     assert!(found.contains(&identity), "{found}");
-    assert!(found.contains("ok    source live was listed whole: 4 names\n"), "{found}");
+    assert!(
+        found.contains("ok    source live was listed whole: 4 names of 4 private endpoints\n"),
+        "{found}"
+    );
     assert!(found.contains("ok    4 published names answered with their private addresses"), "{found}");
     for kind in ["privateEndpoints", "networkInterfaces"] {
         arm.refuse(SECOND, &format!("Microsoft.Network/{kind}/read"));
@@ -443,11 +454,17 @@ fn doctor_looks_at_the_last_good_names_while_azure_cannot_be_reached() {
     lose(folder.path(), &arm);
     let found = doctor(folder.path());
     assert!(found.contains("FAIL  the identity of source live does not work: 127.0.0.1:"), "{found}");
-    assert!(found.contains("; 2 names from ") && found.contains(" ago stay published\n"), "{found}");
+    assert!(
+        found.contains("; 2 names of 2 private endpoints from ") && found.contains(" ago stay published\n"),
+        "{found}"
+    );
     assert!(found.contains("ok    2 published names"), "{found}");
     let (status, found, _) = run(folder.path(), &["doctor", "--offline"]);
     assert_eq!(status, 0, "{found}");
-    assert!(found.contains("ok    source live is not asked: 2 names from "), "{found}");
+    assert!(
+        found.contains("ok    source live is not asked: 2 names of 2 private endpoints from "),
+        "{found}"
+    );
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::progress;
-use super::super::words::{count, zones};
+use super::super::words::{count, published};
 use super::Finding;
 use super::source::{held_back, of_desired};
-use crate::sources::{Known, Live, Source, SourceState};
+use crate::sources::{Known, Live, Source, SourceState, Sources};
+use crate::sync::Extent;
 use crate::sync::azure::{Azure, AzureError, CredentialSettings, Identity, Refusals, Skew};
-use crate::sync::{Desired, Extent};
 use crate::telemetry::Age;
 use crate::zone::Store;
 
@@ -23,10 +23,14 @@ const SKEW_MAX: Duration = Duration::from_secs(300);
 const RUNNING_KEEPS: &str = "a running server keeps what it listed last";
 
 /// Of a source that is not asked now.
-pub(super) fn of_last_state(source: &Source) -> Vec<Finding> {
+pub(super) fn of_last_state(source: &Source, sources: &Sources) -> Vec<Finding> {
     let (name, known) = (source.name(), source.known());
     let mut findings = vec![match known.read_at {
         Some(_) => Finding::well(format!("source {name} is not asked: {}", served(&known))),
+        // What is kept cannot be used: that is told of by itself.
+        None if sources.trouble().is_some() => {
+            Finding::note(format!("source {name} is not asked"), "run this without --offline")
+        }
         None => Finding::note(
             format!("source {name} is not asked, and nothing of it is kept from before"),
             "run this without --offline",
@@ -43,7 +47,12 @@ fn of_held_back(name: &str, known: &Known) -> Option<Finding> {
 }
 
 /// Asks Azure as a server does, and for the reason of what fails.
-pub(super) async fn of_live(source: &Arc<Source>, live: &Live, store: &Arc<Store>) -> Vec<Finding> {
+pub(super) async fn of_live(
+    source: &Arc<Source>,
+    live: &Live,
+    sources: &Sources,
+    store: &Arc<Store>,
+) -> Vec<Finding> {
     let name = source.name();
     let azure = match live.azure() {
         Ok(azure) => azure,
@@ -65,7 +74,7 @@ pub(super) async fn of_live(source: &Arc<Source>, live: &Live, store: &Arc<Store
                 format!("the identity of source {name} does not work: {what}; {served}"),
                 on_identity(&live.settings.credential, &error),
             ));
-            findings.extend(of_last_state(source).split_off(1));
+            findings.extend(of_last_state(source, sources).split_off(1));
             return findings;
         }
     }
@@ -74,7 +83,7 @@ pub(super) async fn of_live(source: &Arc<Source>, live: &Live, store: &Arc<Store
     let known = source.known();
     match &known.state {
         SourceState::Current { .. } => {
-            let names = names(&known.desired);
+            let names = published(&known);
             findings.push(Finding::well(format!("source {name} was listed whole: {names}")));
         }
         // Each subscription is told of below.
@@ -100,11 +109,6 @@ pub(super) async fn of_live(source: &Arc<Source>, live: &Live, store: &Arc<Store
     let remarks = known.remarks.iter();
     findings.extend(remarks.map(|remark| Finding::note(format!("source {name}: {remark}"), on_remark)));
     findings
-}
-
-/// What a source has, whatever it lists.
-fn names(desired: &Desired) -> String {
-    zones(desired).unwrap_or_else(|| count(desired.publications.len(), "name"))
 }
 
 fn of_identity(name: &str, identity: &Identity) -> Finding {
@@ -227,7 +231,7 @@ fn of_refusals(name: &str, id: &str, refusals: &Refusals, why: &str, stays: &str
 fn served(known: &Known) -> String {
     match known.read_at {
         Some(at) => {
-            format!("{} from {} ago stay published", names(&known.desired), Age::of(at))
+            format!("{} from {} ago stay published", published(known), Age::of(at))
         }
         None => "nothing of it is kept from before".to_owned(),
     }

@@ -13,6 +13,7 @@ use crate::daemon::Parts;
 use crate::dns::{Message, Name, QueryFlags, Rcode, RecordType, message};
 use crate::forward::Asker;
 use crate::respond::{Client, Missing, Responder, Transport};
+use crate::telemetry::command;
 
 /// Asks the servers of each delegation for the SOA of its domain, as a client of a network that sees the zone.
 pub(super) async fn of_servers(config: &Config, parts: &Parts) -> Vec<Finding> {
@@ -40,8 +41,8 @@ pub(super) async fn of_servers(config: &Config, parts: &Parts) -> Vec<Finding> {
         Err(why) => Finding::wrong(
             format!("zone {zone} delegates {cut}, and its servers do not answer: {why}"),
             format!(
-                "see that they serve {cut} at port 53, that {zone} has their addresses, and what \
-                 `privatelink-dns explain {cut} SOA --client {client}` tells"
+                "see that they serve {cut} at port 53, that {zone} has their addresses, and what {} tells",
+                command(format_args!("explain {cut} SOA --client {client}"))
             ),
         ),
     };

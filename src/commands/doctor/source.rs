@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::super::words::{count, last_segment};
+use super::super::words::{count, last_segment, published};
 use super::Finding;
 use crate::dns::Name;
 use crate::sources::{Source, SourceState};
 use crate::sync::{ConnectionState, Desired, HeldBack, NotServed, Refusal, directory};
+use crate::telemetry::command;
 
 /// An export older than this lacks what was made since.
 const EXPORT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -18,14 +19,13 @@ pub(super) fn of_folder(source: &Source, settings: &directory::Settings) -> Vec<
     let mut findings = Vec::new();
     match &known.state {
         SourceState::Current { .. } => {
-            let names = count(desired.publications.len(), "name");
-            findings.push(Finding::well(format!("inventory {name} was read whole: {names}")));
+            findings.push(Finding::well(format!("inventory {name} was read whole: {}", published(&known))));
         }
         SourceState::Stale { why, .. } => findings.push(match known.age() {
             Some(age) => Finding::wrong(
                 format!(
                     "inventory {name} cannot be read: {why}; {} from {age} ago stay published",
-                    count(desired.publications.len(), "name")
+                    published(&known)
                 ),
                 "export it anew; what Azure made or withdrew since is not known until then",
             ),
@@ -57,8 +57,9 @@ pub(super) fn held_back(kind: &str, name: &str, held_back: &HeldBack, otherwise:
             "{kind} {name} is held back: it would withdraw {held_back}; these stay, and all else is done"
         ),
         format!(
-            "look at `privatelink-dns sync --once --dry-run`: if these endpoints are really gone, \
-             `privatelink-dns sync --once --confirm {name}`; else {otherwise}"
+            "look at {}: if these endpoints are really gone, {}; else {otherwise}",
+            command("sync --once --dry-run"),
+            command(format_args!("sync --once --confirm {name}"))
         ),
     )
 }

@@ -4,6 +4,7 @@ use super::Finding;
 use crate::config::Config;
 use crate::dns::{RecordSet, RecordType, rdata};
 use crate::persist::{self, Entry, Stored};
+use crate::telemetry::command;
 
 /// Sets told one by one; of more the number is told.
 const SETS_TOLD_MAX: usize = 20;
@@ -40,7 +41,8 @@ fn of_stored(stored: &Stored) -> Vec<Finding> {
         .iter()
         .take(SETS_TOLD_MAX)
         .map(|(what, why)| {
-            let advice = "if that is not what was meant, write it again: `privatelink-dns records put ZONE NAME TYPE DATA`";
+            let put = command("records put ZONE NAME TYPE DATA");
+            let advice = format!("if that is not what was meant, write it again: {put}");
             Finding::note(format!("{what}: {why}"), advice)
         })
         .collect();

@@ -49,7 +49,7 @@ fn of_source(source: &Source) -> SourceReport {
         why,
         read_at: known.read_at.map(rfc3339),
         age_secs: known.read_at.map(age_secs),
-        names: known.desired.names(),
+        names: known.names(),
         names_not_served: known.not_served.len(),
         derived_zones: known.derived.iter().map(ToString::to_string).collect(),
         // Others do not tell of each.
