@@ -8,7 +8,9 @@ mod client;
 mod delegations;
 mod doctor;
 mod explain;
+mod forwarders;
 mod hosts;
+mod networks;
 mod progress;
 mod published;
 mod records;
@@ -21,13 +23,14 @@ mod words;
 mod zones;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Examined};
+use crate::telemetry::call_with_config;
 
 /// A DNS server for Azure Private Link: serves the privatelink.* zones, splices them into public names, forwards the rest.
 #[derive(Parser)]
@@ -57,6 +60,8 @@ enum Verb {
     Hosts(hosts::Hosts),
     Catalogue(catalogue::CatalogueOf),
     Records(records::Records),
+    Forwarders(forwarders::Forwarders),
+    Networks(networks::Networks),
     Token(token::Token),
     Cache(cache::Cache),
     Backup(backup::Backup),
@@ -82,12 +87,21 @@ enum Outcome {
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, ConfigErrors> {
+        self.tell_commands();
         Config::load(&self.config)
     }
 
     /// What it says, and all that is wrong with it.
     fn examine(&self) -> Result<Examined, ConfigErrors> {
+        self.tell_commands();
         Config::examine(&self.config)
+    }
+
+    /// Has commands that are advised read the same file.
+    fn tell_commands(&self) {
+        if self.config != Path::new(DEFAULT_FILE) {
+            call_with_config(&self.config);
+        }
     }
 }
 
@@ -105,6 +119,8 @@ pub fn run() -> ExitCode {
         Verb::Hosts(verb) => verb.run(out),
         Verb::Catalogue(verb) => verb.run(out),
         Verb::Records(verb) => verb.run(out),
+        Verb::Forwarders(verb) => verb.run(out),
+        Verb::Networks(verb) => verb.run(out),
         Verb::Token(verb) => verb.run(out),
         Verb::Cache(verb) => verb.run(out),
         Verb::Backup(verb) => verb.run(out),

@@ -1,4 +1,6 @@
-//! `zones`: what is served, out to a master file and in from one.
+//! `zones`: what is served, out to a master file and in from one; made and taken away.
+
+mod making;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,12 +19,13 @@ use super::{ConfigFile, Outcome, small_runtime};
 use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Name, RecordSet, rdata};
+use crate::telemetry::command;
 use crate::zone::{
     Change, ChangeSet, MasterFile, Networks, OnMissing, Snapshot, ViewId, ZoneHeader, ZoneKind,
     changes_of_file, faults_of_file, write_master_file,
 };
 
-/// List zones, write one as a master file, or take a master file in.
+/// List zones, write one as a master file, take a master file in, or make and take away zones of a running server.
 ///
 /// Without a server they work from config, zone files and inventories; what operators wrote by REST a running server knows.
 #[derive(Args)]
@@ -33,7 +36,9 @@ Examples:
   privatelink-dns zones export privatelink.blob.core.windows.net > blob.zone
   privatelink-dns zones import new.zone --zone corp.internal            shows what would change
   privatelink-dns zones import new.zone --zone corp.internal --write
-  privatelink-dns zones import new.zone --zone corp.internal --server http://127.0.0.1:8053 --dry-run")]
+  privatelink-dns zones import new.zone --zone corp.internal --server http://127.0.0.1:8053 --dry-run
+  privatelink-dns zones create lab.internal
+  privatelink-dns zones delete lab.internal")]
 pub(super) struct Zones {
     #[command(subcommand)]
     verb: ZonesVerb,
@@ -44,6 +49,8 @@ enum ZonesVerb {
     List(List),
     Export(Export),
     Import(Import),
+    Create(making::Create),
+    Delete(making::Delete),
 }
 
 /// List the zones: apex, kind, serial, names, record sets, what a miss means, networks.
@@ -128,6 +135,8 @@ impl Zones {
             ZonesVerb::List(verb) => verb.run(out),
             ZonesVerb::Export(verb) => verb.run(out),
             ZonesVerb::Import(verb) => verb.run(out),
+            ZonesVerb::Create(verb) => verb.run(out),
+            ZonesVerb::Delete(verb) => verb.run(out),
         }
     }
 }
@@ -269,7 +278,7 @@ impl Export {
             (None, None) => ViewId::NONE,
         };
         let Some(zone) = snapshot.zone(self.zone.borrow()) else {
-            bail!("there is no zone {}; `privatelink-dns zones list --all` shows those there are", self.zone);
+            bail!("there is no zone {}; {} shows those there are", self.zone, command("zones list --all"));
         };
         let sets = zone.nodes().flat_map(|(owner, node)| {
             node.slots().iter().map(move |slot| (owner.to_name(), slot.served(view).set.clone()))
