@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
+use http_body::Body as _;
 use http_body_util::Limited;
 use tokio::time::Instant;
 use tracing::{debug, error};
@@ -120,7 +121,7 @@ pub(super) async fn shell(State(shell): State<Arc<Shell>>, mut request: Request,
         Ok(request) => run(request, next, limits.request).await,
         Err(problem) => problem.into_response(),
     };
-    let mut response = with_problem(response, &id).await;
+    let mut response = with_newline(with_problem(response, &id).await).await;
     add_headers(response.headers_mut(), &path, &id);
     let took = start.elapsed();
     shell.counters.count_request(&method, response.status(), took);
@@ -219,6 +220,32 @@ async fn with_problem(mut response: Response, id: &RequestId) -> Response {
         }
     }
     Response::from_parts(parts, body)
+}
+
+/// Ends a body of JSON with a line break: what it is printed on goes on in a line of its own.
+async fn with_newline(response: Response) -> Response {
+    let is_json = |value: &HeaderValue| value == "application/json" || value == PROBLEM_JSON;
+    if !response.headers().get(CONTENT_TYPE).is_some_and(is_json) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // One that is made as it is sent ends as it ends; that to HEAD is not there, and its length is.
+    let length = body.size_hint().exact();
+    let Some(length) = length.filter(|length| *length > 0) else {
+        let announced =
+            parts.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+        if let Some(announced) = announced.filter(|_| length.is_some()) {
+            parts.headers.insert(CONTENT_LENGTH, (announced + 1).into());
+        }
+        return Response::from_parts(parts, body);
+    };
+    let mut bytes = Vec::with_capacity(length as usize + 1);
+    bytes.extend_from_slice(&to_bytes(body, usize::MAX).await.unwrap_or_default());
+    if bytes.last() != Some(&b'\n') {
+        bytes.push(b'\n');
+    }
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(bytes))
 }
 
 fn is_bare_error(response: &Response) -> bool {

@@ -403,21 +403,67 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |value: &Value, key: &str| seen(value[key].as_str().unwrap_or_default());
-        let (title, detail, field) =
-            (text(&self.problem, "title"), text(&self.problem, "detail"), text(&self.problem, "field"));
-        write!(out, "{title} ({}): {detail}", self.status)?;
+        let detail = |value: &Value| in_our_words(&text(value, "detail"));
+        let field = |value: &Value| argument_of(&text(value, "field"));
+        write!(out, "{}: {}", text(&self.problem, "title"), detail(&self.problem))?;
         let errors = self.problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if errors.is_empty() && !field.is_empty() {
+        if let Some(field) = field(&self.problem).filter(|_| errors.is_empty()) {
             write!(out, " [{field}]")?;
         }
         for error in errors {
-            write!(out, "\n  {}: {}", text(error, "field"), text(error, "detail"))?;
+            write!(out, "\n  {}: {}", field(error).unwrap_or_default(), detail(error))?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Refused {}
+
+/// What the API advises who speaks HTTP to it, and what is to be done here.
+const WORDS: [(&str, &str); 10] = [
+    (
+        "; GET /api/v1/zones lists them, POST makes one",
+        "; `zones list --all` shows them, `zones create` makes one",
+    ),
+    ("; POST /api/v1/zones makes one", "; `zones create` makes one"),
+    ("; GET /api/openapi.json lists all routes", "; is the server of another version?"),
+    (
+        "PATCH with `null` takes back what was set by this API, DELETE of a record set what was written",
+        "`records delete` takes back what operators wrote in it",
+    ),
+    ("; PATCH with `null` takes back what was set by this API", ""),
+    (
+        "DELETE only takes back what was written by this API",
+        "`records delete` only takes back what operators wrote",
+    ),
+    ("PUT a record set of your own", "write one of your own with `records put`"),
+    ("PUT one of your own", "set one of your own with `forwarders put`"),
+    ("; DELETE takes it away", "; `records delete` takes it away"),
+    ("send it without If-Match to create it", "make it first"),
+];
+
+/// A detail in the words of the command line.
+fn in_our_words(detail: &str) -> String {
+    let plain = WORDS.iter().fold(detail.to_owned(), |detail, (theirs, ours)| detail.replace(theirs, ours));
+    match plain.split_once("; PATCH /api/v1/") {
+        Some((what, _)) => what.to_owned(),
+        None => plain,
+    }
+}
+
+/// The argument that a field of the API stands for: `/records/0` is the first record. None for headers.
+fn argument_of(field: &str) -> Option<String> {
+    if field.is_empty() || field.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut steps = field.trim_start_matches('/').split('/');
+    let first = steps.next()?.to_owned();
+    let singular = |word: &str| word.strip_suffix('s').unwrap_or(word).to_owned();
+    Some(match steps.next().and_then(|index| index.parse::<usize>().ok()) {
+        Some(index) => format!("{} {}", singular(&first), index + 1),
+        None => first,
+    })
+}
 
 /// Prints rows below their headings, each column as wide as it must be.
 pub(super) fn write_table(headings: &[&str], rows: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
@@ -487,6 +533,42 @@ pub(super) fn cell(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_command_line() {
+        let told = |problem: Value| Refused { status: 409, problem }.to_string();
+        let sources = [
+            include_str!("../ledger/draft.rs"),
+            include_str!("../ledger/edit.rs"),
+            include_str!("../ledger/etag.rs"),
+            include_str!("../admin/problem.rs"),
+            include_str!("../admin/routes/zones.rs"),
+            include_str!("../admin/routes/forwarders.rs"),
+            include_str!("../admin/routes/import_export.rs"),
+        ];
+        // Lines of code break texts anywhere.
+        let plain = |text: &str| text.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
+        let sources: Vec<String> = sources.iter().map(|text| plain(text)).collect();
+        for (theirs, ours) in WORDS {
+            assert!(
+                sources.iter().any(|text| text.contains(theirs.trim_start_matches("; "))),
+                "nobody says {theirs}"
+            );
+            for word in ["GET", "PUT", "POST", "PATCH", "DELETE", "If-Match", "/api/"] {
+                assert!(!in_our_words(theirs).contains(word), "{ours}");
+            }
+        }
+        let problem = serde_json::json!({
+            "title": "This goes against what is there", "status": 409, "field": "/name",
+            "detail": "zone a. is there already; PATCH /api/v1/zones/a. changes its settings"
+        });
+        assert_eq!(told(problem), "This goes against what is there: zone a. is there already [name]");
+        let problem = serde_json::json!({
+            "title": "A value is wrong", "detail": "2 values are wrong", "field": "/records/0",
+            "errors": [{"field": "/records/0", "detail": "no"}, {"field": "/ttl", "detail": "too much"}]
+        });
+        assert_eq!(told(problem), "A value is wrong: 2 values are wrong\n  record 1: no\n  ttl: too much");
+    }
 
     #[test]
     fn cells_do_not_steer_the_terminal() {

@@ -21,6 +21,7 @@ Exit status: 0 = done, 1 = there is no such record set, 2 = an error.
 Examples:
   privatelink-dns records list corp.internal --type A
   privatelink-dns records put corp.internal www A 10.0.0.4 10.0.0.5 --ttl 300
+  privatelink-dns records put corp.internal @ MX '10 mail1' '20 mail2.example.net.'
   privatelink-dns records put corp.internal @ TXT 'v=spf1 include:spf.example -all' --dry-run
   privatelink-dns records get corp.internal www A -o json
   privatelink-dns records delete corp.internal www A")]
@@ -84,8 +85,8 @@ struct Get {
 struct Put {
     #[command(flatten)]
     place: Place,
-    /// The data of each record in master-file form without comments. TXT without quotes is one text, blanks and `;`
-    /// included.
+    /// The data of each record in master-file form without comments, one word of the shell each: '10 mail1'. TXT without
+    /// quotes of its own is one text, blanks and `;` included.
     #[arg(required = true)]
     data: Vec<String>,
     /// Seconds.
@@ -188,6 +189,7 @@ impl Put {
             call.json(json!({"ttl": self.ttl, "records": self.data}))
         };
         let done = if self.new { call().header("if-none-match", "*").send() } else { call().send() };
+        self.tell_quoting(done.is_err());
         let set = match done {
             // It is there: this takes its place, in whatever state it is.
             Err(error)
@@ -200,6 +202,30 @@ impl Put {
         };
         write_done(&set, self.dry_run, self.output.form, out)
     }
+}
+
+impl Put {
+    /// Tells how records are quoted where words of one look like records of their own.
+    fn tell_quoting(&self, is_refused: bool) {
+        let Some(whole) = quoted_whole(&self.place.rtype, &self.data, is_refused) else { return };
+        // Nothing can be done about a closed stderr.
+        let _ = writeln!(
+            std::io::stderr(),
+            "note: these are {} records, one a word; is one meant? A record with blanks in it is written in quotes: {whole}",
+            self.data.len()
+        );
+    }
+}
+
+/// The words that a shell made of one record, as one word again; `None` if they may well be records.
+fn quoted_whole(rtype: &str, data: &[String], is_refused: bool) -> Option<String> {
+    const OF_SEVERAL_WORDS: [&str; 12] =
+        ["CAA", "DS", "HTTPS", "MX", "NAPTR", "SOA", "SRV", "SSHFP", "SVCB", "TLSA", "URI", "CERT"];
+    let is_text = ["TXT", "SPF"].iter().any(|it| it.eq_ignore_ascii_case(rtype));
+    let has_words = OF_SEVERAL_WORDS.iter().any(|it| it.eq_ignore_ascii_case(rtype));
+    let is_bare = |word: &String| !word.contains([' ', '"']);
+    let looks_split = data.len() > 1 && data.iter().all(is_bare) && (is_text || has_words && is_refused);
+    looks_split.then(|| format!("'{}'", data.join(" ").replace('\'', "'\\''")))
 }
 
 impl Delete {
@@ -248,5 +274,30 @@ fn origin(origin: &Value) -> String {
     match origin["endpoint"]["id"].as_str() {
         Some(id) => format!("endpoint {}", super::words::last_segment(id)),
         None => cell(&origin["kind"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_look_like_one_record_are_put_together() {
+        let whole = |rtype, data: &[&str], is_refused| {
+            let data: Vec<String> = data.iter().map(|word| (*word).to_owned()).collect();
+            quoted_whole(rtype, &data, is_refused)
+        };
+        assert_eq!(whole("MX", &["10", "mail"], true).as_deref(), Some("'10 mail'"));
+        assert_eq!(whole("txt", &["v=spf1", "-all"], false).as_deref(), Some("'v=spf1 -all'"));
+        assert_eq!(whole("TXT", &["it's", "so"], false).as_deref(), Some("'it'\\''s so'"));
+        for (rtype, data, is_refused) in [
+            ("A", &["10.0.0.4", "10.0.0.5"][..], true),
+            ("MX", &["10 a", "20 b"], true),
+            ("MX", &["10 a"], true),
+            ("TXT", &["\"a b\"", "c"], false),
+            ("TXT", &["a"], false),
+        ] {
+            assert_eq!(whole(rtype, data, is_refused), None, "{rtype} {data:?}");
+        }
     }
 }

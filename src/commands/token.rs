@@ -91,7 +91,7 @@ impl Token {
         match self.verb {
             TokenVerb::Create(verb) => verb.run(out),
             TokenVerb::List(verb) => verb.run(out),
-            TokenVerb::Revoke(verb) => verb.run(),
+            TokenVerb::Revoke(verb) => verb.run(out),
             TokenVerb::Rescue(verb) => verb.run(out),
         }
     }
@@ -152,11 +152,19 @@ impl List {
 }
 
 impl Revoke {
-    fn run(self) -> anyhow::Result<Outcome> {
+    fn run(self, out: &mut impl Write) -> anyhow::Result<Outcome> {
         // `pldns_<id>_…` is what people have at hand.
         let id = self.id.strip_prefix("pldns_").unwrap_or(&self.id);
         let id = id.split('_').next().unwrap_or(id);
-        Client::of(&self.server)?.call(Method::DELETE, &["tokens", id]).send()?;
+        let client = Client::of(&self.server)?;
+        let token = client.call(Method::GET, &["tokens", id]).send()?;
+        let token_of = format!("token {id} of `{}`, {}", cell(&token["name"]), cell(&token["role"]));
+        if let Some(revoked) = token["revoked"].as_str() {
+            writeln!(out, "{token_of}, was revoked already, at {revoked}")?;
+            return Ok(Outcome::Well);
+        }
+        client.call(Method::DELETE, &["tokens", id]).send()?;
+        writeln!(out, "{token_of}, is revoked: it opens nothing any more")?;
         Ok(Outcome::Well)
     }
 }

@@ -48,6 +48,22 @@ async fn probes_and_numbers_need_no_token() {
 }
 
 #[tokio::test]
+async fn a_body_of_json_ends_its_line() {
+    let api = TestApi::start(settings());
+    let token = api.book.token(Role::Admin);
+    for (path, is_well) in
+        [("/livez", true), ("/api/v1/whoami", true), ("/api/v1/none", false), ("/api/openapi.json", true)]
+    {
+        let answer = api.get(path).bearer_auth(&token).send().await.unwrap();
+        assert_eq!(answer.status().is_success(), is_well, "{path}");
+        let announced = answer.content_length();
+        let text = answer.text().await.unwrap();
+        assert!(text.ends_with("}\n") && announced == Some(text.len() as u64), "{path}: {text}");
+        serde_json::from_str::<Value>(&text).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn numbers_are_open_metrics() {
     let api = TestApi::start(settings());
     api.get("/api/v1/none").send().await.unwrap();
