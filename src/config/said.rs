@@ -14,7 +14,7 @@ const EXAMPLE: &str = include_str!("../../config/example.toml");
 static DEFAULTS: LazyLock<Said> = LazyLock::new(|| Said::of(EXAMPLE));
 
 /// Keys whose values are taken at the start and stay; a dot at the end stands for all keys of a table.
-const AT_THE_START: [&str; 4] = ["admin.listen", "state_dir", "store.", "user"];
+const AT_THE_START: [&str; 5] = ["admin.listen", "state_dir", "store.", "telemetry.listen", "user"];
 
 /// What tells one `[[…]]` from others of its kind, the first of these that it has.
 const NAMES: [&str; 6] = ["name", "domain", "subject", "service", "public", "kind"];

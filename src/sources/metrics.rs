@@ -25,7 +25,7 @@ impl Measured for Shared {
             Some((of(source), age.as_secs_f64()))
         });
         families.gauges("source_age_seconds", "Time since a source was last listed whole", ages);
-        let names = known.iter().map(|(source, known)| (of(source), known.desired.names() as f64));
+        let names = known.iter().map(|(source, known)| (of(source), known.names() as f64));
         families.gauges("source_names", "Names that a source publishes", names);
         let not_served = known.iter().map(|(source, known)| (of(source), known.not_served.len() as f64));
         families.gauges(
