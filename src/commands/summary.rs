@@ -129,8 +129,10 @@ impl<'p> Summary<'p> {
         match &known.state {
             _ if !known.asked => writeln!(out, "{publishes}{age}; not listed yet")?,
             SourceState::Current { .. } => writeln!(out, "{publishes}")?,
-            SourceState::Stale { why, .. } => writeln!(out, "STALE, {publishes}{age}: {why}")?,
-            SourceState::HeldBack { .. } => writeln!(out, "HELD BACK, {publishes}{age}")?,
+            SourceState::Stale { why, .. } => {
+                writeln!(out, "{}, {publishes}{age}: {why}", known.state.word())?
+            }
+            SourceState::HeldBack { .. } => writeln!(out, "{}, {publishes}{age}", known.state.word())?,
         }
         held_back(name, known.held_back(), out)?;
         for remark in &known.remarks {

@@ -26,7 +26,7 @@ use crate::zone::Store;
 #[derive(Args)]
 #[command(after_help = "\
 A line for each record set: + added, ~ replaced, - withdrawn; zone, name, TTL, type, data, private endpoint or private DNS
-zone, reason. One that ends in HELD BACK stays until it is confirmed; all else is done. Behind `# drift`, ! what private DNS zones say otherwise than the endpoints.
+zone, reason. One that ends in held-back stays until it is confirmed; all else is done. Behind `# drift`, ! what private DNS zones say otherwise than the endpoints.
 
 Exit status: 0 = done, or nothing to do, 1 = withdrawals are held back, 2 = an error: a source or a subscription that cannot be
 read stays as it was, and the others are done.
@@ -281,7 +281,7 @@ fn tell(name: &str, proposal: &Proposal, out: &mut impl Write) -> anyhow::Result
         )?,
         Some(held_back) => writeln!(
             out,
-            "# {name}: HELD BACK: {} of {} would be withdrawn, {added} added, {replaced} replaced, {withdrawn} withdrawn",
+            "# {name}: held-back: {} of {} would be withdrawn, {added} added, {replaced} replaced, {withdrawn} withdrawn",
             held_back.would_withdraw,
             count(held_back.of, "record set")
         )?,

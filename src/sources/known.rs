@@ -59,7 +59,7 @@ impl SourceState {
     /// The words of all states.
     pub const WORDS: [&str; 3] = ["current", "stale", "held-back"];
 
-    /// The word for it in metrics and the API.
+    /// The word for it in metrics, the API and reports.
     pub fn word(&self) -> &'static str {
         let [current, stale, held_back] = SourceState::WORDS;
         match self {

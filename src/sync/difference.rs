@@ -102,7 +102,7 @@ impl Difference {
 impl fmt::Display for Difference {
     /// `+ zone name TTL type data  endpoint  (reason)`, and whether it is held back.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held_back = if self.is_held_back { "  HELD BACK" } else { "" };
+        let held_back = if self.is_held_back { "  held-back" } else { "" };
         write!(out, "{}  ({}){held_back}", self.change(), self.reason)
     }
 }

@@ -125,7 +125,7 @@ fn the_command_line_speaks_to_the_running_server() {
     assert!(well(&["records", "list", ZONE, "--type", "A"]).contains("10.0.0.6"));
     let (code, _, error) = run(&["records", "put", ZONE, "www", "A", "10.0.0.x"]);
     assert_eq!(code, 2);
-    assert!(error.contains("422") && error.contains("/records"), "{error}");
+    assert!(error.contains("A value is wrong") && error.contains("[record 1]"), "{error}");
 
     let token = well(&["token", "create", "deploy", "--role", "operator", "--zone", "other.internal"]);
     assert!(token.starts_with("pldns_") && token.lines().count() == 1, "{token}");
@@ -134,12 +134,12 @@ fn the_command_line_speaks_to_the_running_server() {
     let file = file.to_str().unwrap();
     let (code, _, error) = run(&["records", "put", ZONE, "b", "A", "10.0.0.8", "--token-file", file]);
     assert_eq!(code, 2);
-    assert!(error.contains("403"), "{error}");
+    assert!(error.contains("You may not do this to this name"), "{error}");
     assert!(well(&["token", "list"]).contains("deploy"));
     well(&["token", "revoke", token.trim().rsplit_once('_').unwrap().0]);
     let (code, _, error) = run(&["records", "list", ZONE, "--token-file", file]);
     assert_eq!(code, 2);
-    assert!(error.contains("401") && error.contains("revoked"), "{error}");
+    assert!(error.contains("does not take the token") && error.contains("revoked"), "{error}");
 
     assert_eq!(well(&["cache", "flush", "--all"]), "0 entries are forgotten\n");
     let out = well(&["explain", "www.corp.internal"]);

@@ -158,7 +158,7 @@ fn a_broken_inventory_is_told_with_its_place_and_stops_only_the_doctor() {
     let (code, out, _) = run(&["check", "-c", path.to_str().unwrap()]);
     assert_eq!(code, 0);
     assert!(
-        out.contains("sample-inventory: STALE") && out.contains("sample-inventory/broken.json:1:11"),
+        out.contains("sample-inventory: stale") && out.contains("sample-inventory/broken.json:1:11"),
         "{out}"
     );
     let (code, out, _) = run(&["doctor", "-c", path.to_str().unwrap()]);

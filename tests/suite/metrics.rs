@@ -110,7 +110,7 @@ fn monitors_have_a_listener_without_token() {
             (answer.status().as_u16(), answer.text().await.unwrap())
         })
     };
-    assert_eq!(get("/livez"), (200, "{\"status\":\"ok\"}".to_owned()));
+    assert_eq!(get("/livez"), (200, "{\"status\":\"ok\"}\n".to_owned()));
     assert_eq!(get("/readyz").0, 200);
     assert_eq!(value(&get("/metrics").1, "ready"), 1.0);
     for path in ["/api/v1/zones", "/api/docs", "/api/openapi.json"] {

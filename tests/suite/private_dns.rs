@@ -603,7 +603,7 @@ fn a_listing_that_lacks_too_much_waits_for_an_operator() {
     };
     let (status, out) = run(&["sync", "--once", "--dry-run"]);
     assert_eq!(status, 1, "{out}");
-    assert!(out.contains("# private-dns: HELD BACK: 134 of 134 record sets would be withdrawn"), "{out}");
+    assert!(out.contains("# private-dns: held-back: 134 of 134 record sets would be withdrawn"), "{out}");
     assert!(holds(&daemon.snapshot(), &format!("acct000.{BLOB}.")));
     let (status, out) = run(&["sync", "--once", "--confirm", "private-dns"]);
     assert_eq!(status, 0, "{out}");

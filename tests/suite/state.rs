@@ -96,10 +96,13 @@ fn a_restart_with_an_unreadable_inventory_serves_the_last_good_state_and_tells_i
     let check = run(daemon.folder.path(), &["check"]);
     assert_eq!(check.status.code(), Some(0));
     let text = String::from_utf8(check.stdout).unwrap();
-    assert!(text.contains("azure: STALE, 3 names of 3 private endpoints from "), "{text}");
+    assert!(text.contains("azure: stale, 3 names of 3 private endpoints from "), "{text}");
     assert!(text.contains(" ago: "), "{text}");
     let doctor = String::from_utf8(run(daemon.folder.path(), &["doctor"]).stdout).unwrap();
-    assert!(doctor.contains("3 names from ") && doctor.contains("ago stay published"), "{doctor}");
+    assert!(
+        doctor.contains("3 names of 3 private endpoints from ") && doctor.contains("ago stay published"),
+        "{doctor}"
+    );
     assert!(doctor.contains("the last good state is kept in "), "{doctor}");
     daemon.stop();
 }
@@ -184,9 +187,9 @@ fn what_withdraws_too_much_waits_while_the_rest_of_a_pass_is_done() {
     daemon.write("inventory/pe.json", &less);
     daemon.wait_for(|snapshot| served(snapshot) == 41);
     let (status, plan) = sync(daemon.folder.path(), &["--dry-run"]);
-    let held = plan.lines().filter(|line| line.starts_with("- ") && line.ends_with("  HELD BACK")).count();
+    let held = plan.lines().filter(|line| line.starts_with("- ") && line.ends_with("  held-back")).count();
     assert_eq!((status, lines(&plan, '-'), held), (1, 13, 13), "{plan}");
-    assert!(plan.contains("HELD BACK: 13 of 4"), "{plan}");
+    assert!(plan.contains("held-back: 13 of 4"), "{plan}");
     assert!(plan.contains("(the private endpoint is not listed any more)"), "{plan}");
     let doctor = String::from_utf8(run(daemon.folder.path(), &["doctor"]).stdout).unwrap();
     assert!(doctor.contains("it would withdraw 13 of 4"), "{doctor}");
@@ -195,7 +198,7 @@ fn what_withdraws_too_much_waits_while_the_rest_of_a_pass_is_done() {
     assert_eq!(served(&daemon.snapshot()), 41);
     let (status, done) = sync(daemon.folder.path(), &["--confirm", "azure"]);
     assert_eq!(status, 0, "{done}");
-    assert!(!done.contains("HELD BACK") && !done.contains("would be"), "{done}");
+    assert!(!done.contains("held-back") && !done.contains("would be"), "{done}");
     daemon.wait_for(|snapshot| served(snapshot) == 28);
     let folder = daemon.leave();
     // What was confirmed is used up, and what it did is kept.
@@ -270,7 +273,10 @@ fn a_sync_prints_what_it_does_and_does_it_once() {
     assert!(!folder.path().join("state").exists());
     let (_, done) = sync(folder.path(), &[]);
     assert_eq!(done, plan);
-    assert_eq!(sync(folder.path(), &[]), (0, "# azure: no change\n".to_owned()));
+    assert_eq!(
+        sync(folder.path(), &[]),
+        (0, "# azure: no change\n# azure: 2 names of 2 private endpoints\n".to_owned())
+    );
     // One moves, one is rejected, one comes.
     let moved = endpoint(A1, 1, "account1", "Approved").replace("10.0.0.1\"", "10.0.0.77\"");
     let rejected = endpoint(A1, 2, "account2", "Rejected");
@@ -286,7 +292,7 @@ fn a_sync_prints_what_it_does_and_does_it_once() {
         "~ {zone} account1 10 A 10.0.0.1 → 10.0.0.77  {}  (its address is another one)\n\
          - {zone} account2 10 A 10.0.0.2  {}  (the connection is Rejected)\n\
          + {zone} account3 10 A 10.0.0.3  {}  (a new private endpoint)\n\
-         # azure: 1 record set added, 1 replaced, 1 withdrawn\n",
+         # azure: 1 record set added, 1 replaced, 1 withdrawn\n# azure: 2 names of 2 private endpoints\n",
         id(1),
         id(2),
         id(3)

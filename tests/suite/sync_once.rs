@@ -161,7 +161,7 @@ fn what_is_held_back_is_shown_and_confirmed_in_one_call() {
     list(&arm, FIRST, 14..42);
     let (status, out, error) = sync(folder.path(), &[]);
     assert_eq!((status, error.as_str()), (1, ""), "{out}");
-    assert!(out.contains("# live: HELD BACK: 13 of 40 record sets would be withdrawn, 1 added"), "{out}");
+    assert!(out.contains("# live: held-back: 13 of 40 record sets would be withdrawn, 1 added"), "{out}");
     assert!(
         out.contains(&format!("# live: 13 of 40 of subscription {FIRST} would be withdrawn, and wait")),
         "{out}"
@@ -178,9 +178,9 @@ fn what_is_held_back_is_shown_and_confirmed_in_one_call() {
     let (status, out, _) = sync(folder.path(), &["--confirm", "live"]);
     assert_eq!((status, lines(&out, '-')), (0, 13), "{out}");
     assert!(out.contains("# live: 0 record sets added, 0 replaced, 13 withdrawn"), "{out}");
-    assert!(!out.contains("HELD BACK") && !out.contains("would be"), "{out}");
+    assert!(!out.contains("held-back") && !out.contains("would be"), "{out}");
     assert_eq!(kept(folder.path()), 28);
-    assert_eq!(sync(folder.path(), &[]).1, "# live: no change\n");
+    assert_eq!(sync(folder.path(), &[]).1, "# live: no change\n# live: 28 names of 28 private endpoints\n");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn one_subscription_that_lists_too_little_holds_up_no_other() {
     arm.list(SECOND, "privateEndpoints", second);
     for arguments in [&["--dry-run"][..], &[]] {
         let (status, out, error) = sync(folder.path(), arguments);
-        let held = out.lines().filter(|line| line.ends_with("  HELD BACK")).count();
+        let held = out.lines().filter(|line| line.ends_with("  held-back")).count();
         assert_eq!((status, held, error.as_str()), (1, 20, ""), "{out}");
         assert_eq!((lines(&out, '+'), lines(&out, '~'), lines(&out, '-')), (2, 1, 21), "{out}");
         assert!(
