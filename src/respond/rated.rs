@@ -28,7 +28,7 @@ impl Responder {
         };
         if limit.is_over_quota(client.address.ip(), view.now) {
             self.counters.beyond_rate.add(1);
-            self.count_refused(message, client);
+            view.count_refused(message, client);
             return view.counted(self.turn_away(limit, message, client, buffer));
         }
         view.counted(match self.answer_at_once(view, ahead, message, client, buffer) {

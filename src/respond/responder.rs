@@ -17,7 +17,7 @@ use super::delegated::OwnAnswers;
 use super::query::{Begun, Decided, Look, Missing, Query};
 use super::rate_limit::RateLimit;
 use super::reply::Reply;
-use super::tally::{Tallies, Totals};
+use super::tally::{Batch, Tallies, Totals};
 use super::{ahead, finished, quick};
 use crate::answer::{Chase, Freshness, Relayed, Rules, Step};
 use crate::cache::{Cache, Lookup, Manner, UpstreamReply};
@@ -25,7 +25,6 @@ use crate::counters;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::{ExtendedError, Name, NameRef, RawQuestion, Rcode, RecordType};
 use crate::forward::{self, Asker, Forwarder, Outcome, Quest, Said, looks_own};
-use crate::observe::AnswerPath;
 use crate::zone::{Snapshot, Store, ViewId};
 
 /// Clients hear within two seconds, whatever is wrong upstream (RFC 8767 §5).
@@ -83,8 +82,8 @@ pub struct View {
     pub(super) now: Instant,
     /// Hits of the cache by answers that were kept finished; the cache counts them when the batch is answered.
     kept_hits: Cell<usize>,
-    /// Replies of each path; how long they took is counted when the batch is answered.
-    replies: [Cell<u32>; AnswerPath::ALL.len()],
+    /// What was counted of the batch.
+    counted: Batch,
 }
 
 impl View {
@@ -95,11 +94,24 @@ impl View {
 
     /// Counts what came of a message of the batch.
     pub(super) fn counted(&self, attempt: Attempt<Reply>) -> Attempt {
-        if let Attempt::Reply(reply) = &attempt {
-            self.serving.tallies.own().count_reply(reply);
-            self.replies[reply.path as usize].update(|others| others + 1);
+        let reply = match &attempt {
+            Attempt::Reply(reply) => Some(reply),
+            Attempt::Drop | Attempt::Wait(_) => None,
+        };
+        if self.counted.count_reply(reply) {
+            self.add_up();
         }
         attempt.lengths()
+    }
+
+    /// Counts a query that is refused as it is read.
+    pub(super) fn count_refused(&self, message: &[u8], client: Client) {
+        let question = RawQuestion::read(message, HEADER_BYTES);
+        self.counted.count_request(client, question.map_or(RecordType(0), |question| question.rtype));
+    }
+
+    fn add_up(&self) {
+        self.counted.add_to(self.serving.tallies.own(), self.now.elapsed());
     }
 }
 
@@ -109,14 +121,8 @@ impl Drop for View {
             0 => {}
             hits => self.serving.cache.count_hits(hits),
         }
-        if self.replies.iter().all(|replies| replies.get() == 0) {
-            return;
-        }
-        let (tally, took) = (self.serving.tallies.own(), self.now.elapsed());
-        for (path, replies) in AnswerPath::ALL.into_iter().zip(&self.replies) {
-            if replies.get() > 0 {
-                tally.count_durations(path, took, replies.get().into());
-            }
+        if !self.counted.is_empty() {
+            self.add_up();
         }
     }
 }
@@ -204,7 +210,7 @@ impl Responder {
             serving: self.serving.load(),
             now: Instant::now(),
             kept_hits: Cell::new(0),
-            replies: Default::default(),
+            counted: Batch::default(),
         }
     }
 
@@ -230,12 +236,12 @@ impl Responder {
             Ok(query) => query,
             Err(attempt) => {
                 if matches!(attempt, Attempt::Reply(_)) {
-                    self.count_refused(message, client);
+                    view.count_refused(message, client);
                 }
                 return attempt;
             }
         };
-        view.serving.tallies.own().count_request(client, query.asked.rtype);
+        view.counted.count_request(client, query.asked.rtype);
         if view.serving.is_probe(&query) {
             return Attempt::Wait(Missing::UNKNOWN);
         }
@@ -264,13 +270,6 @@ impl Responder {
         let Some(reply) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
         finished::keep(&key, epoch, &chase, asked, *now, &buffer[..reply.length]);
         Attempt::Reply(reply)
-    }
-
-    /// Counts a query that is refused as it is read.
-    pub(super) fn count_refused(&self, message: &[u8], client: Client) {
-        let question = RawQuestion::read(message, HEADER_BYTES);
-        let rtype = question.map_or(RecordType(0), |question| question.rtype);
-        self.tallies.own().count_request(client, rtype);
     }
 
     /// Answers, and asks upstream for what is missing, which `try_answer` told, if it was asked. `None`: no reply.

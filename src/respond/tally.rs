@@ -1,6 +1,7 @@
 //! What is counted of every query and reply: by each thread for itself, so that counting locks nothing.
 
 use std::array;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -49,28 +50,100 @@ const RCODES: usize = 25;
 const TRANSPORTS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 const FAMILIES: [&str; 2] = ["ipv4", "ipv6"];
 const PATHS: usize = AnswerPath::ALL.len();
+const REQUESTS: usize = TRANSPORTS.len() * FAMILIES.len() * (TYPES.len() + 1);
 
 /// The counts of all threads.
 #[derive(Default)]
 pub struct Tallies(ThreadLocal<Tally>);
 
 /// The counts of one thread, which alone writes them. A thread that ends leaves its own to the next.
-#[derive(Default)]
 pub(super) struct Tally {
-    requests: [[[AtomicU64; TYPES.len() + 1]; FAMILIES.len()]; TRANSPORTS.len()],
-    responses: [Responses; PATHS],
+    /// By transport, address family and type, the last for all other types.
+    requests: [AtomicU64; REQUESTS],
+    /// By path and code.
+    replies: [AtomicU64; PATHS * RCODES],
+    durations: [Histogram; PATHS],
 }
 
-/// The replies of one path.
-struct Responses {
-    rcodes: [AtomicU64; RCODES],
-    durations: Histogram,
+/// What was counted of a batch and is not in the tally of its thread yet.
+pub(super) struct Batch {
+    /// The place of the query that is answered now; `NOWHERE` if there is none.
+    query: Cell<u16>,
+    /// The places of queries and of replies.
+    counted: [Cell<(u16, u16)>; BATCH],
+    used: Cell<usize>,
 }
 
-impl Default for Responses {
-    fn default() -> Responses {
-        Responses { rcodes: array::from_fn(|_| AtomicU64::default()), durations: Histogram::default() }
+/// Queries that are counted before they are added up.
+const BATCH: usize = 64;
+
+/// The place of what is not counted.
+const NOWHERE: u16 = u16::MAX;
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally {
+            requests: array::from_fn(|_| AtomicU64::default()),
+            replies: array::from_fn(|_| AtomicU64::default()),
+            durations: Default::default(),
+        }
     }
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        let counted = [const { Cell::new((NOWHERE, NOWHERE)) }; BATCH];
+        Batch { query: Cell::new(NOWHERE), counted, used: Cell::new(0) }
+    }
+}
+
+impl Batch {
+    /// Counts a query; what becomes of it is counted next.
+    pub(super) fn count_request(&self, client: Client, rtype: RecordType) {
+        self.query.set(request_place(client, rtype));
+    }
+
+    /// Counts what became of the last query; true if the batch is full and must be added to a tally.
+    pub(super) fn count_reply(&self, reply: Option<&Reply>) -> bool {
+        let used = self.used.get();
+        self.counted[used % BATCH].set((self.query.replace(NOWHERE), reply.map_or(NOWHERE, reply_place)));
+        self.used.set(used + 1);
+        used + 1 == BATCH
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.used.get() == 0
+    }
+
+    /// Adds all to a tally; so long the replies took.
+    pub(super) fn add_to(&self, tally: &Tally, took: Duration) {
+        let mut paths = [0; PATHS];
+        for counted in &self.counted[..self.used.replace(0)] {
+            let (query, reply) = counted.get();
+            if let Some(count) = tally.requests.get(usize::from(query)) {
+                add_alone(count, 1);
+            }
+            if let Some(count) = tally.replies.get(usize::from(reply)) {
+                add_alone(count, 1);
+                paths[usize::from(reply) / RCODES] += 1;
+            }
+        }
+        for (durations, replies) in tally.durations.iter().zip(paths) {
+            if replies > 0 {
+                durations.add_alone(took, replies);
+            }
+        }
+    }
+}
+
+fn request_place(client: Client, rtype: RecordType) -> u16 {
+    let family = usize::from(matches!(client.address.ip(), IpAddr::V6(_)));
+    let rtype = TYPE_PLACES.get(usize::from(rtype.0)).map_or(TYPES.len(), |place| usize::from(*place));
+    ((client.transport as usize * FAMILIES.len() + family) * (TYPES.len() + 1) + rtype) as u16
+}
+
+fn reply_place(reply: &Reply) -> u16 {
+    (reply.path as usize * RCODES + usize::from(reply.rcode.0).min(RCODES - 1)) as u16
 }
 
 /// Sums over all threads.
@@ -95,38 +168,19 @@ impl Tallies {
             durations: array::from_fn(|_| Durations::default()),
         };
         for tally in &self.0 {
-            let requests = totals.requests.as_flattened_mut().as_flattened_mut();
-            add_all(requests, tally.requests.as_flattened().as_flattened());
-            for (path, responses) in tally.responses.iter().enumerate() {
-                add_all(&mut totals.rcodes[path], &responses.rcodes);
-                totals.durations[path].add(&responses.durations);
-            }
+            add_all(totals.requests.as_flattened_mut().as_flattened_mut(), &tally.requests);
+            add_all(totals.rcodes.as_flattened_mut(), &tally.replies);
+            totals.durations.iter_mut().zip(&tally.durations).for_each(|(sum, of)| sum.add(of));
         }
         totals
     }
 }
 
 impl Tally {
-    pub(super) fn count_request(&self, client: Client, rtype: RecordType) {
-        let family = usize::from(matches!(client.address.ip(), IpAddr::V6(_)));
-        let place = TYPE_PLACES.get(usize::from(rtype.0)).map_or(TYPES.len(), |place| usize::from(*place));
-        add_alone(&self.requests[client.transport as usize][family][place], 1);
-    }
-
-    /// Counts a reply whose duration is counted with others.
-    pub(super) fn count_reply(&self, reply: &Reply) {
-        let rcode = usize::from(reply.rcode.0).min(RCODES - 1);
-        add_alone(&self.responses[reply.path as usize].rcodes[rcode], 1);
-    }
-
-    /// Counts a reply that was waited for.
+    /// Counts a reply that was waited for; its query was counted before.
     pub(super) fn count_late(&self, reply: &Reply, took: Duration) {
-        self.count_reply(reply);
-        self.count_durations(reply.path, took, 1);
-    }
-
-    pub(super) fn count_durations(&self, path: AnswerPath, took: Duration, times: u64) {
-        self.responses[path as usize].durations.add_alone(took, times);
+        add_alone(&self.replies[usize::from(reply_place(reply))], 1);
+        self.durations[reply.path as usize].add_alone(took, 1);
     }
 }
 
@@ -197,13 +251,19 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    let own = tallies.own();
-                    own.count_request(client("192.0.2.1", Transport::Udp), RecordType::AAAA);
-                    own.count_request(client("2001:db8::1", Transport::Tcp), RecordType(65_280));
-                    own.count_reply(&reply(Rcode::NXDOMAIN, AnswerPath::Cached));
-                    own.count_reply(&reply(Rcode::BADCOOKIE, AnswerPath::Refused));
-                    own.count_reply(&reply(Rcode(4095), AnswerPath::Error));
-                    own.count_durations(AnswerPath::Cached, Duration::from_micros(3), 2);
+                    let batch = Batch::default();
+                    batch.count_request(client("192.0.2.1", Transport::Udp), RecordType::AAAA);
+                    batch.count_reply(Some(&reply(Rcode::NXDOMAIN, AnswerPath::Cached)));
+                    batch.count_request(client("2001:db8::1", Transport::Tcp), RecordType(65_280));
+                    batch.count_reply(None);
+                    // A query that was refused on its way back was counted before.
+                    batch.count_reply(Some(&reply(Rcode::BADCOOKIE, AnswerPath::Refused)));
+                    batch.count_reply(Some(&reply(Rcode(4095), AnswerPath::Error)));
+                    batch.add_to(tallies.own(), Duration::from_micros(3));
+                    batch.add_to(tallies.own(), Duration::from_micros(3));
+                    tallies
+                        .own()
+                        .count_late(&reply(Rcode::NOERROR, AnswerPath::Cached), Duration::from_millis(9));
                 });
             }
         });
@@ -213,6 +273,7 @@ mod tests {
         assert_eq!(requests, expected);
         let responses: Vec<_> = totals.responses().filter(|(_, _, count)| *count > 0).collect();
         let expected = [
+            ("NOERROR".to_owned(), AnswerPath::Cached, 3),
             ("NXDOMAIN".to_owned(), AnswerPath::Cached, 3),
             ("BADCOOKIE".to_owned(), AnswerPath::Refused, 3),
             ("other".to_owned(), AnswerPath::Error, 3),
@@ -220,6 +281,15 @@ mod tests {
         assert_eq!(responses, expected);
         let durations = totals.durations().find(|(path, _)| *path == AnswerPath::Cached).unwrap().1;
         assert_eq!(durations.count(), 6);
+    }
+
+    #[test]
+    fn a_full_batch_says_so() {
+        let batch = Batch::default();
+        let full = (0..BATCH).filter(|_| batch.count_reply(None)).count();
+        assert_eq!((full, batch.is_empty()), (1, false));
+        batch.add_to(&Tally::default(), Duration::ZERO);
+        assert!(batch.is_empty());
     }
 
     #[test]
