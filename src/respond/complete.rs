@@ -1,7 +1,7 @@
 //! Completes a reply: the one place where header, sections and EDNS are put together.
 
 use super::client::{Client, Transport};
-use super::reply::Reply;
+use super::reply::{Reply, ReplyKind};
 use crate::answer::{Authority, Chase, Delegation, Part, Relayed, STALE_TTL_SECS};
 use crate::dns::edns::{ReplyEdns, UDP_PAYLOAD_BYTES, UDP_PAYLOAD_BYTES_PLAIN};
 use crate::dns::header::{HEADER_BYTES, OPCODE_QUERY};
@@ -108,7 +108,7 @@ pub(super) fn complete_cut(asked: &Asked<'_>, client: Client, buffer: &mut [u8])
     let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
     let flags = asked.reply_flags().with(Flags::TC, true);
     let length = writer.finish(asked.id, flags, Rcode::NOERROR, edns.as_ref());
-    Some(Reply { length, rcode: Rcode::NOERROR, path: AnswerPath::Refused })
+    Some(Reply::new(length, ReplyKind::new(Rcode::NOERROR, AnswerPath::Refused)))
 }
 
 /// What a reply may be longer than its question where the question may be forged: the code of an extended error.
@@ -177,7 +177,7 @@ pub(super) fn complete(
         .with(Flags::AD, asked_for_ad && chase.is_authenticated())
         .with(Flags::TC, truncated);
     let length = writer.finish(asked.id, flags, chase.rcode(), edns.as_ref());
-    Some(Reply { length, rcode: chase.rcode(), path: chase.path() })
+    Some(Reply::new(length, ReplyKind::new(chase.rcode(), chase.path())))
 }
 
 /// Whether a reply gives a reason if it needs one: systemd-resolved 257 leaves a server that fails without one.

@@ -105,14 +105,14 @@ impl Responder {
             chase.errors().iter().map(|error| format!("extended error {}: {}", error.code, error.text)),
         );
         let reply = complete(&query.asked, client, &chase, &mut buffer);
-        Explanation { steps, reply: reply.and_then(|reply| Message::read(&buffer[..reply.length]).ok()) }
+        Explanation { steps, reply: reply.and_then(|reply| Message::read(&buffer[..reply.length()]).ok()) }
     }
 }
 
 /// The reply that is in a buffer, if one is.
 fn message_of(attempt: Attempt<Reply>, buffer: &[u8]) -> Option<Message> {
     match attempt {
-        Attempt::Reply(reply) => Message::read(&buffer[..reply.length]).ok(),
+        Attempt::Reply(reply) => Message::read(&buffer[..reply.length()]).ok(),
         Attempt::Drop | Attempt::Wait(_) => None,
     }
 }

@@ -12,14 +12,13 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::{Asked, is_shown};
-use super::reply::Reply;
+use super::reply::{Reply, ReplyKind};
 use crate::answer::{Authority, Chase, Delegation, Freshness, Part, Relayed};
 use crate::cache::Life;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::request::RawRecord;
 use crate::dns::{Flags, NameRef, Rcode, Record, RecordType, ReplyWriter};
 use crate::machine::prefetch;
-use crate::observe::AnswerPath;
 use crate::zone::ViewId;
 
 /// Answers that lie in one set of the table: one cache line of tags is looked through.
@@ -104,7 +103,7 @@ struct Answer {
     flags: u32,
     reply_flags: Flags,
     rcode: Rcode,
-    path: AnswerPath,
+    kind: ReplyKind,
     /// Records of each section, without OPT.
     counts: [u16; 3],
     name_bytes: u8,
@@ -208,9 +207,8 @@ pub(super) fn answer(
             let left = ageing.ttl_secs.saturating_sub(ages[usize::from(ageing.life)]);
             records[usize::from(ageing.at)..][..4].copy_from_slice(&left.to_be_bytes());
         }
-        let Answer { reply_flags, rcode, path, .. } = *answer;
-        let length = writer.finish(asked.id, reply_flags, rcode, edns.as_ref());
-        Some((Reply { length, rcode, path }, hits))
+        let length = writer.finish(asked.id, answer.reply_flags, answer.rcode, edns.as_ref());
+        Some((Reply::new(length, answer.kind), hits))
     })
 }
 
@@ -311,7 +309,7 @@ impl Answer {
             flags: key.flags,
             reply_flags,
             rcode: chase.rcode(),
-            path: chase.path(),
+            kind: ReplyKind::new(chase.rcode(), chase.path()),
             counts,
             name_bytes: name.len() as u8,
             ageing_used: 0,

@@ -5,7 +5,7 @@
 use super::ahead::Place;
 use super::client::Client;
 use super::complete::Asked;
-use super::reply::Reply;
+use super::reply::{Reply, ReplyKind};
 use crate::dns::header::QUESTION_POINTER;
 use crate::dns::record::CLASS_IN;
 use crate::dns::{Flags, NameRef, Rcode, RecordSet, RecordType, ReplyWriter};
@@ -64,7 +64,7 @@ pub(super) fn answer(
         _ => return None,
     };
     let length = writer.finish(asked.id, asked.reply_flags().with(Flags::AA, true), rcode, edns.as_ref());
-    Some(Reply { length, rcode, path: AnswerPath::Authoritative })
+    Some(Reply::new(length, ReplyKind::new(rcode, AnswerPath::Authoritative)))
 }
 
 /// Writes addresses, owned by the question's name; `None` when they do not fit.

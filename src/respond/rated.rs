@@ -23,19 +23,19 @@ impl Responder {
         client: Client,
         buffer: &mut [u8],
     ) -> Attempt {
-        let Some(limit) = view.serving.limit_for(client.address.ip()) else {
-            return view.counted(self.answer_at_once(view, ahead, message, client, buffer));
-        };
-        if limit.is_over_quota(client.address.ip(), view.now) {
-            self.counters.beyond_rate.add(1);
-            view.count_refused(message, client);
-            return view.counted(self.turn_away(limit, message, client, buffer));
-        }
-        view.counted(match self.answer_at_once(view, ahead, message, client, buffer) {
-            Attempt::Reply(reply) => {
-                self.within_rate(&view.serving, message, client, buffer, reply, view.now)
+        view.counted(match view.serving.limit_for(client.address.ip()) {
+            None => self.answer_at_once(view, ahead, message, client, buffer),
+            Some(limit) if limit.is_over_quota(client.address.ip(), view.now) => {
+                self.counters.beyond_rate.add(1);
+                view.count_refused(message, client);
+                self.turn_away(limit, message, client, buffer)
             }
-            attempt => attempt,
+            Some(_) => match self.answer_at_once(view, ahead, message, client, buffer) {
+                Attempt::Reply(reply) => {
+                    self.within_rate(&view.serving, message, client, buffer, reply, view.now)
+                }
+                attempt => attempt,
+            },
         })
     }
 
@@ -55,7 +55,7 @@ impl Responder {
         if self.is_there(&asked, client) {
             return Attempt::Reply(reply);
         }
-        match limit.judge(client.address.ip(), &buffer[..reply.length], has_cookie(&asked), now) {
+        match limit.judge(client.address.ip(), &buffer[..reply.length()], has_cookie(&asked), now) {
             None => Attempt::Reply(reply),
             Some(instead) => self.send_instead(instead, &self.with_cookie(asked, client), client, buffer),
         }

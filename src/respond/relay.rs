@@ -156,8 +156,8 @@ impl<T> Settling<'_, T> {
                     let (message, client) = (&pending.message, pending.client);
                     let sent = responder.within_rate(serving, message, client, buffer, reply, *now);
                     let Attempt::Reply(reply) = sent else { return Some(Settled::Drop(pending.tag)) };
-                    serving.tallies.own().count_late(&reply, *now - pending.began);
-                    return Some(Settled::Reply(pending.tag, reply.length));
+                    serving.tallies.own().count_late(reply, *now - pending.began);
+                    return Some(Settled::Reply(pending.tag, reply.length()));
                 }
                 Attempt::Drop => return Some(Settled::Drop(pending.tag)),
                 Attempt::Wait(_) => {}

@@ -94,7 +94,7 @@ impl View {
 
     /// Counts what came of a message of the batch.
     pub(super) fn counted(&self, attempt: Attempt<Reply>) -> Attempt {
-        let reply = match &attempt {
+        let reply = match attempt {
             Attempt::Reply(reply) => Some(reply),
             Attempt::Drop | Attempt::Wait(_) => None,
         };
@@ -110,6 +110,8 @@ impl View {
         self.counted.count_request(client, question.map_or(RecordType(0), |question| question.rtype));
     }
 
+    // Once a batch.
+    #[cold]
     fn add_up(&self) {
         self.counted.add_to(self.serving.tallies.own(), self.now.elapsed());
     }
@@ -157,7 +159,7 @@ impl Attempt<Reply> {
     /// A reply by its length alone.
     pub(super) fn lengths(self) -> Attempt {
         match self {
-            Attempt::Reply(reply) => Attempt::Reply(reply.length),
+            Attempt::Reply(reply) => Attempt::Reply(reply.length()),
             Attempt::Drop => Attempt::Drop,
             Attempt::Wait(missing) => Attempt::Wait(missing),
         }
@@ -268,7 +270,7 @@ impl Responder {
             return Attempt::Wait(Missing::of(&query, &chase, epoch));
         }
         let Some(reply) = complete(asked, client, &chase, buffer) else { return Attempt::Drop };
-        finished::keep(&key, epoch, &chase, asked, *now, &buffer[..reply.length]);
+        finished::keep(&key, epoch, &chase, asked, *now, &buffer[..reply.length()]);
         Attempt::Reply(reply)
     }
 
@@ -299,8 +301,8 @@ impl Responder {
         let now = Instant::now();
         let attempt = self.within_rate(&serving, &message, client, &mut bytes, reply, now);
         let Attempt::Reply(reply) = attempt else { return None };
-        self.tallies.own().count_late(&reply, now - began);
-        bytes.truncate(reply.length);
+        self.tallies.own().count_late(reply, now - began);
+        bytes.truncate(reply.length());
         Some(bytes)
     }
 
@@ -320,7 +322,7 @@ impl Responder {
             let mut buffer = [0; ERROR_BYTES_MAX];
             match self.begin(serving, &snapshot, message, client, missing, &mut buffer) {
                 Ok(begun) => begun,
-                Err(Attempt::Reply(reply)) => return Some((buffer[..reply.length].to_vec(), reply)),
+                Err(Attempt::Reply(reply)) => return Some((buffer[..reply.length()].to_vec(), reply)),
                 Err(_) => return None,
             }
         };
@@ -560,6 +562,6 @@ fn written(transport: Transport, write: impl FnOnce(&mut [u8]) -> Option<Reply>)
         if buffer.len() < bytes_max {
             buffer.resize(bytes_max, 0);
         }
-        write(&mut buffer[..bytes_max]).map(|reply| (buffer[..reply.length].to_vec(), reply))
+        write(&mut buffer[..bytes_max]).map(|reply| (buffer[..reply.length()].to_vec(), reply))
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use thread_local::ThreadLocal;
 
 use super::client::{Client, Transport};
-use super::reply::Reply;
+use super::reply::{RCODES, Reply, ReplyKind};
 use crate::dns::{Rcode, RecordType};
 use crate::observe::AnswerPath;
 use crate::telemetry::{Durations, Histogram, add_alone};
@@ -44,9 +44,6 @@ const TYPE_PLACES: [u8; 258] = {
     places
 };
 
-/// Codes that are counted by themselves; a code has its number's place, the last is for all others.
-const RCODES: usize = 25;
-
 const TRANSPORTS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 const FAMILIES: [&str; 2] = ["ipv4", "ipv6"];
 const PATHS: usize = AnswerPath::ALL.len();
@@ -61,7 +58,7 @@ pub(super) struct Tally {
     /// By transport, address family and type, the last for all other types.
     requests: [AtomicU64; REQUESTS],
     /// By path and code.
-    replies: [AtomicU64; PATHS * RCODES],
+    replies: [AtomicU64; ReplyKind::COUNT],
     durations: [Histogram; PATHS],
 }
 
@@ -70,7 +67,7 @@ pub(super) struct Batch {
     /// The place of the query that is answered now; `NOWHERE` if there is none.
     query: Cell<u16>,
     /// The places of queries and of replies.
-    counted: [Cell<(u16, u16)>; BATCH],
+    counted: [Cell<[u16; 2]>; BATCH],
     used: Cell<usize>,
 }
 
@@ -92,7 +89,7 @@ impl Default for Tally {
 
 impl Default for Batch {
     fn default() -> Batch {
-        let counted = [const { Cell::new((NOWHERE, NOWHERE)) }; BATCH];
+        let counted = [const { Cell::new([NOWHERE; 2]) }; BATCH];
         Batch { query: Cell::new(NOWHERE), counted, used: Cell::new(0) }
     }
 }
@@ -104,9 +101,10 @@ impl Batch {
     }
 
     /// Counts what became of the last query; true if the batch is full and must be added to a tally.
-    pub(super) fn count_reply(&self, reply: Option<&Reply>) -> bool {
+    pub(super) fn count_reply(&self, reply: Option<Reply>) -> bool {
         let used = self.used.get();
-        self.counted[used % BATCH].set((self.query.replace(NOWHERE), reply.map_or(NOWHERE, reply_place)));
+        let reply = reply.map_or(NOWHERE, |reply| reply.kind().place());
+        self.counted[used % BATCH].set([self.query.replace(NOWHERE), reply]);
         self.used.set(used + 1);
         used + 1 == BATCH
     }
@@ -119,7 +117,7 @@ impl Batch {
     pub(super) fn add_to(&self, tally: &Tally, took: Duration) {
         let mut paths = [0; PATHS];
         for counted in &self.counted[..self.used.replace(0)] {
-            let (query, reply) = counted.get();
+            let [query, reply] = counted.get();
             if let Some(count) = tally.requests.get(usize::from(query)) {
                 add_alone(count, 1);
             }
@@ -140,10 +138,6 @@ fn request_place(client: Client, rtype: RecordType) -> u16 {
     let family = usize::from(matches!(client.address.ip(), IpAddr::V6(_)));
     let rtype = TYPE_PLACES.get(usize::from(rtype.0)).map_or(TYPES.len(), |place| usize::from(*place));
     ((client.transport as usize * FAMILIES.len() + family) * (TYPES.len() + 1) + rtype) as u16
-}
-
-fn reply_place(reply: &Reply) -> u16 {
-    (reply.path as usize * RCODES + usize::from(reply.rcode.0).min(RCODES - 1)) as u16
 }
 
 /// Sums over all threads.
@@ -178,9 +172,9 @@ impl Tallies {
 
 impl Tally {
     /// Counts a reply that was waited for; its query was counted before.
-    pub(super) fn count_late(&self, reply: &Reply, took: Duration) {
-        add_alone(&self.replies[usize::from(reply_place(reply))], 1);
-        self.durations[reply.path as usize].add_alone(took, 1);
+    pub(super) fn count_late(&self, reply: Reply, took: Duration) {
+        add_alone(&self.replies[usize::from(reply.kind().place())], 1);
+        self.durations[reply.kind().path() as usize].add_alone(took, 1);
     }
 }
 
@@ -242,7 +236,7 @@ mod tests {
     }
 
     fn reply(rcode: Rcode, path: AnswerPath) -> Reply {
-        Reply { length: 12, rcode, path }
+        Reply::new(12, ReplyKind::new(rcode, path))
     }
 
     #[test]
@@ -253,17 +247,17 @@ mod tests {
                 scope.spawn(|| {
                     let batch = Batch::default();
                     batch.count_request(client("192.0.2.1", Transport::Udp), RecordType::AAAA);
-                    batch.count_reply(Some(&reply(Rcode::NXDOMAIN, AnswerPath::Cached)));
+                    batch.count_reply(Some(reply(Rcode::NXDOMAIN, AnswerPath::Cached)));
                     batch.count_request(client("2001:db8::1", Transport::Tcp), RecordType(65_280));
                     batch.count_reply(None);
                     // A query that was refused on its way back was counted before.
-                    batch.count_reply(Some(&reply(Rcode::BADCOOKIE, AnswerPath::Refused)));
-                    batch.count_reply(Some(&reply(Rcode(4095), AnswerPath::Error)));
+                    batch.count_reply(Some(reply(Rcode::BADCOOKIE, AnswerPath::Refused)));
+                    batch.count_reply(Some(reply(Rcode(4095), AnswerPath::Error)));
                     batch.add_to(tallies.own(), Duration::from_micros(3));
                     batch.add_to(tallies.own(), Duration::from_micros(3));
                     tallies
                         .own()
-                        .count_late(&reply(Rcode::NOERROR, AnswerPath::Cached), Duration::from_millis(9));
+                        .count_late(reply(Rcode::NOERROR, AnswerPath::Cached), Duration::from_millis(9));
                 });
             }
         });
