@@ -38,6 +38,7 @@ mod lost_stores;
 mod matrix;
 mod messages;
 mod metrics;
+mod monitoring;
 mod moved;
 mod odd_upstreams;
 mod packets;
