@@ -13,7 +13,7 @@ counters! {
         queries,
         /// Queries sent over TCP, because of a truncated reply or a suspicious one.
         tcp_queries,
-        /// Upstreams that stayed silent on a question.
+        /// Queries that upstreams left unanswered.
         timeouts,
         /// Upstreams that could not be reached at all.
         network_errors,

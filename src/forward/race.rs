@@ -178,11 +178,11 @@ impl Forwarder {
             let Some(asked) = runner.first_asked else { continue };
             match &runner.trouble {
                 None if asked + PATIENCE <= now => {
-                    self.note_silence(&runner.upstream, flight, Elsewhere::Answered, asked);
+                    self.note_silence(runner, flight, Elsewhere::Answered, asked);
                     silent.push(index);
                 }
                 Some(Trouble::Unreachable(ExchangeError::Network(_))) => {
-                    self.note_silence(&runner.upstream, flight, Elsewhere::Answered, asked);
+                    self.note_silence(runner, flight, Elsewhere::Answered, asked);
                 }
                 None | Some(_) => {}
             }
@@ -202,20 +202,13 @@ impl Forwarder {
         let now = Instant::now();
         let mut troubles = Vec::new();
         for runner in race.runners {
-            let upstream = runner.upstream;
             let Some(asked) = runner.first_asked else { continue };
-            let trouble = match runner.trouble {
-                Some(trouble) => {
-                    if let Trouble::Unreachable(ExchangeError::Network(_)) = trouble {
-                        self.note_silence(&upstream, flight, Elsewhere::Nothing, asked);
-                    }
-                    trouble
-                }
-                None => {
-                    self.note_silence(&upstream, flight, Elsewhere::Nothing, asked);
-                    Trouble::Silent(upstream.health.silent_since().unwrap_or(asked))
-                }
-            };
+            if matches!(runner.trouble, None | Some(Trouble::Unreachable(ExchangeError::Network(_)))) {
+                self.note_silence(&runner, flight, Elsewhere::Nothing, asked);
+            }
+            let Runner { upstream, trouble, .. } = runner;
+            let silent = || Trouble::Silent(upstream.health.silent_since().unwrap_or(asked));
+            let trouble = trouble.unwrap_or_else(silent);
             // While it was asked it may have been found out.
             let loops = upstream.standing(now) == Standing::Looping;
             troubles.push((upstream.address, if loops { Trouble::Looping } else { trouble }));
@@ -227,9 +220,10 @@ impl Forwarder {
         Failure { troubles }
     }
 
-    fn note_silence(&self, upstream: &Arc<Upstream>, flight: &Flight, elsewhere: Elsewhere, asked: Instant) {
-        self.counters.timeouts.add(1);
-        upstream.timeouts.add(1);
+    fn note_silence(&self, runner: &Runner, flight: &Flight, elsewhere: Elsewhere, asked: Instant) {
+        let Runner { upstream, attempts, .. } = runner;
+        self.counters.timeouts.add(*attempts as u64);
+        upstream.timeouts.add(*attempts as u64);
         let name = flight.asked.question.name.borrow();
         match upstream.health.missed(name, elsewhere, asked, Instant::now()) {
             true => self.examiner.note_fall(upstream),

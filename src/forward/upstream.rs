@@ -27,7 +27,7 @@ pub struct Upstream {
     watch: Mutex<Option<Watch>>,
     /// Queries sent to it.
     pub(super) queries: Counter,
-    /// Questions on which it stayed silent.
+    /// Queries that it left unanswered.
     pub(super) timeouts: Counter,
     /// Questions that it answered with a failure, a referral or nonsense, by what they failed by.
     failures: [Counter; Fault::ALL.len()],
