@@ -14,6 +14,8 @@ mod postgres;
 #[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/suite/support/served.rs"]
 mod served;
+#[path = "../tests/suite/support/skip.rs"]
+mod skip;
 
 use postgres::{Cluster, Disk};
 use served::{NOTHING, Place};

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::support::client::{PATIENCE, answers, ask};
 use crate::support::message::{Ask, Reply};
 use crate::support::served::{Place, Served, command, wait_until};
+use crate::support::skip::skip_outside_ci;
 use crate::support::storage::{self, kept};
 use crate::support::upstream::Upstream;
 
@@ -39,8 +40,7 @@ impl Clock {
         if made.is_ok_and(|status| status.success()) {
             return Some(Clock { folder });
         }
-        assert!(std::env::var_os("CI").is_none(), "cc makes no library that sets a clock");
-        println!("skipped: cc makes no library that sets a clock");
+        skip_outside_ci("cc makes no library that sets a clock");
         None
     }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::served::{Place, Served, command, wait_until};
+use crate::support::skip::skip;
 use crate::support::storage::{self, kept, published, write_inventory};
 
 fn config() -> String {
@@ -25,7 +26,7 @@ fn namespace() -> Option<Vec<&'static str>> {
             return Some(vec![flags, "sh", "-c", MOUNT, "sh"]);
         }
     }
-    eprintln!("skipped: `unshare` may give no mounts of our own here");
+    skip("`unshare` may give no mounts of our own here");
     None
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::served::{Place, Served, config, wait_until};
+use crate::support::skip::skip_outside_ci;
 use crate::support::upstream::Upstream;
 
 fn value(page: &str, series: &str) -> f64 {
@@ -148,8 +149,7 @@ fn promtool_has_nothing_to_say() {
     let mut promtool = match spawned {
         Ok(promtool) => promtool,
         Err(error) => {
-            assert!(std::env::var_os("CI").is_none(), "CI needs Debian's prometheus: {error}");
-            return println!("skipped: promtool is not installed (Debian: prometheus): {error}");
+            return skip_outside_ci(format!("promtool is not installed (Debian: prometheus): {error}"));
         }
     };
     promtool.stdin.take().unwrap().write_all(page(&served).as_bytes()).unwrap();

@@ -10,6 +10,7 @@ use privatelink_dns::dns::Rcode;
 
 use crate::support::client::{ask, ask_tcp};
 use crate::support::odd::good;
+use crate::support::skip::skip;
 use crate::support::test_daemon::TestDaemon;
 
 /// Moves this thread, and those that it starts, to a network of their own.
@@ -76,7 +77,7 @@ fn in_a_network(test: fn()) {
     let tested = thread::spawn(move || match network() {
         Ok(()) => test(),
         // Also in CI: what cannot be made there cannot be tested there.
-        Err(error) => println!("skipped: no network of its own can be made here: {error}"),
+        Err(error) => skip(format!("no network of its own can be made here: {error}")),
     });
     tested.join().unwrap();
 }

@@ -13,6 +13,7 @@ use privatelink_dns::forward::Standing;
 
 use crate::support::client::{PATIENCE, answers, ask, ask_tcp, packet};
 use crate::support::odd::{Odd, bare, good, reply};
+use crate::support::skip::skip;
 use crate::support::test_daemon::TestDaemon;
 use crate::support::upstream::{Upstream, bind};
 
@@ -262,8 +263,7 @@ fn a_real_unbound_that_refuses_us_is_named_and_passed_over() {
         Ok(child) => Running(child),
         Err(error) => {
             // The rule is held by the scripted servers above; this shows that they do as real ones.
-            println!("skipped: unbound is not installed: {error}");
-            return;
+            return skip(format!("unbound is not installed: {error}"));
         }
     };
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();

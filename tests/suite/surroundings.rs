@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::support::client::PATIENCE;
 use crate::support::served::{NOTHING, Place, command, config, wait_until};
+use crate::support::skip::skip;
 
 /// The program under a limit of the shell's.
 fn limited(place: &Place, limit: &str) -> String {
@@ -69,8 +70,7 @@ fn of_threads(id: u32, key: &str) -> Vec<String> {
 fn root_becomes_the_user_that_is_named_and_keeps_low_ports() {
     // SAFETY: it only asks.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: only root can become another user");
-        return;
+        return skip("only root can become another user");
     }
     let place = Place::new(NOTHING);
     let folder = place.folder.path();

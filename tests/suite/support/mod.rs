@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod script;
 pub mod scripted;
 pub mod served;
+pub mod skip;
 pub mod storage;
 pub mod test_daemon;
 pub mod upstream;
