@@ -80,6 +80,21 @@ impl<'m> Edns<'m> {
     }
 }
 
+/// The extended errors of an OPT record that is well formed: codes and texts.
+pub fn extended_errors(mut data: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let options = std::iter::from_fn(move || {
+        let ([code_high, code_low, length_high, length_low], rest) = data.split_first_chunk()?;
+        let length = u16::from_be_bytes([*length_high, *length_low]);
+        let (value, rest) = rest.split_at_checked(length.into())?;
+        data = rest;
+        Some((u16::from_be_bytes([*code_high, *code_low]), value))
+    });
+    options.filter(|(option, _)| *option == OPTION_EXTENDED_ERROR).filter_map(|(_, value)| {
+        let (code, text) = value.split_first_chunk()?;
+        Some((u16::from_be_bytes(*code), text))
+    })
+}
+
 /// Why an answer is what it is (RFC 8914), with text that a person understands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtendedError {

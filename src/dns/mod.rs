@@ -3,6 +3,7 @@
 mod client_host;
 mod client_network;
 pub mod edns;
+mod gist;
 pub mod header;
 pub mod message;
 pub mod name;
@@ -20,6 +21,7 @@ pub mod token;
 pub use client_host::ClientHost;
 pub use client_network::ClientNetwork;
 pub use edns::ExtendedError;
+pub use gist::Gist;
 pub use header::{Flags, Rcode};
 pub use message::{Message, MessageError, QueryFlags};
 pub use name::{Name, NameBuf, NameError, NameRef};
