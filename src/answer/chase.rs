@@ -2,6 +2,7 @@
 //!
 //! A chase is pure: it is handed upstream's replies and asks for the next. It never waits.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -62,6 +63,8 @@ pub struct Chase<'s> {
     /// What upstream said in vain: a special zone answers in its place, for as long as that would be kept.
     replaced: Option<Relayed>,
     errors: SmallVec<[ExtendedError; 1]>,
+    /// Who answered last, of those that were asked.
+    upstream: Option<SocketAddr>,
     trace: Option<Vec<String>>,
 }
 
@@ -92,6 +95,7 @@ impl<'s> Chase<'s> {
             hides_upstream: false,
             replaced: None,
             errors: SmallVec::new(),
+            upstream: None,
             trace: None,
         }
     }
@@ -696,6 +700,11 @@ impl<'s> Chase<'s> {
             trace.push(text());
         }
     }
+
+    /// Notes who answers what is fed next.
+    pub fn note_upstream(&mut self, upstream: SocketAddr) {
+        self.upstream = Some(upstream);
+    }
 }
 
 /// The parts of a finished answer.
@@ -718,6 +727,11 @@ impl<'s> Chase<'s> {
     /// The records in their order.
     pub fn parts(&self) -> &[Part<'s>] {
         &self.parts
+    }
+
+    /// Who answered last, of those that were asked.
+    pub fn upstream(&self) -> Option<SocketAddr> {
+        self.upstream
     }
 
     /// Whether upstream was asked, or the cache in its place.

@@ -11,6 +11,7 @@ use super::case::Case;
 use super::failure::Trouble;
 use super::fault::Fault;
 use super::inflight::Flight;
+use super::observed::Observed;
 use super::reading::Reading;
 use super::rule::Role;
 use super::{ExchangeError, Forwarder, Judgement, Protocol, Query, Rule, Standing, Upstream};
@@ -92,7 +93,7 @@ impl Forwarder {
             let received = match begun.take() {
                 Some(begun) => {
                     asked = flight.started;
-                    self.await_begun(begun).await
+                    self.await_begun(begun, flight, rule).await
                 }
                 None => self.exchange(upstream, flight, rule, &manner).await,
             };
@@ -215,13 +216,14 @@ impl Forwarder {
             query = query.without_recursion();
         }
         flight.note_sent(query.question(), upstream);
-        self.send(upstream, &mut query, manner.protocol, flight.asker()).await
+        self.send(upstream, Some(rule), &mut query, manner.protocol, flight.asker()).await
     }
 
     /// Sends one query within the upstream's bound, whatever it is for.
     pub(super) async fn send(
         &self,
         upstream: &Upstream,
+        rule: Option<&Rule>,
         query: &mut Query,
         protocol: Protocol,
         asker: Asker,
@@ -236,18 +238,28 @@ impl Forwarder {
         if protocol == Protocol::Tcp {
             self.counters.tcp_queries.add(1);
         }
+        let to = (upstream.socket(), protocol);
+        let observed = Observed::begin(&self.tap, to, rule, query.as_bytes(), now);
         let received = self.transport.exchange(upstream.socket(), query, protocol).await;
-        self.judge(query, received)
+        self.judge(query, received, observed)
     }
 
     /// Waits for what is said to a query that was sent and counted before.
-    async fn await_begun(&self, begun: Begun) -> Result<Received, Trouble> {
+    async fn await_begun(&self, begun: Begun, flight: &Flight, rule: &Rule) -> Result<Received, Trouble> {
+        let (sent, query) = (flight.started, begun.query.as_bytes());
+        let to = (begun.upstream.socket(), Protocol::Udp);
+        let observed = Observed::begin(&self.tap, to, Some(rule), query, sent);
         let aborted = || std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into();
         let received = begun.reply.await.unwrap_or_else(|_| Err(aborted()));
-        self.judge(&begun.query, received)
+        self.judge(&begun.query, received, observed)
     }
 
-    fn judge(&self, query: &Query, received: Result<Vec<u8>, ExchangeError>) -> Result<Received, Trouble> {
+    fn judge(
+        &self,
+        query: &Query,
+        received: Result<Vec<u8>, ExchangeError>,
+        observed: Option<Observed>,
+    ) -> Result<Received, Trouble> {
         let bytes = received.map_err(|error| {
             if let ExchangeError::Network(_) = error {
                 self.counters.network_errors.add(1);
@@ -259,7 +271,12 @@ impl Forwarder {
                 self.counters.near_misses.add(1);
                 Err(Trouble::Unreachable(ExchangeError::NearMisses))
             }
-            judgement => Ok(Received { bytes, judgement }),
+            judgement => {
+                if let Some(observed) = observed {
+                    observed.answered(query.as_bytes(), &bytes);
+                }
+                Ok(Received { bytes, judgement })
+            }
         }
     }
 }

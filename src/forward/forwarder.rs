@@ -21,6 +21,7 @@ use super::shares::NoPlace;
 use super::{Counters, Rule, Settings, Sockets, Transport, UpstreamAddress, UpstreamHealth};
 use crate::cache::{Cache, UpstreamReply};
 use crate::dns::{ExtendedError, Name, NameRef, QueryFlags, Question, Rcode, RecordType};
+use crate::observe::Tap;
 
 /// Asks upstreams and keeps what they say.
 pub struct Forwarder {
@@ -34,6 +35,7 @@ pub struct Forwarder {
     pub counters: Arc<Counters>,
     settings: Settings,
     learning: RwLock<Learning>,
+    pub(super) tap: Arc<Tap>,
 }
 
 /// Whether what upstreams say goes to the cache.
@@ -62,9 +64,14 @@ pub struct Outcome {
 impl Forwarder {
     /// A forwarder that asks real servers.
     pub fn new(settings: Settings, cache: Arc<Cache>) -> Arc<Forwarder> {
+        Forwarder::observed(settings, cache, Arc::default())
+    }
+
+    /// The same, with what it asks told to others.
+    pub fn observed(settings: Settings, cache: Arc<Cache>, tap: Arc<Tap>) -> Arc<Forwarder> {
         let counters = Arc::new(Counters::default());
         let transport = Arc::new(Sockets::new(counters.clone()));
-        Forwarder::build(settings, cache, transport, counters)
+        Forwarder::build(settings, cache, transport, counters, tap)
     }
 
     /// A forwarder whose queries go another way, as tests do.
@@ -73,7 +80,7 @@ impl Forwarder {
         cache: Arc<Cache>,
         transport: Arc<dyn Transport>,
     ) -> Arc<Forwarder> {
-        Forwarder::build(settings, cache, transport, Arc::default())
+        Forwarder::build(settings, cache, transport, Arc::default(), Arc::default())
     }
 
     fn build(
@@ -81,6 +88,7 @@ impl Forwarder {
         cache: Arc<Cache>,
         transport: Arc<dyn Transport>,
         counters: Arc<Counters>,
+        tap: Arc<Tap>,
     ) -> Arc<Forwarder> {
         Arc::new(Forwarder {
             rules: Rules::new(&settings.rules),
@@ -93,6 +101,7 @@ impl Forwarder {
             counters,
             settings,
             learning: RwLock::new(Learning::Goes),
+            tap,
         })
     }
 
@@ -110,6 +119,7 @@ impl Forwarder {
             counters: self.counters.clone(),
             settings,
             learning: RwLock::new(Learning::Goes),
+            tap: self.tap.clone(),
         })
     }
 

@@ -292,7 +292,10 @@ impl<T> Lane<T> {
                 match port.put(place, State::Over) {
                     State::Waits(asking) => {
                         match usable(&asking, datagram).filter(|_| judgement == Judgement::Reply) {
-                            Some(reply) => self.answer(asking, reply, now),
+                            Some(reply) => {
+                                port.tell(place, &asking, datagram, now);
+                                self.answer(asking, reply, now);
+                            }
                             None => {
                                 let query = port.sent[place].query.clone();
                                 let begun = begun(&asking, query, Ok(datagram.to_vec()));

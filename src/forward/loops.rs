@@ -82,7 +82,7 @@ impl Forwarder {
         self.counters.loop_probes.add(1);
         let question = Question { name: probe.name.clone(), rtype: RecordType::A };
         let mut query = Query::new(&question, QueryFlags::default(), true, Case::Plain);
-        let sent = self.send(&upstream, &mut query, Protocol::Udp, Asker::Server);
+        let sent = self.send(&upstream, None, &mut query, Protocol::Udp, Asker::Server);
         // Whatever is answered: what counts is whether the probe comes back meanwhile.
         let _ = timeout_at(Instant::now() + DEADLINE, sent).await;
     }

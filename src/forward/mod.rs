@@ -24,6 +24,7 @@ mod inflight;
 mod lane;
 mod loops;
 mod metrics;
+mod observed;
 mod open_ports;
 mod pool;
 mod port;

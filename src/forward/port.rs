@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::inflight::{Flight, Sender, Waiter};
+use super::observed::tell_answer;
 use super::open_ports::Open;
 use super::race::{DOWN_PATIENCE, PATIENCE};
 use super::sockets::{NEAR_MISSES_MAX, PORT_LIFE, QUERIES_AT_ONCE_MAX, QUERIES_PER_PORT};
@@ -135,8 +136,19 @@ impl<T> Port<T> {
 
     /// Looks whether the address that it sends from is still there.
     pub fn check_address(&self) {
-        let local = self.socket.local_addr().ok().and_then(|local| local.as_socket());
-        self.open.check_address(local);
+        self.open.check_address(self.local());
+    }
+
+    /// Tells of the reply to a query, if anybody wants to know.
+    pub fn tell(&self, place: usize, asking: &Asking<T>, reply: &[u8], now: Instant) {
+        let asked = asking.lead.flight().map_or(now, |flight| flight.started);
+        let query = self.sent[place].query.as_bytes();
+        let parties = (asking.upstream.socket(), &*asking.rule);
+        tell_answer(&asking.lead.forwarder.tap, parties, (query, reply), (asked, now), || self.local());
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok().and_then(|local| local.as_socket())
     }
 
     /// Takes a query to be sent, and makes its id one of its own here.

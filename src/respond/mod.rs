@@ -13,6 +13,7 @@ mod explain;
 mod finished;
 mod meter;
 mod metrics;
+mod observed;
 mod query;
 mod quick;
 mod rate_limit;

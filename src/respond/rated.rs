@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::ahead::Ahead;
 use super::client::{Client, Transport};
 use super::complete::{Asked, complete_cut, complete_error, complete_failure};
+use super::observed::Observed;
 use super::rate_limit::{Instead, RateLimit};
 use super::reply::Reply;
 use super::responder::{Attempt, Responder, Serving, View};
@@ -23,7 +24,20 @@ impl Responder {
         client: Client,
         buffer: &mut [u8],
     ) -> Attempt {
-        view.counted(match view.serving.limit_for(client.address.ip()) {
+        let attempt = self.answer_within_bounds(view, ahead, message, client, buffer);
+        self.tell(&Observed { message, client, asked: view.now, upstream: None }, &attempt, buffer);
+        view.counted(attempt)
+    }
+
+    fn answer_within_bounds(
+        &self,
+        view: &View,
+        ahead: Option<&Ahead<'_>>,
+        message: &[u8],
+        client: Client,
+        buffer: &mut [u8],
+    ) -> Attempt<Reply> {
+        match view.serving.limit_for(client.address.ip()) {
             None => self.answer_at_once(view, ahead, message, client, buffer),
             Some(limit) if limit.is_over_quota(client.address.ip(), view.now) => {
                 self.counters.beyond_rate.add(1);
@@ -36,7 +50,7 @@ impl Responder {
                 }
                 attempt => attempt,
             },
-        })
+        }
     }
 
     /// The reply in the buffer, or what is sent in its place.

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::complete::{complete, complete_failure};
+use super::observed::Observed;
 use super::query::{Begun, Missing};
 use super::responder::{Asking, Attempt, Responder, View, told};
 use crate::answer::Step;
@@ -23,7 +24,10 @@ impl Responder {
         let begun = self.begin(serving, snapshot, message, client, missing, buffer);
         let begun = match begun {
             Ok(begun) => begun,
-            Err(attempt) => return view.counted(attempt),
+            Err(attempt) => {
+                self.tell(&Observed { message, client, asked: *now, upstream: None }, &attempt, buffer);
+                return view.counted(attempt);
+            }
         };
         let Begun { query, view: client_view, look, .. } = &begun;
         let written = if begun.is_probe {
@@ -46,6 +50,8 @@ impl Responder {
             complete(&query.asked, client, &chase, buffer)
         };
         let Some(reply) = written else { return Attempt::Drop };
-        view.counted(self.within_rate(serving, message, client, buffer, reply, *now))
+        let attempt = self.within_rate(serving, message, client, buffer, reply, *now);
+        self.tell(&Observed { message, client, asked: *now, upstream: None }, &attempt, buffer);
+        view.counted(attempt)
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::complete::complete;
+use super::observed::Observed;
 use super::query::{Begun, Missing};
 use super::reply::Reply;
 use super::responder::{Asking, Attempt, Known, Responder, View};
@@ -155,6 +156,9 @@ impl<T> Settling<'_, T> {
                     let View { serving, now, .. } = &self.view;
                     let (message, client) = (&pending.message, pending.client);
                     let sent = responder.within_rate(serving, message, client, buffer, reply, *now);
+                    let upstream = outcome.upstream.map(|upstream| upstream.socket());
+                    let observed = Observed { message, client, asked: pending.began, upstream };
+                    responder.tell(&observed, &sent, buffer);
                     let Attempt::Reply(reply) = sent else { return Some(Settled::Drop(pending.tag)) };
                     serving.tallies.own().count_late(reply, *now - pending.began);
                     return Some(Settled::Reply(pending.tag, reply.length()));

@@ -1,7 +1,7 @@
 //! The responder: takes a message, finds its answer, writes the reply.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::client::{Client, Transport};
 use super::complete::{complete, complete_failure};
 use super::cookie::Cookies;
 use super::delegated::OwnAnswers;
+use super::observed::Observed;
 use super::query::{Begun, Decided, Look, Missing, Query};
 use super::rate_limit::RateLimit;
 use super::reply::Reply;
@@ -25,6 +26,7 @@ use crate::counters;
 use crate::dns::header::HEADER_BYTES;
 use crate::dns::{ExtendedError, Name, NameRef, RawQuestion, Rcode, RecordType};
 use crate::forward::{self, Asker, Forwarder, Outcome, Quest, Said, looks_own};
+use crate::observe::Tap;
 use crate::zone::{Snapshot, Store, ViewId};
 
 /// Clients hear within two seconds, whatever is wrong upstream (RFC 8767 §5).
@@ -50,6 +52,7 @@ pub struct Responder {
     runtime: Handle,
     pub(super) counters: Counters,
     tallies: Arc<Tallies>,
+    pub(super) tap: Arc<Tap>,
 }
 
 counters! {
@@ -176,6 +179,7 @@ impl Responder {
             cookies: Cookies::new(cookie_secret),
             runtime: Handle::current(),
             counters: Counters::default(),
+            tap: Arc::default(),
         }
     }
 
@@ -296,10 +300,12 @@ impl Responder {
     ) -> Option<Vec<u8>> {
         let serving = self.serving();
         let began = known.as_ref().map_or_else(Instant::now, |known| known.began);
-        let (mut bytes, reply) =
+        let (mut bytes, reply, upstream) =
             self.answer_whenever(&serving, &message, client, asker, missing, known).await?;
         let now = Instant::now();
         let attempt = self.within_rate(&serving, &message, client, &mut bytes, reply, now);
+        let observed = Observed { message: &message, client, asked: began, upstream };
+        self.tell(&observed, &attempt, &bytes);
         let Attempt::Reply(reply) = attempt else { return None };
         self.tallies.own().count_late(reply, now - began);
         bytes.truncate(reply.length());
@@ -314,7 +320,7 @@ impl Responder {
         asker: Asker,
         missing: Missing,
         mut known: Option<Known>,
-    ) -> Option<(Vec<u8>, Reply)> {
+    ) -> Option<(Vec<u8>, Reply, Option<SocketAddr>)> {
         let snapshot = self.store.snapshot();
         let began = known.as_ref().map_or_else(Instant::now, |known| known.began);
         let deadline = began + ANSWER_DEADLINE;
@@ -322,7 +328,7 @@ impl Responder {
             let mut buffer = [0; ERROR_BYTES_MAX];
             match self.begin(serving, &snapshot, message, client, missing, &mut buffer) {
                 Ok(begun) => begun,
-                Err(Attempt::Reply(reply)) => return Some((buffer[..reply.length()].to_vec(), reply)),
+                Err(Attempt::Reply(reply)) => return Some((buffer[..reply.length()].to_vec(), reply, None)),
                 Err(_) => return None,
             }
         };
@@ -332,14 +338,18 @@ impl Responder {
         let is_own = || known.is_none() && looks_own(&serving.forwarder, query.asked.question);
         if is_probe || (step == Step::Ask && is_own()) {
             let why = self.note_loop(serving, &query);
-            return written(client.transport, |buffer| complete_failure(&query.asked, client, why, buffer));
+            let failed =
+                written(client.transport, |buffer| complete_failure(&query.asked, client, why, buffer));
+            return failed.map(|(bytes, reply)| (bytes, reply, None));
         }
         while step == Step::Ask {
             let asking = Asking { snapshot: &snapshot, serving, query: &query };
             let relayed = self.relayed(asking, &mut chase, asker, deadline, &mut look, &mut known).await;
             step = chase.feed(relayed);
         }
-        written(client.transport, |buffer| complete(&query.asked, client, &chase, buffer))
+        let (bytes, reply) =
+            written(client.transport, |buffer| complete(&query.asked, client, &chase, buffer))?;
+        Some((bytes, reply, chase.upstream()))
     }
 
     /// Begins with a message, where it stopped if that still holds; on an error a reply may be in the buffer.
@@ -502,6 +512,9 @@ impl Responder {
 pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
     if let (Some(upstream), Some(way)) = (outcome.upstream, &outcome.way) {
         chase.note(|| format!("upstream: {upstream} answers; {way}"));
+    }
+    if let Some(upstream) = outcome.upstream {
+        chase.note_upstream(upstream.socket());
     }
     let freshness = if outcome.stale.is_some() { Freshness::Stale } else { Freshness::Fresh };
     if let Some(why) = outcome.stale {
