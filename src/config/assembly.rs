@@ -80,8 +80,10 @@ impl Assembly<'_> {
             negative_max_secs: file.cache.negative_max_secs,
         };
         let sync = self.sync(file.sync, &cloud);
-        let (monitors_listen, zone_names) = (file.telemetry.listen.clone(), file.telemetry.zone_names);
-        let telemetry = self.telemetry(file.telemetry);
+        let mut telemetry = file.telemetry;
+        let (monitors_listen, zone_names) = (telemetry.listen.clone(), telemetry.zone_names);
+        let observe = self.observe(telemetry.dnstap.take(), telemetry.query_log.take());
+        let telemetry = self.telemetry(telemetry);
         let state_dir = self.whole(file.state_dir);
         if file.user.as_ref().is_some_and(|user| user.is_empty() || user.contains('\0')) {
             self.error("user", "names a user of this machine");

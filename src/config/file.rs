@@ -1,5 +1,7 @@
 //! The config file, key by key, as it is written. `config/example.toml` explains each; a test holds it against these.
 
+mod observers;
+
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -9,6 +11,8 @@ use super::words::{Cloud, Credential, Domain, Format, OnMissing, PrivateReverse,
 use crate::answer::AccessSettings;
 use crate::ledger::Role;
 use crate::{admin, cache, forward, listen, persist, privatelink, respond, telemetry};
+
+pub(super) use observers::{Dnstap, QueryLog};
 
 /// The whole file.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -255,6 +259,8 @@ pub(super) struct Telemetry {
     pub log_level: String,
     pub listen: Vec<String>,
     pub zone_names: bool,
+    pub dnstap: Option<Dnstap>,
+    pub query_log: Option<QueryLog>,
 }
 
 impl Default for File {
@@ -443,6 +449,8 @@ impl Default for Telemetry {
             log_level: settings.log_level.to_string(),
             listen: Vec::new(),
             zone_names: false,
+            dnstap: None,
+            query_log: None,
         }
     }
 }

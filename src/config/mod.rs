@@ -10,6 +10,7 @@ mod example;
 mod file;
 mod limits;
 mod monitors;
+mod observers;
 mod place;
 mod private_link;
 mod said;
@@ -31,7 +32,7 @@ use crate::privatelink::Catalogue;
 use crate::respond::RateSettings;
 use crate::sync::{azure, directory};
 use crate::zone::{Network, OnMissing, ZoneHeader};
-use crate::{cache, forward, listen, telemetry};
+use crate::{cache, forward, listen, observe, telemetry};
 
 pub use admin::{AdminSettings, Asked};
 pub use error::{ConfigError, ConfigErrors};
@@ -69,6 +70,7 @@ pub struct Config {
     pub admin: AdminSettings,
     pub telemetry: telemetry::Settings,
     pub monitors: MonitorSettings,
+    pub observe: observe::Settings,
 }
 
 /// `[private_link]`.
@@ -164,6 +166,11 @@ impl Config {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         }
+    }
+
+    /// The file that queries are logged to.
+    pub fn query_log(&self) -> Option<&Path> {
+        self.observe.query_log.as_ref()?.path.as_deref()
     }
 
     /// The files besides the config itself whose change is a change of the config.

@@ -421,6 +421,44 @@ log_level = "verbose,privatelink_dns::snyc=debug""##,
             "c.toml:16: telemetry.log_level: `privatelink_dns::snyc` is no part that logs, such as privatelink_dns, privatelink_dns::sync or sqlx; did you mean `privatelink_dns::sync`?",
         ],
     ),
+    (
+        r##"[telemetry.dnstap]
+identity = "a"
+[telemetry.query_log]
+format = "csv""##,
+        &["c.toml:4: telemetry.query_log.format: unknown word `csv`, expected `text` or `json`"],
+    ),
+    (
+        r##"[telemetry.dnstap]
+identity = "a"
+[telemetry.query_log]
+sample = 1.5
+suffixes = ["a", "..b"]
+clients = ["10.0.0.0/33"]
+rcodes = ["NXDOMAIN", "servfial"]
+paths = ["cache", "everything"]
+slower_than_ms = 60001"##,
+        &[
+            "c.toml:1: telemetry.dnstap: dnstap goes to a collector: set socket or address",
+            "c.toml:4: telemetry.query_log.sample: 1.5 is no share between 0.0 and 1.0",
+            "c.toml:5: telemetry.query_log.suffixes[1]: `..b` is no name: a label is empty",
+            "c.toml:6: telemetry.query_log.clients[0]: `10.0.0.0/33` is no address range such as 10.0.0.0/8 or fd00::/8, and no address",
+            "c.toml:7: telemetry.query_log.rcodes[1]: `servfial` is no response code: NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, YXDOMAIN, NOTAUTH, BADVERS, BADCOOKIE; did you mean `SERVFAIL`?",
+            "c.toml:8: telemetry.query_log.paths[0]: `cache` is no path: authoritative, spliced, synthesised, cached, forwarded, stale, refused, error; did you mean `cached`?",
+            "c.toml:8: telemetry.query_log.paths[1]: `everything` is no path: authoritative, spliced, synthesised, cached, forwarded, stale, refused, error",
+            "c.toml:9: telemetry.query_log.slower_than_ms: 60001 is not between 0 and 60000",
+        ],
+    ),
+    (
+        "[telemetry.dnstap]\naddress = 'localhost:6000'",
+        &[
+            "c.toml:2: telemetry.dnstap.address: `localhost:6000` is no address with a port, such as 10.0.0.9:6000",
+        ],
+    ),
+    (
+        "[telemetry.dnstap]\naddress = '127.0.0.1:6000'\nsocket = 'dnstap.sock'",
+        &["c.toml:2: telemetry.dnstap.address: socket names the collector already: one is enough"],
+    ),
 ];
 
 fn errors(text: &str) -> Vec<String> {
@@ -461,6 +499,34 @@ fn an_empty_file_is_a_hub_server() {
     assert_eq!(config.admin.api, crate::admin::Settings::default());
     assert_eq!(config.admin.store, crate::persist::Settings::default());
     assert_eq!(config.admin.api_is, super::Asked::ByDefault);
+    assert_eq!(config.observe, crate::observe::Settings::default());
+}
+
+#[test]
+fn who_is_told_of_queries_is_read_with_whole_paths() {
+    let text = "[telemetry.dnstap]\nsocket = 'dnstap.sock'\nidentity = 'dns-1'\n[telemetry.query_log]\nformat = 'json'
+path = 'queries.log'\nsample = 0.5\nsuffixes = ['Corp.example']\nclients = ['10.0.0.1']\nrcodes = ['nxdomain']
+paths = ['stale']\nslower_than_ms = 20\n";
+    let observe = parsed(text).observe;
+    let dnstap = observe.dnstap.unwrap();
+    assert_eq!(
+        (dnstap.collector.to_string(), dnstap.identity),
+        ("/etc/pl/dnstap.sock".into(), "dns-1".into())
+    );
+    let log = observe.query_log.unwrap();
+    assert_eq!(log.path.as_deref(), Some(Path::new("/etc/pl/queries.log")));
+    assert_eq!(log.format, crate::observe::query_log::Format::Json);
+    let expected = crate::observe::query_log::Filter {
+        suffixes: vec!["corp.example".parse().unwrap()],
+        clients: vec!["10.0.0.1/32".parse().unwrap()],
+        rcodes: vec![crate::dns::Rcode::NXDOMAIN],
+        paths: vec![crate::observe::AnswerPath::Stale],
+        slower_than: Duration::from_millis(20),
+        sample: 0.5,
+    };
+    assert_eq!(log.filter, expected);
+    let bare = parsed("[telemetry.query_log]\n").observe.query_log.unwrap();
+    assert_eq!(bare, crate::observe::query_log::Settings::default());
 }
 
 #[test]

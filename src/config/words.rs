@@ -6,9 +6,13 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::dns::Name;
-use crate::telemetry::LogFormat;
+use crate::dns::{Name, Rcode};
+use crate::observe::AnswerPath;
+use crate::telemetry::{LogFormat, did_you_mean, nearest};
 use crate::{answer, privatelink, zone};
+
+/// Response codes that have words are below this.
+const RCODES_END: u16 = 32;
 
 /// `10.0.0.0/8`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +21,14 @@ pub(super) struct ClientRange(pub IpNet);
 /// `0.0.0.0:53`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ListenAddress(pub SocketAddr);
+
+/// `SERVFAIL`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct RcodeWord(pub Rcode);
+
+/// `cached`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct PathWord(pub AnswerPath);
 
 /// A domain or zone.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -106,6 +118,33 @@ impl FromStr for ListenAddress {
         text.parse()
             .map(ListenAddress)
             .map_err(|_| format!("`{text}` is no address with a port, such as 0.0.0.0:53 or [::]:53"))
+    }
+}
+
+impl FromStr for RcodeWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RcodeWord, String> {
+        let known = || (0..RCODES_END).map(Rcode).filter(|rcode| !rcode.to_string().starts_with("RCODE"));
+        let found = known().find(|rcode| rcode.to_string().eq_ignore_ascii_case(text));
+        found.map(RcodeWord).ok_or_else(|| {
+            let words: Vec<String> = known().map(|rcode| rcode.to_string()).collect();
+            let near = nearest(text, words.iter().map(String::as_str));
+            format!("`{text}` is no response code: {}{}", words.join(", "), did_you_mean(near.as_deref()))
+        })
+    }
+}
+
+impl FromStr for PathWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PathWord, String> {
+        let found = AnswerPath::ALL.into_iter().find(|path| path.word() == text);
+        found.map(PathWord).ok_or_else(|| {
+            let words = AnswerPath::ALL.map(AnswerPath::word);
+            let near = nearest(text, words);
+            format!("`{text}` is no path: {}{}", words.join(", "), did_you_mean(near.as_deref()))
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod new_store;
 mod numbers;
+mod observing;
 mod parts;
 mod ports;
 mod privileges;

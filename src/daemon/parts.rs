@@ -14,6 +14,7 @@ use crate::dns::Name;
 use crate::forward::Forwarder;
 use crate::ledger::{Bases, Written};
 use crate::machine::at_once;
+use crate::observe::Tap;
 use crate::respond::Responder;
 use crate::sources::{self, Settings, Sources, StateAccess};
 use crate::sync::azure::Resolver;
@@ -82,9 +83,12 @@ impl Parts {
             Sources::new(&source_settings(config), access, &(Arc::clone(&written) as Arc<dyn Overlay>));
         sources.restore(&store);
         let cache = Arc::new(Cache::new(config.cache.clone()));
-        let forwarder = Forwarder::new(forward_over(written.rules(), config), Arc::clone(&cache));
+        let tap = Arc::<Tap>::default();
+        let forward = forward_over(written.rules(), config);
+        let forwarder = Forwarder::observed(forward, Arc::clone(&cache), Arc::clone(&tap));
         let serving = serving(config, cache, forwarder, None);
-        let responder = Arc::new(Responder::new(Arc::clone(&store), serving, rand::rng().random()));
+        let responder = Responder::new(Arc::clone(&store), serving, rand::rng().random());
+        let responder = Arc::new(responder.observed_by(tap));
         let surroundings = Surroundings::new(config, &responder, &written, sources.shared());
         Ok(Parts { store, responder, sources, written, surroundings, zone_files, zone_warnings })
     }

@@ -21,11 +21,12 @@ use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sockets::Sockets;
 use super::watch::{Watch, Watched};
-use super::{backup, descriptors, told};
+use super::{backup, descriptors, observing, told};
 use crate::admin::{NotReady, RunningProbes, Server};
 use crate::config::{Config, ConfigErrors};
 use crate::ledger::Trail;
 use crate::listen::{BindError, Drained, Listening};
+use crate::observe::Observers;
 use crate::respond::Responder;
 use crate::sources::{StateAccess, WANTED_PAUSE};
 use crate::telemetry::{Numbers, in_full};
@@ -50,6 +51,8 @@ pub struct Daemon {
     monitors: Option<RunningProbes>,
     numbers: Arc<Numbers>,
     reloads: Arc<Reloads>,
+    /// Who is told of queries.
+    observers: Arc<Observers>,
     watch: Watch,
     watched: BTreeMap<PathBuf, Watched>,
     signals: Signals,
@@ -103,7 +106,7 @@ impl Daemon {
         let opened = administration::open(&config.admin, &config.state_dir).await?;
         let written = opened.as_ref().map(|opened| opened.written()).unwrap_or_default();
         let watched = folders(path, &config, &[]);
-        let watch = Watch::new(&watched);
+        let watch = Watch::new(&watched, config.query_log());
         let mut seen = Seen::now(path, &config);
         let trail = opened.as_ref().map(|opened| opened.trail().clone());
         let witness = trail.clone().map(|trail| Box::new(trail) as Box<dyn Witness>);
@@ -116,6 +119,7 @@ impl Daemon {
         seen.forget_followed(&config);
         // What operators wrote is there with the first answer.
         let mut administration = opened.map(|opened| Administration::begin(opened, &config, &parts));
+        let observers = observing::observe(&parts, &config);
         let listening = dns.run(Arc::clone(&parts.responder), &Handle::current())?;
         parts.sources.start(&parts.store);
         let counting = listening.counting();
@@ -157,6 +161,7 @@ impl Daemon {
             monitors,
             numbers,
             reloads,
+            observers,
             watch,
             watched,
             signals,
@@ -219,6 +224,7 @@ impl Daemon {
                 _ = self.signals.hangup.recv() => {
                     let result = tokio::task::block_in_place(|| self.reload());
                     self.log(result);
+                    self.observers.reopen();
                     self.look_logged();
                 }
                 // What does not tell of changes (network file systems) is looked at all the same.
@@ -263,6 +269,7 @@ impl Daemon {
         self.leaving.spawn(self.listening.drain(DRAIN_PATIENCE));
         let ((), drained) = tokio::join!(administration, self.leaving.join_all());
         self.parts.sources.stop();
+        self.observers.stop().await;
         let unfinished: usize = drained.iter().map(|drained| drained.unfinished).sum();
         if unfinished > 0 {
             warn!(unfinished, "Stopped with {unfinished} requests unfinished");
@@ -289,7 +296,7 @@ impl Daemon {
         self.parts.sync()?;
         self.seen.forget_followed(&self.config);
         // Links below it may lead elsewhere now. A look follows, and sees what changes until then.
-        self.watch = Watch::new(&self.watched);
+        self.watch = Watch::new(&self.watched, self.config.query_log());
         Ok(Reload::Synced)
     }
 
@@ -297,7 +304,7 @@ impl Daemon {
     fn watch_what_is_there(&mut self) {
         let folders = folders(&self.path, &self.config, &self.parts.zone_files);
         if folders != self.watched {
-            self.watch = Watch::new(&folders);
+            self.watch = Watch::new(&folders, self.config.query_log());
             self.watched = folders;
         }
     }
@@ -315,7 +322,7 @@ impl Daemon {
         self.settled.keep_in(&mut config);
         make_state_folder(&config);
         let watched = folders(&self.path, &config, &self.parts.zone_files);
-        let watch = Watch::new(&watched);
+        let watch = Watch::new(&watched, config.query_log());
         let mut seen = Seen::now(&self.path, &config);
         seen.config.retain(|file| file.path != self.path);
         seen.config.insert(config_seen);
@@ -327,6 +334,7 @@ impl Daemon {
             Some(administration) => administration.reload(&config, &mut self.parts)?,
             None => self.parts.reload(&config)?,
         }
+        self.observers.configure(&config.observe);
         self.parts.sources.start(&self.parts.store);
         seen.forget_followed(&config);
         if let Some(bound) = rebound {

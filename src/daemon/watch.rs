@@ -5,7 +5,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{Event, EventKind, RecursiveMode, Watcher};
@@ -29,11 +29,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches folders; with a folder go those below it, if it says so.
-    pub(super) fn new(folders: &BTreeMap<PathBuf, Watched>) -> Watch {
+    /// Watches folders; with a folder go those below it, if it says so. `log` is written by this process itself.
+    pub(super) fn new(folders: &BTreeMap<PathBuf, Watched>, log: Option<&Path>) -> Watch {
         // One waiting note is enough: it stands for all that happened before it is taken.
         let (sender, changes) = mpsc::channel(1);
-        let own = OwnLog::here();
+        let own = OwnLog::here(log);
         let noted = move |event: notify::Result<Event>| {
             // Reading is no change, and neither our own reading must wake us nor what we say about it.
             let is_change =
@@ -85,22 +85,33 @@ impl Watch {
     }
 }
 
-/// The files that this process writes its log to; it may stand among those that are watched.
-struct OwnLog(Vec<(u64, u64)>);
+/// The files that this process writes its logs to; they may stand among those that are watched.
+#[derive(Default)]
+struct OwnLog {
+    /// Where standard output and error go, by device and inode: a log that is renamed is still the log.
+    streams: Vec<(u64, u64)>,
+    /// One that is opened by its name, and made anew at times.
+    file: Option<PathBuf>,
+}
 
 impl OwnLog {
-    /// Where standard output and error go, by device and inode: a log that is renamed is still the log.
-    fn here() -> OwnLog {
+    fn here(file: Option<&Path>) -> OwnLog {
         let streams = [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
         let files = streams.into_iter().filter_map(|stream| File::from(stream.ok()?).metadata().ok());
-        OwnLog(files.filter(Metadata::is_file).map(|file| (file.dev(), file.ino())).collect())
+        OwnLog {
+            streams: files.filter(Metadata::is_file).map(|file| (file.dev(), file.ino())).collect(),
+            file: file.and_then(|file| std::path::absolute(file).ok()),
+        }
     }
 
-    /// Whether a change is one of the log alone.
+    /// Whether a change is one of the logs alone.
     fn is_all_of(&self, paths: &[PathBuf]) -> bool {
-        let is_log =
-            |path: &PathBuf| path.metadata().is_ok_and(|file| self.0.contains(&(file.dev(), file.ino())));
-        !self.0.is_empty() && !paths.is_empty() && paths.iter().all(is_log)
+        let is_stream =
+            |path: &Path| path.metadata().is_ok_and(|file| self.streams.contains(&(file.dev(), file.ino())));
+        let is_log = |path: &PathBuf| {
+            self.file.as_ref() == Some(path) || (!self.streams.is_empty() && is_stream(path))
+        };
+        !paths.is_empty() && paths.iter().all(is_log)
     }
 }
 
@@ -143,12 +154,18 @@ mod tests {
         let (log, other) = (folder.path().join("log"), folder.path().join("config.toml"));
         let file = File::create(&log).unwrap().metadata().unwrap();
         File::create(&other).unwrap();
-        let own = OwnLog(vec![(file.dev(), file.ino())]);
+        let own = OwnLog { streams: vec![(file.dev(), file.ino())], file: None };
         assert!(own.is_all_of(std::slice::from_ref(&log)));
         assert!(!own.is_all_of(&[]) && !own.is_all_of(&[log.clone(), other.clone()]));
         let renamed = folder.path().join("log.1");
         std::fs::rename(&log, &renamed).unwrap();
-        assert!(own.is_all_of(&[renamed]) && !own.is_all_of(&[log]) && !own.is_all_of(&[other]));
+        assert!(
+            own.is_all_of(&[renamed])
+                && !own.is_all_of(std::slice::from_ref(&log))
+                && !own.is_all_of(&[other])
+        );
+        let own = OwnLog { file: Some(log.clone()), ..OwnLog::default() };
+        assert!(own.is_all_of(&[log]) && !own.is_all_of(&[folder.path().join("log.1")]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -138,7 +138,7 @@ impl Observers {
     }
 
     /// Ends, once what was seen is written, or cannot be.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.configure(&Settings::default());
         self.writers.close();
         if tokio::time::timeout(END_PATIENCE, self.writers.wait()).await.is_err() {

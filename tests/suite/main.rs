@@ -40,6 +40,7 @@ mod messages;
 mod metrics;
 mod monitoring;
 mod moved;
+mod observers;
 mod odd_upstreams;
 mod packets;
 mod pains;

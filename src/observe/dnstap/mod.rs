@@ -27,6 +27,12 @@ pub struct Settings {
     pub identity: String,
 }
 
+/// What this machine is called; the server's own name where it has none.
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().map(|name| name.to_string_lossy().into_owned());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "privatelink-dns".to_owned())
+}
+
 /// The server as dnstap tells it.
 const VERSION: &str = concat!("privatelink-dns ", env!("CARGO_PKG_VERSION"));
 
