@@ -111,6 +111,7 @@ impl Assembly<'_> {
             admin,
             telemetry,
             monitors,
+            observe,
         })
     }
 

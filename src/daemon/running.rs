@@ -137,6 +137,7 @@ impl Daemon {
             ports.with_backups(move || Box::pin(backup::for_client(of_config.clone(), Arc::clone(&turn))));
         let (server, reloads): (Arc<dyn Server>, _) = (Arc::new(ports), Reloads::new());
         let numbers = numbers::all(&parts, Arc::clone(&server), counting, &reloads);
+        numbers.add(Arc::clone(&observers) as _);
         numbers.show_zone_names(config.monitors.zone_names);
         let monitors = match monitors {
             Some(bound) => Some(bound.serve(Arc::clone(&server), Arc::clone(&numbers))?),

@@ -4,10 +4,12 @@
 //! `query_log` and who looks for what is `busiest`. While nobody wants any, none are made.
 
 mod busiest;
+mod counters;
 pub mod dnstap;
 mod event;
 #[cfg(test)]
 mod made;
+mod metrics;
 mod moment;
 mod observers;
 mod outlet;
@@ -17,8 +19,8 @@ mod sketch;
 mod tap;
 
 pub use busiest::Busiest;
+pub use counters::{Counters, FrameCounters, LineCounters};
 pub use event::{End, Event, Kind, Transport};
-pub use observers::{Counters, Observers, Settings, Zones};
-pub use outlet::Tally;
+pub use observers::{Observers, Settings, Zones};
 pub use path::AnswerPath;
 pub use tap::{Seen, Tap};

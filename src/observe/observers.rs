@@ -12,13 +12,12 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use super::busiest::{Busiest, Counting};
+use super::counters::{Counters, FrameCounters, LineCounters};
 use super::dnstap;
 use super::moment::Moment;
-use super::outlet::Tally;
 use super::query_log::{self, QueryLog};
 use super::tap::{Batch, Tap};
 use crate::dns::{Name, NameRef};
-use crate::telemetry::Counter;
 
 /// The time between two looks at the tap.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -36,17 +35,6 @@ pub struct Settings {
     pub query_log: Option<query_log::Settings>,
 }
 
-/// What became of events.
-#[derive(Default)]
-pub struct Counters {
-    /// Events that no thread had room for: the reader does not keep up.
-    pub lost: Counter,
-    /// Frames.
-    pub dnstap: Arc<Tally>,
-    /// Lines.
-    pub query_log: Arc<Tally>,
-}
-
 /// All that is done with events.
 pub struct Observers {
     shared: Arc<Shared>,
@@ -61,6 +49,8 @@ struct Shared {
     tap: Arc<Tap>,
     zones: Arc<Zones>,
     counters: Counters,
+    frames: Arc<FrameCounters>,
+    lines: Arc<LineCounters>,
     reading: Mutex<Reading>,
 }
 
@@ -77,9 +67,15 @@ struct Reading {
 impl Observers {
     /// Nobody, yet; call it inside a runtime, where connections will be kept.
     pub fn new(tap: Arc<Tap>, zones: Arc<Zones>) -> Observers {
-        let (counters, reading) = (Counters::default(), Mutex::default());
         Observers {
-            shared: Arc::new(Shared { tap, zones, counters, reading }),
+            shared: Arc::new(Shared {
+                tap,
+                zones,
+                counters: Counters::default(),
+                frames: Arc::default(),
+                lines: Arc::default(),
+                reading: Mutex::default(),
+            }),
             runtime: Handle::current(),
             writers: TaskTracker::new(),
             given_up: CancellationToken::new(),
@@ -92,12 +88,12 @@ impl Observers {
         // What was seen before is for those who wanted it.
         self.shared.read(&mut reading);
         let Reading { dnstap, query_log, .. } = &mut *reading;
-        let counters = &self.shared.counters;
+        let Shared { frames, lines, .. } = &*self.shared;
         if dnstap.as_ref().map(|sender| &sender.settings) != settings.dnstap.as_ref() {
             *dnstap = settings.dnstap.clone().map(|settings| {
                 let zones = Arc::clone(&self.shared.zones);
                 let ends = (&self.writers, self.given_up.clone());
-                dnstap::Sender::new(settings, zones, Arc::clone(&counters.dnstap), &self.runtime, ends)
+                dnstap::Sender::new(settings, zones, Arc::clone(frames) as _, &self.runtime, ends)
             });
         }
         if query_log.as_ref().map(|log| &log.settings) != settings.query_log.as_ref() {
@@ -106,7 +102,7 @@ impl Observers {
             let begun = settings
                 .query_log
                 .clone()
-                .map(|settings| QueryLog::new(settings, Arc::clone(&counters.query_log), &self.writers));
+                .map(|settings| QueryLog::new(settings, Arc::clone(lines) as _, &self.writers));
             *query_log = begun.transpose().unwrap_or_else(|error| {
                 error!("There is no query log: its thread cannot be started: {error}");
                 None
@@ -132,9 +128,19 @@ impl Observers {
         busiest
     }
 
-    /// What became of events so far.
+    /// What the reader did not keep up with.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// What became of the frames of dnstap.
+    pub fn frames(&self) -> &Arc<FrameCounters> {
+        &self.shared.frames
+    }
+
+    /// What became of the lines of the query log.
+    pub fn lines(&self) -> &Arc<LineCounters> {
+        &self.shared.lines
     }
 
     /// Ends, once what was seen is written, or cannot be.

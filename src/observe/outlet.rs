@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use crate::telemetry::Counter;
+use super::counters::Tally;
 
 /// Bytes that wait for one writer: some seconds of a busy server. What comes beyond them is dropped and counted.
 pub(super) const QUEUE_BYTES_MAX: usize = 8 << 20;
@@ -31,28 +31,19 @@ pub(super) struct Piece {
 pub(super) struct Outlet {
     orders: mpsc::UnboundedSender<Order>,
     piece: Piece,
-    tally: Arc<Tally>,
+    tally: Arc<dyn Tally>,
     queued: Arc<AtomicUsize>,
 }
 
 /// The writer's end.
 pub(super) struct Inlet {
     orders: mpsc::UnboundedReceiver<Order>,
-    pub tally: Arc<Tally>,
+    pub tally: Arc<dyn Tally>,
     queued: Arc<AtomicUsize>,
 }
 
-/// What became of items.
-#[derive(Default)]
-pub struct Tally {
-    /// Items that were written.
-    pub written: Counter,
-    /// Items that were dropped: the writer is too slow, or cannot write.
-    pub dropped: Counter,
-}
-
 /// A way that counts what becomes of items.
-pub(super) fn outlet(tally: Arc<Tally>) -> (Outlet, Inlet) {
+pub(super) fn outlet(tally: Arc<dyn Tally>) -> (Outlet, Inlet) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
     let outlet =
@@ -79,12 +70,12 @@ impl Outlet {
         if self.queued.load(Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
             self.piece.bytes.clear();
             self.piece.items = 0;
-            self.tally.dropped.add(items);
+            self.tally.add_dropped(items);
             return;
         }
         self.queued.fetch_add(bytes, Ordering::Relaxed);
         if self.orders.send(Order::Write(std::mem::take(&mut self.piece))).is_err() {
-            self.tally.dropped.add(items);
+            self.tally.add_dropped(items);
         }
     }
 
@@ -111,7 +102,7 @@ impl Inlet {
         while let Ok(order) = self.orders.try_recv() {
             self.note_taken(&order);
             if let Order::Write(piece) = order {
-                self.tally.dropped.add(piece.items);
+                self.tally.add_dropped(piece.items);
             }
         }
     }
@@ -125,11 +116,18 @@ impl Inlet {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counters::LineCounters;
     use super::*;
+
+    fn counted() -> (Outlet, Inlet, Arc<LineCounters>) {
+        let counters = Arc::<LineCounters>::default();
+        let (outlet, inlet) = outlet(Arc::clone(&counters) as _);
+        (outlet, inlet, counters)
+    }
 
     #[test]
     fn a_writer_that_takes_nothing_costs_no_more_than_the_bound_and_the_rest_is_counted() {
-        let (mut outlet, mut inlet) = outlet(Arc::default());
+        let (mut outlet, mut inlet, counters) = counted();
         let item = vec![b'x'; 1000];
         let all = 2 * QUEUE_BYTES_MAX / item.len();
         for _ in 0..all {
@@ -147,23 +145,22 @@ mod tests {
         }
         assert!((QUEUE_BYTES_MAX - 2 * PIECE_BYTES..=QUEUE_BYTES_MAX).contains(&bytes), "{bytes}");
         assert_eq!((bytes, reopened), (items as usize * item.len(), 1));
-        assert_eq!(items + inlet.tally.dropped.value(), all as u64);
+        assert_eq!(items + counters.dropped.value(), all as u64);
         assert_eq!(inlet.queued.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn what_a_writer_leaves_is_dropped_and_counted() {
-        let (mut outlet, mut inlet) = outlet(Arc::default());
+        let (mut outlet, mut inlet, counters) = counted();
         for _ in 0..3 {
             outlet.push(|bytes| bytes.push(0));
             outlet.flush();
         }
         inlet.drop_rest();
-        assert_eq!(inlet.tally.dropped.value(), 3);
-        let tally = Arc::clone(&inlet.tally);
+        assert_eq!(counters.dropped.value(), 3);
         drop(inlet);
         outlet.push(|bytes| bytes.push(0));
         outlet.flush();
-        assert_eq!(tally.dropped.value(), 4);
+        assert_eq!(counters.dropped.value(), 4);
     }
 }

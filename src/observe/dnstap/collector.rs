@@ -116,9 +116,9 @@ async fn send(stream: &mut impl Stream, frames: &mut Inlet) -> End {
         };
         match order {
             Some(Order::Write(piece)) => match in_time(writing.write_all(&piece.bytes)).await {
-                Ok(()) => frames.tally.written.add(piece.items),
+                Ok(()) => frames.tally.add_written(piece.items),
                 Err(error) => {
-                    frames.tally.dropped.add(piece.items);
+                    frames.tally.add_dropped(piece.items);
                     return End::Lost(error);
                 }
             },

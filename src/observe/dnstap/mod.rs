@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::messages::{Dnstap, Message, MessageType, SocketFamily, SocketProtocol, Type};
+use super::counters::Tally;
 use super::moment::Moment;
-use super::outlet::{Outlet, Tally, outlet};
+use super::outlet::{Outlet, outlet};
 use super::{AnswerPath, End, Kind, Seen, Transport, Zones};
 use crate::dns::{RawQuestion, header::HEADER_BYTES};
 
@@ -49,7 +50,7 @@ impl Sender {
     pub fn new(
         settings: Settings,
         zones: Arc<Zones>,
-        tally: Arc<Tally>,
+        tally: Arc<dyn Tally>,
         runtime: &Handle,
         (tracker, given_up): (&TaskTracker, CancellationToken),
     ) -> Sender {

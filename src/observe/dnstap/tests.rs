@@ -7,8 +7,8 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::Event;
 use super::super::made::{event, query, reply, until};
+use super::super::{Event, FrameCounters};
 use super::*;
 
 /// What is sent of an event.
@@ -19,7 +19,7 @@ fn sent(event: &Event, query: &[u8], reply: &[u8], zone: &[u8]) -> Vec<Dnstap> {
     });
     let settings =
         Settings { collector: Collector::Socket("unused".into()), identity: "this server".to_owned() };
-    let (frames, mut inlet) = outlet(Arc::default());
+    let (frames, mut inlet) = outlet(Arc::<FrameCounters>::default());
     let mut sender = Sender { settings, frames, zones };
     sender.take(Seen { event, query, reply, zone }, &Moment::now());
     sender.flush();
@@ -120,12 +120,13 @@ async fn collect(listener: &TcpListener, frames: usize) -> (TcpStream, Vec<Dnsta
 }
 
 /// A sender to a collector, and what it counts.
-fn sender(listener: &TcpListener, tracker: &TaskTracker) -> (Sender, Arc<Tally>) {
+fn sender(listener: &TcpListener, tracker: &TaskTracker) -> (Sender, Arc<FrameCounters>) {
     let collector = Collector::Address(listener.local_addr().unwrap());
     let settings = Settings { collector, identity: "this server".to_owned() };
-    let tally = Arc::<Tally>::default();
+    let tally = Arc::<FrameCounters>::default();
     let ends = (tracker, CancellationToken::new());
-    let sender = Sender::new(settings, Arc::new(|_, _| None), Arc::clone(&tally), &Handle::current(), ends);
+    let sender =
+        Sender::new(settings, Arc::new(|_, _| None), Arc::clone(&tally) as _, &Handle::current(), ends);
     (sender, tally)
 }
 
@@ -165,7 +166,7 @@ async fn a_collector_that_goes_away_is_connected_to_again_and_the_end_is_confirm
     stream.write_all(b"\0\0\0\0\0\0\0\x04\0\0\0\x05").await.unwrap();
     tracker.close();
     tracker.wait().await;
-    assert_eq!(tally.written.value() + tally.dropped.value(), asked);
+    assert_eq!(tally.sent.value() + tally.dropped.value(), asked);
 }
 
 #[tokio::test]

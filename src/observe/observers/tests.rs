@@ -49,7 +49,7 @@ async fn lines_go_to_a_file_and_after_a_rename_to_a_new_one() {
     leave(&tap, "c.example.", 0);
     assert_eq!(names(&path, 1).await, ["c.example."]);
     assert_eq!(fs::read_to_string(&renamed).unwrap().lines().count(), 2);
-    assert_eq!(observers.counters().query_log.written.value(), 3);
+    assert_eq!(observers.lines().written.value(), 3);
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_file_that_cannot_be_written_costs_lines_and_nothing_else() {
     let (tap, observers) = observers();
     observers.configure(&logging(&path));
     leave(&tap, "a.example.", 0);
-    let tally = Arc::clone(&observers.counters().query_log);
+    let tally = Arc::clone(observers.lines());
     until(|| tally.dropped.value() > 0).await;
     fs::create_dir(folder.path().join("missing")).unwrap();
     observers.reopen();

@@ -13,8 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use self::line::Line;
 use self::writer::Writer;
+use super::counters::Tally;
 use super::moment::Moment;
-use super::outlet::{Outlet, Tally, outlet};
+use super::outlet::{Outlet, outlet};
 use super::{Kind, Seen};
 use crate::dns::Gist;
 
@@ -29,7 +30,7 @@ pub(super) struct QueryLog {
 
 impl QueryLog {
     /// Begins to write, in a thread of its own, which counts among `tracker`'s until it has written all.
-    pub fn new(settings: Settings, tally: Arc<Tally>, tracker: &TaskTracker) -> io::Result<QueryLog> {
+    pub fn new(settings: Settings, tally: Arc<dyn Tally>, tracker: &TaskTracker) -> io::Result<QueryLog> {
         let (lines, inlet) = outlet(tally);
         let (writer, token) = (Writer::new(settings.path.clone()), tracker.token());
         thread::Builder::new().name("query-log".to_owned()).spawn(move || {

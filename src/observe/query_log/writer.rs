@@ -36,13 +36,10 @@ impl Writer {
         self.open();
         while let Some(order) = lines.wait_for_next() {
             match order {
-                Order::Write(piece) => {
-                    let counter = match self.write(&piece.bytes) {
-                        true => &lines.tally.written,
-                        false => &lines.tally.dropped,
-                    };
-                    counter.add(piece.items);
-                }
+                Order::Write(piece) => match self.write(&piece.bytes) {
+                    true => lines.tally.add_written(piece.items),
+                    false => lines.tally.add_dropped(piece.items),
+                },
                 Order::Reopen => self.open(),
             }
         }
