@@ -426,7 +426,10 @@ log_level = "verbose,privatelink_dns::snyc=debug""##,
 identity = "a"
 [telemetry.query_log]
 format = "csv""##,
-        &["c.toml:4: telemetry.query_log.format: unknown word `csv`, expected `text` or `json`"],
+        &[
+            "c.toml:1: telemetry.dnstap: dnstap goes to a collector: set socket or address",
+            "c.toml:4: telemetry.query_log.format: unknown word `csv`, expected `text` or `json`",
+        ],
     ),
     (
         r##"[telemetry.dnstap]
