@@ -23,6 +23,7 @@ mod server;
 mod settings;
 mod shell;
 mod side;
+mod top_report;
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ pub use server::{
 };
 pub use settings::{Limits, Settings};
 pub use shell::RequestId;
+pub use top_report::{BusiestReport, ClientCount, NameCount, PathReport, TopReport};
 
 use crate::ledger::{Ledger, TokenBook};
 use crate::telemetry::Numbers;

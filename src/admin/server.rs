@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::readiness::Readiness;
+use super::top_report::TopReport;
 use crate::cache::{self, Listed};
 use crate::dns::{Name, QueryFlags, Question, Rcode, Record};
 use crate::ledger::listing::is_like;
@@ -30,6 +31,9 @@ pub trait Server: Send + Sync + 'static {
 
     /// Client networks that met a limit in the last day, the heaviest first.
     fn limits_met(&self) -> Vec<LimitMetReport>;
+
+    /// What clients asked in the last seconds. It may block.
+    fn top(&self) -> TopReport;
 
     /// Every source that inventories are read from, in the order of their names.
     fn sync(&self) -> SyncReport;

@@ -19,6 +19,7 @@ mod store;
 mod summary;
 mod sync;
 mod token;
+mod top;
 mod words;
 mod zones;
 
@@ -63,6 +64,7 @@ enum Verb {
     Forwarders(forwarders::Forwarders),
     Networks(networks::Networks),
     Token(token::Token),
+    Top(top::Top),
     Cache(cache::Cache),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -122,6 +124,7 @@ pub fn run() -> ExitCode {
         Verb::Forwarders(verb) => verb.run(out),
         Verb::Networks(verb) => verb.run(out),
         Verb::Token(verb) => verb.run(out),
+        Verb::Top(verb) => verb.run(out),
         Verb::Cache(verb) => verb.run(out),
         Verb::Backup(verb) => verb.run(out),
         Verb::Restore(verb) => verb.run(out),

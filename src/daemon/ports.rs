@@ -4,6 +4,7 @@ mod endpoints;
 mod limits;
 mod readiness;
 mod sync;
+mod top;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,16 +13,18 @@ use tokio::time::Instant;
 
 use crate::admin::{
     BackingUp, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport, Readiness, Server,
-    SyncReport, WantedEndpoints, WantedEntries,
+    SyncReport, TopReport, WantedEndpoints, WantedEntries,
 };
 use crate::cache::Listed;
 use crate::dns::{Name, QueryFlags, Question};
 use crate::listen::Counting;
+use crate::observe::Observers;
 use crate::privatelink::Catalogue;
 use crate::respond::Responder;
 use crate::sources::{ConfirmError, NudgeError, Shared};
 use crate::sync::Fingerprint;
 use crate::zone::Store;
+use top::Looks;
 
 /// The running server as the admin API sees it. It lives over reloads: what they exchange is read when asked for.
 #[derive(Clone)]
@@ -29,6 +32,8 @@ pub struct Ports {
     responder: Arc<Responder>,
     sources: Shared,
     limits: Option<Counting>,
+    observers: Option<Arc<Observers>>,
+    looks: Arc<Looks>,
     health: Option<Arc<TellHealth>>,
     backups: Option<Arc<MakeBackup>>,
 }
@@ -42,12 +47,18 @@ type TellHealth = dyn Fn(&mut Readiness) + Send + Sync;
 impl Ports {
     /// Of what answers, and of [`crate::sources::Sources::shared`].
     pub fn new(responder: Arc<Responder>, sources: Shared) -> Ports {
-        Ports { responder, sources, limits: None, health: None, backups: None }
+        let looks = Arc::default();
+        Ports { responder, sources, limits: None, observers: None, looks, health: None, backups: None }
     }
 
     /// Adds what listeners know of clients.
     pub fn with_limits(self, limits: Counting) -> Ports {
         Ports { limits: Some(limits), ..self }
+    }
+
+    /// Adds who counts names and clients.
+    pub fn with_observers(self, observers: Arc<Observers>) -> Ports {
+        Ports { observers: Some(observers), ..self }
     }
 
     /// Adds what only others know to be amiss, such as the store.
@@ -75,6 +86,11 @@ impl Server for Ports {
 
     fn limits_met(&self) -> Vec<LimitMetReport> {
         self.limits.as_ref().map(limits::reports).unwrap_or_default()
+    }
+
+    fn top(&self) -> TopReport {
+        let busiest = self.observers.as_ref().map(|observers| observers.busiest()).unwrap_or_default();
+        self.looks.look(std::time::Instant::now(), self.responder.totals(), busiest)
     }
 
     fn store(&self) -> &Arc<Store> {

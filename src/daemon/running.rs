@@ -125,7 +125,8 @@ impl Daemon {
         let counting = listening.counting();
         let ports = Ports::new(Arc::clone(&parts.responder), parts.sources.shared().clone());
         let (announced, store) = (ending.clone(), administration.as_ref().map(Administration::health));
-        let ports = ports.with_limits(counting.clone()).with_health(move |readiness| {
+        let ports = ports.with_limits(counting.clone()).with_observers(Arc::clone(&observers));
+        let ports = ports.with_health(move |readiness| {
             if announced.is_announced() {
                 let waits_for = "its end: it was told to stop".into();
                 readiness.not_ready.push(NotReady { part: "server".into(), waits_for });

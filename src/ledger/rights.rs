@@ -8,6 +8,9 @@ use crate::dns::{Name, NameRef, RecordType};
 use crate::persist::{Entry, StoredChange, Subject};
 use crate::zone::{OnMissing, Snapshot};
 
+/// Why a scope does not suffice.
+const CHANGES_MORE: &str = "this changes more than the zones that you may change";
+
 impl Identity {
     /// Whether it may make a change of what is served.
     pub(super) fn may_write(&self, change: &StoredChange, snapshot: &Snapshot) -> Result<(), Refusal> {
@@ -40,13 +43,19 @@ impl Identity {
     pub fn may_make_tokens(&self) -> Result<(), Refusal> {
         self.needs(Role::Admin)?;
         // Or an admin of one zone could make itself a token for all.
-        self.has_all()
+        self.has_all(CHANGES_MORE)
     }
 
     /// Whether it may change what belongs to no zone: rules, settings, what is cached.
     pub fn may_change_server(&self) -> Result<(), Refusal> {
         self.needs(Role::Operator)?;
-        self.has_all()
+        self.has_all(CHANGES_MORE)
+    }
+
+    /// Whether it may see which clients ask for which names.
+    pub fn may_see_clients(&self) -> Result<(), Refusal> {
+        self.needs(Role::Operator)?;
+        self.has_all("this tells what clients ask for in any zone, and you may change some zones only")
     }
 
     /// Whether it may change a zone as a whole: create, alter, import, delete it.
@@ -60,13 +69,10 @@ impl Identity {
         if self.scope.covers(zone, name) { Ok(()) } else { Err(self.outside_of_scope(name)) }
     }
 
-    fn has_all(&self) -> Result<(), Refusal> {
+    fn has_all(&self, why: &'static str) -> Result<(), Refusal> {
         match &self.scope {
             Scope::All => Ok(()),
-            Scope::Only(_) => {
-                let why = "this changes more than the zones that you may change";
-                Err(Refusal::new(RefusalKind::OutOfScope, why))
-            }
+            Scope::Only(_) => Err(Refusal::new(RefusalKind::OutOfScope, why)),
         }
     }
 

@@ -141,6 +141,7 @@ fn request_place(client: Client, rtype: RecordType) -> u16 {
 }
 
 /// Sums over all threads.
+#[derive(Clone)]
 pub struct Totals {
     /// By transport, address family and type, the last for all other types.
     requests: [[[u64; TYPES.len() + 1]; FAMILIES.len()]; TRANSPORTS.len()],
@@ -179,6 +180,20 @@ impl Tally {
 }
 
 impl Totals {
+    /// What was counted after `earlier`.
+    #[must_use]
+    pub fn since(mut self, earlier: &Totals) -> Totals {
+        let subtract = |sums: &mut [u64], earlier: &[u64]| {
+            sums.iter_mut().zip(earlier).for_each(|(sum, earlier)| *sum = sum.saturating_sub(*earlier));
+        };
+        let requests = self.requests.as_flattened_mut().as_flattened_mut();
+        subtract(requests, earlier.requests.as_flattened().as_flattened());
+        subtract(self.rcodes.as_flattened_mut(), earlier.rcodes.as_flattened());
+        let durations = self.durations.iter_mut().zip(&earlier.durations);
+        durations.for_each(|(sum, earlier)| *sum = sum.clone().since(earlier));
+        self
+    }
+
     /// Queries by transport, address family and type: those of some kind, and those of the types that all ask for.
     pub fn requests(&self) -> impl Iterator<Item = ([&'static str; 2], String, u64)> {
         let transports = TRANSPORTS.into_iter().zip(&self.requests);
@@ -275,6 +290,12 @@ mod tests {
         assert_eq!(responses, expected);
         let durations = totals.durations().find(|(path, _)| *path == AnswerPath::Cached).unwrap().1;
         assert_eq!(durations.count(), 6);
+        tallies.own().count_late(reply(Rcode::NOERROR, AnswerPath::Stale), Duration::from_millis(9));
+        let late = tallies.totals().since(&totals);
+        let responses: Vec<_> = late.responses().filter(|(_, _, count)| *count > 0).collect();
+        assert_eq!(responses, [("NOERROR".to_owned(), AnswerPath::Stale, 1)]);
+        assert_eq!(late.requests().map(|(_, _, count)| count).sum::<u64>(), 0);
+        assert_eq!(late.durations().map(|(_, durations)| durations.count()).sum::<u64>(), 1);
     }
 
     #[test]

@@ -114,6 +114,17 @@ impl Durations {
         self.sum_secs += histogram.nanos.load(Ordering::Relaxed) as f64 / 1e9;
     }
 
+    /// What was counted after `earlier`, which are of the same histograms.
+    pub fn since(mut self, earlier: &Durations) -> Durations {
+        let subtract = |sums: &mut [u64], earlier: &[u64]| {
+            sums.iter_mut().zip(earlier).for_each(|(sum, earlier)| *sum = sum.saturating_sub(*earlier));
+        };
+        subtract(&mut self.classic, &earlier.classic);
+        subtract(&mut self.native, &earlier.native);
+        self.sum_secs -= earlier.sum_secs;
+        self
+    }
+
     /// How many there were.
     pub fn count(&self) -> u64 {
         self.classic.iter().sum()
@@ -177,10 +188,13 @@ mod tests {
 
     #[test]
     fn a_quantile_is_the_bound_of_its_bucket() {
-        let durations = durations(&[(1_000_000, 98), (400_000_000, 2)]);
+        let (durations, early) =
+            (durations(&[(1_000_000, 98), (400_000_000, 2)]), durations(&[(1_000_000, 98)]));
         let (half, most) = (durations.quantile_secs(0.5).unwrap(), durations.quantile_secs(0.99).unwrap());
         assert!((0.001..0.0011).contains(&half), "{half}");
         assert!((0.4..0.44).contains(&most), "{most}");
         assert_eq!(Durations::default().quantile_secs(0.5), None);
+        let late = durations.clone().since(&early);
+        assert_eq!((late.count(), late.quantile_secs(0.01)), (2, durations.quantile_secs(0.99)));
     }
 }

@@ -81,6 +81,8 @@ impl Route {
             ("/backup", _) => "admin",
             // The handshake of Event Grid is for who may send events.
             ("/events", _) => "operator",
+            // It tells which client asks for which name.
+            ("/top", _) => "operator",
             (_, "GET" | "HEAD" | "OPTIONS") => "reader",
             _ => "operator",
         }

@@ -287,6 +287,7 @@ fn every_example_of_the_description_works() {
         "get /limits",
         "get /networks",
         "get /sync",
+        "get /top",
         "options /events",
         "post /events",
         "post /sync",

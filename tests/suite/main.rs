@@ -63,5 +63,6 @@ mod surroundings;
 mod swapped;
 mod sync_once;
 mod told;
+mod top;
 mod validators;
 mod zones;

@@ -24,6 +24,7 @@ mod record_sets;
 mod statuses;
 mod sync;
 mod tokens;
+mod top;
 mod whoami;
 mod zones;
 
@@ -68,6 +69,7 @@ fn known() -> OpenApiRouter<App> {
         .merge(sync::routes())
         .merge(networks::routes())
         .merge(limits::routes())
+        .merge(top::routes())
         .merge(catalogue::routes())
         .merge(explain::routes())
         .merge(cache::routes())

@@ -72,8 +72,8 @@ fn statuses(path: &str, method: &str, operation: &Value) -> BTreeSet<u16> {
     // Of everybody: who is not known, who calls the server what it is not, who has guessed too often, and a server that
     // cannot for now.
     let mut found: BTreeSet<u16> = [401, 421, 429, 500, 503].into();
-    let is_for_admins = path.starts_with("/api/v1/tokens") || path == "/api/v1/backup";
-    if is_write || is_for_admins {
+    let is_for_some = path.starts_with("/api/v1/tokens") || ["/api/v1/backup", "/api/v1/top"].contains(&path);
+    if is_write || is_for_some {
         found.insert(403);
     }
     if has_parameter(operation, "path", "") {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use privatelink_dns::admin::{
     BackingUp, EndpointReport, Explained, ExplainedReply, Explaining, LimitMetReport, Readiness, Server,
-    SourceReport, SyncReport, WantedEndpoints, WantedEntries,
+    SourceReport, SyncReport, TopReport, WantedEndpoints, WantedEntries,
 };
 use privatelink_dns::cache::{self, Cache, Listed};
 use privatelink_dns::dns::{Name, QueryFlags, Question, Rcode};
@@ -58,6 +58,10 @@ impl Server for FakeServer {
 
     fn limits_met(&self) -> Vec<LimitMetReport> {
         self.limits_met.clone()
+    }
+
+    fn top(&self) -> TopReport {
+        TopReport { over_secs: 2.0, queries_per_second: 0.5, ..TopReport::default() }
     }
 
     fn store(&self) -> &Arc<Store> {
