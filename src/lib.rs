@@ -8,6 +8,7 @@ pub mod dns;
 pub mod machine;
 pub mod net;
 pub mod telemetry;
+pub mod tls;
 
 // Floor 2: nouns, what the server holds.
 pub mod cache;

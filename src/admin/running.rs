@@ -11,7 +11,7 @@ use super::auth::Authenticator;
 use super::counters::Counters;
 use super::events::EventDoor;
 use super::host::Hosts;
-use super::listener::{Bound, Serving, StartError, Tls, check_plaintext};
+use super::listener::{Bound, Serving, StartError, check_plaintext, tls_settings};
 use super::probes::Probes;
 use super::settings::Settings;
 use super::shell::Shell;
@@ -68,10 +68,10 @@ impl Running {
         }
         check_plaintext(&new)?;
         let rules = self.auth.prepare(&settings, &new)?;
-        let tls = Tls::of(&new)?;
+        let tls = tls_settings(&new)?;
         // The last that may fail: either all changes or nothing.
         match (&self.serving.tls, tls) {
-            (Some(running), Some(files)) => running.reload(files)?,
+            (Some(running), Some(settings)) => running.reload(settings)?,
             (None, None) => {}
             _ => return Err(StartError::Restart { key: "certificate" }),
         }

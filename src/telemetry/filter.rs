@@ -25,7 +25,7 @@ const OTHER_WORDS: [(&str, &str); 9] = [
 const OWN: &str = "privatelink_dns";
 
 /// The rooms of this server, whose events are told apart.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "admin",
     "answer",
     "cache",
@@ -45,6 +45,7 @@ const ROOMS: [&str; 20] = [
     "sources",
     "sync",
     "telemetry",
+    "tls",
     "zone",
 ];
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use privatelink_dns::admin::auth::CertificateRole;
 use privatelink_dns::admin::{Settings, StartError, bind};
 use privatelink_dns::ledger::{Role, Scope};
+use privatelink_dns::tls::TlsError;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
 use serde_json::Value;
@@ -93,7 +94,7 @@ async fn a_changed_certificate_is_served_without_a_restart_and_a_bad_one_never()
     assert!(comes_to(&api, || new.client().build().unwrap(), true).await);
     fs::write(folder.path().join("tls.crt"), "nonsense").unwrap();
     let broken = api.running.reload(tls_like(&folder));
-    assert!(matches!(broken, Err(StartError::File { .. })), "{broken:?}");
+    assert!(matches!(broken, Err(StartError::Tls(TlsError::NoPem { .. }))), "{broken:?}");
     assert!(is_served(&api, &new.client().build().unwrap()).await, "the old pair stays");
 }
 
@@ -191,7 +192,7 @@ fn tls_that_is_half_set_or_unreadable_is_refused() {
     let without = Settings { client_certificates: vec![role], ..good.clone() };
     assert!(matches!(refused(without), StartError::RolesWithoutClientCa));
     let missing = Settings { key: Some(folder.path().join("none.key")), ..good.clone() };
-    assert!(matches!(refused(missing), StartError::File { .. }));
+    assert!(matches!(refused(missing), StartError::Tls(TlsError::Unreadable { .. })));
     fs::write(folder.path().join("tls.key"), authority.server().1).unwrap();
-    assert!(matches!(refused(good), StartError::Pair { .. }));
+    assert!(matches!(refused(good), StartError::Tls(TlsError::Mismatch { .. })));
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors of design §7. `main.rs` stands above all of them.
 const FLOORS: &[(u8, &[&str])] = &[
-    (1, &["telemetry", "dns", "machine", "net"]),
+    (1, &["telemetry", "dns", "machine", "net", "tls"]),
     (2, &["zone", "privatelink", "cache", "observe"]),
     (3, &["sync", "persist", "transfer", "answer", "forward"]),
     (4, &["ledger", "sources", "respond"]),

@@ -21,11 +21,11 @@ use tower::ServiceExt;
 use tracing::debug;
 
 use super::activity::{Activity, Received, Watched};
-use super::tls::Tls;
 use crate::admin::auth::ClientCertificate;
 use crate::admin::counters::Counters;
 use crate::admin::settings::Limits;
 use crate::admin::shell::Shell;
+use crate::tls::Server;
 
 /// How often a connection is looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -44,7 +44,7 @@ pub struct Peer {
 /// What connections have in common.
 pub(super) struct Connections {
     pub(super) router: Router,
-    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) tls: Option<Arc<Server>>,
     pub(super) shell: Arc<Shell>,
     /// Requests may end, new ones are not taken.
     pub(super) closing: CancellationToken,

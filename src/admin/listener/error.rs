@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use crate::admin::auth::EntraError;
+use crate::tls::TlsError;
 
 /// Why the admin API cannot start, or take other settings.
 #[derive(Debug, thiserror::Error)]
@@ -20,12 +20,8 @@ pub enum StartError {
     ClientCaWithoutTls,
     #[error("`client_certificates` takes `client_ca`, the authority that signs them")]
     RolesWithoutClientCa,
-    #[error("{path} cannot be read: {why}")]
-    File { path: PathBuf, why: String },
-    #[error("the certificate and key cannot be used: {why}")]
-    Pair { why: String },
-    #[error("`client_ca` cannot be used: {why}")]
-    ClientCa { why: String },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("{address} cannot be bound")]
     Bind { address: SocketAddr, source: io::Error },
     #[error(transparent)]

@@ -23,9 +23,10 @@ use tracing::warn;
 
 use super::settings::Settings;
 use super::shell::Shell;
+use crate::tls::Server;
 use connection::Connections;
 use places::Places;
-pub(super) use tls::Tls;
+pub(super) use tls::settings as tls_settings;
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 256;
@@ -38,12 +39,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Bound {
     settings: Settings,
     sockets: Vec<(StdListener, SocketAddr)>,
-    tls: Option<Tls>,
+    tls: Option<Server>,
 }
 
 /// Checks the settings, reads the certificate and opens the sockets.
 pub fn bind(settings: Settings) -> Result<Bound, StartError> {
-    let tls = Tls::of(&settings)?.map(Tls::load).transpose()?;
+    // Without tickets: what a client's certificate allows ends with the authority that signed it.
+    let tls = tls_settings(&settings)?.map(|settings| Server::load(settings, None)).transpose()?;
     check_plaintext(&settings)?;
     let open = |address: &SocketAddr| {
         let open = open(*address).and_then(|socket| Ok((socket.local_addr()?, socket)));
@@ -97,7 +99,7 @@ impl Bound {
         let tls = self.tls.map(Arc::new);
         if let Some(tls) = &tls {
             let (tls, every, closing) = (Arc::clone(tls), self.settings.certificate_check, closing.clone());
-            tasks.spawn(async move { closing.run_until_cancelled(tls.watch(every)).await });
+            tasks.spawn(async move { closing.run_until_cancelled(tls.watch(every, tls::WHOSE)).await });
         }
         let connections = Arc::new(Connections {
             router,
@@ -121,7 +123,7 @@ impl Bound {
 /// Sockets that answer; dropping them ends it at once.
 pub(super) struct Serving {
     pub(super) addresses: Vec<SocketAddr>,
-    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) tls: Option<Arc<Server>>,
     closing: CancellationToken,
     ended: CancellationToken,
     tasks: TaskTracker,
