@@ -43,10 +43,10 @@ pub struct BoundProbes(listener::Bound);
 /// What answers monitors; dropping it ends it at once.
 pub struct RunningProbes(Serving);
 
-/// Opens the sockets of a listener for monitors.
-pub fn bind_probes(listen: Vec<SocketAddr>) -> Result<BoundProbes, StartError> {
+/// Opens the sockets of a listener for monitors, also at addresses that the host does not have yet.
+pub fn bind_probes(listen: Vec<SocketAddr>, freebind: bool) -> Result<BoundProbes, StartError> {
     // Nothing secret passes: no token is asked for, and none is taken.
-    let settings = Settings { listen, allow_plaintext: true, ..Settings::default() };
+    let settings = Settings { listen, freebind, allow_plaintext: true, ..Settings::default() };
     listener::bind(settings).map(BoundProbes)
 }
 

@@ -11,6 +11,8 @@ use super::events::EventSettings;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub listen: Vec<SocketAddr>,
+    /// Whether an address may be bound that the host does not have yet.
+    pub freebind: bool,
     /// The server's certificate chain (PEM); with `key` it makes every address speak TLS.
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
@@ -68,6 +70,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8053)],
+            freebind: false,
             certificate: None,
             key: None,
             client_ca: None,

@@ -117,6 +117,7 @@ impl Assembly<'_> {
     fn api(&mut self, admin: file::Admin, dns: &listen::Settings, api_is: Asked) -> admin::Settings {
         let mut settings = admin::Settings {
             listen: Vec::new(),
+            freebind: dns.freebind,
             certificate: self.pem("certificate", admin.certificate),
             key: self.pem("key", admin.key),
             client_ca: self.pem("client_ca", admin.client_ca),

@@ -254,6 +254,7 @@ impl Assembly<'_> {
         listen::Settings {
             dns,
             ipv6: if self.document.says("listen.dns") { Ipv6::Needed } else { Ipv6::IfThere },
+            freebind: listen.freebind,
             workers: listen.workers,
             udp_waiting_max: listen.udp_waiting_max,
             udp_buffer_size_bytes: listen.udp_buffer_size_bytes,

@@ -39,6 +39,7 @@ pub(super) struct File {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Listen {
     pub dns: Vec<String>,
+    pub freebind: bool,
     pub tls: Vec<String>,
     pub https: Vec<String>,
     pub quic: Vec<String>,
@@ -290,6 +291,7 @@ impl Default for Listen {
         let settings = listen::Settings::default();
         Listen {
             dns: settings.dns.iter().map(ToString::to_string).collect(),
+            freebind: settings.freebind,
             tls: Vec::new(),
             https: Vec::new(),
             quic: Vec::new(),

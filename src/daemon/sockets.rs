@@ -22,7 +22,7 @@ impl Sockets {
         let api = administration::bind(&config.admin)?;
         let monitors = match &config.monitors.listen[..] {
             [] => None,
-            listen => Some(admin::bind_probes(listen.to_vec())?),
+            listen => Some(admin::bind_probes(listen.to_vec(), config.listen.freebind)?),
         };
         Ok(Sockets { dns, api, monitors })
     }

@@ -207,6 +207,28 @@ mod tests {
         assert!(bind(&Settings { ipv6: Ipv6::IfThere, ..again }).is_err());
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_address_that_comes_later_is_bound_by_freebind_alone_and_left_again() {
+        for later in ["192.0.2.1:0", "[2001:db8::1]:0"] {
+            let error = match bind(&settings(&[later])) {
+                Err(BindError::NoIpv6 { .. }) => continue,
+                bound => bound.unwrap_err(),
+            };
+            assert!(matches!(error, BindError::NoSuchAddress { .. }), "{error}");
+            let freely = Settings { freebind: true, ..settings(&[later, "127.0.0.1:0"]) };
+            let (_, first) = listen(&freely);
+            assert_eq!(first.addresses()[0].ip(), later.parse::<SocketAddr>().unwrap().ip());
+            // What is bound stays so, as long as it is asked for.
+            let bound = first.rebind(&Settings { freebind: false, ..freely.clone() }).unwrap();
+            assert_eq!(bound.addresses(), first.addresses());
+            drop(bound);
+            let next = first.rebind(&settings(&["127.0.0.1:0"])).unwrap();
+            let next = next.run(Echo::new(), &Handle::current()).unwrap();
+            assert_eq!(first.drain(Duration::from_secs(10)).await.unfinished, 0);
+            drop(next);
+        }
+    }
+
     #[test]
     fn all_addresses_and_one_of_them_may_stand_side_by_side() {
         let all = bind(&settings(&["0.0.0.0:0"])).unwrap();

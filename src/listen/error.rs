@@ -20,7 +20,7 @@ pub enum BindError {
     NotPermitted { address: SocketAddr, transport: Kind },
     #[error(
         "{address} ({transport}) is no address of this host: `ip address` shows those it has; \
-         0.0.0.0 and [::] listen on all of them"
+         0.0.0.0 and [::] listen on all of them, and `listen.freebind = true` waits for one that comes later"
     )]
     NoSuchAddress { address: SocketAddr, transport: Kind },
     #[error(
@@ -106,6 +106,7 @@ mod tests {
         assert!(text.contains("port 53 needs the capability CAP_NET_BIND_SERVICE"), "{text}");
         let text = error("192.0.2.1:53", libc::EADDRNOTAVAIL).to_string();
         assert!(text.starts_with("192.0.2.1:53 (UDP) is no address of this host"), "{text}");
+        assert!(text.contains("listen.freebind"), "{text}");
         let text = error("[::]:53", libc::EAFNOSUPPORT).to_string();
         assert!(text.starts_with("[::]:53 (UDP) needs IPv6"), "{text}");
         let other = error("127.0.0.1:53", libc::ENOMEM);

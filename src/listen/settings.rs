@@ -19,6 +19,8 @@ pub struct Settings {
     /// Addresses of UDP and TCP; port 0 takes a free one, the same for both.
     pub dns: Vec<SocketAddr>,
     pub ipv6: Ipv6,
+    /// Whether an address may be bound that the host does not have yet.
+    pub freebind: bool,
     /// UDP threads an address; 0 is one a core.
     pub workers: usize,
     /// UDP requests that may wait for upstream at once; more are answered SERVFAIL.
@@ -74,6 +76,7 @@ impl Default for Settings {
         Settings {
             dns: vec![(Ipv4Addr::UNSPECIFIED, 53).into(), (Ipv6Addr::UNSPECIFIED, 53).into()],
             ipv6: Ipv6::IfThere,
+            freebind: false,
             workers: 0,
             // About 8 KiB each: 64 MiB when upstream hangs, some seconds of misses at 2000 a second.
             udp_waiting_max: 8192,

@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::counters::UdpCounters;
 use super::error::{BindError, Kind};
 use super::settings::Settings;
-use crate::net::{ignore_path_mtu, tell_drops, tell_source};
+use crate::net::{bind_freely, ignore_path_mtu, tell_drops, tell_source};
 
 /// How long a thread sleeps in the kernel without a datagram before it looks whether it shall stop: short enough
 /// for a prompt end, and five wake-ups a second cost an idle thread nothing.
@@ -100,7 +100,7 @@ pub(super) fn open_both(
     let mut attempts = 1;
     loop {
         let udp = open_udp(address, address, settings, sharing)?;
-        match open_tcp(udp.address, sharing) {
+        match open_tcp(udp.address, settings, sharing) {
             Ok(tcp) => return Ok((udp, tcp)),
             Err(BindError::InUse { .. }) if address.port() == 0 && attempts < FREE_PORT_ATTEMPTS_MAX => {
                 attempts += 1;
@@ -122,7 +122,7 @@ pub(super) fn open_udp(
         ask_for_room(&socket, settings);
         socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
         socket.set_write_timeout(Some(RECEIVE_TIMEOUT))?;
-        bind_socket(&socket, address, sharing)?;
+        bind_socket(&socket, address, settings, sharing)?;
         let address = local_address(&socket)?;
         Ok(UdpSocket::new(socket, asked, address))
     };
@@ -145,13 +145,13 @@ pub(super) fn ask_for_paths(socket: &Socket, address: SocketAddr) -> io::Result<
     Ok(())
 }
 
-fn open_tcp(address: SocketAddr, sharing: Sharing) -> Result<TcpSocket, BindError> {
+fn open_tcp(address: SocketAddr, settings: &Settings, sharing: Sharing) -> Result<TcpSocket, BindError> {
     let open = || -> io::Result<TcpSocket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // Connections of an instance that just ended must not keep us from the port.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
-        bind_socket(&socket, address, sharing)?;
+        bind_socket(&socket, address, settings, sharing)?;
         socket.listen(BACKLOG)?;
         let address = local_address(&socket)?;
         Ok(TcpSocket { listener: socket.into(), address })
@@ -159,10 +159,18 @@ fn open_tcp(address: SocketAddr, sharing: Sharing) -> Result<TcpSocket, BindErro
     open().map_err(|source| BindError::new(address, Kind::Tcp, source))
 }
 
-fn bind_socket(socket: &Socket, address: SocketAddr, sharing: Sharing) -> io::Result<()> {
+fn bind_socket(
+    socket: &Socket,
+    address: SocketAddr,
+    settings: &Settings,
+    sharing: Sharing,
+) -> io::Result<()> {
     if address.is_ipv6() {
         // 0.0.0.0 and [::] stand side by side, and no client has two spellings (RFC 4038 §4.2).
         socket.set_only_v6(true)?;
+    }
+    if settings.freebind {
+        bind_freely(socket, address)?;
     }
     if sharing == Sharing::Shared {
         socket.set_reuse_port(true)?;

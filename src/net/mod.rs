@@ -12,7 +12,7 @@ mod ring;
 
 pub use address::Address;
 pub use control::Control;
-pub use options::{can_segment, ignore_path_mtu, tell_drops, tell_source};
+pub use options::{bind_freely, can_segment, ignore_path_mtu, tell_drops, tell_source};
 pub use path::{ReturnPath, Source};
 pub use ready::{Poll, Ready, wait_for_either};
 pub use ring::{DATAGRAM_SIZE_MAX, Incoming, Letter, Outgoing, STRIDE, Senders, Size, Wait};

@@ -21,6 +21,14 @@ pub fn tell_drops(socket: &Socket) {
     let _ = set(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
 }
 
+/// Lets a socket be bound to an address that the host does not have yet (ip(7)).
+pub fn bind_freely(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    }
+}
+
 /// Keeps forged "fragmentation needed" from having what we send travel in fragments, and so open to splicing.
 pub fn ignore_path_mtu(socket: &Socket, address: SocketAddr) {
     // Old kernels lack it; nothing but a defence in depth depends on it.

@@ -22,10 +22,21 @@ pub enum StartError {
     RolesWithoutClientCa,
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("{address} is no address of this host; `listen.freebind = true` waits for one that comes later")]
+    NoSuchAddress { address: SocketAddr },
     #[error("{address} cannot be bound")]
     Bind { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Entra(#[from] EntraError),
     #[error("`{key}` changes with a restart only")]
     Restart { key: &'static str },
+}
+
+impl StartError {
+    pub(super) fn bind(address: SocketAddr, source: io::Error) -> StartError {
+        match source.kind() {
+            io::ErrorKind::AddrNotAvailable => StartError::NoSuchAddress { address },
+            _ => StartError::Bind { address, source },
+        }
+    }
 }

@@ -23,6 +23,7 @@ use tracing::warn;
 
 use super::settings::Settings;
 use super::shell::Shell;
+use crate::net::bind_freely;
 use crate::tls::Server;
 use connection::Connections;
 use places::Places;
@@ -48,8 +49,8 @@ pub fn bind(settings: Settings) -> Result<Bound, StartError> {
     let tls = tls_settings(&settings)?.map(|settings| Server::load(settings, None)).transpose()?;
     check_plaintext(&settings)?;
     let open = |address: &SocketAddr| {
-        let open = open(*address).and_then(|socket| Ok((socket.local_addr()?, socket)));
-        let (address, socket) = open.map_err(|source| StartError::Bind { address: *address, source })?;
+        let open = open(*address, settings.freebind).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (address, socket) = open.map_err(|source| StartError::bind(*address, source))?;
         Ok((socket, address))
     };
     let sockets = settings.listen.iter().map(open).collect::<Result<_, StartError>>()?;
@@ -67,12 +68,15 @@ pub(super) fn check_plaintext(settings: &Settings) -> Result<(), StartError> {
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<StdListener> {
+fn open(address: SocketAddr, freebind: bool) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restart takes the port back while old connections linger.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if freebind {
+        bind_freely(&socket, address)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
