@@ -9,6 +9,7 @@ mod descriptors;
 mod error;
 mod files;
 mod new_store;
+mod notify;
 mod numbers;
 mod observing;
 mod parts;
@@ -22,6 +23,7 @@ mod sockets;
 mod surroundings;
 mod told;
 mod watch;
+mod watchdog;
 
 pub use admin_token::{TOKEN_FILE, rescue};
 pub use backup::{BackupError, Restored, back_up, restore};

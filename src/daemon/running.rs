@@ -21,7 +21,8 @@ use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sockets::Sockets;
 use super::watch::{Watch, Watched};
-use super::{backup, descriptors, observing, told};
+use super::watchdog::Watchdog;
+use super::{backup, descriptors, notify, observing, told};
 use crate::admin::{NotReady, RunningProbes, Server};
 use crate::config::{Config, ConfigErrors};
 use crate::ledger::Trail;
@@ -44,6 +45,8 @@ pub struct Daemon {
     config: Config,
     parts: Parts,
     listening: Listening,
+    /// Where a service manager wants to hear that queries are answered.
+    watchdog: Option<Watchdog>,
     /// Listeners that a reload replaced and that still answer what they had read.
     leaving: JoinSet<Drained>,
     administration: Option<Administration>,
@@ -98,6 +101,7 @@ impl Daemon {
 
     /// Loads, and serves on sockets that are bound.
     pub async fn start_on(sockets: Sockets, path: &Path, config: Config) -> Result<Daemon, StartError> {
+        notify::starting("Reading zones and sources");
         let Sockets { dns, api, monitors } = sockets;
         let (signals, ending) = (Signals::new().map_err(StartError::Signal)?, Ending::default());
         ending.set_lame_duck(config.lame_duck);
@@ -158,6 +162,7 @@ impl Daemon {
             config,
             parts,
             listening,
+            watchdog: None,
             leaving: JoinSet::new(),
             administration,
             monitors,
@@ -174,6 +179,8 @@ impl Daemon {
         };
         // Folders of what zone files include are known by now.
         daemon.watch_what_is_there();
+        notify::ready(&daemon.standing());
+        daemon.watchdog = Watchdog::begin(daemon.addresses());
         Ok(daemon)
     }
 
@@ -255,6 +262,7 @@ impl Daemon {
                 () = &mut stop => break,
             }
         }
+        notify::stopping(Duration::ZERO);
         info!("Stopping: answering what has arrived, taking nothing new");
         self.stop().await;
     }
@@ -262,6 +270,7 @@ impl Daemon {
     /// Answers what has arrived, and stops.
     pub async fn stop(mut self) {
         self.ending.announce();
+        self.watchdog = None;
         // Who was told that something is stored finds it served to the end.
         let administration = async {
             if let Some(administration) = self.administration.take() {
@@ -311,8 +320,22 @@ impl Daemon {
         }
     }
 
+    /// Where it serves, in a few words.
+    fn standing(&self) -> String {
+        let addresses: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
+        format!("Serving DNS at {}", addresses.join(", "))
+    }
+
     /// Reads everything anew. On an error the old config stays in force, whole.
     pub fn reload(&mut self) -> Result<Reload, ReloadError> {
+        notify::reloading();
+        let result = self.read_anew();
+        let failed = if result.is_err() { "; the last reload failed, and the log says why" } else { "" };
+        notify::ready(&format!("{}{failed}", self.standing()));
+        result
+    }
+
+    fn read_anew(&mut self) -> Result<Reload, ReloadError> {
         // Looks come before reading: what changes while we read is then seen to differ, and read again.
         self.seen = Seen::now(&self.path, &self.config);
         self.seen.include(&self.parts);
@@ -343,6 +366,9 @@ impl Daemon {
             // The new listeners answer before the old ones close: no query is lost.
             let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;
             let old = std::mem::replace(&mut self.listening, new);
+            if let Some(watchdog) = &self.watchdog {
+                watchdog.watch(self.listening.addresses());
+            }
             while self.leaving.try_join_next().is_some() {}
             self.leaving.spawn(old.drain(DRAIN_PATIENCE));
         }

@@ -9,6 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::info;
 
+use super::notify;
+
 /// Signals are received from the start: one that comes while zones are read must not end the process.
 pub(super) struct Signals {
     pub hangup: Signal,
@@ -47,6 +49,7 @@ impl Signals {
             if lame_duck.is_zero() {
                 return;
             }
+            notify::stopping(lame_duck);
             info!(
                 "Stopping in {} seconds: serving on, and /readyz sends clients elsewhere",
                 lame_duck.as_secs()

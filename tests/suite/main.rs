@@ -54,6 +54,7 @@ mod read_only;
 mod relays;
 mod reloads;
 mod resumed_queries;
+mod service;
 mod shared_sync;
 mod sources;
 mod starvation;

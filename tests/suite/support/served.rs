@@ -157,11 +157,21 @@ impl Place {
 
     /// Starts the program here with its log in a file beside the folder, to be read while it runs.
     pub fn serve_logged(&self) -> (Served, Log) {
+        self.serve_logged_by(&command(&["serve", "-c", self.config().to_str().unwrap()]))
+    }
+
+    /// The same as another one starts it.
+    pub fn serve_logged_by(&self, serve: &Command) -> (Served, Log) {
         let log = Log(tempfile::NamedTempFile::new().unwrap());
-        let program = command(&["serve", "-c"]);
         let mut shell = Command::new("sh");
         shell.args(["-c", "exec \"$@\" 2>\"$0\""]).arg(log.0.path());
-        shell.arg(program.get_program()).args(program.get_args()).arg(self.config()).env_remove("RUST_LOG");
+        shell.arg(serve.get_program()).args(serve.get_args());
+        for (name, value) in serve.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
         (self.serve_by(shell), log)
     }
 
