@@ -13,8 +13,9 @@ pub enum BindError {
     InUse { address: SocketAddr, transport: Kind },
     #[error(
         "{address} ({transport}) may not be bound: port {} needs the capability CAP_NET_BIND_SERVICE; in a systemd \
-         unit set `AmbientCapabilities=CAP_NET_BIND_SERVICE`, in a container add NET_BIND_SERVICE, elsewhere run \
-         `setcap cap_net_bind_service=+ep` on the program, or listen on a port above 1023",
+         unit set `AmbientCapabilities=CAP_NET_BIND_SERVICE`, in a container the sysctl \
+         `net.ipv4.ip_unprivileged_port_start=0`, elsewhere run `setcap cap_net_bind_service=+ep` on the program, or \
+         listen on a port above 1023",
         .address.port()
     )]
     NotPermitted { address: SocketAddr, transport: Kind },
@@ -104,6 +105,7 @@ mod tests {
         assert!(text.contains("systemd-resolved") && text.contains("DNSStubListener=no"), "{text}");
         let text = error("0.0.0.0:53", libc::EACCES).to_string();
         assert!(text.contains("port 53 needs the capability CAP_NET_BIND_SERVICE"), "{text}");
+        assert!(text.contains("net.ipv4.ip_unprivileged_port_start=0"), "{text}");
         let text = error("192.0.2.1:53", libc::EADDRNOTAVAIL).to_string();
         assert!(text.starts_with("192.0.2.1:53 (UDP) is no address of this host"), "{text}");
         assert!(text.contains("listen.freebind"), "{text}");

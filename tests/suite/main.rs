@@ -20,6 +20,7 @@ mod busy_store;
 mod cli;
 mod clock_jumps;
 mod clouds;
+mod contained;
 mod daemon;
 mod delegations;
 mod derived;
