@@ -70,13 +70,19 @@ impl Check {
     /// The config, or all that is wrong with it, with zone files and with inventories.
     fn whole_config(&self) -> anyhow::Result<Config> {
         let Examined { config, errors } = self.config.examine()?;
+        let certificates = config.as_ref().and_then(|config| config.check_certificates().err());
         let zone_files = config.as_ref().map(faults).unwrap_or_default();
+        let is_well = errors.is_none() && certificates.is_none() && zone_files.is_empty();
         let config = match config {
-            Some(config) if errors.is_none() && zone_files.is_empty() => return Ok(config),
+            Some(config) if is_well => return Ok(config),
             config => config,
         };
-        let mut all: Vec<String> =
-            errors.iter().flat_map(ConfigErrors::iter).map(ToString::to_string).collect();
+        let mut all: Vec<String> = errors
+            .iter()
+            .chain(&certificates)
+            .flat_map(ConfigErrors::iter)
+            .map(ToString::to_string)
+            .collect();
         all.extend(zone_files.iter().map(ToString::to_string));
         all.extend(config.iter().flat_map(inventory_faults));
         anyhow::bail!(all.join("\n").replace('\n', "\nerror: "))

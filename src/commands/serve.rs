@@ -32,7 +32,7 @@ impl Serve {
         runtime.block_on(async {
             let daemon = Daemon::start_on(sockets, &self.config.config, config).await?;
             let summary = Summary::new(daemon.config(), daemon.parts())
-                .listening(daemon.addresses())
+                .listening(daemon.addresses(), daemon.tls_addresses())
                 .administered_at(daemon.admin_addresses());
             // Who reads only the first lines of it wants the server all the same.
             let _ = write!(out, "{summary}").and_then(|()| out.flush());

@@ -25,13 +25,14 @@ pub(super) struct Summary<'p> {
     config: &'p Config,
     parts: &'p Parts,
     addresses: &'p [SocketAddr],
+    tls_addresses: &'p [SocketAddr],
     /// `None` where nothing runs.
     admin_addresses: Option<&'p [SocketAddr]>,
 }
 
 impl<'p> Summary<'p> {
     pub(super) fn new(config: &'p Config, parts: &'p Parts) -> Summary<'p> {
-        Summary { config, parts, addresses: &[], admin_addresses: None }
+        Summary { config, parts, addresses: &[], tls_addresses: &[], admin_addresses: None }
     }
 
     /// With the addresses that the admin API answers at.
@@ -39,9 +40,9 @@ impl<'p> Summary<'p> {
         Summary { admin_addresses: Some(addresses), ..self }
     }
 
-    /// With the addresses that the server listens on.
-    pub(super) fn listening(self, addresses: &'p [SocketAddr]) -> Summary<'p> {
-        Summary { addresses, ..self }
+    /// With the addresses that the server listens on, for plain DNS and for DNS over TLS.
+    pub(super) fn listening(self, addresses: &'p [SocketAddr], tls: &'p [SocketAddr]) -> Summary<'p> {
+        Summary { addresses, tls_addresses: tls, ..self }
     }
 
     fn administration(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -242,6 +243,9 @@ impl fmt::Display for Summary<'_> {
         )?;
         for address in self.addresses {
             writeln!(out, "listening    {address} (UDP, TCP)")?;
+        }
+        for address in self.tls_addresses {
+            writeln!(out, "             {address} (TLS)")?;
         }
         self.administration(out)?;
         self.zones(out)?;

@@ -133,15 +133,19 @@ impl Assembly<'_> {
             ..admin::Settings::default()
         };
         let has_tls = settings.certificate.is_some() && settings.key.is_some();
+        let taken_by = |address: SocketAddr| {
+            let mut taken = [("listen.dns", &dns.dns), ("listen.tls", &dns.tls)].into_iter();
+            taken.find(|(_, by)| by.iter().any(|other| is_same(*other, address))).map(|(key, _)| key)
+        };
         for (at, ListenAddress(address)) in self.each("admin.listen", &admin.listen) {
             let key = format!("admin.listen[{at}]");
             if address.port() != 0 && settings.listen.contains(&address) {
                 self.error(&key, format!("{address} is there already"));
-            } else if address.port() != 0 && dns.dns.iter().any(|other| is_same(*other, address)) {
+            } else if let Some(taken) = taken_by(address).filter(|_| address.port() != 0) {
                 if api_is == Asked::ByDefault {
                     continue;
                 }
-                self.error(&key, format!("listen.dns has {address} already"));
+                self.error(&key, format!("{taken} has {address} already"));
             } else if !address.ip().to_canonical().is_loopback() && !has_tls && !admin.allow_plaintext {
                 let message = format!(
                     "{address} is not loopback, and without TLS tokens would pass in the clear: set admin.certificate and \
@@ -279,7 +283,6 @@ impl Assembly<'_> {
     }
 }
 
-/// Whether two addresses cannot both be bound for TCP.
 /// Whether two listeners could not have both addresses.
 pub(super) fn is_same(dns: SocketAddr, api: SocketAddr) -> bool {
     let is_any = |address: SocketAddr| address.ip().is_unspecified() && dns.is_ipv4() == api.is_ipv4();

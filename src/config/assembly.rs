@@ -14,12 +14,11 @@ use ipnet::IpNet;
 use super::document::{Document, Fitted};
 use super::error::{ConfigError, ConfigErrors};
 use super::said::Said;
-use super::words::{ClientRange, Domain, ListenAddress, PrivateReverse, SourceKind};
+use super::words::{ClientRange, Domain, PrivateReverse, SourceKind};
 use super::{Config, Examined, PrivateLinkSettings, ZoneSettings, file};
 use crate::answer::AccessSettings;
 use crate::dns::Name;
 use crate::forward::UpstreamAddress;
-use crate::listen::Ipv6;
 use crate::privatelink::Catalogue;
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
@@ -62,7 +61,8 @@ impl Assembly<'_> {
         let prefer = self.arm_ids("private_link.prefer", &private_link.prefer);
         let limits = self.client_limits(&file.limits, &networks);
         let rate = self.rate(&file.limits, &limits.exempt);
-        let listen = self.listen(file.listen, limits);
+        let mut certificates = Vec::new();
+        let listen = self.listen(file.listen, limits, &mut certificates);
         let private_link = self.private_link(private_link, &cloud, has_source);
         let zones = match &private_link {
             Some(private_link) => self.zones(file.zone, &networks, private_link, imports),
@@ -90,6 +90,7 @@ impl Assembly<'_> {
         }
         self.within("lame_duck_secs", file.lame_duck_secs, 0, TIMEOUT_SECS_MAX);
         let admin = self.admin(file.store, file.admin, &state_dir, &listen);
+        certificates.extend(self.api_certificates(&admin.api));
         let monitors = self.monitors(&monitors_listen, zone_names, &listen, &admin.api);
         Some(Config {
             file: path.to_owned(),
@@ -98,6 +99,7 @@ impl Assembly<'_> {
             user: file.user,
             lame_duck: Duration::from_secs(file.lame_duck_secs),
             listen,
+            certificates,
             networks,
             prefer,
             access,
@@ -205,71 +207,6 @@ impl Assembly<'_> {
             }
         }
         ids.iter().map(|id| ArmId::new(id).shared()).collect()
-    }
-
-    fn listen(&mut self, listen: file::Listen, limits: listen::Limits) -> listen::Settings {
-        let unavailable = [
-            ("listen.tls", "DNS over TLS", !listen.tls.is_empty()),
-            ("listen.https", "DNS over HTTPS", !listen.https.is_empty()),
-            ("listen.quic", "DNS over QUIC", !listen.quic.is_empty()),
-            ("listen.certificate", "encrypted transports", !listen.certificate.is_empty()),
-            ("listen.key", "encrypted transports", !listen.key.is_empty()),
-        ];
-        for (key, what, _) in unavailable.iter().filter(|(_, _, is_set)| *is_set) {
-            self.error(key, format!("not available in this version: {what}; leave it empty"));
-        }
-        if listen.dns.is_empty() {
-            self.error("listen.dns", "there is no address to listen on");
-        }
-        let mut dns = Vec::new();
-        for (at, ListenAddress(address)) in self.each("listen.dns", &listen.dns) {
-            // Each port 0 is another one.
-            if address.port() != 0 && dns.contains(&address) {
-                self.error(format!("listen.dns[{at}]"), format!("{address} is there already"));
-            }
-            dns.push(address);
-        }
-        self.within("listen.workers", listen.workers as u64, 0, listen::WORKERS_MAX as u64);
-        let tcp = &listen.tcp;
-        let counts = [
-            ("listen.udp_waiting_max", listen.udp_waiting_max as u64),
-            ("listen.udp_buffer_size_bytes", listen.udp_buffer_size_bytes as u64),
-            ("listen.tcp.connections_max", tcp.connections_max as u64),
-            ("listen.tcp.connections_per_client_max", tcp.connections_per_client_max as u64),
-            ("listen.tcp.waiting_max", tcp.waiting_max as u64),
-            ("listen.tcp.in_flight_max", tcp.in_flight_max as u64),
-            ("listen.tcp.messages_max", tcp.messages_max),
-        ];
-        for (key, count) in counts {
-            self.within(key, count, 1, COUNT_MAX);
-        }
-        let timeouts = [
-            ("listen.tcp.idle_timeout_secs", tcp.idle_timeout_secs),
-            ("listen.tcp.message_timeout_secs", tcp.message_timeout_secs),
-            ("listen.tcp.write_timeout_secs", tcp.write_timeout_secs),
-        ];
-        for (key, secs) in timeouts {
-            self.within(key, secs, 1, TIMEOUT_SECS_MAX);
-        }
-        listen::Settings {
-            dns,
-            ipv6: if self.document.says("listen.dns") { Ipv6::Needed } else { Ipv6::IfThere },
-            freebind: listen.freebind,
-            workers: listen.workers,
-            udp_waiting_max: listen.udp_waiting_max,
-            udp_buffer_size_bytes: listen.udp_buffer_size_bytes,
-            tcp: listen::TcpSettings {
-                connections_max: tcp.connections_max,
-                connections_per_client_max: tcp.connections_per_client_max,
-                waiting_max: tcp.waiting_max,
-                in_flight_max: tcp.in_flight_max,
-                messages_max: tcp.messages_max,
-                idle_timeout: Duration::from_secs(tcp.idle_timeout_secs),
-                message_timeout: Duration::from_secs(tcp.message_timeout_secs),
-                write_timeout: Duration::from_secs(tcp.write_timeout_secs),
-            },
-            limits,
-        }
     }
 
     pub(super) fn within(&mut self, key: &str, value: u64, least: u64, most: u64) {

@@ -45,10 +45,21 @@ pub(super) struct Listen {
     pub quic: Vec<String>,
     pub certificate: String,
     pub key: String,
+    pub identity: Vec<Identity>,
+    pub handshakes_max: usize,
+    pub handshakes_per_client_max: usize,
+    pub handshake_timeout_secs: u64,
     pub workers: usize,
     pub udp_waiting_max: usize,
     pub udp_buffer_size_bytes: usize,
     pub tcp: Tcp,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    pub certificate: String,
+    pub key: String,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -297,6 +308,10 @@ impl Default for Listen {
             quic: Vec::new(),
             certificate: String::new(),
             key: String::new(),
+            identity: Vec::new(),
+            handshakes_max: settings.handshakes.max,
+            handshakes_per_client_max: settings.handshakes.per_client_max,
+            handshake_timeout_secs: settings.handshakes.timeout.as_secs(),
             workers: settings.workers,
             udp_waiting_max: settings.udp_waiting_max,
             udp_buffer_size_bytes: settings.udp_buffer_size_bytes,

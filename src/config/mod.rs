@@ -2,6 +2,7 @@
 
 mod admin;
 mod assembly;
+mod certificates;
 mod cloud;
 mod document;
 mod error;
@@ -9,6 +10,7 @@ mod error;
 mod example;
 mod file;
 mod limits;
+mod listen;
 mod monitors;
 mod observers;
 mod place;
@@ -32,7 +34,7 @@ use crate::privatelink::Catalogue;
 use crate::respond::RateSettings;
 use crate::sync::{azure, directory};
 use crate::zone::{Network, OnMissing, ZoneHeader};
-use crate::{cache, forward, listen, observe, telemetry};
+use crate::{cache, forward, observe, telemetry};
 
 pub use admin::{AdminSettings, Asked};
 pub use error::{ConfigError, ConfigErrors};
@@ -54,7 +56,9 @@ pub struct Config {
     pub user: Option<String>,
     /// How long SIGTERM is only announced before listeners close.
     pub lame_duck: Duration,
-    pub listen: listen::Settings,
+    pub listen: crate::listen::Settings,
+    /// Certificates, and where they are named.
+    certificates: Vec<certificates::Named>,
     pub networks: Vec<Network>,
     /// ARM ids, lower-cased: whose claim goes first where no view decides.
     pub prefer: Vec<Arc<str>>,

@@ -27,7 +27,8 @@ impl Assembly<'_> {
         let mut settings = MonitorSettings { listen: Vec::new(), zone_names };
         for (at, ListenAddress(address)) in self.each("telemetry.listen", listen) {
             let key = format!("telemetry.listen[{at}]");
-            let taken_by = [("listen.dns", &dns.dns), ("admin.listen", &api.listen)];
+            let taken_by =
+                [("listen.dns", &dns.dns), ("listen.tls", &dns.tls), ("admin.listen", &api.listen)];
             let taken_by = taken_by.iter().find(|(_, taken)| taken.iter().any(|it| is_same(*it, address)));
             if address.port() != 0 && settings.listen.contains(&address) {
                 self.error(&key, format!("{address} is there already"));

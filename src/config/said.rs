@@ -17,7 +17,7 @@ static DEFAULTS: LazyLock<Said> = LazyLock::new(|| Said::of(EXAMPLE));
 const AT_THE_START: [&str; 5] = ["admin.listen", "state_dir", "store.", "telemetry.listen", "user"];
 
 /// What tells one `[[…]]` from others of its kind, the first of these that it has.
-const NAMES: [&str; 6] = ["name", "domain", "subject", "service", "public", "kind"];
+const NAMES: [&str; 7] = ["name", "domain", "subject", "service", "public", "certificate", "kind"];
 
 /// Characters of a value that a message shows.
 const VALUE_CHARS_MAX: usize = 80;

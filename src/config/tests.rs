@@ -81,7 +81,7 @@ workers = 9999
 idle_timeout_secs = 0"##,
         &[
             "c.toml:2: listen.dns[1]: 127.0.0.1:5300 is there already",
-            "c.toml:3: listen.tls: not available in this version: DNS over TLS; leave it empty",
+            "c.toml:3: listen.tls: DNS over TLS takes a certificate: set listen.certificate and listen.key",
             "c.toml:4: listen.workers: 9999 is not between 0 and 256",
             "c.toml:6: listen.tcp.idle_timeout_secs: 0 is not between 1 and 3600",
         ],

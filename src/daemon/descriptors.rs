@@ -22,8 +22,8 @@ pub(super) fn api_connections(wanted: usize) -> usize {
 /// Listening settings with no more TCP connections than file descriptors allow, so that upstreams can still be asked.
 pub(super) fn fitted(settings: &listen::Settings, api: &admin::Settings) -> listen::Settings {
     let mut settings = settings.clone();
-    // A socket and what watches upstreams for each thread, and a TCP socket that is open twice.
-    let listeners = settings.dns.len() * (2 * settings.worker_count() + 2);
+    // A socket and what watches upstreams for each thread, and TCP sockets that are open twice.
+    let listeners = settings.dns.len() * (2 * settings.worker_count() + 2) + settings.tls.len() * 2;
     let of_api = if api.listen.is_empty() { 0 } else { api_connections(api.limits.connections) };
     let room = connections_room(raised_limit().saturating_sub(of_api), listeners);
     // Those that make room for others are beside them for a while.

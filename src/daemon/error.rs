@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::parts::LoadError;
 use super::privileges::PrivilegesError;
 use crate::admin;
+use crate::config::ConfigErrors;
 use crate::listen::BindError;
 use crate::persist::PersistError;
 
@@ -14,6 +15,8 @@ use crate::persist::PersistError;
 pub enum StartError {
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]

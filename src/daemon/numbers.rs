@@ -10,6 +10,7 @@ use super::parts::Parts;
 use crate::admin::{Server, Standing};
 use crate::counters;
 use crate::listen::Counting;
+use crate::telemetry::when::unix_secs;
 use crate::telemetry::{Families, Measured, Numbers, label};
 
 counters! {
@@ -112,8 +113,4 @@ fn process(families: &mut Families) {
     {
         families.gauge("process_max_fds", "File descriptors that may be open", limit as f64);
     }
-}
-
-fn unix_secs(at: SystemTime) -> f64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -189,6 +189,11 @@ impl Daemon {
         self.listening.addresses()
     }
 
+    /// Where the server listens for DNS over TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        self.listening.tls_addresses()
+    }
+
     /// Where the admin API answers.
     pub fn admin_addresses(&self) -> &[SocketAddr] {
         self.administration.as_ref().map_or(&[], Administration::addresses)
@@ -359,6 +364,7 @@ impl Daemon {
             Some(administration) => administration.reload(&config, &mut self.parts)?,
             None => self.parts.reload(&config)?,
         }
+        self.listening.look_at_certificates();
         self.observers.configure(&config.observe);
         self.parts.sources.start(&self.parts.store);
         seen.forget_followed(&config);

@@ -15,9 +15,10 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Binds all addresses of a config, and reads the certificate of the API.
+    /// Reads the certificates of a config, and binds all its addresses.
     pub fn bind(config: &Config) -> Result<Sockets, StartError> {
         address_space::check(config);
+        config.check_certificates()?;
         let dns = listen::bind(&descriptors::fitted(&config.listen, &config.admin.api))?;
         let api = administration::bind(&config.admin)?;
         let monitors = match &config.monitors.listen[..] {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::counters::Counters;
-use super::error::BindError;
+use super::error::{BindError, Kind};
 use super::settings::{Ipv6, Settings};
-use super::sockets::{Sharing, TcpSocket, UdpSocket, open_both, open_udp};
+use super::sockets::{Sharing, TcpSocket, UdpSocket, open_both, open_tcp, open_udp};
+use crate::tls::{Server, Tickets};
 
 /// Sockets that are bound and serve nobody yet.
 #[derive(Debug)]
@@ -16,25 +17,45 @@ pub struct Bound {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) udp: Vec<Arc<UdpSocket>>,
     pub(super) tcp: Vec<Arc<TcpSocket>>,
+    pub(super) tls: Vec<Arc<TcpSocket>>,
+    /// What handshakes are made with, if there are addresses of TLS.
+    pub(super) server: Option<Arc<Server>>,
     pub(super) counters: Arc<Counters>,
     pub(super) settings: Settings,
 }
 
-/// Binds UDP and TCP for every address.
+/// What listeners have that serve already.
+#[derive(Default)]
+pub(super) struct Held {
+    pub udp: Vec<Arc<UdpSocket>>,
+    pub tcp: Vec<Arc<TcpSocket>>,
+    pub tls: Vec<Arc<TcpSocket>>,
+    pub tickets: Option<Tickets>,
+}
+
+/// Reads certificates, and binds every address.
 pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
-    bind_beside(settings, Vec::new(), Vec::new(), Arc::default())
+    bind_beside(settings, Held::default(), Arc::default())
 }
 
 /// Binds beside listeners that serve already, taking over of their sockets those whose address stays.
 pub(super) fn bind_beside(
     settings: &Settings,
-    held_udp: Vec<Arc<UdpSocket>>,
-    held_tcp: Vec<Arc<TcpSocket>>,
+    held: Held,
     counters: Arc<Counters>,
 ) -> Result<Bound, BindError> {
     let workers = settings.worker_count();
-    let settings = settings.clone();
-    let mut bound = Bound { addresses: Vec::new(), udp: Vec::new(), tcp: Vec::new(), counters, settings };
+    let Held { udp: held_udp, tcp: held_tcp, tls: held_tls, tickets } = held;
+    let server = server(settings, tickets)?;
+    let mut bound = Bound {
+        addresses: Vec::new(),
+        udp: Vec::new(),
+        tcp: Vec::new(),
+        tls: Vec::new(),
+        server,
+        counters,
+        settings: settings.clone(),
+    };
     let mut asked: Vec<SocketAddr> = Vec::new();
     let is_first = held_udp.is_empty();
     for &address in &bound.settings.dns {
@@ -81,13 +102,54 @@ pub(super) fn bind_beside(
         bound.udp.append(&mut udp);
         bound.tcp.push(tcp);
     }
+    bound.bind_tls(&held_tls)?;
     Ok(bound)
+}
+
+/// What handshakes are made with, by settings that have been read anew.
+fn server(settings: &Settings, tickets: Option<Tickets>) -> Result<Option<Arc<Server>>, BindError> {
+    let Some(certificates) = settings.certificates.clone().filter(|_| !settings.tls.is_empty()) else {
+        return Ok(None);
+    };
+    let tickets = tickets.map_or_else(Tickets::new, Ok)?;
+    Ok(Some(Arc::new(Server::load(certificates, Some(tickets))?)))
 }
 
 impl Bound {
     /// The addresses bound, with their real ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses of TLS, with their real ports.
+    pub fn tls_addresses(&self) -> Vec<SocketAddr> {
+        self.tls.iter().map(|socket| socket.address).collect()
+    }
+
+    fn bind_tls(&mut self, held: &[Arc<TcpSocket>]) -> Result<(), BindError> {
+        let mut asked: Vec<SocketAddr> = Vec::new();
+        for &address in &self.settings.tls {
+            if address.port() != 0 && asked.contains(&address) {
+                continue;
+            }
+            asked.push(address);
+            let is_ours =
+                |socket: &Arc<TcpSocket>| address.port() != 0 && socket.address.port() == address.port();
+            let sharing = match held.iter().chain(&self.tls).any(is_ours) {
+                true => Sharing::Shared,
+                false => Sharing::Exclusive,
+            };
+            let is_free = |socket: &&Arc<TcpSocket>| {
+                (socket.asked == address || socket.address == address)
+                    && !self.tls.iter().any(|taken| taken.address == socket.address)
+            };
+            let socket = match held.iter().find(is_free) {
+                Some(socket) => socket.clone(),
+                None => Arc::new(open_tcp(address, address, Kind::Tls, &self.settings, sharing)?),
+            };
+            self.tls.push(socket);
+        }
+        Ok(())
     }
 }
 
@@ -100,7 +162,6 @@ mod tests {
 
     use super::super::batch::Batch;
     use super::super::echo::*;
-    use super::super::error::Kind;
     use super::*;
     use crate::net::Wait;
 

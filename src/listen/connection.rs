@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::ready;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ const IDLE_CAPACITY_MAX: usize = 4096;
 const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long an ending connection may take to send a message it has begun, or its first.
-const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 pub struct TcpService<S> {
@@ -121,6 +122,9 @@ impl<S: Service, B: AsyncRead + AsyncWrite + Unpin> Connection<S, B> {
         let is_ours = matches!(end, End::MessagesMax | End::EmptyMessage | End::Evicted | End::Drained);
         if is_ours && self.has_replied {
             self.linger().await;
+        } else if end == End::Idle {
+            // TLS says goodbye (RFC 8446 §6.1), and has nothing on its way.
+            let _ = timeout(LINGER_TIMEOUT, self.stream.shutdown()).await;
         }
     }
 
@@ -342,7 +346,7 @@ impl<S: Service, B: AsyncRead + AsyncWrite + Unpin> Connection<S, B> {
         self.place.spare(Instant::now());
         let written = tokio::select! {
             biased;
-            written = timeout(write_timeout, self.stream.write_all(&self.output)) => written,
+            written = timeout(write_timeout, write(&mut self.stream, &self.output)) => written,
             _ = self.place.evicted() => return Err(End::Cut),
         };
         self.place.busy();
@@ -434,6 +438,12 @@ fn append_reply(output: &mut Vec<u8>, reply: &[u8]) -> bool {
     output.extend_from_slice(&length.to_be_bytes());
     output.extend_from_slice(reply);
     true
+}
+
+/// Writes all of it; a stream that encrypts may keep some for later until it is flushed.
+async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 fn message_length(input: &[u8]) -> Option<usize> {

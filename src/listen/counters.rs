@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::failure::Failure;
 use super::met::{LimitMet, LimitsMet};
 use super::waiting::Waiting;
 use crate::counters;
-use crate::telemetry::{Families, Measured, label};
+use crate::telemetry::when::unix_secs;
+use crate::telemetry::{Counter, Families, Measured, label};
+use crate::tls::Server;
 
 counters! {
     /// The counters of one UDP thread.
@@ -43,7 +46,7 @@ counters! {
 }
 
 counters! {
-    /// The counters of all TCP connections.
+    /// The counters of all TCP connections, those with TLS included.
     pub struct TcpCounters => TcpCounts in "tcp" {
         /// Connections taken on.
         connections,
@@ -86,11 +89,24 @@ counters! {
     }
 }
 
+counters! {
+    /// The counters of TLS handshakes.
+    pub struct TlsCounters => TlsCounts in "tls" {
+        /// TLS handshakes that succeeded.
+        handshakes,
+        /// Those that resumed a session.
+        resumed_handshakes,
+        /// Handshakes that were ended to make room for new ones.
+        evicted_handshakes,
+    }
+}
+
 /// Everything that listeners counted since the server began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub udp: UdpCounts,
     pub tcp: TcpCounts,
+    pub tls: TlsCounts,
 }
 
 /// The counters of all listeners; they go on counting over a reload.
@@ -99,10 +115,23 @@ pub(super) struct Counters {
     /// One a UDP thread; a thread that ended leaves its own to the next.
     udp: Mutex<Vec<Arc<UdpCounters>>>,
     pub tcp: TcpCounters,
+    pub tls: TlsCounters,
+    /// By the places of their reasons.
+    pub failures: [Counter; Failure::ALL.len()],
     /// Client networks that met a bound.
     pub met: Arc<LimitsMet>,
-    /// Of the listeners in force: their messages that wait, and how many TCP connections may be open.
-    in_force: Mutex<(Weak<Waiting>, usize)>,
+    in_force: Mutex<InForce>,
+}
+
+/// Of the listeners in force.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InForce {
+    /// Their messages that wait.
+    pub waiting: Weak<Waiting>,
+    /// How many TCP connections may be open.
+    pub connections_max: usize,
+    /// What TLS handshakes are made with.
+    pub server: Option<Weak<Server>>,
 }
 
 /// What listeners count, for whoever outlives them: it goes on over all reloads.
@@ -123,13 +152,24 @@ impl Counting {
 
 impl Measured for Counting {
     fn measure(&self, families: &mut Families) {
-        let Counts { udp, tcp } = self.counts();
+        let Counts { udp, tcp, tls } = self.counts();
         udp.measure(families);
         tcp.measure(families);
+        tls.measure(families);
+        let failures = Failure::ALL.into_iter().zip(&self.0.failures);
+        let failures = failures.map(|(reason, count)| (label("reason", reason.word()), count.value()));
+        families.counters("tls_handshake_failures", "TLS handshakes that failed, by reason", failures);
         let open = tcp.connections.saturating_sub(tcp.connections_closed);
         families.gauge("tcp_open_connections", "Connections that are open", open as f64);
-        let (waiting, connections_max) = self.0.in_force.lock().clone();
+        let InForce { waiting, connections_max, server } = self.0.in_force.lock().clone();
         families.gauge("tcp_open_connections_limit", "Connections that may be open", connections_max as f64);
+        let identities = server.and_then(|server| server.upgrade()).map(|server| server.identities());
+        let ends = identities.iter().flat_map(|identities| identities.pairs()).map(|pair| {
+            let file = pair.files().certificate.display().to_string();
+            (label("certificate", file), unix_secs(pair.ends_at()))
+        });
+        let about = "Unix time at which a certificate of DNS over TLS ends";
+        families.gauges("tls_certificate_end_timestamp_seconds", about, ends);
         let Some(waiting) = waiting.upgrade() else { return };
         let by_transport = |[udp, tcp]: [usize; 2]| {
             [("udp", udp), ("tcp", tcp)].map(|(word, number)| (label("transport", word), number as f64))
@@ -156,8 +196,8 @@ impl Counters {
     }
 
     /// From now on these listeners are in force.
-    pub fn set_in_force(&self, waiting: &Arc<Waiting>, connections_max: usize) {
-        *self.in_force.lock() = (Arc::downgrade(waiting), connections_max);
+    pub fn set_in_force(&self, in_force: InForce) {
+        *self.in_force.lock() = in_force;
     }
 
     pub fn sum(&self) -> Counts {
@@ -166,6 +206,7 @@ impl Counters {
             counts.udp.add(worker);
         }
         counts.tcp.add(&self.tcp);
+        counts.tls.add(&self.tls);
         counts
     }
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::{fmt, io};
 
+use crate::tls::TlsError;
+
 /// Why the listeners cannot start, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -25,13 +27,15 @@ pub enum BindError {
     )]
     NoSuchAddress { address: SocketAddr, transport: Kind },
     #[error(
-        "{address} ({transport}) needs IPv6, which this host has switched off: remove it from `listen.dns`"
+        "{address} ({transport}) needs IPv6, which this host has switched off: remove it from `{}`", .transport.key()
     )]
     NoIpv6 { address: SocketAddr, transport: Kind },
     #[error("{address} ({transport}) cannot be bound")]
     Other { address: SocketAddr, transport: Kind, source: io::Error },
     #[error("the threads and tasks of {address} cannot be started")]
     Start { address: SocketAddr, source: io::Error },
+    #[error("DNS over TLS cannot be served")]
+    Tls(#[from] TlsError),
 }
 
 /// The transport a socket is for.
@@ -39,6 +43,8 @@ pub enum BindError {
 pub enum Kind {
     Udp,
     Tcp,
+    /// TCP that carries TLS.
+    Tls,
 }
 
 impl BindError {
@@ -67,7 +73,15 @@ impl Kind {
     fn options(self) -> &'static str {
         match self {
             Kind::Udp => "-lunp",
-            Kind::Tcp => "-ltnp",
+            Kind::Tcp | Kind::Tls => "-ltnp",
+        }
+    }
+
+    /// The key of the config that asks for its sockets.
+    fn key(self) -> &'static str {
+        match self {
+            Kind::Udp | Kind::Tcp => "listen.dns",
+            Kind::Tls => "listen.tls",
         }
     }
 }
@@ -77,6 +91,7 @@ impl fmt::Display for Kind {
         formatter.write_str(match self {
             Kind::Udp => "UDP",
             Kind::Tcp => "TCP",
+            Kind::Tls => "TCP for TLS",
         })
     }
 }

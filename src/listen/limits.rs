@@ -1,4 +1,4 @@
-//! How many TCP connections there may be, and who makes room.
+//! How many TCP connections and handshakes there may be, and who makes room.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::settings::TcpSettings;
+use super::settings::{HandshakeSettings, TcpSettings};
 use crate::dns::ClientHost;
 
 /// All connections of the listeners.
@@ -81,11 +81,23 @@ pub enum Leave {
 }
 
 impl Connections {
+    /// Of whole connections.
     pub fn new(settings: &TcpSettings) -> Arc<Connections> {
         Arc::new(Connections {
             max: settings.connections_max,
             per_client_max: settings.connections_per_client_max,
             leaving_max: settings.leaving_max(),
+            began: Instant::now(),
+            table: Mutex::default(),
+        })
+    }
+
+    /// Of handshakes, which nothing is ever owed to: each can be spared, and leaves at once.
+    pub fn of_handshakes(settings: &HandshakeSettings) -> Arc<Connections> {
+        Arc::new(Connections {
+            max: settings.max,
+            per_client_max: settings.per_client_max,
+            leaving_max: 0,
             began: Instant::now(),
             table: Mutex::default(),
         })

@@ -8,26 +8,31 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::Service;
-use super::bind::{self, Bound};
+use super::bind::{self, Bound, Held};
 use super::closing::Closing;
 use super::connection::TcpService;
-use super::counters::{Counters, Counting, Counts};
+use super::counters::{Counters, Counting, Counts, InForce};
 use super::error::BindError;
 use super::limits::Connections;
 use super::relaying::UdpService;
 use super::settings::Settings;
 use super::sockets::{TcpSocket, UdpSocket, ask_for_room};
 use super::tcp::Acceptor;
+use super::tls::{TlsDoor, WHOSE};
 use super::udp::{self, UdpWorker};
 use super::waiting::Waiting;
+use crate::tls::Server;
 
 /// Listeners that serve; dropped without `drain`, they end without finishing what waits.
 pub struct Listening {
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     counters: Arc<Counters>,
     closing: Arc<Closing>,
     udp: Vec<Weak<UdpSocket>>,
     tcp: Vec<Weak<TcpSocket>>,
+    tls: Vec<Weak<TcpSocket>>,
+    server: Option<Arc<Server>>,
 }
 
 /// What was unfinished when patience ended: threads, connections and requests waiting for upstream.
@@ -42,15 +47,22 @@ impl Bound {
         let closing = Arc::<Closing>::default();
         // From here on an error drops `listening`, which ends what was started.
         let listening = Listening {
+            tls_addresses: self.tls_addresses(),
             addresses: self.addresses,
             counters: self.counters.clone(),
             closing: closing.clone(),
             udp: self.udp.iter().map(Arc::downgrade).collect(),
             tcp: self.tcp.iter().map(Arc::downgrade).collect(),
+            tls: self.tls.iter().map(Arc::downgrade).collect(),
+            server: self.server.clone(),
         };
         let tcp_settings = self.settings.tcp.clone();
         let waiting = Waiting::new(&self.settings, self.counters.met.clone());
-        self.counters.set_in_force(&waiting, tcp_settings.connections_max);
+        self.counters.set_in_force(InForce {
+            waiting: Arc::downgrade(&waiting),
+            connections_max: tcp_settings.connections_max,
+            server: self.server.as_ref().map(Arc::downgrade),
+        });
         let shared = Arc::new(TcpService {
             service: service.clone(),
             connections: Connections::new(&tcp_settings),
@@ -60,9 +72,21 @@ impl Bound {
             closing: closing.clone(),
         });
         let _context = runtime.enter();
-        for socket in self.tcp {
+        let door = self.server.map(|server| {
+            let (watched, end, every) =
+                (server.clone(), closing.clone(), self.settings.handshakes.certificate_check);
+            closing.tracker.spawn(async move {
+                tokio::select! {
+                    () = watched.watch(every, WHOSE) => {}
+                    () = end.asked() => {}
+                }
+            });
+            Arc::new(TlsDoor::new(server, &self.settings.handshakes))
+        });
+        let plain = self.tcp.into_iter().map(|socket| (socket, None));
+        for (socket, door) in plain.chain(self.tls.into_iter().map(|socket| (socket, door.clone()))) {
             let address = socket.address;
-            let acceptor = Acceptor::new(socket, shared.clone())
+            let acceptor = Acceptor::new(socket, door, shared.clone())
                 .map_err(|source| BindError::Start { address, source })?;
             closing.tracker.spawn(acceptor.run());
         }
@@ -90,6 +114,18 @@ impl Listening {
         &self.addresses
     }
 
+    /// The addresses of TLS, with their real ports.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
+    }
+
+    /// Reads certificates that have changed, without waiting for the next look.
+    pub fn look_at_certificates(&self) {
+        if let Some(server) = &self.server {
+            server.look(WHOSE);
+        }
+    }
+
     /// What was counted since the first of these listeners began, over all reloads.
     pub fn counters(&self) -> Counts {
         self.counters.sum()
@@ -104,9 +140,13 @@ impl Listening {
     ///
     /// Run the result before these listeners are drained: they leave to it what the kernel has queued.
     pub fn rebind(&self, settings: &Settings) -> Result<Bound, BindError> {
-        let udp = self.udp.iter().filter_map(Weak::upgrade).collect();
-        let tcp = self.tcp.iter().filter_map(Weak::upgrade).collect();
-        bind::bind_beside(settings, udp, tcp, self.counters.clone())
+        let held = Held {
+            udp: self.udp.iter().filter_map(Weak::upgrade).collect(),
+            tcp: self.tcp.iter().filter_map(Weak::upgrade).collect(),
+            tls: self.tls.iter().filter_map(Weak::upgrade).collect(),
+            tickets: self.server.as_ref().and_then(|server| server.tickets().cloned()),
+        };
+        bind::bind_beside(settings, held, self.counters.clone())
     }
 
     /// Reads no more, answers what has been read or queued, and ends; at the latest after `patience`.

@@ -1,4 +1,4 @@
-//! Bytes in, bytes out: UDP in batches, TCP with limits. Floor 5.
+//! Bytes in, bytes out: UDP in batches, TCP with limits, with TLS or without. Floor 5.
 //!
 //! `bind` opens every socket before anything is served; `Bound::run` serves; `Listening::rebind` takes over the
 //! sockets of addresses that stay, so that a reload loses nothing that the kernel has queued; `Listening::drain` ends.
@@ -11,6 +11,7 @@ mod counters;
 #[cfg(test)]
 mod echo;
 mod error;
+mod failure;
 mod limits;
 mod listening;
 mod met;
@@ -20,6 +21,7 @@ mod replies;
 mod settings;
 mod sockets;
 mod tcp;
+mod tls;
 mod udp;
 mod waiting;
 
@@ -27,11 +29,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use bind::{Bound, bind};
-pub use counters::{Counting, Counts, TcpCounts, UdpCounts};
+pub use counters::{Counting, Counts, TcpCounts, TlsCounts, UdpCounts};
 pub use error::BindError;
 pub use listening::{Drained, Listening};
 pub use met::{Limit, LimitMet};
-pub use settings::{Ipv6, LEAVING_PART, Limits, Settings, TcpSettings, WORKERS_MAX};
+pub use settings::{HandshakeSettings, Ipv6, LEAVING_PART, Limits, Settings, TcpSettings, WORKERS_MAX};
 
 use tokio::runtime::Handle;
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::tls;
+
 /// Most UDP threads an address; a host with more cores is bound by its network card before.
 pub const WORKERS_MAX: usize = 256;
 
@@ -18,6 +20,11 @@ pub const LEAVING_PART: usize = 16;
 pub struct Settings {
     /// Addresses of UDP and TCP; port 0 takes a free one, the same for both.
     pub dns: Vec<SocketAddr>,
+    /// Addresses of DNS over TLS; port 0 takes a free one.
+    pub tls: Vec<SocketAddr>,
+    /// What TLS is made of; needed where there are addresses of it.
+    pub certificates: Option<tls::Settings>,
+    pub handshakes: HandshakeSettings,
     pub ipv6: Ipv6,
     /// Whether an address may be bound that the host does not have yet.
     pub freebind: bool,
@@ -49,6 +56,19 @@ pub enum Ipv6 {
     IfThere,
 }
 
+/// Limits of TLS handshakes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandshakeSettings {
+    /// Handshakes at once. For one more that client's longest makes room that has most of them.
+    pub max: usize,
+    /// Handshakes at once from one IPv4 address or IPv6 /64. For one more its own longest makes room.
+    pub per_client_max: usize,
+    /// From the connection to the end of its handshake.
+    pub timeout: Duration,
+    /// How often the files of certificates are looked at.
+    pub certificate_check: Duration,
+}
+
 /// Limits of TCP (RFC 7766 §6.2, §10).
 #[derive(Clone, Debug, PartialEq)]
 pub struct TcpSettings {
@@ -75,6 +95,9 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             dns: vec![(Ipv4Addr::UNSPECIFIED, 53).into(), (Ipv6Addr::UNSPECIFIED, 53).into()],
+            tls: Vec::new(),
+            certificates: None,
+            handshakes: HandshakeSettings::default(),
             ipv6: Ipv6::IfThere,
             freebind: false,
             workers: 0,
@@ -111,6 +134,20 @@ impl Default for TcpSettings {
             // 64 KiB at dial-up speed; half-sent frames cost memory for no longer.
             message_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for HandshakeSettings {
+    fn default() -> HandshakeSettings {
+        HandshakeSettings {
+            // Some 20 KiB each, and more than all cores finish in the time that one may take.
+            max: 2048,
+            // systemd-resolved 252 makes 24 within half a second; and a site's forwarders may stand behind one address.
+            per_client_max: 64,
+            // Three round trips over a slow line, lost packets included.
+            timeout: Duration::from_secs(5),
+            certificate_check: Duration::from_secs(5),
         }
     }
 }

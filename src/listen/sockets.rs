@@ -79,6 +79,8 @@ impl UdpSocket {
 #[derive(Debug)]
 pub struct TcpSocket {
     pub listener: net::TcpListener,
+    /// The address of the settings, which may have port 0.
+    pub asked: SocketAddr,
     pub address: SocketAddr,
 }
 
@@ -100,7 +102,7 @@ pub(super) fn open_both(
     let mut attempts = 1;
     loop {
         let udp = open_udp(address, address, settings, sharing)?;
-        match open_tcp(udp.address, settings, sharing) {
+        match open_tcp(address, udp.address, Kind::Tcp, settings, sharing) {
             Ok(tcp) => return Ok((udp, tcp)),
             Err(BindError::InUse { .. }) if address.port() == 0 && attempts < FREE_PORT_ATTEMPTS_MAX => {
                 attempts += 1;
@@ -145,7 +147,13 @@ pub(super) fn ask_for_paths(socket: &Socket, address: SocketAddr) -> io::Result<
     Ok(())
 }
 
-fn open_tcp(address: SocketAddr, settings: &Settings, sharing: Sharing) -> Result<TcpSocket, BindError> {
+pub(super) fn open_tcp(
+    asked: SocketAddr,
+    address: SocketAddr,
+    kind: Kind,
+    settings: &Settings,
+    sharing: Sharing,
+) -> Result<TcpSocket, BindError> {
     let open = || -> io::Result<TcpSocket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // Connections of an instance that just ended must not keep us from the port.
@@ -154,9 +162,9 @@ fn open_tcp(address: SocketAddr, settings: &Settings, sharing: Sharing) -> Resul
         bind_socket(&socket, address, settings, sharing)?;
         socket.listen(BACKLOG)?;
         let address = local_address(&socket)?;
-        Ok(TcpSocket { listener: socket.into(), address })
+        Ok(TcpSocket { listener: socket.into(), asked, address })
     };
-    open().map_err(|source| BindError::new(address, Kind::Tcp, source))
+    open().map_err(|source| BindError::new(address, kind, source))
 }
 
 fn bind_socket(

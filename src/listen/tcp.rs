@@ -13,6 +13,7 @@ use super::Service;
 use super::connection::{Connection, TcpService};
 use super::limits::Refusal;
 use super::sockets::TcpSocket;
+use super::tls::TlsDoor;
 use crate::respond::{Client, Transport};
 
 /// Pause after `accept` failed for want of file descriptors or memory, which would fail again at once.
@@ -22,20 +23,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Acceptor<S> {
     socket: Arc<TcpSocket>,
     listener: TcpListener,
+    /// What a connection passes before it asks, where it speaks TLS.
+    door: Option<Arc<TlsDoor>>,
     shared: Arc<TcpService<S>>,
 }
 
 impl<S: Service> Acceptor<S> {
     /// To be called within a runtime.
-    pub fn new(socket: Arc<TcpSocket>, shared: Arc<TcpService<S>>) -> io::Result<Acceptor<S>> {
+    pub fn new(
+        socket: Arc<TcpSocket>,
+        door: Option<Arc<TlsDoor>>,
+        shared: Arc<TcpService<S>>,
+    ) -> io::Result<Acceptor<S>> {
         // A copy, since two generations of listeners may be registered with the runtime at once.
         let listener = TcpListener::from_std(socket.listener.try_clone()?)?;
-        Ok(Acceptor { socket, listener, shared })
+        Ok(Acceptor { socket, listener, door, shared })
     }
 
     /// Accepts until `closing`; then whatever is queued still, unless another has taken over the socket.
     pub async fn run(self) {
-        let Acceptor { socket, listener, shared } = self;
+        let Acceptor { socket, listener, door, shared } = self;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -43,7 +50,7 @@ impl<S: Service> Acceptor<S> {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => shared.admit(stream, peer),
+                Ok((stream, peer)) => shared.admit(stream, peer, door.as_ref()),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     if shared.counters.tcp.accept_failures.value() == 0 {
@@ -65,7 +72,7 @@ impl<S: Service> Acceptor<S> {
                     if stream.set_nonblocking(true).is_ok()
                         && let Ok(stream) = TcpStream::from_std(stream)
                     {
-                        shared.admit(stream, peer);
+                        shared.admit(stream, peer, door.as_ref());
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -76,7 +83,7 @@ impl<S: Service> Acceptor<S> {
 }
 
 impl<S: Service> TcpService<S> {
-    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, door: Option<&Arc<TlsDoor>>) {
         let counters = &self.counters.tcp;
         let place = match self.connections.admit(peer.ip()) {
             Ok(place) => place,
@@ -88,9 +95,17 @@ impl<S: Service> TcpService<S> {
         // Replies are written whole; waiting for more to send with them would only delay them.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok().map(|address| address.ip());
-        let client = Client { address: peer, local, transport: Transport::Tcp };
-        let connection = Connection::new(stream, client, place, self.clone());
-        self.closing.tracker.spawn(connection.serve());
+        let client = |transport| Client { address: peer, local, transport };
+        match door {
+            None => {
+                let connection = Connection::new(stream, client(Transport::Tcp), place, self.clone());
+                self.closing.tracker.spawn(connection.serve());
+            }
+            Some(door) => {
+                let entering = door.clone().enter(stream, client(Transport::Tls), place, self.clone());
+                self.closing.tracker.spawn(entering);
+            }
+        }
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Waiting {
 #[derive(Debug, Default)]
 struct Table {
     udp: usize,
+    /// With those over TLS.
     tcp: usize,
     /// Those of whom a message waits.
     askers: HashMap<Asker, Waiters, RandomState>,
@@ -121,7 +122,7 @@ impl Waiting {
         let Table { udp, tcp, askers } = &mut *table;
         let (taken, max) = match transport {
             Transport::Udp => (udp, self.udp_max),
-            Transport::Tcp => (tcp, self.tcp_max),
+            Transport::Tcp | Transport::Tls => (tcp, self.tcp_max),
         };
         let all = Pool { max, taken: *taken };
         if !all.has_room() {
@@ -194,7 +195,7 @@ impl Table {
     fn taken(&mut self, transport: Transport) -> &mut usize {
         match transport {
             Transport::Udp => &mut self.udp,
-            Transport::Tcp => &mut self.tcp,
+            Transport::Tcp | Transport::Tls => &mut self.tcp,
         }
     }
 }

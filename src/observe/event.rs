@@ -44,6 +44,7 @@ pub enum Kind {
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 /// One end of an exchange.
@@ -71,6 +72,7 @@ impl Transport {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         }
     }
 }

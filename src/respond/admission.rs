@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::client::{Client, Transport};
+use super::client::Client;
 use super::complete::{Asked, complete_error, complete_error_briefly};
 use super::query::Query;
 use super::reply::Reply;
@@ -24,7 +24,7 @@ impl Responder {
         let reply = |reply: Option<Reply>| reply.map_or(Attempt::Drop, Attempt::Reply);
         // Over UDP without a cookie of ours the client's address may be forged.
         let is_forgeable = |cookie: Option<&[u8]>| {
-            client.transport == Transport::Udp && !cookie.is_some_and(|cookie| self.has_made(cookie, ip))
+            !client.transport.is_connected() && !cookie.is_some_and(|cookie| self.has_made(cookie, ip))
         };
         let request = match Request::read(message) {
             Ok(request) => request,

@@ -16,6 +16,8 @@ pub struct Client {
 pub enum Transport {
     Udp,
     Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls,
 }
 
 impl Transport {
@@ -24,6 +26,12 @@ impl Transport {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         }
+    }
+
+    /// Whether it is a connection: its client is where it says, and takes messages of any length.
+    pub const fn is_connected(self) -> bool {
+        !matches!(self, Transport::Udp)
     }
 }

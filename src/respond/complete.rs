@@ -49,7 +49,7 @@ impl<'m> Asked<'m> {
             dnssec_ok: edns.dnssec_ok,
             cookie: self.cookie,
             extended_errors,
-            keepalive_100ms: (edns.keepalive && client.transport == Transport::Tcp)
+            keepalive_100ms: (edns.keepalive && client.transport.is_connected())
                 .then_some(TCP_KEEPALIVE_100MS),
             padded_to: None,
         })
@@ -68,7 +68,7 @@ impl<'m> Asked<'m> {
     /// The largest reply the client takes over its transport.
     pub(super) fn limit(&self, client: Client) -> usize {
         usize::from(match (client.transport, self.edns) {
-            (Transport::Tcp, _) => u16::MAX,
+            (Transport::Tcp | Transport::Tls, _) => u16::MAX,
             (Transport::Udp, None) => UDP_PAYLOAD_BYTES_PLAIN,
             (Transport::Udp, Some(edns)) => edns.payload_bytes.min(UDP_PAYLOAD_BYTES),
         })

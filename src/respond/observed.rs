@@ -55,6 +55,7 @@ impl Responder {
             transport: match client.transport {
                 Transport::Udp => observe::Transport::Udp,
                 Transport::Tcp => observe::Transport::Tcp,
+                Transport::Tls => observe::Transport::Tls,
             },
             from: Some(client.address.into()),
             to: client.local.map(Into::into),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tokio::time::Instant;
 
 use super::ahead::Ahead;
-use super::client::{Client, Transport};
+use super::client::Client;
 use super::complete::{Asked, complete_cut, complete_error, complete_failure};
 use super::observed::Observed;
 use super::rate_limit::{Instead, RateLimit};
@@ -64,7 +64,9 @@ impl Responder {
         now: Instant,
     ) -> Attempt<Reply> {
         let limit = serving.limit_for(client.address.ip()).filter(|limit| limit.limits_responses());
-        let (Some(limit), Transport::Udp) = (limit, client.transport) else { return Attempt::Reply(reply) };
+        let Some(limit) = limit.filter(|_| !client.transport.is_connected()) else {
+            return Attempt::Reply(reply);
+        };
         let Some(asked) = asked_of(message) else { return Attempt::Reply(reply) };
         if self.is_there(&asked, client) {
             return Attempt::Reply(reply);
@@ -84,7 +86,7 @@ impl Responder {
         buffer: &mut [u8],
     ) -> Attempt<Reply> {
         let Some(asked) = asked_of(message) else { return Attempt::Drop };
-        let is_known = client.transport == Transport::Tcp || self.is_there(&asked, client);
+        let is_known = client.transport.is_connected() || self.is_there(&asked, client);
         let asked = self.with_cookie(asked, client);
         if !is_known {
             return self.send_instead(limit.instead(has_cookie(&asked)), &asked, client, buffer);

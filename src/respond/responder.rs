@@ -559,7 +559,7 @@ const ERROR_BYTES_MAX: usize = 1024;
 pub(super) fn reply_bytes(transport: Transport) -> usize {
     match transport {
         Transport::Udp => usize::from(crate::dns::edns::UDP_PAYLOAD_BYTES),
-        Transport::Tcp => usize::from(u16::MAX),
+        Transport::Tcp | Transport::Tls => usize::from(u16::MAX),
     }
 }
 

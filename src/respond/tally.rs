@@ -44,7 +44,7 @@ const TYPE_PLACES: [u8; 258] = {
     places
 };
 
-const TRANSPORTS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 const FAMILIES: [&str; 2] = ["ipv4", "ipv6"];
 const PATHS: usize = AnswerPath::ALL.len();
 const REQUESTS: usize = TRANSPORTS.len() * FAMILIES.len() * (TYPES.len() + 1);
@@ -311,7 +311,7 @@ mod tests {
     fn what_everybody_looks_at_is_there_before_it_happens() {
         let totals = Tallies::default().totals();
         let requests: Vec<_> = totals.requests().collect();
-        assert_eq!(requests.len(), 8);
+        assert_eq!(requests.len(), 12);
         assert!(requests.contains(&(["tcp", "ipv6"], "A".to_owned(), 0)));
         assert_eq!(totals.responses().count(), AnswerPath::ALL.len());
     }

@@ -50,7 +50,7 @@ const ROOMS: [&str; 21] = [
 ];
 
 /// The crates in this server that log.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 16] = [
     "h2",
     "hickory_net",
     "hickory_proto",
@@ -62,7 +62,6 @@ const CRATES: [&str; 17] = [
     "quinn_proto",
     "quinn_udp",
     "reqwest",
-    "rustls",
     "rustls_platform_verifier",
     "sqlx",
     "sqlx_core",

@@ -26,6 +26,11 @@ pub fn rfc3339_of_secs(secs: u64) -> String {
     written(secs, 0)
 }
 
+/// Seconds since 1970, as metrics have times.
+pub fn unix_secs(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
 /// Reads a time with any offset: `2026-07-01T12:01:09Z`, `2026-07-01T12:01:09.5+00:00`. None are before 1970.
 pub fn parse(text: &str) -> Option<SystemTime> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;

@@ -73,6 +73,11 @@ impl Pair {
         &self.names
     }
 
+    /// Where it was read from.
+    pub fn files(&self) -> &PairFiles {
+        &self.files
+    }
+
     /// When it expires.
     pub fn ends_at(&self) -> SystemTime {
         self.ends_at

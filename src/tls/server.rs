@@ -178,7 +178,8 @@ impl Server {
         }
     }
 
-    pub(super) fn look(&self, whose: &str) {
+    /// The same at once.
+    pub fn look(&self, whose: &str) {
         let (settings, old) = {
             let source = self.source.lock();
             (source.settings.clone(), source.signs.clone())

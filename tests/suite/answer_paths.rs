@@ -72,7 +72,7 @@ async fn each_reply_is_counted_by_its_code_and_path() {
     let access = AccessSettings { allow: vec![range("10.10.0.0/16").unwrap()], ..AccessSettings::default() };
     let (world, upstreams) = world(Setup { access, ..Setup::default() });
     let a = |name: &str| Ask::new(name, RecordType::A);
-    for transport in [Transport::Udp, Transport::Tcp] {
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
         for (question, expected) in [
             (a("host.corp.test"), "NOERROR authoritative"),
             (a("gone.corp.test"), "NXDOMAIN authoritative"),

@@ -1,4 +1,4 @@
-//! The rules of answering (design §2, R1 to R10) as scripts in DNS notation, over UDP and over TCP.
+//! The rules of answering (design §2, R1 to R10) as scripts in DNS notation, over every transport.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use crate::support::script::{Case, Step, cases};
 use crate::support::scripted::{Says, Scripted, Told, Upstreams, record};
 use crate::support::words::{extended_error, name, puts, questions, rcode, record_type, removals};
 use crate::support::world::{Setup, World, default_soa, endpoint_id, header, range};
+
+/// Each script is run over all of them.
+const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 
 /// A test for each script; `every_script_is_run` holds the list complete.
 macro_rules! scripts {
@@ -97,7 +100,7 @@ fn run(script: &str) {
     assert!(!cases.is_empty(), "{} has no case", path.display());
     let mut failures = Vec::new();
     for case in &cases {
-        for transport in [Transport::Udp, Transport::Tcp] {
+        for transport in TRANSPORTS {
             if let Err(Failure { line, what }) = run_case(case, transport) {
                 let place = format!("tests/answers/{script}.script:{line}");
                 failures.push(format!("{place}: {} ({transport:?})\n{what}\n", case.name));
@@ -109,7 +112,7 @@ fn run(script: &str) {
         "\n\n{}\n{} of {} runs fail",
         failures.join("\n"),
         failures.len(),
-        cases.len() * 2
+        cases.len() * TRANSPORTS.len()
     );
 }
 

@@ -89,6 +89,7 @@ fn goes_through_the_responder(packet: &[u8], buffer: &mut [u8]) {
     for (address, transport) in [
         ("127.0.0.1:4000", Transport::Udp),
         ("127.0.0.1:4000", Transport::Tcp),
+        ("127.0.0.1:4000", Transport::Tls),
         ("192.0.2.1:4000", Transport::Udp),
     ] {
         let address: SocketAddr = address.parse().unwrap();
@@ -120,7 +121,7 @@ fn goes_through_the_responder(packet: &[u8], buffer: &mut [u8]) {
             Err(Unanswerable::Drop) => panic!("what is no query gets no reply"),
         };
         let limit = match transport {
-            Transport::Tcp => MESSAGE_BYTES_MAX,
+            Transport::Tcp | Transport::Tls => MESSAGE_BYTES_MAX,
             Transport::Udp => edns.map_or(512, |edns| usize::from(edns.payload_bytes.clamp(512, 1232))),
         };
         assert!(reply.len() <= limit, "{} bytes, not {limit}", reply.len());

@@ -2,12 +2,13 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use privatelink_dns::dns::{ExtendedError, Rcode};
 
 use crate::support::client::{PATIENCE, answers, ask, ask_tcp};
+use crate::support::running::Running;
 use crate::support::served::{command, outcome};
 use crate::support::skip::{skip, skip_outside_ci};
 use crate::support::test_daemon::{TestDaemon, write};
@@ -20,16 +21,6 @@ const NOBODY: &str = "127.53.7.4";
 const CONFIG: &str = "[forward]\nupstreams = []\n\
     [[zone]]\nname = \"corp.test\"\nfile = \"corp.zone\"\nfollow_delegations = true\n\
     [[zone]]\nname = \"plain.test\"\nfile = \"corp.zone\"\n";
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Knot at an address, with one zone.
 fn knot(folder: &Path, address: &str, zone: &str, text: &str) -> Option<Running> {

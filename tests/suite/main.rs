@@ -26,6 +26,7 @@ mod delegations;
 mod derived;
 mod dig;
 mod discovery;
+mod dot;
 mod enemy;
 mod faults;
 mod full_disk;

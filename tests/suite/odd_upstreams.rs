@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use privatelink_dns::forward::Standing;
 
 use crate::support::client::{PATIENCE, answers, ask, ask_tcp, packet};
 use crate::support::odd::{Odd, bare, good, reply};
+use crate::support::running::Running;
 use crate::support::skip::skip;
 use crate::support::test_daemon::TestDaemon;
 use crate::support::upstream::{Upstream, bind};
@@ -233,15 +234,6 @@ fn a_missing_name_is_asked_for_once_whatever_the_types() {
         assert_eq!(questions(&upstream.over_udp()), asked);
     }
     daemon.stop();
-}
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = (self.0.kill(), self.0.wait());
-    }
 }
 
 #[test]

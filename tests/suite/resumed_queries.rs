@@ -82,7 +82,7 @@ async fn a_miss_is_counted_once_however_it_is_waited_for() {
         let message = message(name);
         let missing = missing(&responder, &message, client);
         let reply = match client.transport {
-            Transport::Tcp => answered(&responder, &message, client, missing).await,
+            Transport::Tcp | Transport::Tls => answered(&responder, &message, client, missing).await,
             Transport::Udp => relayed(&responder, &message, client, missing).await,
         };
         assert_eq!(reply.answer.len(), 1, "{name}");
@@ -102,13 +102,13 @@ fn looked_up(responder: &Responder) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_that_comes_while_a_query_waits_answers_it() {
-    for transport in [Transport::Udp, Transport::Tcp] {
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
         let responder = responder();
         let (message, client) = (message("www.privatelink.corp.example."), client(transport));
         let missing = missing(&responder, &message, client);
         publish(responder.store());
         let reply = match transport {
-            Transport::Tcp => answered(&responder, &message, client, missing).await,
+            Transport::Tcp | Transport::Tls => answered(&responder, &message, client, missing).await,
             Transport::Udp => relayed(&responder, &message, client, missing).await,
         };
         assert!(reply.flags.has(Flags::AA), "{transport:?}");

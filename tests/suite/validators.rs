@@ -1,9 +1,9 @@
 //! Validating resolvers behind us believe what we hand on of signed zones, and what we splice into it.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use privatelink_dns::dns::{Rcode, RecordType, Request};
 
 use crate::support::client::PATIENCE;
 use crate::support::message::{AD, Ask, Reply};
+use crate::support::running::{Running, unbound};
 use crate::support::served::{command, outcome};
 use crate::support::skip::{skip, skip_outside_ci};
 use crate::support::test_daemon::{TestDaemon, write};
@@ -125,16 +126,6 @@ fn explain_tells_of_the_proofs_that_go_with_what_a_wildcard_made() {
     daemon.stop();
 }
 
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn unbound_validates_what_a_wildcard_made_and_what_a_splice_left() {
     let daemon = daemon();
@@ -159,29 +150,9 @@ fn unbound_validates_what_a_wildcard_made_and_what_a_splice_left() {
 fn start_unbound(folder: &Path, upstream: u16) -> Option<(Running, SocketAddr)> {
     let anchors: String =
         ANCHORS.iter().map(|(zone, key)| format!("  trust-anchor: \"{zone} DNSKEY {key}\"\n")).collect();
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        // Another test may take the port before Unbound does, which ends then.
-        let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = format!(
-            "server:\n  interface: 127.0.0.1@{}\n  directory: \"{}\"\n  pidfile: \"\"\n  username: \"\"\n  chroot: \"\"\n  \
-             use-syslog: no\n  do-daemonize: no\n  do-not-query-localhost: no\n  module-config: \"validator iterator\"\n\
-             {anchors}forward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@{upstream}\n",
-            free.port(),
-            folder.display(),
-        );
-        write(folder, "unbound.conf", &config);
-        let started =
-            Command::new("unbound").arg("-c").arg(folder.join("unbound.conf")).stderr(Stdio::null()).spawn();
-        let mut running = Running(started.ok()?);
-        while began.elapsed() < PATIENCE && running.0.try_wait().unwrap().is_none() {
-            if TcpStream::connect(free).is_ok() {
-                return Some((running, free));
-            }
-            thread::yield_now();
-        }
-    }
-    panic!("unbound does not start");
+    let server = format!("  module-config: \"validator iterator\"\n{anchors}");
+    let forward = format!("forward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@{upstream}\n");
+    unbound(folder, &server, &forward)
 }
 
 /// Asks until the server is there.

@@ -76,6 +76,7 @@ pub(super) enum SocketFamily {
 pub(super) enum SocketProtocol {
     Udp = 1,
     Tcp = 2,
+    Dot = 3,
 }
 
 impl Dnstap {

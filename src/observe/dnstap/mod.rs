@@ -93,6 +93,7 @@ impl Sender {
         let protocol = match event.transport {
             Transport::Udp => SocketProtocol::Udp,
             Transport::Tcp => SocketProtocol::Tcp,
+            Transport::Tls => SocketProtocol::Dot,
         };
         Message {
             socket_family: family.map(|family| family as i32),

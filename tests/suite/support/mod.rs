@@ -10,6 +10,7 @@ pub mod forwarding;
 pub mod message;
 pub mod odd;
 pub mod postgres;
+pub mod running;
 pub mod script;
 pub mod scripted;
 pub mod served;

@@ -20,6 +20,8 @@ use super::served::wait_until;
 pub struct TestDaemon {
     pub folder: TempDir,
     pub address: SocketAddr,
+    /// Where it listens for DNS over TLS, if it does.
+    pub tls: Option<SocketAddr>,
     /// What the admin API asks.
     pub ports: Ports,
     pub responder: Arc<Responder>,
@@ -29,7 +31,7 @@ pub struct TestDaemon {
 }
 
 impl TestDaemon {
-    /// Starts with a config (without `[listen]`) and files beside it.
+    /// Starts with a config (without `[listen]`) and files beside it; over TLS, too, if that stands in a comment of it.
     pub fn start(config: &str, files: &[(&str, &str)]) -> TestDaemon {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -47,6 +49,7 @@ impl TestDaemon {
         let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
         let daemon = runtime.block_on(Daemon::start(&path, config)).unwrap_or_else(|error| panic!("{error}"));
         let (address, responder) = (daemon.addresses()[0], Arc::clone(daemon.responder()));
+        let tls = daemon.tls_addresses().first().copied();
         let ports = Ports::new(Arc::clone(&responder), daemon.parts().sources.shared().clone());
         let (stop, stopped) = oneshot::channel();
         let running = runtime.spawn(async move {
@@ -56,7 +59,7 @@ impl TestDaemon {
             };
             daemon.run(stopped).await;
         });
-        TestDaemon { folder, address, ports, responder, stop, running, runtime }
+        TestDaemon { folder, address, tls, ports, responder, stop, running, runtime }
     }
 
     /// Writes a file whole, as editors and ConfigMaps do, and leaves it to the daemon to see that.
@@ -112,7 +115,10 @@ impl TestDaemon {
 fn with_listen(config: &str) -> String {
     // Tests run at the same time: only those of the API have one.
     let admin = if config.contains("[admin]") { "" } else { "[admin]\nlisten = []\n" };
-    format!("state_dir = \"state\"\n{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n{admin}")
+    let has_tls = config.contains("# over TLS");
+    let tls =
+        if has_tls { "tls = [\"127.0.0.1:0\"]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n" } else { "" };
+    format!("state_dir = \"state\"\n{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n{tls}{admin}")
 }
 
 /// Writes a file whole, as editors and ConfigMaps do.

@@ -113,7 +113,7 @@ impl World {
             return Err("the question comes back in other bytes".to_owned());
         }
         let limit = match (&ask.edns, transport) {
-            (_, Transport::Tcp) => 65_535,
+            (_, Transport::Tcp | Transport::Tls) => 65_535,
             (None, Transport::Udp) => 512,
             (Some(edns), Transport::Udp) => usize::from(edns.payload_bytes.clamp(512, 1232)),
         };
@@ -126,7 +126,8 @@ impl World {
         Ok(Some(reply))
     }
 
-    /// Sends bytes as they are: over UDP by the way that listeners take, over TCP by the one that may wait from its beginning.
+    /// Sends bytes as they are: over UDP and TLS by the way that listeners take, over TCP by the one that may wait from its
+    /// beginning.
     pub async fn send(
         &self,
         sent: &[u8],
@@ -136,7 +137,7 @@ impl World {
         let client = Client { address: SocketAddr::new(from, 40_000), local: None, transport };
         let mut buffer = vec![0xEE; 65_535];
         let attempt = match transport {
-            Transport::Udp => {
+            Transport::Udp | Transport::Tls => {
                 self.responder.try_answer(&self.responder.view(), None, sent, client, &mut buffer)
             }
             Transport::Tcp => Attempt::Wait(Missing::UNKNOWN),
@@ -157,7 +158,7 @@ impl World {
         if got != waited && !got.as_ref().is_some_and(has_cookie) {
             return Err(format!("the way that waits answers otherwise: {waited:02x?}, not {got:02x?}"));
         }
-        if transport == Transport::Udp {
+        if transport != Transport::Tcp {
             // Now the answer may be one that is kept finished, and then is one that was; and a batch is looked ahead to.
             for looks_ahead in [false, true] {
                 let view = self.responder.view();
