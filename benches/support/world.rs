@@ -339,5 +339,5 @@ fn with_cookie(mut message: Vec<u8>) -> Vec<u8> {
 
 /// The client that asks, unless a benchmark names another.
 pub fn client() -> Client {
-    Client { address: ([10, 0, 0, 1], 4711).into(), local: None, transport: Transport::Udp }
+    Client::new(([10, 0, 0, 1], 4711).into(), Transport::Udp)
 }

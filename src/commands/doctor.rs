@@ -335,7 +335,7 @@ async fn answered(
     expected: &[IpAddr],
     client: IpAddr,
 ) -> Result<(), String> {
-    let client = Client { address: SocketAddr::new(client, 0), local: None, transport: Transport::Tcp };
+    let client = Client::new(SocketAddr::new(client, 0), Transport::Tcp);
     for expected in expected {
         let rtype = if expected.is_ipv4() { RecordType::A } else { RecordType::AAAA };
         let question = message::query(0, name.borrow(), rtype, QueryFlags::default(), true);

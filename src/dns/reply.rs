@@ -155,10 +155,13 @@ impl<'b> ReplyWriter<'b> {
                 return self.finish_shorter(id, flags, rcode, edns);
             }
             let unpadded = self.length + edns.length();
-            // RFC 7830 §3: the option's own four bytes count.
-            let padding =
-                edns.padded_to.map(usize::from).map(|block| (block - (unpadded + 4) % block) % block);
-            let padding = padding.filter(|bytes| unpadded + 4 + bytes <= self.limit);
+            // RFC 7830 §3: the option's own four bytes count. RFC 8467 §4.1: what has no room for a whole block fills what
+            // there is.
+            let padding = edns.padded_to.map(usize::from).and_then(|block| {
+                let least = unpadded + 4;
+                let padded = least.next_multiple_of(block).min(self.limit);
+                padded.checked_sub(least)
+            });
             let (buffer, length) = (&mut self.buffer, &mut self.length);
             edns.write(rcode, padding, |bytes| {
                 buffer[*length..*length + bytes.len()].copy_from_slice(bytes);
@@ -335,7 +338,7 @@ mod tests {
         let errors = [ExtendedError::new(0, "x".repeat(200)), ExtendedError::new(22, "y".repeat(200))];
         let edns = ReplyEdns { extended_errors: &errors, padded_to: Some(468), ..ReplyEdns::default() };
         for (limit, length, said) in
-            [(512, 468, Some("x".repeat(200))), (446, 49, Some(String::new())), (48, 37, None)]
+            [(512, 468, Some("x".repeat(200))), (446, 446, Some(String::new())), (48, 48, None)]
         {
             let mut writer = ReplyWriter::new(&mut buffer, limit, QUESTION).unwrap();
             writer.reserve(Some(&edns));

@@ -153,6 +153,11 @@ impl Default for HandshakeSettings {
 }
 
 impl TcpSettings {
+    /// The idle timeout as clients are told it (RFC 7828 §3.1).
+    pub fn keepalive_100ms(&self) -> u16 {
+        u16::try_from(self.idle_timeout.as_millis() / 100).unwrap_or(u16::MAX)
+    }
+
     /// Connections that have made room and may stay until their clients have the last reply, beside `connections_max`.
     pub fn leaving_max(&self) -> usize {
         (self.connections_max / LEAVING_PART).max(1)

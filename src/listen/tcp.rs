@@ -95,7 +95,8 @@ impl<S: Service> TcpService<S> {
         // Replies are written whole; waiting for more to send with them would only delay them.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok().map(|address| address.ip());
-        let client = |transport| Client { address: peer, local, transport };
+        let keepalive_100ms = Some(self.settings.keepalive_100ms());
+        let client = |transport| Client { local, keepalive_100ms, ..Client::new(peer, transport) };
         match door {
             None => {
                 let connection = Connection::new(stream, client(Transport::Tcp), place, self.clone());

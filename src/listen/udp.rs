@@ -131,9 +131,8 @@ impl<S: Service> UdpWorker<S> {
             return;
         }
         let client = Client {
-            address: path.peer,
             local: path.source.map(|source| source.address).or(self.socket.own_address()),
-            transport: Transport::Udp,
+            ..Client::new(path.peer, Transport::Udp)
         };
         match self.own.service.try_answer(view, ahead, datagram.message, client, datagram.reply) {
             Attempt::Reply(length) => batch.queue(index, length, &path),
@@ -212,11 +211,8 @@ mod tests {
             echo.gate.send_replace(label == "w");
             let (reply, from) = receive(&client).await;
             assert_eq!((id(&reply), from), (number.into(), server));
-            let seen = Client {
-                address: client.local_addr().unwrap(),
-                local: Some(address),
-                transport: Transport::Udp,
-            };
+            let seen =
+                Client { local: Some(address), ..Client::new(client.local_addr().unwrap(), Transport::Udp) };
             assert_eq!(*echo.client.borrow(), Some(seen));
         }
     }

@@ -256,7 +256,7 @@ mod tests {
     /// A client of the network of this number.
     fn client(number: u32, transport: Transport) -> Client {
         let address = Ipv4Addr::from_bits(0x0A00_0001 | number << 8);
-        Client { address: (address, 4711).into(), local: None, transport }
+        Client::new((address, 4711).into(), transport)
     }
 
     /// Has a network wait as often as it may.

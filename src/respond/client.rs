@@ -9,6 +9,15 @@ pub struct Client {
     /// The address of ours that was asked, where the listener knows it.
     pub local: Option<IpAddr>,
     pub transport: Transport,
+    /// How long its connection may be idle, in units of 100 ms, which it is told if it asks (RFC 7828); none over UDP.
+    pub keepalive_100ms: Option<u16>,
+}
+
+impl Client {
+    /// A client of which only this is known.
+    pub const fn new(address: SocketAddr, transport: Transport) -> Client {
+        Client { address, local: None, transport, keepalive_100ms: None }
+    }
 }
 
 /// What carries a message.
@@ -33,5 +42,10 @@ impl Transport {
     /// Whether it is a connection: its client is where it says, and takes messages of any length.
     pub const fn is_connected(self) -> bool {
         !matches!(self, Transport::Udp)
+    }
+
+    /// Whether what it carries is hidden, all but its length.
+    pub const fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls)
     }
 }

@@ -13,8 +13,8 @@ use crate::dns::{
 use crate::observe::AnswerPath;
 use crate::zone::{Offer, ViewId, Zone};
 
-/// What we tell TCP clients that ask (RFC 7828), in units of 100 ms: the listener's idle timeout.
-const TCP_KEEPALIVE_100MS: u16 = 100;
+/// The block that replies are padded to (RFC 8467 §4.1).
+const PADDED_TO_BYTES: u16 = 468;
 
 /// What of a request a reply is made of.
 #[derive(Clone, Copy)]
@@ -49,9 +49,9 @@ impl<'m> Asked<'m> {
             dnssec_ok: edns.dnssec_ok,
             cookie: self.cookie,
             extended_errors,
-            keepalive_100ms: (edns.keepalive && client.transport.is_connected())
-                .then_some(TCP_KEEPALIVE_100MS),
-            padded_to: None,
+            keepalive_100ms: client.keepalive_100ms.filter(|_| edns.keepalive),
+            // RFC 7830 §4: only if the client pads, and never in the clear.
+            padded_to: (edns.padding && client.transport.is_encrypted()).then_some(PADDED_TO_BYTES),
         })
     }
 

@@ -34,7 +34,7 @@ impl Responder {
         let Question { name, rtype } = question;
         let (snapshot, serving) = (self.store().snapshot(), self.serving());
         let message = crate::dns::message::query(0, name.borrow(), *rtype, flags, true);
-        let client = Client { address: SocketAddr::new(client, 0), local: None, transport: Transport::Tcp };
+        let client = Client::new(SocketAddr::new(client, 0), Transport::Tcp);
         let mut steps = Vec::new();
         let view = snapshot.networks().view_of(client.address.ip());
         steps.push(match snapshot.networks().name(view) {

@@ -35,6 +35,7 @@ struct EdnsDecided {
     payload_bytes: u16,
     dnssec_ok: bool,
     keepalive: bool,
+    padding: bool,
 }
 
 /// A query on its way.
@@ -87,6 +88,7 @@ impl Missing {
             payload_bytes: edns.payload_bytes,
             dnssec_ok: edns.dnssec_ok,
             keepalive: edns.keepalive,
+            padding: edns.padding,
         });
         Missing(Some(Decided {
             epoch,
@@ -119,6 +121,7 @@ impl Decided {
             payload_bytes: edns.payload_bytes,
             dnssec_ok: edns.dnssec_ok,
             keepalive: edns.keepalive,
+            padding: edns.padding,
             ..Edns::default()
         });
         let asked = Asked { id, flags, question, edns, rtype, cookie: self.cookie };

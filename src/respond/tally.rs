@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     fn client(address: &str, transport: Transport) -> Client {
-        Client { address: SocketAddr::new(address.parse().unwrap(), 53), local: None, transport }
+        Client::new(SocketAddr::new(address.parse().unwrap(), 53), transport)
     }
 
     fn reply(rcode: Rcode, path: AnswerPath) -> Reply {

@@ -98,7 +98,7 @@ fn answers_allocate_nothing(public_names: &str) {
     ] {
         let message = packet(name, rtype);
         for transport in [Transport::Udp, Transport::Tcp] {
-            let client = Client { address, local: None, transport };
+            let client = Client::new(address, transport);
             let mut attempt = Attempt::Drop;
             let mut allocations = 0;
             // The first round may fill what is made once, the second answers anew, the third with what it made.

@@ -27,7 +27,7 @@ fn counted(responder: &Responder) -> BTreeMap<String, u64> {
 async fn ask(world: &World, ask: &Ask, transport: Transport) -> String {
     let responder = world.responder();
     let (before, timed) = (counted(responder), durations(responder));
-    let client = Client { address: SocketAddr::new(ask.from, 40_000), local: None, transport };
+    let client = Client::new(SocketAddr::new(ask.from, 40_000), transport);
     let (sent, mut buffer) = (ask.to_bytes(), vec![0; 65_535]);
     let attempt = responder.try_answer(&responder.view(), None, &sent, client, &mut buffer);
     if let Attempt::Wait(missing) = attempt {

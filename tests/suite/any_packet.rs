@@ -93,7 +93,7 @@ fn goes_through_the_responder(packet: &[u8], buffer: &mut [u8]) {
         ("192.0.2.1:4000", Transport::Udp),
     ] {
         let address: SocketAddr = address.parse().unwrap();
-        let client = Client { address, local: None, transport };
+        let client = Client::new(address, transport);
         // What the last reply left must not show in this one.
         buffer[..1500].fill(0xEE);
         let waited;

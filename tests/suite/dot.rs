@@ -60,6 +60,7 @@ fn kdig_asks_over_tls_whether_it_knows_our_name_or_not() {
         let Some(text) = run("kdig", &[&asked, &more[..]].concat()) else { return daemon.stop() };
         assert!(text.contains("TLS session (TLS1.3)") && text.contains("status: NOERROR"), "{text}");
         assert!(text.contains("a.corp.internal.    \t60\tIN\tA\t10.0.0.1"), "{text}");
+        assert!(text.contains("PADDING: ") && text.contains("Received 468 B"), "{text}");
     }
     let wrong = ["@127.0.0.1", "-p", &port, "a.corp.internal.", "+tls", &ca, "+tls-hostname=other.example"];
     let text = run("kdig", &wrong).unwrap();

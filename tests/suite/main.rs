@@ -45,6 +45,7 @@ mod moved;
 mod observers;
 mod odd_upstreams;
 mod packets;
+mod padding;
 mod pains;
 mod passes;
 mod persist;

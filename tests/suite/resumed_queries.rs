@@ -35,7 +35,7 @@ fn message(name: &str) -> Vec<u8> {
 }
 
 fn client(transport: Transport) -> Client {
-    Client { address: SocketAddr::from(([10, 0, 0, 1], 4711)), local: None, transport }
+    Client::new(SocketAddr::from(([10, 0, 0, 1], 4711)), transport)
 }
 
 fn missing(responder: &Responder, message: &[u8], client: Client) -> Missing {

@@ -50,7 +50,7 @@ pub(super) async fn of_servers(config: &Config, parts: &Parts) -> Vec<Finding> {
 }
 
 async fn asked(responder: &Arc<Responder>, cut: &Name, client: IpAddr) -> Result<(), String> {
-    let client = Client { address: SocketAddr::new(client, 0), local: None, transport: Transport::Tcp };
+    let client = Client::new(SocketAddr::new(client, 0), Transport::Tcp);
     let question = message::query(0, cut.borrow(), RecordType::SOA, QueryFlags::default(), true);
     let reply = Arc::clone(responder).answer(question, client, Asker::Server, Missing::UNKNOWN).await;
     let reply = reply.and_then(|reply| Message::read(&reply).ok()).ok_or("there is no answer")?;

@@ -66,7 +66,7 @@ async fn any_stream_of_bytes_is_served_as_a_socket_is() {
     let (mut stream, served) = tokio::io::duplex(16);
     let address = ([192, 0, 2, 1], 4711).into();
     let place = shared.connections.admit([192, 0, 2, 1].into()).unwrap();
-    let client = Client { address, local: None, transport: Transport::Tcp };
+    let client = Client::new(address, Transport::Tcp);
     let serving = tokio::spawn(Connection::new(served, client, place, shared.clone()).serve());
     send_frames(&mut stream, &[question(1, "w"), question(2, "a"), question(3, "w")]).await;
     assert_eq!(receive_id(&mut stream).await, Some(2));

@@ -56,6 +56,15 @@ impl Ask {
 
     /// The message that is sent.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.with_options(&[])
+    }
+
+    /// The same of a client that asks for all that a connection may have: padding, and how long it may be idle.
+    pub fn of_connection(&self) -> Vec<u8> {
+        self.with_options(&[0, 12, 0, 3, 0, 0, 0, 0, 11, 0, 0])
+    }
+
+    fn with_options(&self, more: &[u8]) -> Vec<u8> {
         let mut message = ID.to_be_bytes().to_vec();
         message.extend((self.flags | u16::from(self.opcode) << 11).to_be_bytes());
         message.extend([0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
@@ -67,11 +76,12 @@ impl Ask {
             message.extend(edns.payload_bytes.to_be_bytes());
             message.extend([0, edns.version, if edns.dnssec_ok { 0x80 } else { 0 }, 0]);
             let options = if edns.cookie.is_empty() { 0 } else { edns.cookie.len() as u16 + 4 };
-            message.extend(options.to_be_bytes());
+            message.extend((options + more.len() as u16).to_be_bytes());
             if options > 0 {
                 message.extend([0, 10, 0, edns.cookie.len() as u8]);
                 message.extend(&edns.cookie);
             }
+            message.extend(more);
         }
         message
     }
@@ -103,6 +113,9 @@ pub struct Reply {
     pub has_opt: bool,
     pub dnssec_ok: bool,
     pub cookie: Option<Vec<u8>>,
+    /// Bytes of the padding option.
+    pub padding: Option<usize>,
+    pub keepalive_100ms: Option<u16>,
     pub size_bytes: usize,
 }
 
@@ -206,6 +219,8 @@ impl Reply {
             has_opt: false,
             dnssec_ok: false,
             cookie: None,
+            padding: None,
+            keepalive_100ms: None,
             size_bytes: bytes.len(),
         };
         let mut at = 12 + reply.question.len();
@@ -237,6 +252,11 @@ impl Reply {
             let (value, behind) = rest.split_at(length);
             match u16::from_be_bytes([*code_high, *code]) {
                 10 => self.cookie = Some(value.to_vec()),
+                11 => self.keepalive_100ms = Some(u16::from_be_bytes([value[0], value[1]])),
+                12 => {
+                    assert!(behind.is_empty() && value.iter().all(|byte| *byte == 0), "zeros at the end");
+                    self.padding = Some(length);
+                }
                 15 => {
                     let text = String::from_utf8(value[2..].to_vec()).expect("RFC 8914 §2: UTF-8");
                     self.extended_errors.push((u16::from_be_bytes([value[0], value[1]]), text));

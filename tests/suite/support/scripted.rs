@@ -128,7 +128,7 @@ impl Upstreams {
             Says::WhatWeSay => self.0.lock().unwrap().responder.upgrade()?,
         };
         let address = SocketAddr::new(IpAddr::from([10, 0, 0, 53]), 53);
-        let client = Client { address, local: None, transport: Transport::Udp };
+        let client = Client::new(address, Transport::Udp);
         responder.answer(query.to_vec(), client, Asker::Server, Missing::UNKNOWN).await
     }
 

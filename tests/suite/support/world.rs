@@ -22,6 +22,9 @@ use super::scripted::Upstreams;
 const SOA: &str = "ns hostmaster 1 3600 600 86400 300";
 const SOA_TTL_SECS: u32 = 3600;
 
+/// What clients of connections are told that ask how long these may be idle.
+const KEEPALIVE_100MS: u16 = 100;
+
 /// Read once: it is the same in all cases.
 static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::builtin(Cloud::Public)));
 
@@ -106,8 +109,11 @@ impl World {
 
     /// Asks and awaits the reply; `None` if there is none. An error is a reply that breaks a rule all replies follow.
     pub async fn ask(&self, ask: &Ask, transport: Transport) -> Result<Option<Reply>, String> {
-        let sent = ask.to_bytes();
         let transport = ask.transport.unwrap_or(transport);
+        let sent = match transport {
+            Transport::Tls => ask.of_connection(),
+            Transport::Udp | Transport::Tcp => ask.to_bytes(),
+        };
         let Some(reply) = self.send(&sent, ask.from, transport).await? else { return Ok(None) };
         if !reply.question.is_empty() && !sent[12..].starts_with(&reply.question) {
             return Err("the question comes back in other bytes".to_owned());
@@ -123,6 +129,14 @@ impl World {
         if ask.edns.is_none() && reply.has_opt {
             return Err("the reply has an OPT record, the question had none".to_owned());
         }
+        let is_padded = reply.padding.is_some() && reply.size_bytes.is_multiple_of(468);
+        let wants_it = transport == Transport::Tls && reply.has_opt;
+        if wants_it != is_padded || wants_it != (reply.keepalive_100ms == Some(KEEPALIVE_100MS)) {
+            let Reply { size_bytes, padding, keepalive_100ms, .. } = reply;
+            return Err(format!(
+                "a reply of {size_bytes} bytes, padding {padding:?}, keepalive {keepalive_100ms:?}"
+            ));
+        }
         Ok(Some(reply))
     }
 
@@ -134,7 +148,8 @@ impl World {
         from: IpAddr,
         transport: Transport,
     ) -> Result<Option<Reply>, String> {
-        let client = Client { address: SocketAddr::new(from, 40_000), local: None, transport };
+        let keepalive_100ms = transport.is_connected().then_some(KEEPALIVE_100MS);
+        let client = Client { keepalive_100ms, ..Client::new(SocketAddr::new(from, 40_000), transport) };
         let mut buffer = vec![0xEE; 65_535];
         let attempt = match transport {
             Transport::Udp | Transport::Tls => {
