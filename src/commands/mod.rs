@@ -3,6 +3,7 @@
 mod backup;
 mod cache;
 mod catalogue;
+mod cert;
 mod check;
 mod client;
 mod delegations;
@@ -69,6 +70,7 @@ enum Verb {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Store(store::Store),
+    Cert(cert::Cert),
 }
 
 /// Which config.
@@ -129,6 +131,7 @@ pub fn run() -> ExitCode {
         Verb::Backup(verb) => verb.run(out),
         Verb::Restore(verb) => verb.run(out),
         Verb::Store(verb) => verb.run(out),
+        Verb::Cert(verb) => verb.run(out),
     };
     let done = done.and_then(|outcome| out.flush().map(|()| outcome).map_err(Into::into));
     match done {

@@ -8,6 +8,7 @@ mod identities;
 mod names;
 mod pair;
 mod pem;
+mod self_signed;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -16,4 +17,5 @@ pub use error::{Part, TlsError};
 pub use identities::Identities;
 pub use names::Names;
 pub use pair::{Pair, PairFiles};
+pub use self_signed::{SelfSigned, SelfSignedError};
 pub use server::{Ended, Server, Settings, Tickets};

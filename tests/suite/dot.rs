@@ -235,3 +235,44 @@ fn a_reload_takes_what_is_right_and_keeps_the_old_where_it_is_wrong() {
     assert!(shows(tls, &folder.join("tls.crt")));
     daemon.stop();
 }
+
+#[test]
+fn a_certificate_made_here_serves_and_nothing_is_overwritten() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("made/here");
+    let make = |names: &[&str], more: &[&str]| {
+        let arguments = [&["cert", "--self-signed"], names, &["--out", out.to_str().unwrap()], more].concat();
+        outcome(&mut command(&arguments))
+    };
+    for (names, more, expected) in [
+        (&["a b"][..], &[][..], "`a b` is no address, no name and no wildcard"),
+        (&["a..example"], &[], "is no address, no name"),
+        (&["a.example"], &["--days", "0"], "0 is not in 1..=3650"),
+    ] {
+        let (code, _, error) = make(names, more);
+        assert!(code == 2 && error.contains(expected) && !out.exists(), "{error}");
+    }
+    let (code, told, error) = make(&["dns.example", "*.dns.example", "127.0.0.1"], &["--days", "30"]);
+    assert!(code == 0 && told.contains("for dns.example, *.dns.example, 127.0.0.1"), "{told}{error}");
+    let (certificate, key) = (out.join("certificate.pem"), out.join("key.pem"));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&key), mode(&certificate) & 0o444), (0o600, 0o444));
+    let secret = fs::read_to_string(&key).unwrap();
+    assert!(!told.contains(secret.lines().nth(1).unwrap()));
+    let (code, _, error) = make(&["other.example"], &[]);
+    assert!(code == 2 && error.contains("is there already: nothing was written"), "{error}");
+    assert_eq!(fs::read_to_string(&key).unwrap(), secret);
+    let certificate = fs::read_to_string(certificate).unwrap();
+    let files = [("corp.zone", ZONE), ("tls.crt", certificate.as_str()), ("tls.key", secret.as_str())];
+    let daemon = TestDaemon::start(CONFIG, &files);
+    let port = daemon.tls.unwrap().port().to_string();
+    let ca = format!("+tls-ca={}", daemon.folder.path().join("tls.crt").display());
+    for name in ["dns.example", "a.dns.example"] {
+        let name = format!("+tls-hostname={name}");
+        let asked = ["@127.0.0.1", "-p", &port, "a.corp.internal.", "+tls", &ca, &name];
+        let Some(text) = run("kdig", &asked) else { break };
+        assert!(text.contains("10.0.0.1"), "{text}");
+    }
+    daemon.stop();
+}
