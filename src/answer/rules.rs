@@ -99,6 +99,11 @@ impl Rules {
         self.special.zone_for(name, ViewId::NONE).filter(|_| !self.is_forwarded(name))
     }
 
+    /// Whether a name is special and answered here: no rule forwards it.
+    pub fn keeps(&self, name: NameRef<'_>) -> bool {
+        self.special_zone_for(name).is_some()
+    }
+
     /// Whether upstream is asked for a name of a special zone before that says it does not exist.
     pub(super) fn is_asked(&self, special: &Zone, name: NameRef<'_>) -> bool {
         self.private_reverse == PrivateReverse::Ask

@@ -79,6 +79,9 @@ fn make_zones() -> Snapshot {
         let apex: Name = apex.parse().expect("the name is well formed");
         changes.push(put(apex.borrow(), owner, RecordType::PTR, "localhost."));
     }
+    // RFC 9462 §4: where no encrypted transport is told there are no data; and a name is there for what lies below it.
+    let apex: Name = "resolver.arpa.".parse().expect("the name is well formed");
+    changes.push(put(apex.borrow(), "nothing._dns", RecordType::TXT, "\"\""));
     let made = ChangeSet { changes }.apply(&Snapshot::default());
     made.expect("the special zones are well formed").0
 }

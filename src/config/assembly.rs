@@ -52,7 +52,7 @@ pub(super) struct Assembly<'d> {
 }
 
 impl Assembly<'_> {
-    fn config(&mut self, file: file::File, path: &Path) -> Option<Config> {
+    fn config(&mut self, mut file: file::File, path: &Path) -> Option<Config> {
         let networks = self.networks(file.network);
         let mut private_link = file.private_link;
         let cloud = self.cloud(private_link.cloud.into(), private_link.custom.take());
@@ -61,6 +61,7 @@ impl Assembly<'_> {
         let prefer = self.arm_ids("private_link.prefer", &private_link.prefer);
         let limits = self.client_limits(&file.limits, &networks);
         let rate = self.rate(&file.limits, &limits.exempt);
+        let ddr = self.ddr(&mut file.listen);
         let mut certificates = Vec::new();
         let listen = self.listen(file.listen, limits, &mut certificates);
         let private_link = self.private_link(private_link, &cloud, has_source);
@@ -99,6 +100,7 @@ impl Assembly<'_> {
             user: file.user,
             lame_duck: Duration::from_secs(file.lame_duck_secs),
             listen,
+            ddr,
             certificates,
             networks,
             prefer,

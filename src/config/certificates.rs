@@ -11,6 +11,7 @@ use super::Config;
 use super::assembly::Assembly;
 use super::error::{ConfigError, ConfigErrors};
 use crate::admin;
+use crate::dns::Name;
 use crate::tls::{Ended, Pair, PairFiles, Part, TlsError};
 
 /// A certificate and its key, and where the config names them.
@@ -21,16 +22,18 @@ pub(super) struct Named {
     pub certificate: ConfigError,
     pub key: ConfigError,
     pub ended: Ended,
+    /// Whether it is one of DNS, and not that of the admin API.
+    pub is_for_dns: bool,
 }
 
 impl Named {
-    fn read(&self) -> Result<(), TlsError> {
-        let end = Pair::read(&self.files)?.check_end(SystemTime::now());
-        match (end, self.ended) {
+    fn read(&self) -> Result<Pair, TlsError> {
+        let pair = Pair::read(&self.files)?;
+        match (pair.check_end(SystemTime::now()), self.ended) {
             (Err(error), Ended::Shown) => warn!("Clients will refuse this server: {error}"),
             (end, _) => end?,
         }
-        Ok(())
+        Ok(pair)
     }
 
     fn error(&self, error: &TlsError) -> ConfigError {
@@ -39,12 +42,38 @@ impl Named {
     }
 }
 
+/// The name that encrypted transports are told by, and where the config has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct DdrName {
+    pub name: Name,
+    /// What is wrong with it, but for the words.
+    pub at: ConfigError,
+}
+
 impl Config {
     /// What is wrong with the certificates that it names.
     pub fn check_certificates(&self) -> Result<(), ConfigErrors> {
-        let wrong = |named: &Named| named.read().err().map(|error| named.error(&error));
-        let errors: Vec<ConfigError> = self.certificates.iter().filter_map(wrong).collect();
+        let (mut errors, mut pairs) = (Vec::new(), Vec::new());
+        for named in &self.certificates {
+            match named.read() {
+                Ok(pair) if named.is_for_dns => pairs.push(pair),
+                Ok(_) => {}
+                Err(error) => errors.push(named.error(&error)),
+            }
+        }
+        if let Some(DdrName { name, at }) = &self.ddr
+            && errors.is_empty()
+            && !pairs.iter().any(|pair| pair.names().cover(&name.to_string()))
+        {
+            let message = format!("no certificate is for {name}, and clients would not believe it");
+            errors.push(ConfigError { message, ..at.clone() });
+        }
         if errors.is_empty() { Ok(()) } else { Err(ConfigErrors::new(errors)) }
+    }
+
+    /// What clients are told to call encrypted transports by (RFC 9462); none = they are not told of them.
+    pub fn ddr_name(&self) -> Option<&Name> {
+        self.ddr.as_ref().map(|ddr| &ddr.name)
     }
 }
 
@@ -58,6 +87,7 @@ impl Assembly<'_> {
             certificate: place("admin.certificate"),
             key: place("admin.key"),
             ended: Ended::Shown,
+            is_for_dns: false,
         })
     }
 }

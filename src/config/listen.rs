@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::admin::is_same;
 use super::assembly::{Assembly, COUNT_MAX, TIMEOUT_SECS_MAX};
-use super::certificates::Named;
+use super::certificates::{DdrName, Named};
 use super::file;
-use super::words::ListenAddress;
+use super::words::{Domain, ListenAddress};
 use crate::listen::{self, Ipv6};
 use crate::tls::{self, Ended, PairFiles};
 
@@ -108,6 +108,7 @@ impl Assembly<'_> {
                 certificate: place("certificate"),
                 key: place("key"),
                 ended: Ended::Refused,
+                is_for_dns: true,
             });
             files
         };
@@ -119,6 +120,16 @@ impl Assembly<'_> {
         let others = others.map(|(at, it)| pair(&it.certificate, &it.key, &format!("listen.identity[{at}]")));
         let others = others.collect();
         Some(tls::Settings { default, others, client_ca: None, alpn: vec![b"dot"], ended: Ended::Refused })
+    }
+
+    /// The name that encrypted transports are told by.
+    pub(super) fn ddr(&mut self, listen: &mut file::Listen) -> Option<DdrName> {
+        let Domain(name) = listen.ddr_name.take()?;
+        if listen.tls.is_empty() {
+            let message = "there is no encrypted transport to tell of: set listen.tls";
+            self.error("listen.ddr_name", message);
+        }
+        Some(DdrName { name, at: self.document().error_at("listen.ddr_name", String::new()) })
     }
 
     fn listen_limits(&mut self, listen: &file::Listen) {

@@ -57,6 +57,7 @@ pub struct Config {
     /// How long SIGTERM is only announced before listeners close.
     pub lame_duck: Duration,
     pub listen: crate::listen::Settings,
+    ddr: Option<certificates::DdrName>,
     /// Certificates, and where they are named.
     certificates: Vec<certificates::Named>,
     pub networks: Vec<Network>,

@@ -87,6 +87,28 @@ idle_timeout_secs = 0"##,
         ],
     ),
     (
+        r##"[listen]
+dns = ["127.0.0.1:5300"]
+tls = ["127.0.0.1:5300", "0.0.0.0:853", "0.0.0.0:853"]
+certificate = "a.pem"
+handshake_timeout_secs = 0
+ddr_name = "dns..example""##,
+        &[
+            "c.toml:3: listen.tls[2]: 0.0.0.0:853 is there already",
+            "c.toml:3: listen.tls[0]: listen.dns has 127.0.0.1:5300 already",
+            "c.toml:4: listen.certificate: TLS takes listen.key as well",
+            "c.toml:5: listen.handshake_timeout_secs: 0 is not between 1 and 60",
+            "c.toml:6: listen.ddr_name: `dns..example` is no name: a label is empty",
+        ],
+    ),
+    (
+        "[listen]\nddr_name = 'dns.example'\n[[listen.identity]]\ncertificate = 'a.pem'\nkey = 'a.key'\n",
+        &[
+            "c.toml:2: listen.ddr_name: there is no encrypted transport to tell of: set listen.tls",
+            "c.toml:3: listen.identity: takes listen.certificate and listen.key, which all other names are shown",
+        ],
+    ),
+    (
         r##"[private_link]
 cloud = "german"
 ttl_secs = 4294967296

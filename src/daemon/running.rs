@@ -28,7 +28,7 @@ use crate::config::{Config, ConfigErrors};
 use crate::ledger::Trail;
 use crate::listen::{BindError, Drained, Listening};
 use crate::observe::Observers;
-use crate::respond::Responder;
+use crate::respond::{Designation, Responder};
 use crate::sources::{StateAccess, WANTED_PAUSE};
 use crate::telemetry::{Numbers, in_full};
 use crate::zone::{Unwitnessed, Witness};
@@ -92,6 +92,12 @@ pub enum Reload {
     Done,
 }
 
+/// What clients are told of encrypted transports.
+fn designation(config: &Config, listening: &Listening) -> Option<Designation> {
+    let (name, server) = (config.ddr_name()?.clone(), listening.tls_server()?.clone());
+    Some(Designation { name, tls: listening.tls_addresses().to_vec(), server })
+}
+
 impl Daemon {
     /// Binds, loads and serves.
     pub async fn start(path: &Path, config: Config) -> Result<Daemon, StartError> {
@@ -125,6 +131,7 @@ impl Daemon {
         let mut administration = opened.map(|opened| Administration::begin(opened, &config, &parts));
         let observers = observing::observe(&parts, &config);
         let listening = dns.run(Arc::clone(&parts.responder), &Handle::current())?;
+        parts.responder.designate(designation(&config, &listening));
         parts.sources.start(&parts.store);
         let counting = listening.counting();
         let ports = Ports::new(Arc::clone(&parts.responder), parts.sources.shared().clone());
@@ -378,6 +385,7 @@ impl Daemon {
             while self.leaving.try_join_next().is_some() {}
             self.leaving.spawn(old.drain(DRAIN_PATIENCE));
         }
+        self.parts.responder.designate(designation(&config, &self.listening));
         seen.include_since(&self.seen, &self.parts);
         self.ending.set_lame_duck(config.lame_duck);
         self.numbers.show_zone_names(config.monitors.zone_names);

@@ -119,6 +119,11 @@ impl Listening {
         &self.tls_addresses
     }
 
+    /// What TLS handshakes are made with.
+    pub fn tls_server(&self) -> Option<&Arc<Server>> {
+        self.server.as_ref()
+    }
+
     /// Reads certificates that have changed, without waiting for the next look.
     pub fn look_at_certificates(&self) {
         if let Some(server) = &self.server {

@@ -9,6 +9,7 @@ mod client;
 mod complete;
 mod cookie;
 mod delegated;
+mod designation;
 mod explain;
 mod finished;
 mod meter;
@@ -26,6 +27,7 @@ mod tally;
 
 pub use ahead::{Ahead, Aheads};
 pub use client::{Client, Transport};
+pub use designation::Designation;
 pub use explain::Explanation;
 pub use query::Missing;
 pub use rate_limit::{RateLimit, RateSettings};

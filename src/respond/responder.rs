@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +14,7 @@ use super::client::{Client, Transport};
 use super::complete::{complete, complete_failure};
 use super::cookie::Cookies;
 use super::delegated::OwnAnswers;
+use super::designation::Designation;
 use super::observed::Observed;
 use super::query::{Begun, Decided, Look, Missing, Query};
 use super::rate_limit::RateLimit;
@@ -53,6 +54,8 @@ pub struct Responder {
     pub(super) counters: Counters,
     tallies: Arc<Tallies>,
     pub(super) tap: Arc<Tap>,
+    /// What clients are told of encrypted transports.
+    pub(super) designation: ArcSwapOption<Designation>,
 }
 
 counters! {
@@ -180,6 +183,7 @@ impl Responder {
             runtime: Handle::current(),
             counters: Counters::default(),
             tap: Arc::default(),
+            designation: ArcSwapOption::empty(),
         }
     }
 
@@ -259,6 +263,9 @@ impl Responder {
         if let Some(reply) = quick::answer(asked, name, place, snapshot, client_view, client, buffer) {
             return Attempt::Reply(reply);
         }
+        if let Some(reply) = self.designated(&query, (snapshot, serving), client_view, client, buffer) {
+            return Attempt::Reply(reply);
+        }
         // Before the cache is asked: what is purged from it later is not good.
         let epoch = serving.epoch(snapshot);
         let spot = place.and_then(Place::spot);
@@ -332,6 +339,12 @@ impl Responder {
                 Err(_) => return None,
             }
         };
+        let designated = written(client.transport, |buffer| {
+            self.designated(&begun.query, (&snapshot, serving), begun.view, client, buffer)
+        });
+        if let Some((bytes, reply)) = designated {
+            return Some((bytes, reply, None));
+        }
         let mut chase = begun.query.chase(&snapshot, &serving.rules, begun.view);
         let mut step = begun.step(&mut chase);
         let Begun { query, mut look, is_probe, .. } = begun;

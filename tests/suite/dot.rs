@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use privatelink_dns::dns::Message;
+use privatelink_dns::dns::{Flags, Message, Rcode};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::Value;
 
-use crate::support::client::{answers, ask, packet};
+use crate::support::client::{answers, ask, ask_tcp, packet};
 use crate::support::running::unbound;
 use crate::support::served::{Place, command, outcome, wait_until};
 use crate::support::skip::skip_outside_ci;
@@ -197,6 +197,15 @@ fn check_and_serve_tell_what_is_wrong_with_a_certificate_before_they_bind() {
     write("other.crt", &certificate);
     let of_other = (at("9: listen.identity[0].key:", "other.key")) + " is not the key of the certificate in";
     both(&of_other);
+    let text = fs::read_to_string(config).unwrap();
+    fs::write(config, text.replace("tls = [", "ddr_name = \"a.example\"\ntls = [")).unwrap();
+    let made = pair(&["b.example"]);
+    write("other.crt", &made.0);
+    write("other.key", &made.1);
+    both(
+        "config.toml:3: listen.ddr_name: no certificate is for a.example., and clients would not believe it",
+    );
+    fs::write(config, text).unwrap();
     write("other.crt", "");
     both(&(at("8: listen.identity[0].certificate:", "other.crt") + " holds no PEM certificate"));
 }
@@ -273,6 +282,77 @@ fn a_certificate_made_here_serves_and_nothing_is_overwritten() {
         let asked = ["@127.0.0.1", "-p", &port, "a.corp.internal.", "+tls", &ca, &name];
         let Some(text) = run("kdig", &asked) else { break };
         assert!(text.contains("10.0.0.1"), "{text}");
+    }
+    daemon.stop();
+}
+
+/// What a client is told of encrypted transports, over UDP, over TCP, and by explain.
+fn designated(daemon: &TestDaemon, server: SocketAddr) -> Vec<String> {
+    let name = "_dns.resolver.arpa.";
+    let (udp, tcp) = (ask(server, name, "SVCB"), ask_tcp(server, name, "SVCB"));
+    assert_eq!((udp.rcode, &udp.answer, &udp.additional), (tcp.rcode, &tcp.answer, &tcp.additional));
+    assert_eq!(udp.rcode, Rcode::NOERROR);
+    assert!(udp.answer.is_empty() != udp.authority.is_empty(), "{udp:?}");
+    assert!(ask(daemon.address, name, "A").answer.is_empty());
+    udp.answer.iter().chain(&udp.additional).map(ToString::to_string).collect()
+}
+
+/// Whether anything is told, which may change at any moment.
+fn is_told(daemon: &TestDaemon) -> bool {
+    !ask(daemon.address, "_dns.resolver.arpa.", "SVCB").answer.is_empty()
+}
+
+#[test]
+fn who_asks_is_told_of_tls_where_a_certificate_is_for_name_and_address() {
+    let name = "# over TLS\n";
+    let config = |ddr: &str| CONFIG.replace(name, &format!("{name}# ddr {ddr}\n"));
+    let (certificate, key) = pair(&["dns.example", "127.0.0.1"]);
+    let files = [("corp.zone", ZONE), ("tls.crt", certificate.as_str()), ("tls.key", key.as_str())];
+    let daemon = TestDaemon::start(&config("dns.example"), &files);
+    let port = daemon.tls.unwrap().port();
+    let told = format!("_dns.resolver.arpa. 300 SVCB 1 dns.example. alpn=dot port={port} ipv4hint=127.0.0.1");
+    assert_eq!(designated(&daemon, daemon.address), [&told, "dns.example. 300 A 127.0.0.1"]);
+    // A certificate without the address: clients would not believe it.
+    let (certificate, key) = pair(&["dns.example"]);
+    daemon.write("tls.key", &key);
+    daemon.write("tls.crt", &certificate);
+    wait_until("nothing is told", || !is_told(&daemon));
+    assert_eq!(designated(&daemon, daemon.address), [""; 0]);
+    let (certificate, key) = pair(&["dns.example", "127.0.0.1"]);
+    daemon.write("tls.key", &key);
+    daemon.write("tls.crt", &certificate);
+    wait_until("it is told again", || is_told(&daemon));
+    // A zone of ours goes first.
+    let zone = "[[zone]]\nname = \"resolver.arpa\"\nfile = \"corp.zone\"\n";
+    daemon.configure(&format!("{}{zone}", config("dns.example")));
+    wait_until("the zone is served", || {
+        let reply = ask(daemon.address, "_dns.resolver.arpa.", "SVCB");
+        reply.rcode == Rcode::NXDOMAIN && reply.flags.has(Flags::AA)
+    });
+    daemon.configure(&config("dns.example"));
+    wait_until("it is told again", || is_told(&daemon));
+    daemon.configure(CONFIG);
+    wait_until("nothing is told", || !is_told(&daemon));
+    assert_eq!(designated(&daemon, daemon.address), [""; 0]);
+    daemon.stop();
+}
+
+#[test]
+fn the_address_that_was_asked_is_the_one_that_is_told() {
+    let (certificate, key) = pair(&["dns.example", "127.0.0.1", "127.0.0.2"]);
+    let files = [("corp.zone", ZONE), ("tls.crt", certificate.as_str()), ("tls.key", key.as_str())];
+    let config = CONFIG.replace("# over TLS", "# over TLS everywhere\n# ddr dns.example");
+    let daemon = TestDaemon::start(&config, &files);
+    let port = daemon.tls.unwrap().port();
+    for (last, is_told) in [(1, true), (2, true), (3, false)] {
+        let address = SocketAddr::from(([127, 0, 0, last], daemon.address.port()));
+        let expected = vec![
+            format!(
+                "_dns.resolver.arpa. 300 SVCB 1 dns.example. alpn=dot port={port} ipv4hint=127.0.0.{last}"
+            ),
+            format!("dns.example. 300 A 127.0.0.{last}"),
+        ];
+        assert_eq!(designated(&daemon, address), if is_told { expected } else { Vec::new() });
     }
     daemon.stop();
 }

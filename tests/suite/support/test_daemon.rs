@@ -31,7 +31,8 @@ pub struct TestDaemon {
 }
 
 impl TestDaemon {
-    /// Starts with a config (without `[listen]`) and files beside it; over TLS, too, if that stands in a comment of it.
+    /// Starts with a config (without `[listen]`) and files beside it. Comments of it say more: `# over TLS`, `# over TLS everywhere`
+    /// on all addresses, and `# ddr NAME`.
     pub fn start(config: &str, files: &[(&str, &str)]) -> TestDaemon {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -115,10 +116,16 @@ impl TestDaemon {
 fn with_listen(config: &str) -> String {
     // Tests run at the same time: only those of the API have one.
     let admin = if config.contains("[admin]") { "" } else { "[admin]\nlisten = []\n" };
-    let has_tls = config.contains("# over TLS");
-    let tls =
-        if has_tls { "tls = [\"127.0.0.1:0\"]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n" } else { "" };
-    format!("state_dir = \"state\"\n{config}\n[listen]\ndns = [\"127.0.0.1:0\"]\nworkers = 2\n{tls}{admin}")
+    let everywhere = config.contains("# over TLS everywhere");
+    let ip = if everywhere { "0.0.0.0" } else { "127.0.0.1" };
+    let mut tls = String::new();
+    if config.contains("# over TLS") {
+        tls = format!("tls = [\"{ip}:0\"]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n");
+    }
+    if let Some((_, name)) = config.split_once("# ddr ") {
+        tls += &format!("ddr_name = \"{}\"\n", name.lines().next().unwrap());
+    }
+    format!("state_dir = \"state\"\n{config}\n[listen]\ndns = [\"{ip}:0\"]\nworkers = 2\n{tls}{admin}")
 }
 
 /// Writes a file whole, as editors and ConfigMaps do.
