@@ -43,19 +43,21 @@ impl AccessSettings {
 #[derive(Clone, Default)]
 pub struct Access {
     allow: AddressRanges<()>,
-    deny: AddressRanges<()>,
+    /// Most deny none, and need not be looked up.
+    deny: Option<AddressRanges<()>>,
 }
 
 impl Access {
     /// Indexes ranges.
     pub fn new(settings: &AccessSettings) -> Access {
         let indexed = |ranges: &[IpNet]| AddressRanges::new(ranges.iter().map(|range| (*range, ())));
-        Access { allow: indexed(&settings.allow), deny: indexed(&settings.deny) }
+        let deny = (!settings.deny.is_empty()).then(|| indexed(&settings.deny));
+        Access { allow: indexed(&settings.allow), deny }
     }
 
     /// Whether a client may ask. IPv4 written as IPv6 counts as IPv4.
     pub fn allows(&self, client: IpAddr) -> bool {
-        self.allow.get(client).is_some() && self.deny.get(client).is_none()
+        self.allow.get(client).is_some() && self.deny.as_ref().is_none_or(|deny| deny.get(client).is_none())
     }
 }
 

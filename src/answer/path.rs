@@ -1,11 +1,25 @@
 //! Which way an answer came to be.
 
 use super::chase::Chase;
-use super::part::{Authority, Part};
+use super::part::{Authority, Delegation, Part};
 use crate::dns::Rcode;
 use crate::observe::AnswerPath;
+use crate::zone::{UNNAMED, Zone};
 
 impl Chase<'_> {
+    /// What a finished answer is counted under: the number of the first zone of ours that its records come from.
+    pub fn zone_number(&self) -> u16 {
+        let of_parts = self.parts().iter().find_map(|part| match part {
+            Part::Local { zone, .. } | Part::Dname { zone, .. } => Some(*zone),
+            _ => None,
+        });
+        let zone = of_parts.or(match self.authority() {
+            Authority::Soa(zone) | Authority::Delegation(Delegation { zone, .. }) => Some(*zone),
+            Authority::Nothing | Authority::Upstream(_) => None,
+        });
+        zone.map_or(UNNAMED, Zone::number)
+    }
+
     /// The path of a finished answer, for metrics and logs.
     pub fn path(&self) -> AnswerPath {
         match self.rcode() {

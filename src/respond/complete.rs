@@ -11,7 +11,7 @@ use crate::dns::{
     negative_ttl_secs,
 };
 use crate::observe::AnswerPath;
-use crate::zone::{Offer, ViewId, Zone};
+use crate::zone::{Offer, UNNAMED, ViewId, Zone};
 
 /// The block that replies are padded to (RFC 8467 §4.1).
 const PADDED_TO_BYTES: u16 = 468;
@@ -108,7 +108,7 @@ pub(super) fn complete_cut(asked: &Asked<'_>, client: Client, buffer: &mut [u8])
     let writer = ReplyWriter::new(buffer, asked.limit(client), asked.question).ok()?;
     let flags = asked.reply_flags().with(Flags::TC, true);
     let length = writer.finish(asked.id, flags, Rcode::NOERROR, edns.as_ref());
-    Some(Reply::new(length, ReplyKind::new(Rcode::NOERROR, AnswerPath::Refused)))
+    Some(Reply::new(length, ReplyKind::new(Rcode::NOERROR, AnswerPath::Refused), UNNAMED))
 }
 
 /// What a reply may be longer than its question where the question may be forged: the code of an extended error.
@@ -177,7 +177,7 @@ pub(super) fn complete(
         .with(Flags::AD, asked_for_ad && chase.is_authenticated())
         .with(Flags::TC, truncated);
     let length = writer.finish(asked.id, flags, chase.rcode(), edns.as_ref());
-    Some(Reply::new(length, ReplyKind::new(chase.rcode(), chase.path())))
+    Some(Reply::new(length, ReplyKind::new(chase.rcode(), chase.path()), chase.zone_number()))
 }
 
 /// Whether a reply gives a reason if it needs one: systemd-resolved 257 leaves a server that fails without one.

@@ -11,7 +11,7 @@ use super::responder::{Responder, Serving};
 use crate::dns::{Flags, Name, NameRef, Rcode, RecordType, ReplyWriter, Section, rdata};
 use crate::observe::AnswerPath;
 use crate::tls::Server;
-use crate::zone::{Snapshot, ViewId};
+use crate::zone::{Snapshot, UNNAMED, ViewId};
 
 /// The name that is asked for (RFC 9462 §4).
 const ASKED: &[u8] = b"\x04_dns\x08resolver\x04arpa\0";
@@ -77,7 +77,7 @@ impl Designation {
         let _ = writer.record(Section::Additional, self.name.borrow(), rtype, TTL_SECS, &octets);
         let flags = asked.reply_flags().with(Flags::AA, true);
         let length = writer.finish(asked.id, flags, Rcode::NOERROR, edns.as_ref());
-        Some(Reply::new(length, ReplyKind::new(Rcode::NOERROR, AnswerPath::Authoritative)))
+        Some(Reply::new(length, ReplyKind::new(Rcode::NOERROR, AnswerPath::Authoritative), UNNAMED))
     }
 }
 

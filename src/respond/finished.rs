@@ -104,6 +104,8 @@ struct Answer {
     reply_flags: Flags,
     rcode: Rcode,
     kind: ReplyKind,
+    /// The number of its zone.
+    zone: u16,
     /// Records of each section, without OPT.
     counts: [u16; 3],
     name_bytes: u8,
@@ -208,7 +210,7 @@ pub(super) fn answer(
             records[usize::from(ageing.at)..][..4].copy_from_slice(&left.to_be_bytes());
         }
         let length = writer.finish(asked.id, answer.reply_flags, answer.rcode, edns.as_ref());
-        Some((Reply::new(length, answer.kind), hits))
+        Some((Reply::new(length, answer.kind, answer.zone), hits))
     })
 }
 
@@ -310,6 +312,7 @@ impl Answer {
             reply_flags,
             rcode: chase.rcode(),
             kind: ReplyKind::new(chase.rcode(), chase.path()),
+            zone: chase.zone_number(),
             counts,
             name_bytes: name.len() as u8,
             ageing_used: 0,

@@ -1,7 +1,10 @@
 //! What answering tells `/metrics`, with the parts that it answers from.
 
-use super::Responder;
+use std::collections::HashSet;
+
+use super::{Responder, Totals};
 use crate::telemetry::{Families, Measured, label};
+use crate::zone::{Numbering, OTHERS, Snapshot, UNNAMED};
 
 impl Measured for Responder {
     fn measure(&self, families: &mut Families) {
@@ -16,6 +19,10 @@ impl Measured for Responder {
             .responses()
             .map(|(rcode, path, count)| (vec![("rcode", rcode), ("path", path.word().to_owned())], count));
         families.counters("responses", "Replies by code and by the way that they came to be", responses);
+        networks(&totals, &self.store().snapshot(), families);
+        if families.names_zones() {
+            zones(&totals, &self.store().snapshot(), families);
+        }
         let durations = totals.durations();
         let durations = durations.map(|(path, durations)| (label("path", path.word()), durations.clone()));
         let about = "Time from reading queries to their replies, by the way that these came to be";
@@ -25,4 +32,34 @@ impl Measured for Responder {
         serving.cache.measure(families);
         serving.forwarder.measure(families);
     }
+}
+
+/// The label of what has no number of its own; no name is like these.
+const OTHERS_WORD: &str = "(others)";
+const NONE_WORD: &str = "(none)";
+
+fn networks(totals: &Totals, snapshot: &Snapshot, families: &mut Families) {
+    let mut networks = named(snapshot.network_numbers(), |number| totals.of_network(number));
+    networks.push((NONE_WORD.to_owned(), totals.of_network(UNNAMED)));
+    let is_there = |name: &str| snapshot.networks().view_named(name).is_some();
+    networks.retain(|(name, count)| *count > 0 || name == NONE_WORD || is_there(name));
+    let networks = networks.into_iter().map(|(name, count)| (label("network", name), count));
+    families.counters("network_requests", "Queries by the network that their client belongs to", networks);
+}
+
+fn zones(totals: &Totals, snapshot: &Snapshot, families: &mut Families) {
+    let mut zones = named(snapshot.zone_numbers(), |number| totals.of_zone(number));
+    let served: HashSet<String> =
+        snapshot.zones().filter(|(_, zone)| !zone.is_empty()).map(|(apex, _)| apex.to_string()).collect();
+    zones.retain(|(name, count)| *count > 0 || served.contains(name));
+    let zones = zones.into_iter().map(|(name, count)| (label("zone", name), count));
+    families.counters("zone_responses", "Replies with records of a zone served here", zones);
+}
+
+/// What was counted of each name, and of those that have no number of their own.
+fn named<N: ToString>(names: &Numbering<N>, count: impl Fn(u16) -> u64) -> Vec<(String, u64)> {
+    let mut named: Vec<_> = names.iter().map(|(name, number)| (name.to_string(), count(number))).collect();
+    named.sort();
+    named.push((OTHERS_WORD.to_owned(), count(OTHERS)));
+    named
 }

@@ -64,7 +64,7 @@ pub(super) fn answer(
         _ => return None,
     };
     let length = writer.finish(asked.id, asked.reply_flags().with(Flags::AA, true), rcode, edns.as_ref());
-    Some(Reply::new(length, ReplyKind::new(rcode, AnswerPath::Authoritative)))
+    Some(Reply::new(length, ReplyKind::new(rcode, AnswerPath::Authoritative), zone.number()))
 }
 
 /// Writes addresses, owned by the question's name; `None` when they do not fit.

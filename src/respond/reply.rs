@@ -2,6 +2,7 @@
 
 use crate::dns::Rcode;
 use crate::observe::AnswerPath;
+use crate::zone::UNNAMED;
 
 /// Codes that are counted by themselves; the last is for all others.
 pub(super) const RCODES: usize = 25;
@@ -13,6 +14,8 @@ pub(super) const RCODES: usize = 25;
 pub(super) struct Reply {
     length: u16,
     kind: ReplyKind,
+    /// The number of the zone that its records come from.
+    zone: u16,
 }
 
 /// Code and path of a reply in one small number.
@@ -20,10 +23,10 @@ pub(super) struct Reply {
 pub(super) struct ReplyKind(u16);
 
 impl Reply {
-    /// A reply of so many bytes from the start of the buffer.
-    pub(super) fn new(length: usize, kind: ReplyKind) -> Reply {
+    /// A reply of so many bytes from the start of the buffer, and the number of its zone.
+    pub(super) fn new(length: usize, kind: ReplyKind, zone: u16) -> Reply {
         debug_assert!(length <= usize::from(u16::MAX), "no message is longer");
-        Reply { length: length as u16, kind }
+        Reply { length: length as u16, kind, zone }
     }
 
     /// A reply without records.
@@ -32,7 +35,7 @@ impl Reply {
             Rcode::REFUSED | Rcode::BADCOOKIE => AnswerPath::Refused,
             _ => AnswerPath::Error,
         };
-        Reply::new(length, ReplyKind::new(rcode, path))
+        Reply::new(length, ReplyKind::new(rcode, path), UNNAMED)
     }
 
     /// In bytes, from the start of the buffer.
@@ -42,6 +45,11 @@ impl Reply {
 
     pub(super) fn kind(self) -> ReplyKind {
         self.kind
+    }
+
+    /// The number of the zone that its records come from; `UNNAMED` if no zone of ours has any.
+    pub(super) fn zone(self) -> u16 {
+        self.zone
     }
 }
 

@@ -86,6 +86,8 @@ pub struct View {
     pub(super) serving: Guard<Arc<Serving>>,
     /// When it was loaded: lifetimes count in seconds, and a batch takes less than one of a thousand parts of it.
     pub(super) now: Instant,
+    /// Whether somebody wants to be told of each message.
+    pub(super) is_observed: bool,
     /// Hits of the cache by answers that were kept finished; the cache counts them when the batch is answered.
     kept_hits: Cell<usize>,
     /// What was counted of the batch.
@@ -113,13 +115,14 @@ impl View {
     /// Counts a query that is refused as it is read.
     pub(super) fn count_refused(&self, message: &[u8], client: Client) {
         let question = RawQuestion::read(message, HEADER_BYTES);
-        self.counted.count_request(client, question.map_or(RecordType(0), |question| question.rtype));
+        let rtype = question.map_or(RecordType(0), |question| question.rtype);
+        self.counted.count_request(client, self.of(client), rtype);
     }
 
     // Once a batch.
     #[cold]
     fn add_up(&self) {
-        self.counted.add_to(self.serving.tallies.own(), self.now.elapsed());
+        self.counted.add_to(self.serving.tallies.own(), self.now.elapsed(), &self.snapshot);
     }
 }
 
@@ -219,6 +222,7 @@ impl Responder {
             snapshot: self.store.load(),
             serving: self.serving.load(),
             now: Instant::now(),
+            is_observed: self.tap.is_on(),
             kept_hits: Cell::new(0),
             counted: Batch::default(),
         }
@@ -251,11 +255,11 @@ impl Responder {
                 return attempt;
             }
         };
-        view.counted.count_request(client, query.asked.rtype);
+        let client_view = ahead.map_or_else(|| view.of(client), |ahead| ahead.view);
+        view.counted.count_request(client, client_view, query.asked.rtype);
         if view.serving.is_probe(&query) {
             return Attempt::Wait(Missing::UNKNOWN);
         }
-        let client_view = ahead.map_or_else(|| view.of(client), |ahead| ahead.view);
         let place = ahead.map(|ahead| &ahead.place);
         let View { snapshot, serving, now, kept_hits, .. } = view;
         let mut room = None;

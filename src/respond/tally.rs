@@ -13,6 +13,7 @@ use super::reply::{RCODES, Reply, ReplyKind};
 use crate::dns::{Rcode, RecordType};
 use crate::observe::AnswerPath;
 use crate::telemetry::{Durations, Histogram, add_alone};
+use crate::zone::{NUMBERS, Snapshot, ViewId};
 
 /// The types that are counted by themselves. Clients choose types at will, and each label is a series.
 const TYPES: [RecordType; 15] = [
@@ -60,15 +61,27 @@ pub(super) struct Tally {
     /// By path and code.
     replies: [AtomicU64; ReplyKind::COUNT],
     durations: [Histogram; PATHS],
+    /// Replies by the number of their zone.
+    zones: [AtomicU64; NUMBERS],
+    /// Queries by the number of their client's network.
+    networks: [AtomicU64; NUMBERS],
 }
 
 /// What was counted of a batch and is not in the tally of its thread yet.
 pub(super) struct Batch {
-    /// The place of the query that is answered now; `NOWHERE` if there is none.
-    query: Cell<u16>,
-    /// The places of queries and of replies.
-    counted: [Cell<[u16; 2]>; BATCH],
+    /// The place of the query that is answered now, `NOWHERE` if there is none, and its client's view.
+    query: Cell<[u16; 2]>,
+    counted: [Cell<Counted>; BATCH],
     used: Cell<usize>,
+}
+
+/// What is counted of one query.
+#[derive(Clone, Copy)]
+struct Counted {
+    /// Its place and its client's view.
+    query: [u16; 2],
+    /// Its reply's place and the number of the zone.
+    reply: [u16; 2],
 }
 
 /// Queries that are counted before they are added up.
@@ -83,28 +96,31 @@ impl Default for Tally {
             requests: array::from_fn(|_| AtomicU64::default()),
             replies: array::from_fn(|_| AtomicU64::default()),
             durations: Default::default(),
+            zones: array::from_fn(|_| AtomicU64::default()),
+            networks: array::from_fn(|_| AtomicU64::default()),
         }
     }
 }
 
 impl Default for Batch {
     fn default() -> Batch {
-        let counted = [const { Cell::new([NOWHERE; 2]) }; BATCH];
-        Batch { query: Cell::new(NOWHERE), counted, used: Cell::new(0) }
+        const NOTHING: Counted = Counted { query: [NOWHERE; 2], reply: [NOWHERE; 2] };
+        let counted = [const { Cell::new(NOTHING) }; BATCH];
+        Batch { query: Cell::new(NOTHING.query), counted, used: Cell::new(0) }
     }
 }
 
 impl Batch {
     /// Counts a query; what becomes of it is counted next.
-    pub(super) fn count_request(&self, client: Client, rtype: RecordType) {
-        self.query.set(request_place(client, rtype));
+    pub(super) fn count_request(&self, client: Client, view: ViewId, rtype: RecordType) {
+        self.query.set([request_place(client, rtype), view.0]);
     }
 
     /// Counts what became of the last query; true if the batch is full and must be added to a tally.
     pub(super) fn count_reply(&self, reply: Option<Reply>) -> bool {
         let used = self.used.get();
-        let reply = reply.map_or(NOWHERE, |reply| reply.kind().place());
-        self.counted[used % BATCH].set([self.query.replace(NOWHERE), reply]);
+        let reply = reply.map_or([NOWHERE; 2], |reply| [reply.kind().place(), reply.zone()]);
+        self.counted[used % BATCH].set(Counted { query: self.query.replace([NOWHERE; 2]), reply });
         self.used.set(used + 1);
         used + 1 == BATCH
     }
@@ -113,16 +129,18 @@ impl Batch {
         self.used.get() == 0
     }
 
-    /// Adds all to a tally; so long the replies took.
-    pub(super) fn add_to(&self, tally: &Tally, took: Duration) {
+    /// Adds all to a tally; so long the replies took. Networks are counted by the numbers of their views.
+    pub(super) fn add_to(&self, tally: &Tally, took: Duration, snapshot: &Snapshot) {
         let mut paths = [0; PATHS];
         for counted in &self.counted[..self.used.replace(0)] {
-            let [query, reply] = counted.get();
+            let Counted { query: [query, view], reply: [reply, zone] } = counted.get();
             if let Some(count) = tally.requests.get(usize::from(query)) {
                 add_alone(count, 1);
+                add_alone(&tally.networks[usize::from(snapshot.network_number(ViewId(view)))], 1);
             }
             if let Some(count) = tally.replies.get(usize::from(reply)) {
                 add_alone(count, 1);
+                add_alone(&tally.zones[usize::from(zone)], 1);
                 paths[usize::from(reply) / RCODES] += 1;
             }
         }
@@ -147,6 +165,8 @@ pub struct Totals {
     requests: [[[u64; TYPES.len() + 1]; FAMILIES.len()]; TRANSPORTS.len()],
     rcodes: [[u64; RCODES]; PATHS],
     durations: [Durations; PATHS],
+    zones: Box<[u64; NUMBERS]>,
+    networks: Box<[u64; NUMBERS]>,
 }
 
 impl Tallies {
@@ -161,10 +181,14 @@ impl Tallies {
             requests: Default::default(),
             rcodes: [[0; RCODES]; PATHS],
             durations: array::from_fn(|_| Durations::default()),
+            zones: Box::new([0; NUMBERS]),
+            networks: Box::new([0; NUMBERS]),
         };
         for tally in &self.0 {
             add_all(totals.requests.as_flattened_mut().as_flattened_mut(), &tally.requests);
             add_all(totals.rcodes.as_flattened_mut(), &tally.replies);
+            add_all(&mut *totals.zones, &tally.zones);
+            add_all(&mut *totals.networks, &tally.networks);
             totals.durations.iter_mut().zip(&tally.durations).for_each(|(sum, of)| sum.add(of));
         }
         totals
@@ -175,6 +199,7 @@ impl Tally {
     /// Counts a reply that was waited for; its query was counted before.
     pub(super) fn count_late(&self, reply: Reply, took: Duration) {
         add_alone(&self.replies[usize::from(reply.kind().place())], 1);
+        add_alone(&self.zones[usize::from(reply.zone())], 1);
         self.durations[reply.kind().path() as usize].add_alone(took, 1);
     }
 }
@@ -189,6 +214,8 @@ impl Totals {
         let requests = self.requests.as_flattened_mut().as_flattened_mut();
         subtract(requests, earlier.requests.as_flattened().as_flattened());
         subtract(self.rcodes.as_flattened_mut(), earlier.rcodes.as_flattened());
+        subtract(&mut *self.zones, &*earlier.zones);
+        subtract(&mut *self.networks, &*earlier.networks);
         let durations = self.durations.iter_mut().zip(&earlier.durations);
         durations.for_each(|(sum, earlier)| *sum = sum.clone().since(earlier));
         self
@@ -230,6 +257,16 @@ impl Totals {
         })
     }
 
+    /// Replies with records of the zone of this number.
+    pub fn of_zone(&self, number: u16) -> u64 {
+        self.zones[usize::from(number)]
+    }
+
+    /// Queries of clients in the network of this number.
+    pub fn of_network(&self, number: u16) -> u64 {
+        self.networks[usize::from(number)]
+    }
+
     /// How long replies of each path took.
     pub fn durations(&self) -> impl Iterator<Item = (AnswerPath, &Durations)> {
         AnswerPath::ALL.into_iter().zip(&self.durations)
@@ -251,25 +288,25 @@ mod tests {
     }
 
     fn reply(rcode: Rcode, path: AnswerPath) -> Reply {
-        Reply::new(12, ReplyKind::new(rcode, path))
+        Reply::new(12, ReplyKind::new(rcode, path), 7)
     }
 
     #[test]
     fn the_counts_of_all_threads_are_added_up() {
-        let tallies = Tallies::default();
+        let (tallies, snapshot) = (Tallies::default(), Snapshot::default());
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
                     let batch = Batch::default();
-                    batch.count_request(client("192.0.2.1", Transport::Udp), RecordType::AAAA);
+                    batch.count_request(client("192.0.2.1", Transport::Udp), ViewId::NONE, RecordType::AAAA);
                     batch.count_reply(Some(reply(Rcode::NXDOMAIN, AnswerPath::Cached)));
-                    batch.count_request(client("2001:db8::1", Transport::Tcp), RecordType(65_280));
+                    batch.count_request(client("2001:db8::1", Transport::Tcp), ViewId(9), RecordType(65_280));
                     batch.count_reply(None);
                     // A query that was refused on its way back was counted before.
                     batch.count_reply(Some(reply(Rcode::BADCOOKIE, AnswerPath::Refused)));
                     batch.count_reply(Some(reply(Rcode(4095), AnswerPath::Error)));
-                    batch.add_to(tallies.own(), Duration::from_micros(3));
-                    batch.add_to(tallies.own(), Duration::from_micros(3));
+                    batch.add_to(tallies.own(), Duration::from_micros(3), &snapshot);
+                    batch.add_to(tallies.own(), Duration::from_micros(3), &snapshot);
                     tallies
                         .own()
                         .count_late(reply(Rcode::NOERROR, AnswerPath::Cached), Duration::from_millis(9));
@@ -303,7 +340,7 @@ mod tests {
         let batch = Batch::default();
         let full = (0..BATCH).filter(|_| batch.count_reply(None)).count();
         assert_eq!((full, batch.is_empty()), (1, false));
-        batch.add_to(&Tally::default(), Duration::ZERO);
+        batch.add_to(&Tally::default(), Duration::ZERO, &Snapshot::default());
         assert!(batch.is_empty());
     }
 

@@ -72,7 +72,7 @@ impl ChangeSet {
         new.reverse = self.reverse_of(old, &new, &parts);
         new.revision += 1;
         if let Some(networks) = networks {
-            new.networks = networks;
+            new.set_networks(networks);
         }
         Ok((new, effect))
     }

@@ -6,6 +6,7 @@ use super::header::{ZoneHeader, ZoneKind};
 use super::name_trie::NameTrie;
 use super::network::Networks;
 use super::node::Node;
+use super::numbering::UNNAMED;
 use super::origin::Origin;
 use super::served::Zone;
 use super::slot::{Offer, Slot};
@@ -48,6 +49,7 @@ impl<'n> ZoneBuilder<'n> {
             content: 0,
             detours: 0,
             wildcards: 0,
+            number: UNNAMED,
             negative: None,
         };
         let mut builder = ZoneBuilder {

@@ -26,6 +26,8 @@ pub struct Zone {
     pub(super) detours: usize,
     /// Names that begin with `*`: only with them may one that is not there exist.
     pub(super) wildcards: usize,
+    /// What answers out of it are counted under; [`UNNAMED`](super::UNNAMED) before it is served.
+    pub(super) number: u16,
     /// The SOA record of negative answers, where it can be made once.
     pub(super) negative: Option<NegativeAuthority>,
 }
@@ -39,6 +41,11 @@ impl Zone {
     /// The zone's name.
     pub fn apex(&self) -> &Name {
         &self.header.apex
+    }
+
+    /// What answers out of it are counted under, below [`NUMBERS`](super::NUMBERS).
+    pub fn number(&self) -> u16 {
+        self.number
     }
 
     /// The serial of the SOA record.

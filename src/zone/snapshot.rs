@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::fit::Fit;
 use super::network::{Networks, ViewId};
+use super::numbering::{Numbering, OTHERS, UNNAMED};
 use super::origin::{Claim, Origin};
 use super::outcome::Outcome;
 use super::reverse::{Reverse, ReverseOf};
@@ -27,6 +28,16 @@ pub struct Snapshot {
     zones: Arc<SuffixMap<Arc<Zone>>>,
     withheld: Arc<WithheldIndex>,
     stale: Option<Arc<StaleZones>>,
+    zone_numbers: Arc<Numbering<Name>>,
+    network_numbers: Arc<NetworkNumbers>,
+}
+
+/// The numbers of networks.
+#[derive(Clone, Default)]
+struct NetworkNumbers {
+    of_names: Numbering<Arc<str>>,
+    /// By view.
+    of_views: Vec<u16>,
 }
 
 /// What a reverse name is among those of endpoints' addresses.
@@ -53,6 +64,21 @@ impl Snapshot {
     /// The networks that clients belong to.
     pub fn networks(&self) -> &Arc<Networks> {
         &self.networks
+    }
+
+    /// What queries of a network are counted under, below [`NUMBERS`](super::NUMBERS).
+    pub fn network_number(&self, view: ViewId) -> u16 {
+        self.network_numbers.of_views.get(usize::from(view.0)).copied().unwrap_or(UNNAMED)
+    }
+
+    /// The numbers of all networks that there were.
+    pub fn network_numbers(&self) -> &Numbering<Arc<str>> {
+        &self.network_numbers.of_names
+    }
+
+    /// The numbers of all zones that there were.
+    pub fn zone_numbers(&self) -> &Numbering<Name> {
+        &self.zone_numbers
     }
 
     /// Whether `reversed` knows the addresses of endpoints.
@@ -149,12 +175,30 @@ impl Snapshot {
         self.withheld.by_source.get(source).map_or(&[], |endpoints| endpoints)
     }
 
-    pub(super) fn insert_zone(&mut self, zone: Zone) {
+    pub(super) fn insert_zone(&mut self, mut zone: Zone) {
+        // One that goes on has its number.
+        if zone.number == UNNAMED {
+            let apex = zone.apex();
+            zone.number = match self.zone_numbers.get(apex) {
+                Some(number) => number,
+                None if self.zone_numbers.is_full() => OTHERS,
+                None => Arc::make_mut(&mut self.zone_numbers).give(apex),
+            };
+        }
         Arc::make_mut(&mut self.zones).insert(zone.apex().clone(), Arc::new(zone));
     }
 
     pub(super) fn remove_zone(&mut self, apex: &Name) -> bool {
         self.zone(apex.borrow()).is_some() && Arc::make_mut(&mut self.zones).remove(apex).is_some()
+    }
+
+    pub(super) fn set_networks(&mut self, networks: Arc<Networks>) {
+        let mut numbers = NetworkNumbers { of_views: vec![UNNAMED], ..(*self.network_numbers).clone() };
+        for (_, network) in networks.iter() {
+            let number = numbers.of_names.give(&network.name);
+            numbers.of_views.push(number);
+        }
+        (self.networks, self.network_numbers) = (networks, Arc::new(numbers));
     }
 
     pub(super) fn set_withheld(&mut self, source: &Arc<str>, endpoints: &[Withheld]) {

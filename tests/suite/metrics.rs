@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::client::ask_from;
 use crate::support::served::{Place, Served, config, wait_until};
 use crate::support::skip::skip_outside_ci;
 use crate::support::upstream::Upstream;
@@ -234,4 +236,52 @@ fn sources() -> Vec<(String, String)> {
         }
     }
     files
+}
+
+#[test]
+fn queries_are_counted_by_network_and_replies_by_zone() {
+    let network =
+        |name: &str, client: &str| format!("[[network]]\nname = \"{name}\"\nclients = [\"{client}\"]\n");
+    let (hub, spoke) = (network("hub", "127.0.0.1/32"), network("spoke", "127.0.0.2/32"));
+    let (place, upstream) = place(&format!("{hub}{spoke}[telemetry]\nzone_names = true\n"));
+    let served = place.serve();
+    let ask = |client: u8, name: &str| {
+        ask_from(Ipv4Addr::new(127, 0, 0, client), served.dns, name, "A");
+    };
+    for (client, name) in [
+        (1, "ns.corp.test."),
+        (1, "ns.corp.test."),
+        (1, "no.corp.test."),
+        (1, "www.example."),
+        (2, "ns.corp.test."),
+        (3, "www.example."),
+        (3, "ns.corp.test."),
+    ] {
+        ask(client, name);
+    }
+    let of =
+        |page: &str, network: &str| value(page, &format!("network_requests_total{{network=\"{network}\"}}"));
+    // A batch is counted when it is answered.
+    let counted = |replies: u64| {
+        let line = format!("zone_responses_total{{zone=\"corp.test.\"}} {replies}\n");
+        wait_until("all is counted", || page(&served).contains(&line));
+        page(&served)
+    };
+    let first = counted(5);
+    assert_eq!(["hub", "spoke", "(none)"].map(|network| of(&first, network)), [4.0, 1.0, 2.0]);
+    // Another order, one more and one less: each keeps what was counted of it.
+    let more = format!(
+        "[forward]\nupstreams = [\"{}\"]\n[[zone]]\nname = \"corp.test\"\nfile = \"corp.zone\"\n{}{}[telemetry]\n\
+         zone_names = true\n",
+        upstream.address,
+        network("new", "127.0.0.3/32"),
+        hub
+    );
+    fs::write(place.config(), config(&more)).unwrap();
+    served.signal("HUP");
+    wait_until("the new network is there", || page(&served).contains("network=\"new\""));
+    ask(3, "no.corp.test.");
+    ask(1, "ns.corp.test.");
+    let second = counted(7);
+    assert_eq!(["hub", "spoke", "new", "(none)"].map(|network| of(&second, network)), [5.0, 1.0, 1.0, 2.0]);
 }
