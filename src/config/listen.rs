@@ -52,6 +52,7 @@ impl Assembly<'_> {
                 timeout: Duration::from_secs(listen.handshake_timeout_secs),
                 ..listen::HandshakeSettings::default()
             },
+            proxy_from: self.ranges("listen.proxy_from", &listen.proxy_from).collect(),
             ipv6: if self.document().says("listen.dns") { Ipv6::Needed } else { Ipv6::IfThere },
             freebind: listen.freebind,
             workers: listen.workers,

@@ -21,7 +21,7 @@ use super::settled::Settled;
 use super::signals::{Ending, Signals};
 use super::sockets::Sockets;
 use super::watch::{Watch, Watched};
-use super::watchdog::Watchdog;
+use super::watchdog::{Served, Watchdog};
 use super::{backup, descriptors, notify, observing, told};
 use crate::admin::{NotReady, RunningProbes, Server};
 use crate::config::{Config, ConfigErrors};
@@ -90,6 +90,11 @@ pub enum Reload {
     Synced,
     /// Everything is read anew and in force.
     Done,
+}
+
+/// Where the watchdog asks.
+fn served(config: &Config, listening: &Listening) -> Served {
+    Served { addresses: listening.addresses().to_vec(), proxies: config.listen.proxy_from.clone() }
 }
 
 /// What clients are told of encrypted transports.
@@ -187,7 +192,7 @@ impl Daemon {
         // Folders of what zone files include are known by now.
         daemon.watch_what_is_there();
         notify::ready(&daemon.standing());
-        daemon.watchdog = Watchdog::begin(daemon.addresses());
+        daemon.watchdog = Watchdog::begin(served(&daemon.config, &daemon.listening));
         Ok(daemon)
     }
 
@@ -380,7 +385,7 @@ impl Daemon {
             let new = bound.run(Arc::clone(&self.parts.responder), &Handle::current())?;
             let old = std::mem::replace(&mut self.listening, new);
             if let Some(watchdog) = &self.watchdog {
-                watchdog.watch(self.listening.addresses());
+                watchdog.watch(served(&config, &self.listening));
             }
             while self.leaving.try_join_next().is_some() {}
             self.leaving.spawn(old.drain(DRAIN_PATIENCE));

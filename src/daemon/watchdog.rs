@@ -9,12 +9,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use parking_lot::Mutex;
 use tracing::error;
 
 use super::notify;
+use crate::listen::PROXY_ITSELF;
 
 /// The SOA of `localhost.`, which no upstream is asked for: without RD what is not known here is refused. One record in
 /// the additional section.
@@ -35,9 +37,17 @@ const SENT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Rounds in the time after which the manager would restart the server: one that lasts long spoils nothing.
 const ROUNDS: u32 = 4;
 
+/// Where the server is asked.
+#[derive(Clone, Default)]
+pub(super) struct Served {
+    pub addresses: Vec<SocketAddr>,
+    /// Who must say whom it speaks for; the server's own addresses may be among them, with a proxy beside it.
+    pub proxies: Vec<IpNet>,
+}
+
 /// Asks until it is dropped.
 pub(super) struct Watchdog {
-    addresses: Arc<Mutex<Vec<SocketAddr>>>,
+    served: Arc<Mutex<Served>>,
     _ends_with_it: Sender<()>,
 }
 
@@ -52,36 +62,32 @@ enum Asked {
 
 impl Watchdog {
     /// Begins where the manager wants to hear of us, by WATCHDOG_USEC.
-    pub fn begin(addresses: &[SocketAddr]) -> Option<Watchdog> {
+    pub fn begin(served: Served) -> Option<Watchdog> {
         let patience = sd_notify::watchdog_enabled()?;
-        Watchdog::feeding(addresses, patience / ROUNDS, notify::alive)
+        Watchdog::feeding(served, patience / ROUNDS, notify::alive)
     }
 
-    fn feeding(
-        addresses: &[SocketAddr],
-        pause: Duration,
-        feed: impl Fn() + Send + 'static,
-    ) -> Option<Watchdog> {
+    fn feeding(served: Served, pause: Duration, feed: impl Fn() + Send + 'static) -> Option<Watchdog> {
         let (sender, ended) = channel();
-        let addresses = Arc::new(Mutex::new(addresses.to_vec()));
-        let rounds = Rounds { addresses: Arc::clone(&addresses), ended, pause };
+        let served = Arc::new(Mutex::new(served));
+        let rounds = Rounds { served: Arc::clone(&served), ended, pause };
         // A thread: a runtime that is busy must not look like listeners that are dead.
         let thread = thread::Builder::new().name("watchdog".into()).spawn(move || rounds.run(feed));
         if let Err(cause) = thread {
             error!("The watchdog cannot be started, and systemd will restart the server: {cause}");
             return None;
         }
-        Some(Watchdog { addresses, _ends_with_it: sender })
+        Some(Watchdog { served, _ends_with_it: sender })
     }
 
     /// Goes on with other addresses.
-    pub fn watch(&self, addresses: &[SocketAddr]) {
-        *self.addresses.lock() = addresses.to_vec();
+    pub fn watch(&self, served: Served) {
+        *self.served.lock() = served;
     }
 }
 
 struct Rounds {
-    addresses: Arc<Mutex<Vec<SocketAddr>>>,
+    served: Arc<Mutex<Served>>,
     ended: Receiver<()>,
     pause: Duration,
 }
@@ -90,7 +96,7 @@ impl Rounds {
     fn run(self, feed: impl Fn()) {
         let mut cookies = HashMap::<SocketAddr, Cookie>::new();
         loop {
-            let addresses = self.addresses.lock().clone();
+            let addresses = self.served.lock().addresses.clone();
             cookies.retain(|address, _| addresses.contains(address));
             let mut is_well = |address| self.is_well(address, cookies.entry(address).or_default());
             if addresses.into_iter().all(&mut is_well) {
@@ -108,13 +114,14 @@ impl Rounds {
         // and another one the next time.
         let (mut socket, begun, mut is_told) = (None, Instant::now(), false);
         loop {
-            let asked = ask(address, &mut socket, cookie);
+            let proxies = self.served.lock().proxies.clone();
+            let asked = ask(address, &proxies, &mut socket, cookie);
             match asked {
                 Ok(Asked::Answered | Asked::NotHere) => return true,
                 Ok(Asked::Silent) => {}
                 Err(_) => thread::sleep(SENT_AGAIN_AFTER),
             }
-            if !self.addresses.lock().contains(&address) {
+            if !self.served.lock().addresses.contains(&address) {
                 return true;
             }
             if self.is_over(Duration::ZERO) {
@@ -162,7 +169,12 @@ fn query(id: [u8; 2], cookie: &Cookie) -> Vec<u8> {
 }
 
 /// Sends the query once, and waits a little.
-fn ask(served: SocketAddr, socket: &mut Option<UdpSocket>, cookie: &mut Cookie) -> io::Result<Asked> {
+fn ask(
+    served: SocketAddr,
+    proxies: &[IpNet],
+    socket: &mut Option<UdpSocket>,
+    cookie: &mut Cookie,
+) -> io::Result<Asked> {
     let mut server = served;
     match served.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => server.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -187,7 +199,9 @@ fn ask(served: SocketAddr, socket: &mut Option<UdpSocket>, cookie: &mut Cookie) 
         },
     };
     let id: [u8; 2] = rand::random();
-    socket.send(&query(id, cookie))?;
+    let is_proxy = proxies.iter().any(|range| range.contains(&server.ip()));
+    let header = if is_proxy { PROXY_ITSELF } else { &[] };
+    socket.send(&[header, &query(id, cookie)].concat())?;
     let mut reply = [0; 1232];
     loop {
         match socket.recv(&mut reply) {
@@ -228,10 +242,14 @@ mod tests {
     /// A test waits no longer.
     const PATIENCE: Duration = Duration::from_secs(30);
 
+    fn of(addresses: &[SocketAddr]) -> Served {
+        Served { addresses: addresses.to_vec(), ..Served::default() }
+    }
+
     /// A watchdog of these addresses, and what it is fed with.
     fn watchdog(addresses: &[SocketAddr]) -> (Watchdog, Receiver<()>) {
         let (feed, fed) = mpsc::channel();
-        let watchdog = Watchdog::feeding(addresses, PAUSE, move || _ = feed.send(())).unwrap();
+        let watchdog = Watchdog::feeding(of(addresses), PAUSE, move || _ = feed.send(())).unwrap();
         (watchdog, fed)
     }
 
@@ -314,6 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn where_a_proxy_is_expected_it_speaks_for_itself() {
+        let (socket, address) = served("127.0.0.1:0");
+        let proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        let served = Served { addresses: vec![address], proxies };
+        let _watchdog = Watchdog::feeding(served, PAUSE, || {}).unwrap();
+        let mut query = [0; 512];
+        socket.recv_from(&mut query).unwrap();
+        assert_eq!(query[..PROXY_ITSELF.len()], *PROXY_ITSELF);
+        assert_eq!(query[PROXY_ITSELF.len() + 2..][..QUESTION.len()], *QUESTION);
+    }
+
+    #[test]
     fn an_address_that_the_host_does_not_have_is_not_asked() {
         let (_watchdog, fed) = watchdog(&["203.0.113.53:53".parse().unwrap()]);
         fed.recv_timeout(PATIENCE).unwrap();
@@ -324,7 +354,7 @@ mod tests {
         let ((gone, first), (stays, second)) = (served("127.0.0.1:0"), served("127.0.0.1:0"));
         let (watchdog, fed) = watchdog(&[first]);
         serve(&gone, false);
-        watchdog.watch(&[second]);
+        watchdog.watch(of(&[second]));
         // The round before may count as answered: nothing more was to be asked.
         serve(&stays, true);
         fed.recv_timeout(PATIENCE).unwrap();

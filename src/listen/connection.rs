@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::closing::Closing;
 use super::counters::{Counters, TcpCounters};
 use super::limits::{Admitted, Connections, Leave};
+use super::proxy::Proxies;
 use super::settings::TcpSettings;
 use super::waiting::{NoRoom, Waiting};
 use super::{Attempt, Service};
@@ -48,6 +49,9 @@ pub struct TcpService<S> {
     /// Requests that wait for upstream.
     pub waiting: Arc<Waiting>,
     pub closing: Arc<Closing>,
+    pub proxies: Arc<Proxies>,
+    /// Connections of proxies whose header has not come.
+    pub introductions: Arc<Connections>,
 }
 
 /// The state of one connection over a stream of bytes.

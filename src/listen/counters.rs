@@ -34,6 +34,8 @@ counters! {
         paced_out,
         /// Messages longer than the buffer, of which the first part was read.
         oversized,
+        /// Messages of proxies that do not say whom they speak for; they get no reply.
+        bad_proxy_headers,
         /// Replies the kernel refused to send.
         send_failures,
         /// Errors of reading, other than having nothing to read.
@@ -82,6 +84,8 @@ counters! {
         write_timeouts,
         /// Connections closed for a message of no length.
         empty_messages,
+        /// Connections of proxies closed because they did not say whom they speak for.
+        bad_proxy_headers,
         /// Connections the kernel failed to hand over, most often for want of file descriptors.
         accept_failures,
         /// Messages whose answering panicked.

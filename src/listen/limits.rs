@@ -103,6 +103,14 @@ impl Connections {
         })
     }
 
+    /// Of connections of proxies until they say whom they speak for; a proxy may have all.
+    pub fn of_introductions(settings: &TcpSettings) -> Arc<Connections> {
+        let (max, timeout) = (settings.connections_max, settings.message_timeout);
+        let of_proxies =
+            HandshakeSettings { max, per_client_max: max, timeout, ..HandshakeSettings::default() };
+        Connections::of_handshakes(&of_proxies)
+    }
+
     /// Gives `client` a place, taking it from a connection that nothing is owed to if there is no other.
     // To refuse instead would let whoever opens the table full, and says nothing or half of it, keep everyone out.
     pub fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Admitted, Refusal> {

@@ -14,6 +14,7 @@ use super::connection::TcpService;
 use super::counters::{Counters, Counting, Counts, InForce};
 use super::error::BindError;
 use super::limits::Connections;
+use super::proxy::Proxies;
 use super::relaying::UdpService;
 use super::settings::Settings;
 use super::sockets::{TcpSocket, UdpSocket, ask_for_room};
@@ -63,9 +64,12 @@ impl Bound {
             connections_max: tcp_settings.connections_max,
             server: self.server.as_ref().map(Arc::downgrade),
         });
+        let proxies = Arc::new(Proxies::new(&self.settings.proxy_from));
         let shared = Arc::new(TcpService {
             service: service.clone(),
             connections: Connections::new(&tcp_settings),
+            introductions: Connections::of_introductions(&tcp_settings),
+            proxies: proxies.clone(),
             waiting: waiting.clone(),
             settings: tcp_settings,
             counters: self.counters.clone(),
@@ -99,6 +103,7 @@ impl Bound {
                 counters: self.counters.for_worker(),
                 waiting: waiting.clone(),
                 closing: closing.clone(),
+                proxies: proxies.clone(),
                 runtime: runtime.clone(),
             });
             let worker = UdpWorker { socket, own };

@@ -16,6 +16,7 @@ mod limits;
 mod listening;
 mod met;
 mod pace;
+mod proxy;
 mod relaying;
 mod replies;
 mod settings;
@@ -33,6 +34,7 @@ pub use counters::{Counting, Counts, TcpCounts, TlsCounts, UdpCounts};
 pub use error::BindError;
 pub use listening::{Drained, Listening};
 pub use met::{Limit, LimitMet};
+pub use proxy::PROXY_ITSELF;
 pub use settings::{HandshakeSettings, Ipv6, LEAVING_PART, Limits, Settings, TcpSettings, WORKERS_MAX};
 
 use tokio::runtime::Handle;

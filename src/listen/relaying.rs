@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Service;
 use super::closing::Closing;
 use super::counters::UdpCounters;
+use super::proxy::Proxies;
 use super::replies::{Replies, Sent, send_one};
 use super::sockets::RECEIVE_TIMEOUT;
 use super::waiting::{Leave, NoRoom, Ticket, Waiting};
@@ -31,6 +32,7 @@ pub struct UdpService<S> {
     /// Requests that wait for upstream.
     pub waiting: Arc<Waiting>,
     pub closing: Arc<Closing>,
+    pub proxies: Arc<Proxies>,
     pub runtime: Handle,
 }
 

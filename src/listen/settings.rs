@@ -25,6 +25,8 @@ pub struct Settings {
     /// What TLS is made of; needed where there are addresses of it.
     pub certificates: Option<tls::Settings>,
     pub handshakes: HandshakeSettings,
+    /// Proxies, which must tell whom they speak for.
+    pub proxy_from: Vec<IpNet>,
     pub ipv6: Ipv6,
     /// Whether an address may be bound that the host does not have yet.
     pub freebind: bool,
@@ -98,6 +100,7 @@ impl Default for Settings {
             tls: Vec::new(),
             certificates: None,
             handshakes: HandshakeSettings::default(),
+            proxy_from: Vec::new(),
             ipv6: Ipv6::IfThere,
             freebind: false,
             workers: 0,

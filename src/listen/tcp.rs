@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::Service;
 use super::connection::{Connection, TcpService};
 use super::limits::Refusal;
+use super::proxy::introduce;
 use super::sockets::TcpSocket;
 use super::tls::TlsDoor;
 use crate::respond::{Client, Transport};
@@ -84,28 +85,48 @@ impl<S: Service> Acceptor<S> {
 
 impl<S: Service> TcpService<S> {
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, door: Option<&Arc<TlsDoor>>) {
+        // Replies are written whole; waiting for more to send with them would only delay them.
+        let _ = stream.set_nodelay(true);
+        let transport = if door.is_some() { Transport::Tls } else { Transport::Tcp };
+        let client = Client {
+            local: stream.local_addr().ok().map(|address| address.ip()),
+            keepalive_100ms: Some(self.settings.keepalive_100ms()),
+            ..Client::new(peer, transport)
+        };
+        let door = door.cloned();
+        match self.proxies.cover(peer.ip()) {
+            false => self.take(stream, client, door),
+            true => drop(self.closing.tracker.spawn(self.clone().introduce(stream, client, door))),
+        }
+    }
+
+    /// Waits for a proxy to say whom it speaks for.
+    async fn introduce(self: Arc<Self>, mut stream: TcpStream, proxy: Client, door: Option<Arc<TlsDoor>>) {
+        let Ok(turn) = self.introductions.admit(proxy.address.ip()) else { return };
+        let introduced = tokio::select! {
+            introduced = timeout(self.settings.message_timeout, introduce(proxy, &mut stream)) => introduced,
+            _ = turn.evicted() => return,
+            () = self.closing.cut() => return,
+        };
+        match introduced {
+            Ok(Ok(client)) => self.take(stream, client, door),
+            Ok(Err(_)) | Err(_) => self.counters.tcp.bad_proxy_headers.add(1),
+        }
+    }
+
+    fn take(self: &Arc<Self>, stream: TcpStream, client: Client, door: Option<Arc<TlsDoor>>) {
         let counters = &self.counters.tcp;
-        let place = match self.connections.admit(peer.ip()) {
+        let place = match self.connections.admit(client.address.ip()) {
             Ok(place) => place,
             Err(Refusal::Total) => return counters.connections_max_reached.add(1),
             Err(Refusal::Client) => return counters.connections_per_client_max_reached.add(1),
         };
         counters.connections.add(1);
         counters.evicted.add(place.evicted.into());
-        // Replies are written whole; waiting for more to send with them would only delay them.
-        let _ = stream.set_nodelay(true);
-        let local = stream.local_addr().ok().map(|address| address.ip());
-        let keepalive_100ms = Some(self.settings.keepalive_100ms());
-        let client = |transport| Client { local, keepalive_100ms, ..Client::new(peer, transport) };
+        let tracker = &self.closing.tracker;
         match door {
-            None => {
-                let connection = Connection::new(stream, client(Transport::Tcp), place, self.clone());
-                self.closing.tracker.spawn(connection.serve());
-            }
-            Some(door) => {
-                let entering = door.clone().enter(stream, client(Transport::Tls), place, self.clone());
-                self.closing.tracker.spawn(entering);
-            }
+            None => drop(tracker.spawn(Connection::new(stream, client, place, self.clone()).serve())),
+            Some(door) => drop(tracker.spawn(door.enter(stream, client, place, self.clone()))),
         }
     }
 }

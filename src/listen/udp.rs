@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
 use super::batch::Batch;
+use super::proxy::introduced;
 use super::relaying::{Relaying, UdpService};
 use super::sockets::UdpSocket;
 use super::{Attempt, Service};
@@ -75,7 +76,8 @@ impl<S: Service> UdpWorker<S> {
     fn serve(&self, batch: &mut Batch, received: usize, relaying: &mut Relaying<S>) {
         let mut next = 0;
         let mut tally = Tally::default();
-        let mut looks_ahead = received >= LOOK_AHEAD_MIN;
+        // Those of proxies have other senders than is seen ahead.
+        let mut looks_ahead = received >= LOOK_AHEAD_MIN && !self.own.proxies.is_any();
         while next < received {
             let before = (next, looks_ahead);
             let served = catch_unwind(AssertUnwindSafe(|| {
@@ -102,6 +104,7 @@ impl<S: Service> UdpWorker<S> {
         self.own.counters.queries.add(tally.queries);
         self.own.counters.dropped.add(tally.dropped);
         self.own.counters.oversized.add(tally.oversized);
+        self.own.counters.bad_proxy_headers.add(tally.bad_proxy_headers);
         let sent = batch.send(&self.socket.socket);
         if let Some(total) = batch.kernel_drops() {
             self.socket.count_drops(total, &self.own.counters);
@@ -134,12 +137,19 @@ impl<S: Service> UdpWorker<S> {
             local: path.source.map(|source| source.address).or(self.socket.own_address()),
             ..Client::new(path.peer, Transport::Udp)
         };
-        match self.own.service.try_answer(view, ahead, datagram.message, client, datagram.reply) {
+        let (client, message) = match self.own.proxies.cover(path.peer.ip()) {
+            false => (client, datagram.message),
+            true => match introduced(client, datagram.message) {
+                Some(introduced) => introduced,
+                None => return tally.bad_proxy_headers += 1,
+            },
+        };
+        match self.own.service.try_answer(view, ahead, message, client, datagram.reply) {
             Attempt::Reply(length) => batch.queue(index, length, &path),
             Attempt::Drop => tally.dropped += 1,
             Attempt::Wait(missing) => {
-                let Err(why) = relaying.take(datagram.message, client, path, missing) else { return };
-                match self.own.service.refuse(view, datagram.message, client, missing, why, datagram.reply) {
+                let Err(why) = relaying.take(message, client, path, missing) else { return };
+                match self.own.service.refuse(view, message, client, missing, why, datagram.reply) {
                     Attempt::Reply(length) => batch.queue(index, length, &path),
                     Attempt::Drop | Attempt::Wait(_) => tally.dropped += 1,
                 }
@@ -170,6 +180,7 @@ struct Tally {
     queries: u64,
     dropped: u64,
     oversized: u64,
+    bad_proxy_headers: u64,
 }
 
 /// Starts the thread of one socket.

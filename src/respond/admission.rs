@@ -37,7 +37,7 @@ impl Responder {
                 let cookie = edns.and_then(|edns| self.cookie(edns.cookie, ip));
                 let asked = Asked { id, flags, question, edns, rtype: RecordType(0), cookie };
                 let is_malformed = matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS);
-                let is_brief = (is_malformed || !rules.access().allows(ip))
+                let is_brief = (is_malformed || !client.is_allowed(rules.access()))
                     && is_forgeable(edns.and_then(|edns| edns.cookie));
                 return Err(reply(match is_brief {
                     true => complete_error_briefly(&asked, message.len(), client, rcode, None, buffer),
@@ -56,7 +56,7 @@ impl Responder {
             }
             reply(complete_error_briefly(&asked, message.len(), client, rcode, Some(code), buffer))
         };
-        if !rules.access().allows(ip) {
+        if !client.is_allowed(rules.access()) {
             self.counters.not_allowed.add(1);
             let why = "client network not allowed";
             return Err(refuse_briefly(Rcode::REFUSED, ExtendedError::PROHIBITED, why, buffer));

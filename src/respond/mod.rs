@@ -26,7 +26,7 @@ mod responder;
 mod tally;
 
 pub use ahead::{Ahead, Aheads};
-pub use client::{Client, Transport};
+pub use client::{Client, Standing, Transport};
 pub use designation::Designation;
 pub use explain::Explanation;
 pub use query::Missing;

@@ -97,7 +97,7 @@ pub struct View {
 impl View {
     /// The network that a client belongs to.
     pub(super) fn of(&self, client: Client) -> ViewId {
-        self.snapshot.networks().view_of(client.address.ip())
+        client.view(self.snapshot.networks())
     }
 
     /// Counts what came of a message of the batch.
@@ -387,7 +387,7 @@ impl Responder {
             return Ok(Begun { query, view, is_untouched, look, is_probe: false });
         }
         let query = self.admit(&serving.rules, message, client, buffer)?;
-        let view = snapshot.networks().view_of(client.address.ip());
+        let view = client.view(snapshot.networks());
         let is_probe = serving.is_probe(&query);
         Ok(Begun { query, view, is_untouched: false, look, is_probe })
     }

@@ -51,6 +51,7 @@ mod passes;
 mod persist;
 mod private_dns;
 mod probes;
+mod proxies;
 mod quick_answers;
 mod rate_limits;
 mod read_only;

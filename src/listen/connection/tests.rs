@@ -59,6 +59,8 @@ async fn any_stream_of_bytes_is_served_as_a_socket_is() {
         settings: TcpSettings { in_flight_max: 2, ..TcpSettings::default() },
         counters: counters.clone(),
         connections: Connections::new(&settings.tcp),
+        introductions: Connections::of_introductions(&settings.tcp),
+        proxies: Arc::default(),
         waiting: Waiting::new(&settings, counters.met.clone()),
         closing: Arc::default(),
     });

@@ -283,3 +283,20 @@ async fn a_reload_loses_no_handshake_and_frees_what_is_no_longer_asked_for() {
     assert_eq!(bind(&again).unwrap().tls_addresses(), [server]);
     drop(next);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_header_of_a_proxy_comes_before_the_handshake() {
+    let place = Place::new(|settings| settings.proxy_from = vec!["127.0.0.0/8".parse().unwrap()]);
+    let (echo, listening, server) = place.listen();
+    let client = Arc::new(place.client());
+    connect(&client, server).await.unwrap_err();
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x35\x12\x34\x03\x55";
+    stream.write_all(header).await.unwrap();
+    let name = ServerName::try_from("dns.example").unwrap();
+    let mut stream = soon(TlsConnector::from(client).connect(name, stream)).await.unwrap();
+    assert_eq!(asked(&mut stream, 1).await, Some(1));
+    let seen = echo.client.borrow().unwrap();
+    assert_eq!((seen.address, seen.transport), ("192.0.2.7:4660".parse().unwrap(), Transport::Tls));
+    assert_eq!(listening.counters().tcp.bad_proxy_headers, 1);
+}

@@ -32,7 +32,7 @@ pub struct TestDaemon {
 
 impl TestDaemon {
     /// Starts with a config (without `[listen]`) and files beside it. Comments of it say more: `# over TLS`, `# over TLS everywhere`
-    /// on all addresses, and `# ddr NAME`.
+    /// on all addresses, `# ddr NAME` and `# proxy RANGE`.
     pub fn start(config: &str, files: &[(&str, &str)]) -> TestDaemon {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -121,6 +121,9 @@ fn with_listen(config: &str) -> String {
     let mut tls = String::new();
     if config.contains("# over TLS") {
         tls = format!("tls = [\"{ip}:0\"]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n");
+    }
+    if let Some((_, proxy)) = config.split_once("# proxy ") {
+        tls += &format!("proxy_from = [\"{}\"]\n", proxy.lines().next().unwrap());
     }
     if let Some((_, name)) = config.split_once("# ddr ") {
         tls += &format!("ddr_name = \"{}\"\n", name.lines().next().unwrap());
