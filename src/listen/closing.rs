@@ -1,9 +1,14 @@
 //! The end of listeners.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long an ending connection may take to send a message it has begun, or its first.
+pub const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The end of one generation of listeners, and who still has to reach it.
 #[derive(Debug, Default)]
@@ -28,6 +33,12 @@ impl Closing {
     /// Waits until no more shall be begun.
     pub async fn asked(&self) {
         self.asked.cancelled().await;
+    }
+
+    /// Waits until a client that has said nothing yet has had its time since no more shall be begun.
+    pub async fn last_moment(&self) {
+        self.asked().await;
+        let _ = timeout(LAST_MESSAGE_TIMEOUT, self.cut()).await;
     }
 
     /// Has nothing be finished any more.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::{JoinError, JoinSet, unconstrained};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::closing::Closing;
+use super::closing::{Closing, LAST_MESSAGE_TIMEOUT};
 use super::counters::{Counters, TcpCounters};
 use super::limits::{Admitted, Connections, Leave};
 use super::proxy::Proxies;
@@ -36,9 +36,6 @@ const IDLE_CAPACITY_MAX: usize = 4096;
 /// How long an ending connection is read after its last reply: unread data would make the kernel reset the
 /// connection, and the client lose that reply.
 const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How long an ending connection may take to send a message it has begun, or its first.
-pub(super) const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 pub struct TcpService<S> {

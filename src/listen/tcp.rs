@@ -106,7 +106,7 @@ impl<S: Service> TcpService<S> {
         let introduced = tokio::select! {
             introduced = timeout(self.settings.message_timeout, introduce(proxy, &mut stream)) => introduced,
             _ = turn.evicted() => return,
-            () = self.closing.cut() => return,
+            () = self.closing.last_moment() => return,
         };
         match introduced {
             Ok(Ok(client)) => self.take(stream, client, door),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::Service;
-use super::connection::{Connection, LAST_MESSAGE_TIMEOUT, TcpService};
+use super::connection::{Connection, TcpService};
 use super::failure::Failure;
 use super::limits::{Admitted, Connections};
 use super::settings::HandshakeSettings;
@@ -71,14 +71,6 @@ impl TlsDoor {
         shared.counters.tls.evicted_handshakes.add(turn.evicted.into());
         let deadline = Instant::now() + self.timeout;
         let handshake = timeout_at(deadline, TlsAcceptor::from(self.server.config()).accept(stream));
-        let ended = async {
-            shared.closing.asked().await;
-            // As a connection that has not asked yet.
-            tokio::select! {
-                () = sleep_until(Instant::now() + LAST_MESSAGE_TIMEOUT) => {}
-                () = shared.closing.cut() => {}
-            }
-        };
         tokio::select! {
             biased;
             shaken = handshake => match shaken {
@@ -91,7 +83,7 @@ impl TlsDoor {
             },
             _ = place.evicted() => Err(Failure::Evicted),
             _ = turn.evicted() => Err(Failure::Evicted),
-            () = ended => Err(Failure::Timeout),
+            () = shared.closing.last_moment() => Err(Failure::Timeout),
         }
     }
 }

@@ -87,7 +87,9 @@ impl Responder {
         self.designation.store(designation.map(Arc::new));
     }
 
-    /// The reply to who asks for encrypted transports, if there is one to tell of and nobody else answers for the name.
+    /// The reply to a question of the type SVCB that asks for encrypted transports, if there is one to tell of and nobody
+    /// else answers for the name.
+    #[cold]
     pub(super) fn designated(
         &self,
         query: &Query<'_>,
@@ -97,7 +99,7 @@ impl Responder {
         buffer: &mut [u8],
     ) -> Option<Reply> {
         let asked = &query.asked;
-        if asked.rtype != RecordType::SVCB || !query.name.as_wire().eq_ignore_ascii_case(ASKED) {
+        if !query.name.as_wire().eq_ignore_ascii_case(ASKED) {
             return None;
         }
         let mut room = None;

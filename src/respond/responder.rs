@@ -267,7 +267,9 @@ impl Responder {
         if let Some(reply) = quick::answer(asked, name, place, snapshot, client_view, client, buffer) {
             return Attempt::Reply(reply);
         }
-        if let Some(reply) = self.designated(&query, (snapshot, serving), client_view, client, buffer) {
+        if asked.rtype == RecordType::SVCB
+            && let Some(reply) = self.designated(&query, (snapshot, serving), client_view, client, buffer)
+        {
             return Attempt::Reply(reply);
         }
         // Before the cache is asked: what is purged from it later is not good.
@@ -343,10 +345,11 @@ impl Responder {
                 Err(_) => return None,
             }
         };
-        let designated = written(client.transport, |buffer| {
-            self.designated(&begun.query, (&snapshot, serving), begun.view, client, buffer)
-        });
-        if let Some((bytes, reply)) = designated {
+        if begun.query.asked.rtype == RecordType::SVCB
+            && let Some((bytes, reply)) = written(client.transport, |buffer| {
+                self.designated(&begun.query, (&snapshot, serving), begun.view, client, buffer)
+            })
+        {
             return Some((bytes, reply, None));
         }
         let mut chase = begun.query.chase(&snapshot, &serving.rules, begun.view);

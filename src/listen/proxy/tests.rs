@@ -156,3 +156,17 @@ async fn connections_of_proxies_begin_with_a_header_and_count_for_their_clients(
     }
     until(|| listening.counters().tcp.bad_proxy_headers == 2).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_says_nothing_holds_up_no_end() {
+    let tcp = TcpSettings { message_timeout: Duration::from_secs(3600), ..TcpSettings::default() };
+    let (_, listening, server) = listening(|settings| settings.tcp = tcp);
+    let mut silent = connect_as_proxy(server).await;
+    let mut late = connect_as_proxy(server).await;
+    let drained = tokio::spawn(listening.drain(Duration::from_secs(10)));
+    let bytes = [of_client(), frames(&[question(1, "a")])].concat();
+    late.write_all(&bytes).await.unwrap();
+    assert_eq!(receive_frame(&mut late).await.map(|it| id(&it)), Some(1));
+    assert!(receive_frame(&mut silent).await.is_none());
+    assert_eq!(soon(drained).await.unwrap().unfinished, 0);
+}
