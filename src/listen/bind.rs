@@ -337,14 +337,26 @@ mod tests {
         let next = next.run(Echo::new(), &Handle::current()).unwrap();
         first.drain(Duration::from_secs(10)).await;
         bind(&settings(&[&goes.to_string()])).unwrap();
-        // From one address of the port to all of them, with the first still there.
-        let all = format!("0.0.0.0:{}", stays.port());
-        let last = next.rebind(&settings(&[&all])).unwrap().run(Echo::new(), &Handle::current()).unwrap();
-        next.drain(Duration::from_secs(10)).await;
-        let client = udp_client(stays).await;
-        client.send_to(&question(1, "a"), stays).await.unwrap();
-        assert_eq!(receive(&client).await.1, stays);
-        drop(last);
+        drop(next);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reload_goes_from_one_address_of_a_port_to_all_with_the_first_still_there() {
+        // A client of another test that left such a port a minute ago keeps all addresses of it from being bound.
+        for _ in 0..50 {
+            let (_, first) = listen(&settings(&["127.0.0.1:0"]));
+            let stays = first.addresses()[0];
+            let Ok(bound) = first.rebind(&settings(&[&format!("0.0.0.0:{}", stays.port())])) else {
+                continue;
+            };
+            let last = bound.run(Echo::new(), &Handle::current()).unwrap();
+            first.drain(Duration::from_secs(10)).await;
+            let client = udp_client(stays).await;
+            client.send_to(&question(1, "a"), stays).await.unwrap();
+            assert_eq!(receive(&client).await.1, stays);
+            return drop(last);
+        }
+        panic!("no port can be bound");
     }
 
     #[tokio::test(flavor = "multi_thread")]
