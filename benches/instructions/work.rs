@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use privatelink_dns::dns::Request;
+use privatelink_dns::observe::{self, Observers, dnstap};
 use privatelink_dns::zone::ChangeSet;
 use tokio::runtime::Builder;
 
@@ -18,7 +19,7 @@ const SIZE: Size = Size { records: 100_000, zones: 60 };
 pub const TIMES: u64 = QUESTIONS as u64;
 
 /// All work, in the order in which it is done.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "parse",
     "existing name in a batch",
     "existing name",
@@ -33,6 +34,7 @@ pub const NAMES: [&str; 14] = [
     "miss over UDP",
     "miss over TCP",
     "name that 1,000 networks contest",
+    "existing name, told to dnstap",
 ];
 
 /// Does all work, each once for the heap's and the linker's sake, then once to be counted.
@@ -86,6 +88,27 @@ pub fn run() {
     counted(&mut || {
         for (client, question) in &questions {
             black_box(world.answer_to(*client, &view, question, &mut buffer));
+        }
+    });
+    observed();
+}
+
+/// Answers while dnstap is told: what the thread that answers does for it.
+fn observed() {
+    let world = World::new(SIZE);
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _entered = runtime.enter();
+    let observers = Observers::new(Arc::clone(world.responder().tap()), Arc::new(|_, _| None));
+    // Nobody listens there: frames are made, and dropped.
+    let collector = dnstap::Collector::Socket("/nonexistent/dnstap.sock".into());
+    let dnstap = dnstap::Settings { collector, identity: dnstap::host_name() };
+    observers.configure(&observe::Settings { dnstap: Some(dnstap), query_log: None });
+    let questions = world.questions(Kind::Existing, Extra::Nothing, QUESTIONS);
+    let view = world.responder().view();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    counted(&mut || {
+        for question in &questions {
+            black_box(world.answer(&view, question, &mut buffer));
         }
     });
 }
