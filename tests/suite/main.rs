@@ -44,6 +44,7 @@ mod monitoring;
 mod moved;
 mod observers;
 mod odd_upstreams;
+mod openapi;
 mod packets;
 mod padding;
 mod pains;

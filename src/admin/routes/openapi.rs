@@ -8,10 +8,13 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use serde_json::{Value, json};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Components, Content, Info, OpenApi, Ref, RefOr, ResponseBuilder, Tag};
+use utoipa::openapi::{
+    Components, Content, Info, License, OpenApi, Ref, RefOr, ResponseBuilder, ServerBuilder, Tag,
+};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -21,6 +24,9 @@ use crate::admin::problem::{PROBLEM_JSON, Problem};
 
 /// The name of the security scheme.
 const BEARER: &str = "bearer";
+
+/// In the words of SPDX.
+const LICENSE: &str = env!("CARGO_PKG_LICENSE");
 
 /// What the page may do: its own script and style, and the spec.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -72,13 +78,28 @@ impl Document {
                 statuses::complete(path, method, operation);
             }
         }
+        refer_to_items(&mut spec["components"]["schemas"]);
         Document { json: spec.to_string().into(), page: docs::page(&spec).into() }
+    }
+}
+
+/// Pages name the schema of their items, where utoipa writes it out once more.
+fn refer_to_items(schemas: &mut Value) {
+    let names: Vec<String> =
+        schemas.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    for page in names.iter().filter(|name| name.starts_with("Page_")) {
+        let item = page.trim_start_matches("Page_");
+        if names.iter().any(|name| name == item) {
+            let reference = json!({"$ref": format!("#/components/schemas/{item}")});
+            schemas[page]["properties"]["items"]["items"] = reference;
+        }
     }
 }
 
 /// What stands above the routes.
 pub(super) fn description() -> OpenApi {
     let mut info = Info::new("privatelink-dns", env!("CARGO_PKG_VERSION"));
+    info.license = Some(License::builder().name("MIT or Apache-2.0").identifier(Some(LICENSE)).build());
     info.description = Some(
         "Zones, records, forwarding and sync of a DNS server for Azure Private Link. When a write is answered, the \
          next DNS query sees it, and it is stored for good. Errors are problem details (RFC 9457), but for heads of \
@@ -87,6 +108,9 @@ pub(super) fn description() -> OpenApi {
             .to_owned(),
     );
     let mut spec = OpenApi::new(info, utoipa::openapi::Paths::new());
+    let own =
+        ServerBuilder::new().url("/").description(Some("The server that this description is read from"));
+    spec.servers = Some(vec![own.build()]);
     let tag = |name: &str, about: &str| {
         let mut tag = Tag::new(name);
         tag.description = Some(about.to_owned());

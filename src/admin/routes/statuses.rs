@@ -21,10 +21,11 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) {
     if has_parameter(operation, "query", "dry_run") {
         add_plan(&mut operation["responses"]["200"]["content"]["application/json"]["schema"]);
     }
-    if !path.starts_with("/api/v1") {
-        return;
-    }
-    let found = statuses(path, method, operation);
+    let found = match path.starts_with("/api/v1") {
+        true => statuses(path, method, operation),
+        // Of what goes without a token only who calls the server what it is not is refused.
+        false => [421].into(),
+    };
     if let Some(responses) = operation["responses"].as_object_mut() {
         for status in found {
             responses.entry(status.to_string()).or_insert_with(|| refusal(status));
