@@ -75,12 +75,12 @@ impl Assembly<'_> {
 
     fn store(&mut self, store: file::Store, state_dir: &Path) -> persist::Settings {
         self.within("store.audit_changes_max", store.audit_changes_max, 1, COUNT_MAX);
-        self.within("store.audit_days_max", store.audit_days_max.into(), 1, AUDIT_DAYS_MAX);
+        let audit_days_max = self.bounded("store.audit_days_max", store.audit_days_max, 1, AUDIT_DAYS_MAX);
         let mut settings = persist::Settings {
             url: store.url,
             state_dir: state_dir.to_owned(),
             audit_changes_max: store.audit_changes_max,
-            audit_days_max: store.audit_days_max,
+            audit_days_max,
         };
         match settings.check() {
             Err(error) => self.error("store.url", error.to_string().replace("`store.url` ", "")),
@@ -253,11 +253,12 @@ impl Assembly<'_> {
             ("body_size_bytes", limits.body_size_bytes as u64),
             ("large_body_size_bytes", limits.large_body_size_bytes as u64),
             ("bodies_size_bytes", limits.bodies_size_bytes as u64),
-            ("failed_attempts_max", limits.failed_attempts_max.into()),
         ];
         for (key, count) in counts {
             self.within(&format!("admin.limits.{key}"), count, 1, COUNT_MAX);
         }
+        let failed =
+            self.bounded("admin.limits.failed_attempts_max", limits.failed_attempts_max, 1, COUNT_MAX);
         let timeouts = [
             ("body_timeout_secs", limits.body_timeout_secs),
             ("request_timeout_secs", limits.request_timeout_secs),
@@ -276,7 +277,7 @@ impl Assembly<'_> {
             body: Duration::from_secs(limits.body_timeout_secs),
             request: Duration::from_secs(limits.request_timeout_secs),
             idle: Duration::from_secs(limits.idle_timeout_secs),
-            failed_attempts: limits.failed_attempts_max,
+            failed_attempts: failed,
             failed_attempt: Duration::from_secs(limits.failed_attempt_secs),
             ..admin::Limits::default()
         }

@@ -217,6 +217,12 @@ impl Assembly<'_> {
         }
     }
 
+    /// The same of a number that the parts know in fewer bits. The file has it in 64, so that each error tells these bounds.
+    pub(super) fn bounded<N: TryFrom<u64>>(&mut self, key: &str, value: u64, least: u64, most: u64) -> N {
+        self.within(key, value, least, most);
+        N::try_from(value.clamp(least, most)).ok().expect("bounds fit the type")
+    }
+
     fn zones(
         &mut self,
         zones: Vec<file::Zone>,

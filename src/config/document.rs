@@ -251,7 +251,6 @@ fn plain_words(message: &str) -> String {
         ("expected usize", "expected a whole number from 0"),
         ("expected u64", "expected a whole number from 0"),
         ("expected u32", "expected a whole number from 0 to 4294967295"),
-        ("expected u8", "expected a whole number from 0 to 255"),
     ];
     let plain = words.iter().fold(message.to_owned(), |message, (from, to)| message.replace(from, to));
     let Some((unknown, rest)) = plain.split_once("`, expected ") else { return plain };

@@ -97,9 +97,9 @@ pub(super) struct Access {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Limits {
     pub wait_limit: usize,
-    pub responses_per_second: u32,
+    pub responses_per_second: u64,
     pub responses_slip: u32,
-    pub queries_per_second: u32,
+    pub queries_per_second: u64,
     pub exempt: Vec<String>,
 }
 
@@ -109,7 +109,7 @@ pub(super) struct PrivateLink {
     pub cloud: Cloud,
     pub zones: Vec<String>,
     pub regions: Vec<String>,
-    pub ttl_secs: u32,
+    pub ttl_secs: u64,
     pub on_missing: OnMissing,
     pub public_names: PublicNames,
     pub reverse: bool,
@@ -180,7 +180,7 @@ pub(super) struct Cache {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Sync {
     pub interval_secs: u64,
-    pub withdraw_max_percent: u8,
+    pub withdraw_max_percent: u64,
     pub allow_subscriptions: Vec<String>,
     pub source: Vec<Source>,
 }
@@ -217,7 +217,7 @@ pub(super) struct Store {
     pub url: String,
     pub password_file: Option<PathBuf>,
     pub audit_changes_max: u64,
-    pub audit_days_max: u32,
+    pub audit_days_max: u64,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -246,7 +246,7 @@ pub(super) struct AdminLimits {
     pub body_timeout_secs: u64,
     pub request_timeout_secs: u64,
     pub idle_timeout_secs: u64,
-    pub failed_attempts_max: u32,
+    pub failed_attempts_max: u64,
     pub failed_attempt_secs: u64,
 }
 
@@ -354,9 +354,9 @@ impl Default for Limits {
         let rate = respond::RateSettings::default();
         Limits {
             wait_limit,
-            responses_per_second: rate.responses_per_second,
+            responses_per_second: rate.responses_per_second.into(),
             responses_slip: rate.slip,
-            queries_per_second: rate.queries_per_second,
+            queries_per_second: rate.queries_per_second.into(),
             exempt: exempt.iter().map(ToString::to_string).collect(),
         }
     }
@@ -422,7 +422,7 @@ impl Default for Sync {
 impl Default for Store {
     fn default() -> Store {
         let persist::Settings { url, audit_changes_max, audit_days_max, .. } = persist::Settings::default();
-        Store { url, password_file: None, audit_changes_max, audit_days_max }
+        Store { url, password_file: None, audit_changes_max, audit_days_max: audit_days_max.into() }
     }
 }
 
@@ -456,7 +456,7 @@ impl Default for AdminLimits {
             body_timeout_secs: limits.body.as_secs(),
             request_timeout_secs: limits.request.as_secs(),
             idle_timeout_secs: limits.idle.as_secs(),
-            failed_attempts_max: limits.failed_attempts,
+            failed_attempts_max: limits.failed_attempts.into(),
             failed_attempt_secs: limits.failed_attempt.as_secs(),
         }
     }

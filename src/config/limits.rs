@@ -32,16 +32,11 @@ impl Assembly<'_> {
     }
 
     pub(super) fn rate(&mut self, limits: &file::Limits, exempt: &[IpNet]) -> RateSettings {
-        for (key, per_second) in [
-            ("limits.responses_per_second", limits.responses_per_second),
-            ("limits.queries_per_second", limits.queries_per_second),
-        ] {
-            self.within(key, per_second.into(), 0, RATE_MAX);
-        }
+        let mut rate = |key, per_second| self.bounded(key, per_second, 0, RATE_MAX);
         RateSettings {
-            responses_per_second: limits.responses_per_second,
+            responses_per_second: rate("limits.responses_per_second", limits.responses_per_second),
             slip: limits.responses_slip,
-            queries_per_second: limits.queries_per_second,
+            queries_per_second: rate("limits.queries_per_second", limits.queries_per_second),
             exempt: exempt.to_vec(),
         }
     }

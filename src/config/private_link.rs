@@ -83,9 +83,9 @@ impl Assembly<'_> {
             };
             self.error(format!("private_link.zones[{at}]"), message);
         }
-        let ttl = Ttl::from_secs(file.ttl_secs);
+        let ttl = u32::try_from(file.ttl_secs).ok().and_then(Ttl::from_secs);
         if ttl.is_none() {
-            self.within("private_link.ttl_secs", file.ttl_secs.into(), 0, Ttl::MAX.secs().into());
+            self.within("private_link.ttl_secs", file.ttl_secs, 0, Ttl::MAX.secs().into());
         }
         let addresses = self.ranges("private_link.addresses", &file.addresses).collect();
         Some(PrivateLinkSettings {

@@ -26,7 +26,7 @@ const CERTIFICATE_VARIABLE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 impl Assembly<'_> {
     pub(super) fn sync(&mut self, sync: file::Sync, cloud: &CloudSettings) -> SyncSettings {
         self.within("sync.interval_secs", sync.interval_secs, 1, SYNC_INTERVAL_SECS_MAX);
-        self.within("sync.withdraw_max_percent", sync.withdraw_max_percent.into(), 0, 100);
+        let percent = self.bounded("sync.withdraw_max_percent", sync.withdraw_max_percent, 0, 100);
         for (at, id) in sync.allow_subscriptions.iter().enumerate().filter(|(_, id)| !is_guid(id)) {
             let message =
                 format!("`{id}` is no id of a subscription, such as 00000000-0000-4000-8000-0000000000a1");
@@ -37,7 +37,7 @@ impl Assembly<'_> {
         let (sources, azure) = self.sources(sync.source, cloud);
         SyncSettings {
             interval: Duration::from_secs(sync.interval_secs),
-            withdraw_max_percent: sync.withdraw_max_percent,
+            withdraw_max_percent: percent,
             allow_subscriptions,
             sources,
             azure,

@@ -115,7 +115,7 @@ ttl_secs = 4294967296
 on_missing = "ask""##,
         &[
             "c.toml:2: private_link.cloud: unknown word `german`, expected one of `public`, `usgov`, `china`, `custom`",
-            "c.toml:3: private_link.ttl_secs: wrong number: `4294967296`, expected a whole number from 0 to 4294967295",
+            "c.toml:3: private_link.ttl_secs: 4294967296 is not between 0 and 2147483647",
             "c.toml:4: private_link.on_missing: unknown word `ask`, expected `ask-public` or `nxdomain`",
         ],
     ),
