@@ -1,18 +1,21 @@
-//! Holds `config/example.toml`, `config/quickstart.toml` and the README against the code.
+//! Holds `config/example.toml`, `config/quickstart.toml`, `docs/config.md` and the README against the code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Document, Fitted};
 use super::file::File;
+use super::said::needs_restart;
 
 const EXAMPLE: &str = include_str!("../../config/example.toml");
 /// Keys outside of all tables.
 const AT_THE_TOP: [&str; 3] = ["state_dir", "user", "lame_duck_secs"];
 
 const README: &str = include_str!("../../README.md");
+/// Lists every key; the README lists those that most people need.
+const KEYS: &str = include_str!("../../docs/config.md");
 
 /// The example with the lines that show what has no default.
 fn whole_example() -> String {
@@ -96,25 +99,33 @@ fn the_example_as_it_stands_is_the_default() {
     assert_eq!(file(EXAMPLE), File::default());
 }
 
+/// The cells of the rows that begin with a key.
+fn rows(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    let row = |line| {
+        let (key, cells) = str::strip_prefix(line, "| `")?.strip_suffix(" |")?.split_once("` | ")?;
+        Some((key, cells.split(" | ").collect()))
+    };
+    let is_key = |key: &str| {
+        key.chars().all(|letter| letter.is_ascii_lowercase() || "._".contains(letter))
+            && (key.contains('.') || AT_THE_TOP.contains(&key))
+    };
+    text.lines().filter_map(row).filter(move |(key, _)| is_key(key))
+}
+
 #[test]
-fn the_readme_has_a_row_for_every_key_and_no_other() {
-    let rows: BTreeSet<&str> = README
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | ").map(|(key, _)| key))
-        .filter(|key| key.chars().all(|letter| letter.is_ascii_lowercase() || "._".contains(letter)))
-        .filter(|key| key.contains('.') || AT_THE_TOP.contains(key))
-        .collect();
+fn the_list_of_keys_has_a_row_for_every_key_and_no_other() {
+    let listed: BTreeSet<&str> = rows(KEYS).map(|(key, _)| key).collect();
     let is_table = |key: &str| EXAMPLE.contains(&format!("[{key}]"));
     let mut keys = BTreeSet::new();
     for (path, names) in tables(&whole_example()) {
         keys.extend(names.iter().map(|name| format!("{path}.{name}").trim_start_matches('.').to_owned()));
     }
     let keys: BTreeSet<&str> = keys.iter().map(String::as_str).filter(|key| !is_table(key)).collect();
-    assert_eq!(rows, keys);
+    assert_eq!(listed, keys);
 }
 
 #[test]
-fn the_readme_tells_the_defaults_of_the_example() {
+fn the_list_of_keys_tells_the_defaults_of_the_example() {
     let mut table = "";
     for line in EXAMPLE.lines() {
         if let Some(header) = line.strip_prefix('[') {
@@ -122,8 +133,79 @@ fn the_readme_tells_the_defaults_of_the_example() {
         }
         let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else { continue };
         let row = format!("| `{}` | `{value}` | ", format!("{table}.{key}").trim_start_matches('.'));
-        assert!(README.contains(&row), "no row {row}");
+        assert!(KEYS.contains(&row), "no row {row}");
     }
+}
+
+#[test]
+fn the_list_of_keys_tells_what_a_reload_changes_and_what_a_restart() {
+    for (key, cells) in rows(KEYS) {
+        let [_, when, meaning] = cells[..] else { panic!("{key}: {cells:?}") };
+        let expected = match (meaning.contains("not in this version"), needs_restart(key)) {
+            (true, _) => "–",
+            (false, true) => "restart",
+            (false, false) => "reload",
+        };
+        assert_eq!(when, expected, "{key}");
+    }
+}
+
+#[test]
+fn the_list_of_keys_tells_the_ranges_that_errors_tell() {
+    let rows: BTreeMap<&str, Vec<&str>> = rows(KEYS).collect();
+    let mut table = "";
+    let mut wrong = Vec::new();
+    for line in EXAMPLE.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.trim_end_matches(']');
+        }
+        let Some((name, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else { continue };
+        if value.parse::<u64>().is_err() {
+            continue;
+        }
+        let key = format!("{table}.{name}");
+        let key = key.trim_start_matches('.');
+        let error = |value: i128| {
+            let text = format!("{key} = {value}\nlisten.dns = ['127.0.0.1:0']\n");
+            let errors = super::Config::parse(&text, Path::new("c.toml")).err();
+            errors.map(|errors| errors.to_string()).filter(|text| text.contains(key))
+        };
+        let range = match error(i64::MAX.into()) {
+            None => String::new(),
+            Some(text) => {
+                let (_, range) = text.split_once("between ").or(text.split_once("from ")).unwrap();
+                range.trim().replace(" and ", " to ")
+            }
+        };
+        let Some((min, max)) = range.split_once(" to ") else { continue };
+        let [min, max] = [min, max].map(|bound| bound.parse::<i128>().unwrap());
+        for (bound, beyond) in [(min, min - 1), (max, max + 1)] {
+            assert_eq!(error(bound), None, "{key}: {range}");
+            assert!(error(beyond).is_some(), "{key}: {range}");
+        }
+        // What no machine has is no bound to think of.
+        let shown = match (min, max >= i32::MAX.into()) {
+            (0, true) => continue,
+            (_, true) => format!("{min} or more"),
+            (_, false) => range,
+        };
+        if !rows[key][2].ends_with(&format!("; {shown}")) {
+            wrong.push(format!("{key}; {shown}"));
+        }
+    }
+    assert!(wrong.is_empty(), "docs/config.md does not end these rows so:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_readme_tells_of_keys_what_their_list_does() {
+    let keys: BTreeMap<&str, Vec<&str>> = rows(KEYS).collect();
+    assert_eq!(keys.len(), rows(KEYS).count(), "each key has one row");
+    let mut shown = 0;
+    for (key, cells) in rows(README) {
+        assert_eq!(Some(cells[0]), keys.get(key).map(|cells| cells[0]), "the default of {key}");
+        shown += 1;
+    }
+    assert!((10..30).contains(&shown), "{shown} keys in the README");
 }
 
 #[test]

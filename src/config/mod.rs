@@ -39,7 +39,7 @@ use crate::{cache, forward, observe, telemetry};
 pub use admin::{AdminSettings, Asked};
 pub use error::{ConfigError, ConfigErrors};
 pub use monitors::MonitorSettings;
-pub use said::{Said, needs_restart};
+pub use said::{AT_THE_START, Said, needs_restart};
 
 /// Where the config is looked for.
 pub const DEFAULT_FILE: &str = "/etc/privatelink-dns/config.toml";

@@ -13,8 +13,9 @@ const EXAMPLE: &str = include_str!("../../config/example.toml");
 
 static DEFAULTS: LazyLock<Said> = LazyLock::new(|| Said::of(EXAMPLE));
 
-/// Keys whose values are taken at the start and stay; a dot at the end stands for all keys of a table.
-const AT_THE_START: [&str; 5] = ["admin.listen", "state_dir", "store.", "telemetry.listen", "user"];
+/// Keys whose values are taken at the start and stay; a dot at the end stands for all keys of a table. All others change with a
+/// reload; `docs/config.md` tells so of each.
+pub const AT_THE_START: [&str; 5] = ["admin.listen", "state_dir", "store.", "telemetry.listen", "user"];
 
 /// What tells one `[[…]]` from others of its kind, the first of these that it has.
 const NAMES: [&str; 7] = ["name", "domain", "subject", "service", "public", "certificate", "kind"];

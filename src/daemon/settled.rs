@@ -81,3 +81,49 @@ impl Settled {
         self.asked = Some(asked);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{AT_THE_START, needs_restart};
+
+    fn config(text: &str) -> Config {
+        let text = format!("{text}\n[listen]\ndns = ['127.0.0.1:0']\n");
+        Config::parse(&text, Path::new("c.toml")).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn what_is_told_to_need_a_restart_is_kept_and_nothing_else() {
+        let kept = |text: &str| {
+            let (old, mut new) = (config(""), config(text));
+            let asked = Fixed::of(&new) != Fixed::of(&old);
+            Settled::of(&old).keep_in(&mut new);
+            assert!(Fixed::of(&new) == Fixed::of(&old), "{text}");
+            asked
+        };
+        let others = [
+            ("user", "user = 'dns'"),
+            ("state_dir", "state_dir = 'elsewhere'"),
+            ("store.url", "store.url = 'postgres://dns@db/dns'"),
+            ("store.audit_changes_max", "store.audit_changes_max = 7"),
+            ("store.audit_days_max", "store.audit_days_max = 7"),
+            ("admin.listen", "admin.listen = ['127.0.0.1:1']"),
+            ("telemetry.listen", "telemetry.listen = ['127.0.0.1:1']"),
+        ];
+        for (key, text) in others {
+            assert!(kept(text) && needs_restart(key), "{key}");
+        }
+        let is_tried = |fixed: &str| others.iter().any(|(key, _)| key.starts_with(fixed));
+        assert!(AT_THE_START.iter().all(|fixed| is_tried(fixed)), "each of {AT_THE_START:?} is tried");
+        for (key, text) in [
+            ("lame_duck_secs", "lame_duck_secs = 7"),
+            ("cache.size_bytes", "cache.size_bytes = 70000000"),
+            ("telemetry.zone_names", "telemetry.zone_names = true"),
+            ("admin.hosts", "admin.hosts = ['dns.example']"),
+        ] {
+            assert!(!kept(text) && !needs_restart(key), "{key}");
+        }
+    }
+}
