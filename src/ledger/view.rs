@@ -305,6 +305,8 @@ impl<'s> Shown<'s> {
         };
         let why = match (refused, slot) {
             (Some(why), _) => Some(why.to_string()),
+            // A change leaves it out, and why is noted behind the change.
+            (None, None) if self.zone().is_some() => Some("a change of its zone is under way".to_owned()),
             (None, None) => Some("its zone is not served".to_owned()),
             (None, Some(_)) => self.why_hidden(),
         };
