@@ -25,11 +25,12 @@ use crate::cache::{self, Cache, End};
 use crate::config::Config;
 use crate::daemon::Parts;
 use crate::dns::{Message, Name, QueryFlags, Question, RecordType, message, rdata};
-use crate::forward::{self, Asker, Forwarder, RuleSettings, UpstreamAddress};
+use crate::forward::{self, Asker, Forwarder, Protocol, RuleSettings, UpstreamAddress};
 use crate::respond::{Client, Missing, Responder, Transport};
 use crate::sources::{Listing, Source};
 use crate::sync::Contest;
 use crate::telemetry::{Age, command};
+use crate::tls::Trust;
 
 /// Names asked at once: below what upstreams are asked a second.
 const NAMES_AT_ONCE: usize = 32;
@@ -286,12 +287,13 @@ async fn of_upstreams(config: &Config) -> Vec<Finding> {
     let mut upstreams: Vec<UpstreamAddress> = Vec::new();
     for upstream in config.forward.rules.iter().flat_map(|rule| &rule.upstreams) {
         if !upstreams.contains(upstream) {
-            upstreams.push(*upstream);
+            upstreams.push(upstream.clone());
         }
     }
     let mut looks = JoinSet::new();
     for (number, upstream) in upstreams.into_iter().enumerate() {
-        looks.spawn(async move { (number, of_upstream(upstream).await) });
+        let trust = config.forward.trust.clone();
+        looks.spawn(async move { (number, of_upstream(upstream, trust).await) });
     }
     let mut findings = looks.join_all().await;
     findings.sort_by_key(|(number, _)| *number);
@@ -304,26 +306,51 @@ async fn of_upstreams(config: &Config) -> Vec<Finding> {
     findings
 }
 
-async fn of_upstream(upstream: UpstreamAddress) -> Finding {
-    let rule = RuleSettings { domain: Name::root(), upstreams: vec![upstream], queries_per_second_max: None };
-    let settings = forward::Settings { rules: vec![rule], ..forward::Settings::default() };
+async fn of_upstream(upstream: UpstreamAddress, trust: Trust) -> Finding {
+    let upstreams = vec![upstream.clone()];
+    let rule = RuleSettings { domain: Name::root(), upstreams, queries_per_second_max: None };
+    let settings = forward::Settings { rules: vec![rule], trust, ..forward::Settings::default() };
     let cache = Cache::new(cache::Settings { size_bytes: 0, ..cache::Settings::default() });
     let forwarder = Forwarder::new(settings, Arc::new(cache));
     let question = Question { name: Name::root(), rtype: RecordType::NS };
     let begun = Instant::now();
     let outcome = forwarder.ask(question, QueryFlags::default(), Asker::Server).await;
     let millis = begun.elapsed().as_millis();
+    let link = forwarder.health().into_iter().find_map(|upstream| upstream.link);
     if outcome.upstream.is_some() && outcome.reply.end != End::Failed {
-        return Finding::well(format!("upstream {upstream} answers {} in {millis} ms", outcome.reply.rcode));
+        let more = link.map(|link| format!(": {link}")).unwrap_or_default();
+        return Finding::well(format!(
+            "upstream {upstream} answers {} in {millis} ms{more}",
+            outcome.reply.rcode
+        ));
     }
     let why = outcome.reply.extended_error.as_ref().map(|error| error.text.to_string()).unwrap_or_default();
-    let what =
-        format!("upstream {upstream} does not answer ({} after {millis} ms): {why}", outcome.reply.rcode);
-    let advice = if upstream.socket().ip().to_string() == "168.63.129.16" {
-        "168.63.129.16 can only be reached from within a virtual network; elsewhere name another resolver in \
-         forward.upstreams. Network security groups can block it by the tag AzurePlatformDNS"
-    } else {
-        "see that it runs, that a firewall lets UDP and TCP port 53 through, and that it allows this host to ask"
+    let shown = link.and_then(|link| link.certificate);
+    let shown = shown.map(|shown| format!("; it shows a certificate {shown}, key {}", shown.pin));
+    let what = format!(
+        "upstream {upstream} does not answer ({} after {millis} ms): {why}{}",
+        outcome.reply.rcode,
+        shown.unwrap_or_default()
+    );
+    let port = upstream.socket().port();
+    let advice = match upstream.protocol() {
+        _ if upstream.is_azure() => {
+            "168.63.129.16 can only be reached from within a virtual network, and over UDP and TCP; elsewhere name another \
+             resolver in forward.upstreams. Network security groups can block it by the tag AzurePlatformDNS"
+                .to_owned()
+        }
+        Protocol::Udp => "see that it runs, that a firewall lets UDP and TCP port 53 through, and that it allows this host to \
+                          ask"
+            .to_owned(),
+        Protocol::Tcp => {
+            format!(
+                "see that it runs, that a firewall lets TCP port {port} through, and that it allows this host to ask"
+            )
+        }
+        Protocol::Tls => format!(
+            "see that it speaks DNS over TLS at TCP port {port}, that a firewall lets that through, that its certificate is \
+             valid and for the name behind #, and that forward.ca_file has the authority behind it if the system has not"
+        ),
     };
     Finding::wrong(what, advice)
 }

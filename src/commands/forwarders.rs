@@ -22,6 +22,7 @@ Exit status: 0 = done, 1 = there is no such rule, 2 = an error.
 Examples:
   privatelink-dns forwarders list
   privatelink-dns forwarders put corp.example.com 10.1.0.4 10.1.0.5:5353
+  privatelink-dns forwarders put corp.example.com 'tls://10.1.0.5#dns.example.com'
   privatelink-dns forwarders put @ 168.63.129.16 --queries-per-second-max 900 --dry-run
   privatelink-dns forwarders delete corp.example.com")]
 pub(super) struct Forwarders {
@@ -50,7 +51,8 @@ struct List {
 struct Put {
     /// The domain; `@` for the root.
     domain: String,
-    /// In the order of preference: IP, IP:port or [IPv6]:port.
+    /// In the order of preference: IP, IP:port or [IPv6]:port; over TCP alone tcp://IP; over TLS tls://IP#name or
+    /// tls://IP?pin=sha256:….
     #[arg(required = true)]
     upstreams: Vec<String>,
     /// A bound for each of them; without it 900 for 168.63.129.16, none for others.
@@ -170,7 +172,11 @@ fn write_rules(rules: &[Value], out: &mut impl Write) -> anyhow::Result<()> {
         let mut head = [cell(&rule["domain"]), made_by, cell(&rule["queries_per_second_max"])];
         for upstream in rule["upstreams"].as_array().into_iter().flatten() {
             let [domain, made_by, bound] = head.each_mut().map(std::mem::take);
-            rows.push(vec![domain, cell(&upstream["address"]), cell(&upstream["health"]), bound, made_by]);
+            let mut health = cell(&upstream["health"]);
+            if let Some(problem) = upstream["connection"]["problem"].as_str() {
+                health += &format!(": {problem}");
+            }
+            rows.push(vec![domain, cell(&upstream["address"]), health, bound, made_by]);
         }
     }
     Ok(write_table(&["DOMAIN", "UPSTREAM", "HEALTH", "PER-SECOND", "MADE-BY"], &rows, out)?)

@@ -23,6 +23,7 @@ use crate::privatelink::Catalogue;
 use crate::sync::arm::ArmId;
 use crate::sync::private_dns::is_public_suffix;
 use crate::telemetry::Filter;
+use crate::tls::Trust;
 use crate::zone::{Delegations, Network, OnMissing, ZoneHeader, ZoneKind};
 use crate::{cache, forward, listen, telemetry};
 
@@ -335,10 +336,36 @@ impl Assembly<'_> {
         }
         self.within("forward.questions_in_flight_max", file.questions_in_flight_max as u64, 1, COUNT_MAX);
         self.within("forward.waiters_max", file.waiters_max as u64, 1, COUNT_MAX);
+        let trust = self.trust(&file.ca_file, &rules);
         forward::Settings {
             rules,
+            trust,
             questions_in_flight_max: file.questions_in_flight_max,
             waiters_max: file.waiters_max,
+        }
+    }
+
+    /// Who says that upstreams over TLS are who they must be.
+    fn trust(&mut self, ca_file: &str, rules: &[forward::RuleSettings]) -> Trust {
+        const KEY: &str = "forward.ca_file";
+        let trust = match ca_file {
+            "" => Ok(Trust::default()),
+            path => Trust::read(&self.whole(path.into())),
+        };
+        let peers = rules.iter().flat_map(|rule| &rule.upstreams).filter_map(UpstreamAddress::peer);
+        let needs_authorities = peers.into_iter().any(|peer| peer.pins.is_empty());
+        match trust {
+            Err(error) => {
+                self.error(KEY, error.to_string());
+                Trust::default()
+            }
+            Ok(trust) => {
+                if needs_authorities && trust.is_empty() {
+                    let message = "this system has no authorities for upstreams over TLS: name a file of them, or pin keys";
+                    self.error(KEY, message);
+                }
+                trust
+            }
         }
     }
 
@@ -357,7 +384,7 @@ impl Assembly<'_> {
         for (at, upstream) in self.each::<UpstreamAddress>(&list, &rule.upstreams) {
             if upstreams.contains(&upstream) {
                 self.error(format!("{list}[{at}]"), format!("{upstream} is there already"));
-            } else if let Some(own) = listen.dns.iter().find(|own| reaches(**own, upstream.socket())) {
+            } else if let Some(own) = own_listener(listen, &upstream) {
                 let message = format!("{upstream} is this server itself, which listens on {own}");
                 self.error(format!("{list}[{at}]"), message);
             }
@@ -376,6 +403,12 @@ pub(super) fn is_guid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The listener of this server that an upstream surely is.
+fn own_listener<'l>(listen: &'l listen::Settings, upstream: &UpstreamAddress) -> Option<&'l SocketAddr> {
+    let listeners = if upstream.peer().is_some() { &listen.tls } else { &listen.dns };
+    listeners.iter().find(|own| reaches(**own, upstream.socket()))
 }
 
 /// Whether a query to `upstream` surely arrives at a socket bound to `own`.

@@ -153,6 +153,7 @@ pub(super) struct Zone {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Forward {
     pub upstreams: Vec<String>,
+    pub ca_file: String,
     pub private_reverse: Option<PrivateReverse>,
     pub queries_per_second_max: Option<u32>,
     pub questions_in_flight_max: usize,
@@ -388,6 +389,7 @@ impl Default for Forward {
         let upstreams = settings.rules.iter().flat_map(|rule| &rule.upstreams).map(ToString::to_string);
         Forward {
             upstreams: upstreams.collect(),
+            ca_file: String::new(),
             private_reverse: None,
             queries_per_second_max: None,
             questions_in_flight_max: settings.questions_in_flight_max,

@@ -30,6 +30,7 @@ use ipnet::IpNet;
 
 use crate::answer::{AccessSettings, PrivateReverse, PublicNames};
 use crate::dns::{Name, Ttl};
+use crate::forward::UpstreamAddress;
 use crate::privatelink::Catalogue;
 use crate::respond::RateSettings;
 use crate::sync::{azure, directory};
@@ -159,10 +160,14 @@ impl Config {
     /// The upstreams that are asked for Azure's hosts: those of config, never our own zones.
     pub fn azure_hosts(&self) -> azure::ResolverSettings {
         let rules = self.forward.rules.iter().map(|rule| {
-            let upstreams = rule.upstreams.iter().map(|upstream| upstream.socket());
-            (rule.domain.clone(), upstreams.collect())
+            let server = |upstream: &UpstreamAddress| azure::HostServer {
+                socket: upstream.socket(),
+                peer: upstream.peer().cloned(),
+            };
+            (rule.domain.clone(), rule.upstreams.iter().map(server).collect())
         });
-        azure::ResolverSettings { rules: rules.collect(), ..azure::ResolverSettings::default() }
+        let (rules, trust) = (rules.collect(), self.forward.trust.clone());
+        azure::ResolverSettings { rules, trust, ..azure::ResolverSettings::default() }
     }
 
     /// The folder of the file, within which zone files may include others.
@@ -181,6 +186,6 @@ impl Config {
     /// The files besides the config itself whose change is a change of the config.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let zones = self.zones.iter().filter_map(|zone| zone.file.as_deref());
-        zones.chain(self.private_link.catalogue_file.as_deref())
+        zones.chain(self.private_link.catalogue_file.as_deref()).chain(self.forward.trust.path())
     }
 }

@@ -32,7 +32,7 @@ const BAD: &[(&str, &[&str])] = &[
         "[forward]\nserve_stale_secs = 1\nnothing_like_it = 1\n[private_link]\npublic_names = 'splise'",
         &[
             "c.toml:2: forward.serve_stale_secs: unknown key `serve_stale_secs`; it belongs to [cache]",
-            "c.toml:3: forward.nothing_like_it: unknown key `nothing_like_it`, expected one of `upstreams`, `private_reverse`, `queries_per_second_max`, `questions_in_flight_max`, `waiters_max`, `rule`",
+            "c.toml:3: forward.nothing_like_it: unknown key `nothing_like_it`, expected one of `upstreams`, `ca_file`, `private_reverse`, `queries_per_second_max`, `questions_in_flight_max`, `waiters_max`, `rule`",
             "c.toml:5: private_link.public_names: unknown word `splise`; did you mean `splice`?",
         ],
     ),
@@ -51,7 +51,7 @@ upstreams = ["10.0.0.1"]"##,
             "c.toml:2: listen.workers: 9999 is not between 0 and 256",
             "c.toml:3: listen.dns: wrong type: integer `53`, expected an array",
             "c.toml:5: forward.upstreems: unknown key `upstreems`; did you mean `upstreams`?",
-            "c.toml:6: forward.upstreams[0]: `10.0.0.x` is not an IP address, IP:port or [IPv6]:port",
+            "c.toml:6: forward.upstreams[0]: `10.0.0.x` is not an IP address, IP:port or [IPv6]:port, nor one of these behind tcp:// or tls://",
             "c.toml:8: forward.rule[0].domain: what no other rule forwards goes to forward.upstreams",
         ],
     ),
@@ -260,11 +260,11 @@ file = ".""##,
     ),
     (
         r##"[forward]
-upstreams = ["10.0.0.1", "tls://10.0.0.1#x", "10.0.0.2:0", "ns.example"]"##,
+upstreams = ["10.0.0.1", "https://10.0.0.1#x", "10.0.0.2:0", "ns.example"]"##,
         &[
-            "c.toml:2: forward.upstreams[1]: `tls://10.0.0.1#x`: encrypted upstreams (tls://, https://, quic://) are not supported yet; give an IP address",
+            "c.toml:2: forward.upstreams[1]: `https://10.0.0.1#x`: upstreams over HTTPS and QUIC are not in this version; give an IP address or tls://IP#name",
             "c.toml:2: forward.upstreams[2]: `10.0.0.2:0` is not an address that one server answers at",
-            "c.toml:2: forward.upstreams[3]: `ns.example` is not an IP address, IP:port or [IPv6]:port",
+            "c.toml:2: forward.upstreams[3]: `ns.example` is not an IP address, IP:port or [IPv6]:port, nor one of these behind tcp:// or tls://",
         ],
     ),
     (

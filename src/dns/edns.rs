@@ -13,7 +13,7 @@ pub const UDP_PAYLOAD_BYTES_PLAIN: u16 = 512;
 
 const OPTION_COOKIE: u16 = 10;
 const OPTION_KEEPALIVE: u16 = 11;
-const OPTION_PADDING: u16 = 12;
+pub(crate) const OPTION_PADDING: u16 = 12;
 const OPTION_EXTENDED_ERROR: u16 = 15;
 
 /// Most cookie bytes: 8 of the client, 32 of the server (RFC 7873 §4).

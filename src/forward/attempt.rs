@@ -83,7 +83,9 @@ impl Forwarder {
             Some(begun) => (begun.query.case(), begun.edns),
             None => (health.case(now), health.edns(now)),
         };
-        let mut manner = Manner { protocol: Protocol::Udp, case, edns };
+        // What is asked over TLS is never asked otherwise.
+        let first = upstream.address.protocol();
+        let mut manner = Manner { protocol: first, case, edns };
         let mut lacks_edns = Witness::None;
         let mut detours = Vec::new();
         // Whether a reply in the wrong case is why TCP is tried.
@@ -121,19 +123,19 @@ impl Forwarder {
                     (manner.protocol, case_differed) = (Protocol::Tcp, true);
                     continue;
                 }
-                // Over TCP it is no forgery: this upstream does not keep case.
-                (Judgement::CaseDiffers, Protocol::Tcp) => health.loses_case(Instant::now()),
+                // Over a connection it is no forgery: this upstream does not keep case.
+                (Judgement::CaseDiffers, Protocol::Tcp | Protocol::Tls) => health.loses_case(Instant::now()),
                 (Judgement::Bare(rcode), _) => {
                     // What a forger might have sent shows neither that the upstream lives nor what it knows.
                     if !manner.edns || !matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP) {
                         return Err(Trouble::Bare(rcode));
                     }
                     if lacks_edns == Witness::None {
-                        (lacks_edns, manner.protocol) = (Witness::Bare, Protocol::Udp);
+                        (lacks_edns, manner.protocol) = (Witness::Bare, first);
                         continue;
                     }
                     lacks_edns = Witness::Sure;
-                    self.leave_edns_out(&mut manner, &mut detours);
+                    self.leave_edns_out(&mut manner, first, &mut detours);
                     continue;
                 }
                 (Judgement::Reply | Judgement::Cut | Judgement::Stranger, _) => {}
@@ -144,9 +146,10 @@ impl Forwarder {
             }
             let question = &flight.asked.question;
             match Reading::of(self, &received.bytes, question, rule, manner.edns) {
-                Reading::Truncated if manner.protocol == Protocol::Tcp => {
+                Reading::Truncated if manner.protocol != Protocol::Udp => {
                     // What is left out may be the answer: its absence is no "no data".
-                    return Err(Trouble::Unreadable("its reply is truncated over TCP, too".to_owned()));
+                    let over = if manner.protocol == Protocol::Tcp { "TCP, too" } else { "TLS" };
+                    return Err(Trouble::Unreadable(format!("its reply is truncated over {over}")));
                 }
                 Reading::Truncated => {
                     self.counters.truncated.add(1);
@@ -157,7 +160,7 @@ impl Forwarder {
                     if !knows_edns {
                         lacks_edns = Witness::Sure;
                     }
-                    self.leave_edns_out(&mut manner, &mut detours);
+                    self.leave_edns_out(&mut manner, first, &mut detours);
                 }
                 Reading::Final { said, takes_query } => {
                     if lacks_edns == Witness::Sure && !manner.edns && takes_query {
@@ -170,14 +173,17 @@ impl Forwarder {
         Err(Trouble::Unreadable("it takes no manner of asking".to_owned()))
     }
 
-    fn leave_edns_out(&self, manner: &mut Manner, detours: &mut Vec<&'static str>) {
+    fn leave_edns_out(&self, manner: &mut Manner, first: Protocol, detours: &mut Vec<&'static str>) {
         self.counters.edns_retries.add(1);
         detours.push("asked without EDNS because it refused it");
-        (manner.edns, manner.protocol) = (false, Protocol::Udp);
+        (manner.edns, manner.protocol) = (false, first);
     }
 
     /// Counts what an upstream failed by; what concerns all questions is logged once in a while.
     fn note_trouble(&self, upstream: &Upstream, trouble: &Trouble) {
+        if let Trouble::Unreachable(ExchangeError::Tls(_)) = trouble {
+            self.complain(upstream, trouble);
+        }
         let (concerns_all, fault) = match trouble {
             Trouble::Answered(Rcode::REFUSED, _) => (true, Fault::Refused),
             Trouble::Bare(rcode) => (true, Fault::of(*rcode)),
@@ -192,9 +198,16 @@ impl Forwarder {
         };
         self.counters.upstream_failures.add(1);
         upstream.note_failure(fault);
+        if concerns_all {
+            self.complain(upstream, trouble);
+        }
+    }
+
+    /// Logs what an operator must repair, once in a while.
+    fn complain(&self, upstream: &Upstream, trouble: &Trouble) {
         let now = Instant::now();
-        if concerns_all && upstream.health.take_complaint(now) {
-            let why = trouble.explain(upstream.address, now);
+        if upstream.health.take_complaint(now) {
+            let why = trouble.explain(&upstream.address, now);
             warn!(forward.upstream = %upstream.address, "An upstream does not help: {why}");
         }
     }
@@ -235,12 +248,14 @@ impl Forwarder {
         }
         self.counters.queries.add(1);
         upstream.queries.add(1);
-        if protocol == Protocol::Tcp {
-            self.counters.tcp_queries.add(1);
+        match protocol {
+            Protocol::Udp => {}
+            Protocol::Tcp => self.counters.tcp_queries.add(1),
+            Protocol::Tls => self.counters.tls_queries.add(1),
         }
         let to = (upstream.socket(), protocol);
         let observed = Observed::begin(&self.tap, to, rule, query.as_bytes(), now);
-        let received = self.transport.exchange(upstream.socket(), query, protocol).await;
+        let received = upstream.exchange(&*self.transport, query, protocol).await;
         self.judge(query, received, observed)
     }
 
@@ -261,7 +276,7 @@ impl Forwarder {
         observed: Option<Observed>,
     ) -> Result<Received, Trouble> {
         let bytes = received.map_err(|error| {
-            if let ExchangeError::Network(_) = error {
+            if error.is_unreachable() {
                 self.counters.network_errors.add(1);
             }
             Trouble::Unreachable(error)

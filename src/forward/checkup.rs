@@ -13,7 +13,7 @@ use super::asker::Asker;
 use super::case::Case;
 use super::health::{BACKOFF_MAX, BACKOFF_MIN};
 use super::race::{DEADLINE, PATIENCE};
-use super::{Counters, ExchangeError, Judgement, Protocol, Query, Standing, Transport, Upstream};
+use super::{Counters, Judgement, Protocol, Query, Standing, Transport, Upstream};
 use crate::dns::QueryFlags;
 
 /// How long our own question waits: asked when another has been silent for the usual patience, it ends a little before it.
@@ -132,10 +132,13 @@ impl Examiner {
         self.counters.checkups.add(1);
         upstream.queries.add(1);
         // The plainest there is, so that whoever knows DNS answers.
-        let mut query = Query::new(&upstream.checkup(), QueryFlags::default(), false, Case::Plain);
-        match self.transport.exchange(upstream.socket(), &mut query, Protocol::Udp).await {
+        let protocol = upstream.address.protocol();
+        // Over TLS it is padded, which takes EDNS.
+        let edns = protocol == Protocol::Tls && upstream.health.edns(Instant::now());
+        let mut query = Query::new(&upstream.checkup(), QueryFlags::default(), edns, Case::Plain);
+        match upstream.exchange(&*self.transport, &mut query, protocol).await {
             Ok(reply) if query.judge(&reply) == Judgement::Reply => Finding::Answers,
-            Err(ExchangeError::Network(_)) => Finding::Silent,
+            Err(error) if error.is_unreachable() => Finding::Silent,
             Ok(_) | Err(_) => Finding::Undecided,
         }
     }

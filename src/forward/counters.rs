@@ -13,6 +13,12 @@ counters! {
         queries,
         /// Queries sent over TCP, because of a truncated reply or a suspicious one.
         tcp_queries,
+        /// Queries sent over TLS.
+        tls_queries,
+        /// Connections made to upstreams that are asked over TLS, or over TCP alone.
+        connections_opened,
+        /// Questions asked again because the connection ended that they were asked on.
+        asked_again,
         /// Queries that upstreams left unanswered.
         timeouts,
         /// Upstreams that could not be reached at all.

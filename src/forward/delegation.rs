@@ -11,10 +11,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::link::Links;
 use super::referral::{NameServer, Referral, SERVERS_MAX};
 use super::{Upstream, UpstreamAddress};
 use crate::cache::{Manner, Respondent};
 use crate::dns::{Name, QueryFlags, Question, RecordType};
+use crate::tls::Trust;
 
 /// Domains below one delegation that are remembered.
 const BELOW_MAX: usize = 256;
@@ -158,18 +160,18 @@ impl Delegations {
     }
 
     /// The server of an address, which has this domain, with what is known of its health.
-    pub(super) fn server(&self, address: UpstreamAddress, domain: &Name) -> Arc<Upstream> {
+    pub(super) fn server(&self, address: UpstreamAddress, domain: &Name, links: &Links) -> Arc<Upstream> {
         let mut servers = self.servers.lock();
         if servers.len() >= SERVERS_KNOWN_MAX && !servers.contains_key(&address) {
             servers.clear();
         }
         let new = || {
-            let upstream = Upstream::new(address, None);
+            let upstream = Upstream::new(address.clone(), None, links, &Trust::default());
             // What it has, not what a resolver knows.
             upstream.set_checkup(domain);
             Arc::new(upstream)
         };
-        servers.entry(address).or_insert_with(new).clone()
+        servers.entry(address.clone()).or_insert_with(new).clone()
     }
 }
 

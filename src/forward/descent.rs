@@ -198,10 +198,10 @@ impl Forwarder {
     /// The server of an address, which has this domain, with what is known of it.
     fn server(&self, address: UpstreamAddress, domain: &Name) -> Arc<Upstream> {
         let configured = &self.rules.upstreams;
-        if let Ok(at) = configured.binary_search_by_key(&address, |upstream| upstream.address) {
+        if let Ok(at) = configured.binary_search_by(|upstream| upstream.address.cmp(&address)) {
             return configured[at].clone();
         }
-        self.delegations.server(address, domain)
+        self.delegations.server(address, domain, &self.links)
     }
 }
 

@@ -55,7 +55,7 @@ impl Failure {
         };
         let troubles = rule.upstreams.iter().filter_map(|upstream| {
             let silent = || upstream.health.silent_since().map(Trouble::Silent);
-            Some((upstream.address, trouble(upstream.standing(now)).or_else(silent)?))
+            Some((upstream.address.clone(), trouble(upstream.standing(now)).or_else(silent)?))
         });
         Failure { troubles: troubles.collect() }
     }
@@ -65,7 +65,7 @@ impl Failure {
     pub fn is_worth_keeping(&self) -> bool {
         !self.troubles.iter().any(|(_, trouble)| match trouble {
             Trouble::OverBudget(_) | Trouble::Bare(_) => true,
-            Trouble::Unreachable(ExchangeError::TooManySockets) => true,
+            Trouble::Unreachable(ExchangeError::TooManySockets | ExchangeError::TooManyQueries) => true,
             Trouble::Unreachable(ExchangeError::Network(error)) => is_of_here(error),
             _ => false,
         })
@@ -94,7 +94,7 @@ impl Failure {
         let mut troubles: Vec<&(UpstreamAddress, Trouble)> = self.troubles.iter().collect();
         troubles.sort_by_key(|(_, trouble)| !matches!(trouble, Trouble::Looping));
         let parts: Vec<String> =
-            troubles.into_iter().map(|(upstream, trouble)| trouble.explain(*upstream, now)).collect();
+            troubles.into_iter().map(|(upstream, trouble)| trouble.explain(upstream, now)).collect();
         let text = if parts.is_empty() { "no upstream to ask".to_owned() } else { parts.join("; ") };
         ExtendedError::new(code, text)
     }
@@ -129,7 +129,7 @@ impl Failure {
 
 impl Trouble {
     /// Says it in a part of a sentence.
-    pub fn explain(&self, upstream: UpstreamAddress, now: Instant) -> String {
+    pub fn explain(&self, upstream: &UpstreamAddress, now: Instant) -> String {
         match self {
             Trouble::Answered(rcode, _) => format!("upstream {upstream} answered {rcode}"),
             Trouble::Bare(rcode) => format!("upstream {upstream} answered {rcode} without the question"),

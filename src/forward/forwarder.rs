@@ -13,6 +13,7 @@ use super::checkup::Examiner;
 use super::delegation::Delegations;
 use super::failure::{self, Failure, Unanswered};
 use super::inflight::{Flight, Full, Inflight, Joined, Sender, Waiter};
+use super::link::Links;
 use super::loops::Probes;
 use super::race::{DOWN_PATIENCE, Won};
 use super::rule::{Role, Rules};
@@ -28,6 +29,7 @@ pub struct Forwarder {
     pub(super) rules: Rules,
     pub(super) cache: Arc<Cache>,
     pub(super) transport: Arc<dyn Transport>,
+    pub(super) links: Links,
     pub(super) inflight: Inflight,
     pub(super) probes: Probes,
     pub(super) delegations: Arc<Delegations>,
@@ -90,8 +92,10 @@ impl Forwarder {
         counters: Arc<Counters>,
         tap: Arc<Tap>,
     ) -> Arc<Forwarder> {
+        let links = Links::new(counters.clone());
         Arc::new(Forwarder {
-            rules: Rules::new(&settings.rules),
+            rules: Rules::new(&settings, &links),
+            links,
             cache,
             examiner: Examiner::new(transport.clone(), counters.clone()),
             transport,
@@ -109,7 +113,8 @@ impl Forwarder {
     /// so does all that is counted.
     pub fn with_settings(&self, settings: Settings, cache: Arc<Cache>) -> Arc<Forwarder> {
         Arc::new(Forwarder {
-            rules: Rules::beside(&settings.rules, &self.rules.upstreams),
+            rules: Rules::beside(&settings, &self.links, &self.rules.upstreams),
+            links: self.links.clone(),
             cache,
             examiner: self.examiner.clone(),
             transport: self.transport.clone(),

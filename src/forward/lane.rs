@@ -118,7 +118,8 @@ impl<T> Lane<T> {
         let Some((upstream, others)) = rule.upstreams.split_first() else { return Err(pending) };
         // One that is down is probed beside the question, which a flight does.
         let are_up = others.iter().all(|other| other.standing(now).is_asked_first());
-        let Some((case, edns)) = upstream.health.manner(now).filter(|_| are_up) else { return Err(pending) };
+        let takes = are_up && upstream.is_asked_by_datagrams();
+        let Some((case, edns)) = upstream.health.manner(now).filter(|_| takes) else { return Err(pending) };
         if forwarder.transport.ports().is_none() {
             return Err(pending);
         }
@@ -410,7 +411,7 @@ impl<T> Lane<T> {
         let flight = lead.flight().cloned();
         upstream.note_answer(now, flight.as_ref().map(|flight| now - flight.started));
         let Some(flight) = flight else { return };
-        let outcome = forwarder.learn(&flight.asked, reply, upstream.address, now);
+        let outcome = forwarder.learn(&flight.asked, reply, upstream.address.clone(), now);
         lead.settle(&outcome);
         let name = flight.asked.question.name.clone();
         self.returned.push_back(Returned { pending, name, said: Said::Outcome(outcome) });

@@ -12,7 +12,7 @@ use super::case::Case;
 use super::inflight::Flight;
 use super::race::{DEADLINE, PATIENCE};
 use super::settings::Asked;
-use super::{Forwarder, Protocol, Query, Upstream};
+use super::{Forwarder, Query, Upstream};
 use crate::dns::{Name, QueryFlags, Question, RawQuestion, RecordType};
 
 /// The domain of probes; `.invalid` is nobody's (RFC 6761 §6.4).
@@ -82,7 +82,7 @@ impl Forwarder {
         self.counters.loop_probes.add(1);
         let question = Question { name: probe.name.clone(), rtype: RecordType::A };
         let mut query = Query::new(&question, QueryFlags::default(), true, Case::Plain);
-        let sent = self.send(&upstream, None, &mut query, Protocol::Udp, Asker::Server);
+        let sent = self.send(&upstream, None, &mut query, upstream.address.protocol(), Asker::Server);
         // Whatever is answered: what counts is whether the probe comes back meanwhile.
         let _ = timeout_at(Instant::now() + DEADLINE, sent).await;
     }
@@ -125,8 +125,8 @@ impl Drop for Probe<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::Standing;
     use super::super::scripted::{Said, Scripted, ask, question, settings};
+    use super::super::{Protocol, Standing};
     use super::*;
     use crate::dns::Rcode;
 

@@ -1,7 +1,8 @@
 //! Questions to other servers: which to ask, how to know its reply, what to do when none comes. Floor 3.
 //!
 //! `forwarder` is the door; `inflight` asks each question once, for each `asker` no more than its `shares`; `race` chooses upstreams and waits; `attempt` asks one
-//! of them; `sockets` and `tcp` carry bytes behind the `transport` trait, so that tests may answer in-process. `lane` is
+//! of them; `sockets` and `tcp` carry bytes behind the `transport` trait, so that tests may answer in-process; a `link` keeps
+//! connections to an upstream that is asked over TCP or TLS. `lane` is
 //! the short way that a listener's thread takes itself: it hands all that is unusual over to a flight. `descent` asks the
 //! servers of a `delegation` of ours instead of a rule's.
 
@@ -22,6 +23,7 @@ mod health;
 mod holdings;
 mod inflight;
 mod lane;
+mod link;
 mod loops;
 mod metrics;
 mod observed;
@@ -50,6 +52,7 @@ pub use delegation::{Cut, Delegation};
 pub use forwarder::{Forwarder, Outcome};
 pub use health::Standing;
 pub use lane::{Awaited, Lane, Returned, Said, looks_own};
+pub use link::{Link, LinkState};
 pub use open_ports::OpenPorts;
 pub use pool::Pool;
 pub use query::{Judgement, Query};

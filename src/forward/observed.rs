@@ -78,6 +78,7 @@ fn event(from: Option<SocketAddr>, to: SocketAddr, protocol: Protocol, asked: In
         transport: match protocol {
             Protocol::Udp => Transport::Udp,
             Protocol::Tcp => Transport::Tcp,
+            Protocol::Tls => Transport::Tls,
         },
         from: from.map(Into::into),
         to: Some(to.into()),

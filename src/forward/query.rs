@@ -3,7 +3,7 @@
 use rand::Rng;
 
 use super::case::{self, Case};
-use crate::dns::edns::Edns;
+use crate::dns::edns::{Edns, OPTION_PADDING};
 use crate::dns::header::{HEADER_BYTES, OPCODE_QUERY};
 use crate::dns::message::{self, QueryBytes};
 use crate::dns::request::RawRecord;
@@ -11,6 +11,18 @@ use crate::dns::{Flags, QueryFlags, Question, Rcode, RecordType};
 
 /// Tries to mix a name's case well; of names with eight letters one in fourteen needs a second.
 const MIXES_MAX: usize = 4;
+
+/// The length that queries over TLS are multiples of (RFC 8467 §4.1).
+const PADDING_BLOCK: usize = 128;
+
+/// Where the header's count of additional records ends.
+const ARCOUNT_END: usize = HEADER_BYTES - 1;
+
+/// An OPT record without options.
+const OPT_BYTES: usize = 11;
+
+/// Code and length of an option.
+const OPTION_HEADER_BYTES: usize = 4;
 
 /// A query's bytes, its id and its case random.
 #[derive(Clone, Debug)]
@@ -59,6 +71,20 @@ impl Query {
     pub(super) fn without_recursion(mut self) -> Query {
         self.bytes[2] &= !((Flags::RD.0 >> 8) as u8);
         self
+    }
+
+    /// Makes its length a multiple of 128 (RFC 8467 §4.1), once; one without EDNS stays as it is.
+    pub(super) fn pad(&mut self) {
+        let has_bare_opt = self.bytes[ARCOUNT_END] == 1 && self.bytes.len() == self.question_end + OPT_BYTES;
+        if has_bare_opt {
+            let end = self.bytes.len();
+            let padded = (end + OPTION_HEADER_BYTES).next_multiple_of(PADDING_BLOCK);
+            let padding = padded - end - OPTION_HEADER_BYTES;
+            // Below a block each, so that the high bytes of both lengths are 0.
+            self.bytes[end - 1] = (OPTION_HEADER_BYTES + padding) as u8;
+            self.bytes.extend_from_slice(&[0, OPTION_PADDING as u8, 0, padding as u8]);
+            self.bytes.resize(padded, 0);
+        }
     }
 
     /// The whole message.
@@ -169,6 +195,24 @@ mod tests {
         let sent = Message::read(query(Case::Mixed).as_bytes()).unwrap();
         assert_eq!(sent.flags, Flags::RD.with(Flags::CD, true));
         assert!(sent.has_edns && sent.cookie.is_none() && sent.additional.is_empty());
+    }
+
+    #[test]
+    fn queries_over_tls_are_multiples_of_128_bytes() {
+        for labels in 0..60 {
+            let name = format!("{}a.", "b.".repeat(labels));
+            let question = Question { name: name.parse().unwrap(), rtype: RecordType::A };
+            let mut query = Query::new(&question, QueryFlags::default(), true, Case::Plain);
+            query.pad();
+            query.pad();
+            assert_eq!(query.as_bytes().len() % 128, 0, "{name}");
+            assert!(query.as_bytes().len() <= query.question_end + OPT_BYTES + OPTION_HEADER_BYTES + 127);
+            let sent = Message::read(query.as_bytes()).unwrap();
+            assert!(sent.has_edns && sent.additional.is_empty());
+            let mut plain = Query::new(&question, QueryFlags::default(), false, Case::Plain);
+            plain.pad();
+            assert_eq!(plain.as_bytes().len(), plain.question_end);
+        }
     }
 
     #[test]

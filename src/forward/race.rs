@@ -132,13 +132,13 @@ impl Forwarder {
                 biased;
                 (index, result) = race.finished() => match result {
                     Ok(Answer { reply, detours }) => {
-                        let upstream = race.runners[index].upstream.address;
-                        let way = race.way(upstream, &detours);
+                        let upstream = race.runners[index].upstream.address.clone();
+                        let way = race.way(&upstream, &detours);
                         self.settle(race, index, flight, deadline);
                         return Ok(Won { reply, upstream, way });
                     }
                     Err(trouble @ Trouble::RefersBelow(_)) => {
-                        let upstream = race.runners[index].upstream.address;
+                        let upstream = race.runners[index].upstream.address.clone();
                         self.settle(race, index, flight, deadline);
                         return Err(Failure { troubles: vec![(upstream, trouble)] });
                     }
@@ -181,7 +181,7 @@ impl Forwarder {
                     self.note_silence(runner, flight, Elsewhere::Answered, asked);
                     silent.push(index);
                 }
-                Some(Trouble::Unreachable(ExchangeError::Network(_))) => {
+                Some(Trouble::Unreachable(error)) if error.is_unreachable() => {
                     self.note_silence(runner, flight, Elsewhere::Answered, asked);
                 }
                 None | Some(_) => {}
@@ -203,7 +203,12 @@ impl Forwarder {
         let mut troubles = Vec::new();
         for runner in race.runners {
             let Some(asked) = runner.first_asked else { continue };
-            if matches!(runner.trouble, None | Some(Trouble::Unreachable(ExchangeError::Network(_)))) {
+            let is_silent = match &runner.trouble {
+                None => true,
+                Some(Trouble::Unreachable(error)) => error.is_unreachable(),
+                Some(_) => false,
+            };
+            if is_silent {
                 self.note_silence(&runner, flight, Elsewhere::Nothing, asked);
             }
             let Runner { upstream, trouble, .. } = runner;
@@ -211,11 +216,11 @@ impl Forwarder {
             let trouble = trouble.unwrap_or_else(silent);
             // While it was asked it may have been found out.
             let loops = upstream.standing(now) == Standing::Looping;
-            troubles.push((upstream.address, if loops { Trouble::Looping } else { trouble }));
+            troubles.push((upstream.address.clone(), if loops { Trouble::Looping } else { trouble }));
         }
-        let asked = |address| troubles.iter().any(|(upstream, _)| *upstream == address);
+        let asked = |address: &UpstreamAddress| troubles.iter().any(|(upstream, _)| upstream == address);
         let known = Failure::known(rule, now).troubles;
-        let known: Vec<_> = known.into_iter().filter(|(address, _)| !asked(*address)).collect();
+        let known: Vec<_> = known.into_iter().filter(|(address, _)| !asked(address)).collect();
         troubles.extend(known);
         Failure { troubles }
     }
@@ -322,10 +327,10 @@ impl Race {
     }
 
     /// What others failed by, and why the winner was asked more than once.
-    fn way(&self, winner: UpstreamAddress, detours: &[&'static str]) -> Option<Arc<str>> {
+    fn way(&self, winner: &UpstreamAddress, detours: &[&'static str]) -> Option<Arc<str>> {
         let now = Instant::now();
         let troubles = self.runners.iter().filter_map(|runner| {
-            runner.trouble.as_ref().map(|trouble| trouble.explain(runner.upstream.address, now))
+            runner.trouble.as_ref().map(|trouble| trouble.explain(&runner.upstream.address, now))
         });
         let detours = detours.iter().map(|detour| format!("upstream {winner} was {detour}"));
         let parts: Vec<String> = troubles.chain(detours).collect();

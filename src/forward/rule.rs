@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::health::Standing;
-use super::{RuleSettings, Upstream, UpstreamAddress};
+use super::link::Links;
+use super::{RuleSettings, Settings, Upstream, UpstreamAddress};
 use crate::dns::{Name, NameRef, Question, RecordType, SuffixMap};
 
 /// What is asked for one domain.
@@ -55,25 +56,26 @@ impl Rule {
 }
 
 impl Rules {
-    pub fn new(settings: &[RuleSettings]) -> Rules {
-        Rules::beside(settings, &[])
+    pub(super) fn new(settings: &Settings, links: &Links) -> Rules {
+        Rules::beside(settings, links, &[])
     }
 
-    /// Rules in the place of others, whose upstreams they go on with where they name them with the same bound.
-    pub(super) fn beside(settings: &[RuleSettings], known: &[Arc<Upstream>]) -> Rules {
+    /// Rules in the place of others, whose upstreams they go on with where nothing of these is another.
+    pub(super) fn beside(settings: &Settings, links: &Links, known: &[Arc<Upstream>]) -> Rules {
+        let Settings { rules: settings, trust, .. } = settings;
         // An upstream named by several rules is one, with the least of their bounds.
         let mut bounds: HashMap<UpstreamAddress, Option<u32>> = HashMap::new();
         for rule in settings {
             for address in &rule.upstreams {
-                let bound = bounds.entry(*address).or_default();
+                let bound = bounds.entry(address.clone()).or_default();
                 *bound = bound.iter().copied().chain(rule.queries_per_second_max).min();
             }
         }
         let shared: HashMap<UpstreamAddress, Arc<Upstream>> = bounds
             .into_iter()
             .map(|(address, bound)| {
-                let new = Upstream::new(address, bound);
-                let stays = |it: &&Arc<Upstream>| it.address == address && it.has_bound_of(&new);
+                let new = Upstream::new(address.clone(), bound, links, trust);
+                let stays = |it: &&Arc<Upstream>| it.is_like(&new);
                 (address, known.iter().find(stays).cloned().unwrap_or_else(|| Arc::new(new)))
             })
             .collect();
@@ -97,7 +99,7 @@ impl Rules {
             }
         }
         let mut upstreams: Vec<Arc<Upstream>> = shared.into_values().collect();
-        upstreams.sort_by_key(|upstream| upstream.address);
+        upstreams.sort_by(|one, other| one.address.cmp(&other.address));
         Rules { by_domain, upstreams }
     }
 
@@ -127,11 +129,16 @@ mod tests {
             upstreams: upstreams.iter().map(|text| text.parse().unwrap()).collect(),
             queries_per_second_max,
         };
-        let rules = Rules::new(&[
-            rule(".", &["168.63.129.16", "10.0.0.1", "10.0.0.1"], None),
-            rule("corp.example.", &["10.0.0.1"], Some(50)),
-            rule("eu.corp.example.", &["10.0.0.1"], Some(70)),
-        ]);
+        let links = Links::new(Arc::default());
+        let settings = |rules: &[RuleSettings]| Settings { rules: rules.to_vec(), ..Settings::default() };
+        let rules = Rules::new(
+            &settings(&[
+                rule(".", &["168.63.129.16", "10.0.0.1", "10.0.0.1"], None),
+                rule("corp.example.", &["10.0.0.1"], Some(50)),
+                rule("eu.corp.example.", &["10.0.0.1"], Some(70)),
+            ]),
+            &links,
+        );
         let domain = |name: &str| {
             let name: Name = name.parse().unwrap();
             rules.of(name.borrow()).unwrap().domain.to_string()
@@ -148,7 +155,7 @@ mod tests {
         assert_eq!(bounds, [Some(900), Some(50)]);
         assert_eq!(rules.upstreams.len(), 2);
         let others = [rule(".", &["168.63.129.16"], None), rule("a.", &["10.0.0.1"], Some(60))];
-        let others = Rules::beside(&others, &rules.upstreams);
+        let others = Rules::beside(&settings(&others), &links, &rules.upstreams);
         let stays = |at: usize| rules.upstreams.iter().any(|it| Arc::ptr_eq(it, &others.upstreams[at]));
         assert_eq!([stays(0), stays(1)], [false, true], "10.0.0.1 has another bound");
     }

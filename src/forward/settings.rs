@@ -3,6 +3,7 @@
 use super::UpstreamAddress;
 use crate::cache::{Manner, Respondent};
 use crate::dns::{Name, QueryFlags};
+use crate::tls::Trust;
 
 /// Azure's resolver, reachable from every VNet.
 pub(super) const AZURE_DNS: std::net::IpAddr =
@@ -18,6 +19,8 @@ pub struct Settings {
     /// Most questions asked upstream at one time: with 1.8 s for each at worst, 2000 a second until all is known to be
     /// down, and 20,000 from then on.
     pub questions_in_flight_max: usize,
+    /// Who says that upstreams over TLS are who they must be.
+    pub trust: Trust,
     /// Most callers that wait for one question (DNSBomb: what piles up comes back in one pulse).
     pub waiters_max: usize,
 }
@@ -38,7 +41,12 @@ impl Default for Settings {
         let azure = UpstreamAddress::from(std::net::SocketAddr::new(AZURE_DNS, 53));
         let rule =
             RuleSettings { domain: Name::root(), upstreams: vec![azure], queries_per_second_max: None };
-        Settings { rules: vec![rule], questions_in_flight_max: 4096, waiters_max: 1024 }
+        Settings {
+            rules: vec![rule],
+            questions_in_flight_max: 4096,
+            trust: Trust::default(),
+            waiters_max: 1024,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
+use super::link::LINKS_MAX;
 use super::open_ports::{Open, OpenPorts, PORTS_MAX};
 use super::race::PATIENCE;
 use super::{Counters, Exchange, ExchangeError, Judgement, Protocol, Query, Transport, tcp};
@@ -38,7 +39,7 @@ const PORTS_TO_CHOOSE_FROM: usize = 32;
 const CONNECTIONS_MAX: usize = 256;
 
 /// File descriptors that upstreams take at most.
-pub const DESCRIPTORS_MAX: usize = PORTS_MAX + CONNECTIONS_MAX;
+pub const DESCRIPTORS_MAX: usize = PORTS_MAX + CONNECTIONS_MAX + LINKS_MAX;
 
 /// Where random ports are taken from: above those that services are usually given.
 const PORT_RANGE: std::ops::RangeInclusive<u16> = 16_384..=65_535;
@@ -165,6 +166,10 @@ impl Transport for Sockets {
                 let _permit = self.connections.acquire().await.map_err(|_| ExchangeError::TooManySockets)?;
                 tcp::exchange(upstream, query).await
             }),
+            // Such upstreams have links.
+            Protocol::Tls => {
+                Box::pin(std::future::ready(Err(io::Error::from(io::ErrorKind::Unsupported).into())))
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! What carries a query to an upstream and its reply back: sockets, or a script in a test.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::{OpenPorts, Query};
 
@@ -12,12 +14,31 @@ use super::{OpenPorts, Query};
 pub enum Protocol {
     Udp,
     Tcp,
+    Tls,
+}
+
+impl Protocol {
+    /// As it is called in messages and lists.
+    pub fn word(self) -> &'static str {
+        match self {
+            Protocol::Udp => "udp",
+            Protocol::Tcp => "tcp",
+            Protocol::Tls => "tls",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    /// `TLS`
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.word().to_ascii_uppercase())
+    }
 }
 
 /// One exchange under way. Dropping it gives the query up.
 pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, ExchangeError>> + Send + 'a>>;
 
-/// Carries queries and replies.
+/// Carries queries and replies of upstreams that are asked by datagrams, and over TCP what does not fit.
 pub trait Transport: Send + Sync {
     /// Sends `query` and waits for its reply for as long as the caller does.
     ///
@@ -40,6 +61,18 @@ pub enum ExchangeError {
     NearMisses,
     #[error("too many sockets are open")]
     TooManySockets,
+    /// What is wrong with its certificate or its TLS, in words about it.
+    #[error("{0}")]
+    Tls(Arc<str>),
+    #[error("too many queries wait for it")]
+    TooManyQueries,
+}
+
+impl ExchangeError {
+    /// Whether the upstream cannot be reached, or is not who it must be.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, ExchangeError::Network(_) | ExchangeError::Tls(_))
+    }
 }
 
 impl From<io::Error> for ExchangeError {

@@ -1,6 +1,7 @@
 //! One upstream server, shared by all rules that name it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,16 +12,21 @@ use tracing::info;
 use super::budget::Budget;
 use super::fault::Fault;
 use super::health::{Health, Standing};
+use super::link::Links;
 use super::settings::AZURE_DNS_QUERIES_PER_SECOND;
-use super::{UpstreamAddress, failure};
+use super::{ExchangeError, Link, LinkState, Protocol, Query, Transport, UpstreamAddress, failure};
 use crate::dns::{Name, Question, RecordType};
 use crate::telemetry::{Counter, Durations, Histogram};
+use crate::tls::Trust;
 
 /// A server that questions go to.
 pub struct Upstream {
     pub address: UpstreamAddress,
     pub(super) health: Health,
     pub(super) budget: Option<Budget>,
+    /// The way to it, if it is asked over connections.
+    link: Option<Arc<dyn Link>>,
+    trust: Trust,
     /// What we ask it ourselves to learn whether it lives.
     checkup: Mutex<Question>,
     /// The task that asks it while it is down.
@@ -49,12 +55,21 @@ pub struct UpstreamHealth {
     pub timeouts: u64,
     pub failures: u64,
     pub queries_per_second_max: Option<u32>,
+    /// Of one that is asked over connections.
+    pub link: Option<LinkState>,
 }
 
 impl Upstream {
-    pub(super) fn new(address: UpstreamAddress, queries_per_second_max: Option<u32>) -> Upstream {
+    pub(super) fn new(
+        address: UpstreamAddress,
+        queries_per_second_max: Option<u32>,
+        links: &Links,
+        trust: &Trust,
+    ) -> Upstream {
         let azure = address.is_azure().then_some(AZURE_DNS_QUERIES_PER_SECOND);
         Upstream {
+            link: links.to(&address, trust),
+            trust: trust.clone(),
             address,
             health: Health::default(),
             budget: queries_per_second_max.or(azure).map(Budget::new),
@@ -67,10 +82,34 @@ impl Upstream {
         }
     }
 
-    /// Whether as many questions may go to it as to another.
-    pub(super) fn has_bound_of(&self, other: &Upstream) -> bool {
+    /// Whether it is the same as another: as many questions may go to it, and it proves who it is to the same authorities.
+    pub(super) fn is_like(&self, other: &Upstream) -> bool {
         let bound = |upstream: &Upstream| upstream.budget.as_ref().map(Budget::per_second_max);
-        bound(self) == bound(other)
+        let has_same_trust = self.address.peer().is_none() || self.trust == other.trust;
+        self.address == other.address && bound(self) == bound(other) && has_same_trust
+    }
+
+    /// Whether lanes may ask it.
+    pub(super) fn is_asked_by_datagrams(&self) -> bool {
+        self.link.is_none()
+    }
+
+    /// Sends a query the way that this upstream is asked, and waits for the reply.
+    pub(super) async fn exchange(
+        &self,
+        transport: &dyn Transport,
+        query: &mut Query,
+        protocol: Protocol,
+    ) -> Result<Vec<u8>, ExchangeError> {
+        match &self.link {
+            Some(link) => link.exchange(query).await,
+            None => transport.exchange(self.socket(), query, protocol).await,
+        }
+    }
+
+    /// What is known of the way to it, if it is asked over connections.
+    pub fn link(&self) -> Option<LinkState> {
+        self.link.as_ref().map(|link| link.state())
     }
 
     /// What we ask it ourselves to learn whether it lives.
@@ -126,13 +165,14 @@ impl Upstream {
     /// What is known of it.
     pub fn health(&self, now: Instant) -> UpstreamHealth {
         UpstreamHealth {
-            address: self.address,
+            address: self.address.clone(),
             standing: self.standing(now),
             silent_since: self.health.silent_since().map(|since| failure::clock(since, now)),
             queries: self.queries.value(),
             timeouts: self.timeouts.value(),
             failures: self.failures.iter().map(Counter::value).sum(),
             queries_per_second_max: self.budget.as_ref().map(Budget::per_second_max),
+            link: self.link(),
         }
     }
 }

@@ -89,6 +89,12 @@ impl Responder {
             let asking = Asking { snapshot: &snapshot, serving: &serving, query: &query };
             let (look, known) = (&mut Look::First, &mut None);
             let relayed = self.relayed(asking, &mut chase, Asker::Server, deadline, look, known).await;
+            for upstream in rule.filter(|_| is_by_rule).iter().flat_map(|rule| &rule.upstreams) {
+                if let Some(link) = upstream.link() {
+                    let (address, protocol) = (&upstream.address, upstream.address.protocol());
+                    chase.note(|| format!("transport: {address} is asked over {protocol} alone: {link}"));
+                }
+            }
             step = chase.feed(relayed);
         }
         steps.extend(chase.trace().iter().cloned());

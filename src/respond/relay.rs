@@ -19,7 +19,7 @@ use super::reply::Reply;
 use super::responder::{Asking, Attempt, Known, Responder, View};
 use crate::answer::Step;
 use crate::dns::{NameRef, QueryFlags, Question};
-use crate::forward::{Asker, Lane, Outcome, Returned, Said, looks_own};
+use crate::forward::{Asker, Lane, Outcome, Returned, Said, UpstreamAddress, looks_own};
 
 /// Bytes of a message that are kept without the heap: most queries with EDNS and a cookie.
 const MESSAGE_BYTES_USUAL: usize = 96;
@@ -156,7 +156,7 @@ impl<T> Settling<'_, T> {
                     let View { serving, now, .. } = &self.view;
                     let (message, client) = (&pending.message, pending.client);
                     let sent = responder.within_rate(serving, message, client, buffer, reply, *now);
-                    let upstream = outcome.upstream.map(|upstream| upstream.socket());
+                    let upstream = outcome.upstream.as_ref().map(UpstreamAddress::socket);
                     let observed = Observed { message, client, asked: pending.began, upstream };
                     responder.tell(&observed, &sent, buffer);
                     let Attempt::Reply(reply) = sent else { return Some(Settled::Drop(pending.tag)) };

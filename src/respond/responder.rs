@@ -530,10 +530,10 @@ impl Responder {
 
 /// An outcome as a chase takes it.
 pub(super) fn told(outcome: Outcome, chase: &mut Chase<'_>) -> Relayed {
-    if let (Some(upstream), Some(way)) = (outcome.upstream, &outcome.way) {
+    if let (Some(upstream), Some(way)) = (&outcome.upstream, &outcome.way) {
         chase.note(|| format!("upstream: {upstream} answers; {way}"));
     }
-    if let Some(upstream) = outcome.upstream {
+    if let Some(upstream) = &outcome.upstream {
         chase.note_upstream(upstream.socket());
     }
     let freshness = if outcome.stale.is_some() { Freshness::Stale } else { Freshness::Fresh };

@@ -18,7 +18,7 @@ pub enum TlsError {
     #[error("the certificate in {} has expired on {end}", path.display())]
     Expired { path: PathBuf, end: String },
     #[error("{} holds no authority that can be used: {why}", path.display())]
-    BadAuthority { path: PathBuf, why: String },
+    BadAuthority { part: Part, path: PathBuf, why: String },
     #[error("TLS cannot be spoken: {why}")]
     Unusable { why: String },
 }
@@ -30,18 +30,21 @@ pub enum Part {
     Key,
     /// Authorities that sign certificates of clients.
     ClientCa,
+    /// Authorities that sign certificates of servers.
+    ServerCa,
 }
 
 impl TlsError {
     /// The file at fault; of two that do not belong together it is the key.
     pub fn part(&self) -> Part {
         match self {
-            TlsError::Unreadable { part, .. } | TlsError::NoPem { part, .. } => *part,
+            TlsError::Unreadable { part, .. }
+            | TlsError::NoPem { part, .. }
+            | TlsError::BadAuthority { part, .. } => *part,
             TlsError::BadCertificate { .. } | TlsError::Expired { .. } | TlsError::Unusable { .. } => {
                 Part::Certificate
             }
             TlsError::BadKey { .. } | TlsError::Mismatch { .. } => Part::Key,
-            TlsError::BadAuthority { .. } => Part::ClientCa,
         }
     }
 }

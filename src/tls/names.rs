@@ -1,5 +1,6 @@
 //! The names and addresses that a certificate is for.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use x509_parser::certificate::X509Certificate;
@@ -41,6 +42,15 @@ impl Names {
     /// Whether the certificate is for an address.
     pub fn cover_address(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address.to_canonical())
+    }
+}
+
+impl fmt::Display for Names {
+    /// `dns.example.com, 10.0.0.4`
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses = self.addresses.iter().map(IpAddr::to_string);
+        let all: Vec<String> = self.dns.iter().cloned().chain(addresses).collect();
+        out.write_str(&all.join(", "))
     }
 }
 

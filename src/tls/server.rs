@@ -104,8 +104,11 @@ impl Settings {
         let verifier = match &self.client_ca {
             None => Arc::new(NoClientAuth) as _,
             Some(path) => {
-                let bad =
-                    |why: &dyn ToString| TlsError::BadAuthority { path: path.clone(), why: why.to_string() };
+                let bad = |why: &dyn ToString| TlsError::BadAuthority {
+                    part: Part::ClientCa,
+                    path: path.clone(),
+                    why: why.to_string(),
+                };
                 let mut roots = RootCertStore::empty();
                 for authority in pem::certificates(Part::ClientCa, path)? {
                     roots.add(authority).map_err(|error| bad(&error))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use privatelink_dns::dns::{Message, Rcode, RecordType};
-use privatelink_dns::sync::azure::{Resolver, ResolverSettings};
+use privatelink_dns::sync::azure::{HostServer, Resolver, ResolverSettings};
 use reqwest::dns::Resolve;
 
 use super::support::odd::{Odd, reply};
@@ -18,8 +18,11 @@ const LOGIN: &str = "login.microsoftonline.com.";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn resolver(rules: &[(&str, &[SocketAddr])], timeout: Duration) -> Option<Arc<dyn Resolve>> {
-    let rules = rules.iter().map(|(domain, upstreams)| (domain.parse().unwrap(), upstreams.to_vec()));
-    Resolver::of(&ResolverSettings { rules: rules.collect(), timeout })
+    let server = |socket: &SocketAddr| HostServer { socket: *socket, peer: None };
+    let rules = rules
+        .iter()
+        .map(|(domain, upstreams)| (domain.parse().unwrap(), upstreams.iter().map(server).collect()));
+    Resolver::of(&ResolverSettings { rules: rules.collect(), timeout, ..ResolverSettings::default() })
 }
 
 /// The addresses of `host`, or why there are none.

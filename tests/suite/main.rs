@@ -68,6 +68,7 @@ mod support;
 mod surroundings;
 mod swapped;
 mod sync_once;
+mod tls_upstreams;
 mod told;
 mod top;
 mod validators;

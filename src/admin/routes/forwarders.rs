@@ -18,7 +18,7 @@ use crate::admin::page::{After, Limit, Page, filter_id};
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::query::Query;
 use crate::dns::Name;
-use crate::forward::{RuleSettings, Standing, UpstreamAddress, UpstreamHealth};
+use crate::forward::{LinkState, Protocol, RuleSettings, Standing, UpstreamAddress, UpstreamHealth};
 use crate::ledger::edit::{Edit, Faults, FieldPath};
 use crate::ledger::etag::{Etag, Need, Preconditions};
 use crate::ledger::{Ledger, Plan, Receipt, Who, Write, WriteOutcome};
@@ -38,8 +38,9 @@ pub(super) fn routes() -> OpenApiRouter<Owned> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRule {
-    /// In the order of preference: IP, IP:port or [IPv6]:port.
-    #[schema(example = json!(["10.1.0.4", "10.1.0.5"]))]
+    /// In the order of preference: IP, IP:port or [IPv6]:port; over TCP alone tcp://IP; over TLS tls://IP#name or
+    /// tls://IP?pin=sha256:….
+    #[schema(example = json!(["10.1.0.4", "tls://10.1.0.5#dns.example.com"]))]
     upstreams: Vec<String>,
     /// A bound for each upstream; without one 900 for 168.63.129.16, none for others.
     queries_per_second_max: Option<u32>,
@@ -82,6 +83,45 @@ struct UpstreamView {
     silent_since: Option<String>,
     queries: u64,
     timeouts: u64,
+    /// What it is asked over: `udp` (and TCP for what does not fit), `tcp` or `tls`.
+    transport: &'static str,
+    /// Of one that is asked over connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionView>,
+}
+
+/// How connections to an upstream are.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConnectionView {
+    /// Those that are open now.
+    open: usize,
+    /// How long the last one took to be made, handshake and all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handshake_ms: Option<u64>,
+    /// Whether its TLS session was an earlier one resumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateView>,
+    /// Why the last one was not made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "its certificate has expired on 2026-11-30")]
+    problem: Option<String>,
+}
+
+/// The certificate that an upstream showed last.
+#[derive(Debug, Serialize, ToSchema)]
+struct CertificateView {
+    /// The names and addresses that it is for.
+    #[schema(example = "dns.example.com")]
+    names: String,
+    issuer: String,
+    /// The day of its end.
+    #[schema(example = "2027-01-31")]
+    not_after: String,
+    /// Its key, as a pin names it.
+    #[schema(example = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")]
+    pin: String,
 }
 
 /// Which rules are asked for.
@@ -178,7 +218,27 @@ impl UpstreamView {
             silent_since: known.and_then(|known| known.silent_since.clone()),
             queries: known.map_or(0, |known| known.queries),
             timeouts: known.map_or(0, |known| known.timeouts),
+            transport: address.parse().map_or(Protocol::Udp, |it: UpstreamAddress| it.protocol()).word(),
+            connection: known.and_then(|known| known.link.as_ref()).map(ConnectionView::of),
             address,
+        }
+    }
+}
+
+impl ConnectionView {
+    fn of(link: &LinkState) -> ConnectionView {
+        let certificate = link.certificate.as_ref().map(|shown| CertificateView {
+            names: shown.names.clone(),
+            issuer: shown.issuer.clone(),
+            not_after: shown.end(),
+            pin: shown.pin.to_string(),
+        });
+        ConnectionView {
+            open: link.connections,
+            handshake_ms: link.took.map(|took| took.as_millis() as u64),
+            resumed: link.took.filter(|_| certificate.is_some()).map(|_| link.is_resumed),
+            certificate,
+            problem: link.trouble.clone(),
         }
     }
 }

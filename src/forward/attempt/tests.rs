@@ -32,7 +32,7 @@ async fn a_truncated_reply_is_asked_for_again_over_tcp() {
             reply[2] |= 0x02;
             Said::Reply(reply)
         }
-        Protocol::Tcp => Said::Reply(seen.answer(Rcode::NOERROR, &[RECORD], &[])),
+        Protocol::Tcp | Protocol::Tls => Said::Reply(seen.answer(Rcode::NOERROR, &[RECORD], &[])),
     });
     let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
     assert_eq!(ask(&forwarder, "account.blob.x.").await.reply.end, End::Data);
@@ -193,7 +193,7 @@ async fn a_server_that_loses_case_proves_itself_over_tcp_once() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_loses_case_and_has_no_tcp_is_asked_anew_in_lower_case() {
     let script = Scripted::new(|seen| match seen.protocol {
-        Protocol::Tcp => Said::Unreachable,
+        Protocol::Tcp | Protocol::Tls => Said::Unreachable,
         Protocol::Udp => Said::Reply(lowered(seen, seen.answer(Rcode::NOERROR, &[RECORD], &[]))),
     });
     let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
@@ -209,7 +209,7 @@ async fn a_forged_reply_in_the_wrong_case_is_not_believed() {
         Protocol::Udp => {
             Said::Reply(lowered(seen, seen.answer(Rcode::NOERROR, &["account.blob.x. 60 A 6.6.6.6"], &[])))
         }
-        Protocol::Tcp => Said::Reply(seen.answer(Rcode::NOERROR, &[RECORD], &[])),
+        Protocol::Tcp | Protocol::Tls => Said::Reply(seen.answer(Rcode::NOERROR, &[RECORD], &[])),
     });
     let forwarder = script.forwarder(settings(&[(".", &["10.0.0.1"])]));
     let reply = ask(&forwarder, "account.blob.x.").await.reply;

@@ -18,6 +18,7 @@ mod discovery;
 mod error;
 mod examine;
 mod groups;
+mod host_sockets;
 mod http;
 mod listing;
 mod memory;
@@ -42,7 +43,7 @@ use tokio::time::Instant;
 pub use error::AzureError;
 pub use examine::{ACTIONS, Identity, Refusals, Skew};
 pub use progress::Progress;
-pub use resolver::{Resolver, ResolverSettings};
+pub use resolver::{HostServer, Resolver, ResolverSettings};
 pub use settings::{
     ARC_KEY_FOLDER, CredentialSettings, Endpoint, EndpointError, Hosts, NETWORK_API_VERSION,
     PRIVATE_DNS_API_VERSION, SecretPlace, Settings, Subject, UserAssigned,

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hickory_resolver::Resolver as Client;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name as Asked, RecordType};
-use hickory_resolver::{Resolver as Client, TokioResolver};
 use reqwest::dns::{Addrs, Name as Host, Resolve, Resolving};
+use tracing::error;
 
+use super::host_sockets::HostSockets;
 use crate::dns::{Name, SuffixMap};
+use crate::tls::{self, Peer, Trust};
 
 /// That a host is not there is believed for less time than lies between two passes.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(30);
@@ -23,11 +26,24 @@ const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(30);
 /// Answers of one upstream that are kept: Azure has few hosts for us.
 const CACHED_MAX: u64 = 256;
 
+/// A server that is asked for hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostServer {
+    pub socket: SocketAddr,
+    /// Who it must prove to be; it is asked over TLS alone then.
+    pub peer: Option<Arc<Peer>>,
+}
+
+/// Asks one server.
+type HostClient = Client<HostSockets>;
+
 /// Which upstreams are asked for which hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolverSettings {
     /// Domains, of which the longest wins, with those who are asked in the order of preference.
-    pub rules: Vec<(Name, Vec<SocketAddr>)>,
+    pub rules: Vec<(Name, Vec<HostServer>)>,
+    /// Who says that those over TLS are who they must be.
+    pub trust: Trust,
     /// How long one upstream may take; meanwhile it is asked again, since datagrams are lost.
     pub timeout: Duration,
 }
@@ -35,7 +51,7 @@ pub struct ResolverSettings {
 impl Default for ResolverSettings {
     /// Several upstreams may be silent within the time for a connection.
     fn default() -> ResolverSettings {
-        ResolverSettings { rules: Vec::new(), timeout: Duration::from_millis(1500) }
+        ResolverSettings { rules: Vec::new(), trust: Trust::default(), timeout: Duration::from_millis(1500) }
     }
 }
 
@@ -45,7 +61,7 @@ pub struct Resolver(SuffixMap<Arc<Rule>>);
 /// The upstreams of one domain.
 // One pool of hickory-resolver would do, if it asked the next one behind a failure (SERVFAIL, REFUSED) or a silence.
 struct Rule {
-    upstreams: Vec<TokioResolver>,
+    upstreams: Vec<HostClient>,
     /// The one that answered last: its cache has what was asked.
     first: AtomicUsize,
 }
@@ -58,12 +74,12 @@ impl Resolver {
     }
 
     fn new(settings: &ResolverSettings) -> Resolver {
-        let mut clients: HashMap<SocketAddr, TokioResolver> = HashMap::new();
-        let mut client = |address: &SocketAddr| {
-            clients.entry(*address).or_insert_with(|| client(*address, settings.timeout)).clone()
+        let mut clients: HashMap<HostServer, Option<HostClient>> = HashMap::new();
+        let mut client = |server: &HostServer| {
+            clients.entry(server.clone()).or_insert_with(|| client(server, settings)).clone()
         };
-        let rules = settings.rules.iter().map(|(domain, addresses)| {
-            let upstreams = addresses.iter().map(&mut client).collect();
+        let rules = settings.rules.iter().map(|(domain, servers)| {
+            let upstreams = servers.iter().filter_map(&mut client).collect();
             (domain.clone(), Arc::new(Rule { upstreams, first: AtomicUsize::new(0) }))
         });
         Resolver(rules.collect())
@@ -111,20 +127,30 @@ impl Resolve for Resolver {
     }
 }
 
-/// Asks one upstream, by TCP what does not fit into a datagram.
-fn client(address: SocketAddr, timeout: Duration) -> TokioResolver {
-    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-    connections.iter_mut().for_each(|connection| connection.port = address.port());
-    let server = NameServerConfig::new(address.ip(), true, connections);
+/// Asks one upstream: by TCP what does not fit into a datagram, or all over TLS. None if TLS cannot be spoken.
+fn client(server: &HostServer, settings: &ResolverSettings) -> Option<HostClient> {
+    let HostServer { socket, peer } = server;
+    let mut sockets = HostSockets { plain: TokioRuntimeProvider::default(), tls: None };
+    let mut connections = vec![ConnectionConfig::tcp()];
+    match peer.as_ref().map(|peer| tls::Client::new(peer, &settings.trust, &[b"dot"])) {
+        None => connections.insert(0, ConnectionConfig::udp()),
+        Some(Ok(client)) => sockets.tls = Some(client),
+        Some(Err(error)) => {
+            error!("{socket} is not asked for Azure's hosts: {error}");
+            return None;
+        }
+    }
+    connections.iter_mut().for_each(|connection| connection.port = socket.port());
+    let server = NameServerConfig::new(socket.ip(), true, connections);
     let mut options = ResolverOpts::default();
-    options.timeout = timeout;
+    options.timeout = settings.timeout;
     options.attempts = 0;
     options.cache_size = CACHED_MAX;
     options.use_hosts_file = ResolveHosts::Never;
     options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
     let config = ResolverConfig::from_name_servers(vec![server]);
-    let builder = Client::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
-    builder.build().expect("only TLS and trust anchors can fail, and there are none")
+    let builder = Client::builder_with_config(config, sockets).with_options(options);
+    Some(builder.build().expect("only hickory's TLS and trust anchors can fail, and there are none"))
 }
 
 /// Whether an upstream says that there is no such record: not that it failed, nor that others know.
