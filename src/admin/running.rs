@@ -75,9 +75,7 @@ impl Running {
             (None, None) => {}
             _ => return Err(StartError::Restart { key: "certificate" }),
         }
-        if let Some(rules) = rules {
-            self.auth.adopt(rules);
-        }
+        self.auth.adopt(rules, &new.limits);
         self.shell.limits.store(Arc::new(new.limits.clone()));
         self.shell.hosts.store(Arc::new(Hosts::of(&new)));
         self.events.adopt(new.events.clone());

@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::listener::Peer;
 use super::problem::{Kind, Problem};
-use super::settings::Settings;
+use super::settings::{Limits, Settings};
 use super::shell::RequestId;
 use super::{App, Counters};
 use entra::{Entra, EntraRefusal};
@@ -126,9 +126,12 @@ impl Authenticator {
         if is_same { Ok(None) } else { Rules::of(new, self.resolver.clone()).map(Some) }
     }
 
-    /// Goes on with what was prepared; limits of failed attempts stay.
-    pub(super) fn adopt(&self, rules: Rules) {
-        self.rules.store(Arc::new(rules));
+    /// Goes on with what was prepared, if that is anything new, and with other bounds for failed attempts.
+    pub(super) fn adopt(&self, rules: Option<Rules>, limits: &Limits) {
+        if let Some(rules) = rules {
+            self.rules.store(Arc::new(rules));
+        }
+        self.throttle.rebind(limits.failed_attempts, limits.failed_attempt);
     }
 
     /// Who sends a request with these headers; for routes outside `/api/v1` that ask themselves, too.

@@ -15,9 +15,15 @@ const WATCHED_MAX: usize = 16_384;
 /// Counts what failed, by client address.
 // A client that shows what is right is never counted, so that a broken one behind a proxy does not lock out the others there.
 pub(super) struct Throttle {
+    bounds: Mutex<Bounds>,
+    debts: Mutex<HashMap<ClientHost, Debt>>,
+}
+
+/// How many may fail at once, and after how long one of them is forgiven.
+#[derive(Clone, Copy)]
+struct Bounds {
     burst: u32,
     forgiven_after: Duration,
-    debts: Mutex<HashMap<ClientHost, Debt>>,
 }
 
 /// When the last failure will be forgiven: further ahead, the more there were.
@@ -28,23 +34,34 @@ struct Debt {
 
 impl Throttle {
     pub(super) fn new(burst: u32, forgiven_after: Duration) -> Throttle {
-        Throttle { burst: burst.max(1), forgiven_after, debts: Mutex::default() }
+        Throttle { bounds: Mutex::new(Bounds::new(burst, forgiven_after)), debts: Mutex::default() }
+    }
+
+    /// Goes on with other bounds; what failed before stays counted.
+    pub(super) fn rebind(&self, burst: u32, forgiven_after: Duration) {
+        *self.bounds.lock() = Bounds::new(burst, forgiven_after);
     }
 
     /// Counts a failure; seconds to wait if attempts were used up before it.
     pub(super) fn charge(&self, client: IpAddr, now: Instant) -> Option<u64> {
-        let client = ClientHost::of(client);
+        let (client, bounds) = (ClientHost::of(client), *self.bounds.lock());
         let mut debts = self.debts.lock();
         if debts.len() >= WATCHED_MAX && !debts.contains_key(&client) {
             forget(&mut debts, now);
         }
         let debt = debts.entry(client).or_insert(Debt { until: now });
-        let excess = self.excess(*debt, now);
+        let excess = bounds.excess(*debt, now);
         // What comes too early is not charged again, or the wait would never end.
         if excess.is_none() {
-            debt.until = debt.until.max(now) + self.forgiven_after;
+            debt.until = debt.until.max(now) + bounds.forgiven_after;
         }
         excess
+    }
+}
+
+impl Bounds {
+    fn new(burst: u32, forgiven_after: Duration) -> Bounds {
+        Bounds { burst: burst.max(1), forgiven_after }
     }
 
     /// Whole seconds until there is an attempt again.
@@ -87,6 +104,15 @@ mod tests {
         assert_eq!(fail(Duration::from_secs(2)), None);
         assert_eq!(fail(Duration::from_secs(2)), Some(2));
         assert_eq!(throttle.charge(ip("10.0.0.2"), now), None, "others are not slowed");
+    }
+
+    #[test]
+    fn other_bounds_hold_for_what_failed_before() {
+        let (throttle, now) = (Throttle::new(1, Duration::from_secs(2)), Instant::now());
+        let fail = || throttle.charge(ip("10.0.0.1"), now);
+        assert_eq!((fail(), fail()), (None, Some(2)));
+        throttle.rebind(2, Duration::from_secs(3));
+        assert_eq!((fail(), fail()), (None, Some(2)));
     }
 
     #[test]
