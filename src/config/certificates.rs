@@ -3,10 +3,6 @@
 //! Not when a config is read: who explains an answer need not be able to read keys, and a certificate that ends while the
 //! server runs must not keep it from reading zones.
 
-use std::time::SystemTime;
-
-use tracing::warn;
-
 use super::Config;
 use super::assembly::Assembly;
 use super::error::{ConfigError, ConfigErrors};
@@ -27,15 +23,6 @@ pub(super) struct Named {
 }
 
 impl Named {
-    fn read(&self) -> Result<Pair, TlsError> {
-        let pair = Pair::read(&self.files)?;
-        match (pair.check_end(SystemTime::now()), self.ended) {
-            (Err(error), Ended::Shown) => warn!("Clients will refuse this server: {error}"),
-            (end, _) => end?,
-        }
-        Ok(pair)
-    }
-
     fn error(&self, error: &TlsError) -> ConfigError {
         let place = if error.part() == Part::Key { &self.key } else { &self.certificate };
         ConfigError { message: error.to_string(), ..place.clone() }
@@ -55,7 +42,7 @@ impl Config {
     pub fn check_certificates(&self) -> Result<(), ConfigErrors> {
         let (mut errors, mut pairs) = (Vec::new(), Vec::new());
         for named in &self.certificates {
-            match named.read() {
+            match Pair::read(&named.files, named.ended) {
                 Ok(pair) if named.is_for_dns => pairs.push(pair),
                 Ok(_) => {}
                 Err(error) => errors.push(named.error(&error)),

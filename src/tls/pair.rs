@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
+use tracing::warn;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -23,6 +24,15 @@ pub struct PairFiles {
     pub key: PathBuf,
 }
 
+/// What becomes of a certificate that has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It is an error.
+    Refused,
+    /// It is shown, and the log says so.
+    Shown,
+}
+
 /// A chain and its key, which belong together.
 #[derive(Clone, Debug)]
 pub struct Pair {
@@ -33,8 +43,17 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Reads a chain and its key; whether it has expired is not looked at.
-    pub fn read(files: &PairFiles) -> Result<Pair, TlsError> {
+    /// Reads a chain and its key.
+    pub fn read(files: &PairFiles, ended: Ended) -> Result<Pair, TlsError> {
+        let pair = Pair::parse(files)?;
+        match (pair.check_end(SystemTime::now()), ended) {
+            (Err(error), Ended::Shown) => warn!("Clients will refuse this server: {error}"),
+            (end, _) => end?,
+        }
+        Ok(pair)
+    }
+
+    fn parse(files: &PairFiles) -> Result<Pair, TlsError> {
         let PairFiles { certificate: path, key: key_path } = files;
         let chain = pem::certificates(Part::Certificate, path)?;
         let key = pem::key(key_path)?;
@@ -60,7 +79,7 @@ impl Pair {
     }
 
     /// An error if the certificate has expired.
-    pub fn check_end(&self, now: SystemTime) -> Result<(), TlsError> {
+    fn check_end(&self, now: SystemTime) -> Result<(), TlsError> {
         if now <= self.ends_at {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -21,6 +22,23 @@ pub(super) fn certificates(part: Part, path: &Path) -> Result<Vec<CertificateDer
         Ok(certificates) => Ok(certificates),
         Err(_) => Err(no_pem("a PEM certificate that is cut short or damaged")),
     }
+}
+
+/// The authorities of a file, to verify by.
+pub(super) fn roots(
+    part: Part,
+    path: &Path,
+    authorities: &[CertificateDer<'static>],
+) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(|error| TlsError::BadAuthority {
+            part,
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
+    }
+    Ok(roots)
 }
 
 /// The first private key of a file.

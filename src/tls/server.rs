@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{NoClientAuth, ProducesTickets, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::error::{Part, TlsError};
 use super::identities::Identities;
-use super::pair::{Pair, PairFiles, provider};
+use super::pair::{Ended, Pair, PairFiles, provider};
 use super::pem;
 
 /// What TLS is made of.
@@ -31,15 +31,6 @@ pub struct Settings {
     /// away, one that names none is not.
     pub alpn: Vec<&'static [u8]>,
     pub ended: Ended,
-}
-
-/// What becomes of a certificate that has expired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It is an error.
-    Refused,
-    /// It is shown, and the log says so.
-    Shown,
 }
 
 /// What sessions are resumed by. It outlives what a handshake is made with: a new certificate ends no session.
@@ -75,15 +66,7 @@ type Signs = Vec<Option<(SystemTime, u64, u64)>>;
 impl Settings {
     /// Reads all files, and tells what is wrong.
     pub fn identities(&self) -> Result<Identities, TlsError> {
-        let read = |files: &PairFiles| {
-            let pair = Pair::read(files)?;
-            match (pair.check_end(SystemTime::now()), self.ended) {
-                (Ok(()), _) => {}
-                (Err(error), Ended::Refused) => return Err(error),
-                (Err(error), Ended::Shown) => warn!("Clients will refuse this server: {error}"),
-            }
-            Ok(pair)
-        };
+        let read = |files: &PairFiles| Pair::read(files, self.ended);
         let default = read(&self.default)?;
         Ok(Identities::new(default, self.others.iter().map(read).collect::<Result<Vec<_>, _>>()?))
     }
@@ -104,19 +87,16 @@ impl Settings {
         let verifier = match &self.client_ca {
             None => Arc::new(NoClientAuth) as _,
             Some(path) => {
-                let bad = |why: &dyn ToString| TlsError::BadAuthority {
-                    part: Part::ClientCa,
-                    path: path.clone(),
-                    why: why.to_string(),
-                };
-                let mut roots = RootCertStore::empty();
-                for authority in pem::certificates(Part::ClientCa, path)? {
-                    roots.add(authority).map_err(|error| bad(&error))?;
-                }
+                let authorities = pem::certificates(Part::ClientCa, path)?;
+                let roots = pem::roots(Part::ClientCa, path, &authorities)?;
                 WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                     .allow_unauthenticated()
                     .build()
-                    .map_err(|error| bad(&error))?
+                    .map_err(|error| TlsError::BadAuthority {
+                        part: Part::ClientCa,
+                        path: path.clone(),
+                        why: error.to_string(),
+                    })?
             }
         };
         let mut config = ServerConfig::builder_with_provider(provider)
