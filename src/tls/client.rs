@@ -52,8 +52,8 @@ impl Client {
         let provider = provider();
         let unusable = |why: &dyn ToString| TlsError::Unusable { why: why.to_string() };
         let by = if peer.pins.is_empty() {
-            let roots = Arc::new(trust.roots());
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(trust.roots(), Arc::clone(&provider)).build();
             By::Authorities(verifier.map_err(|error| unusable(&error))?)
         } else {
             By::Pins(peer.pins.clone())
