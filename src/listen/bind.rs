@@ -56,18 +56,9 @@ pub(super) fn bind_beside(
         counters,
         settings: settings.clone(),
     };
-    let mut asked: Vec<SocketAddr> = Vec::new();
     let is_first = held_udp.is_empty();
-    for &address in &bound.settings.dns {
-        if address.port() != 0 && asked.contains(&address) {
-            continue;
-        }
-        asked.push(address);
-        let is_ours = |socket: SocketAddr| address.port() != 0 && socket.port() == address.port();
-        let sharing = match held_udp.iter().chain(&bound.udp).any(|socket| is_ours(socket.address)) {
-            true => Sharing::Shared,
-            false => Sharing::Exclusive,
-        };
+    for address in distinct(&bound.settings.dns) {
+        let sharing = sharing(address, held_udp.iter().chain(&bound.udp).map(|socket| socket.address));
         let free_udp = |socket: &&Arc<UdpSocket>| {
             (socket.asked == address || socket.address == address)
                 && !bound.udp.iter().any(|taken| taken.address == socket.address)
@@ -106,6 +97,20 @@ pub(super) fn bind_beside(
     Ok(bound)
 }
 
+/// Addresses, each once; two with port 0 are two ports.
+fn distinct(addresses: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
+    let is_first = |at: usize| addresses[at].port() == 0 || !addresses[..at].contains(&addresses[at]);
+    (0..addresses.len()).filter(move |at| is_first(*at)).map(|at| addresses[at])
+}
+
+/// Whether the port of an address may be shared: with sockets of ours alone.
+fn sharing(address: SocketAddr, mut ours: impl Iterator<Item = SocketAddr>) -> Sharing {
+    match address.port() != 0 && ours.any(|own| own.port() == address.port()) {
+        true => Sharing::Shared,
+        false => Sharing::Exclusive,
+    }
+}
+
 /// What handshakes are made with, by settings that have been read anew.
 fn server(settings: &Settings, tickets: Option<Tickets>) -> Result<Option<Arc<Server>>, BindError> {
     let Some(certificates) = settings.certificates.clone().filter(|_| !settings.tls.is_empty()) else {
@@ -127,18 +132,8 @@ impl Bound {
     }
 
     fn bind_tls(&mut self, held: &[Arc<TcpSocket>]) -> Result<(), BindError> {
-        let mut asked: Vec<SocketAddr> = Vec::new();
-        for &address in &self.settings.tls {
-            if address.port() != 0 && asked.contains(&address) {
-                continue;
-            }
-            asked.push(address);
-            let is_ours =
-                |socket: &Arc<TcpSocket>| address.port() != 0 && socket.address.port() == address.port();
-            let sharing = match held.iter().chain(&self.tls).any(is_ours) {
-                true => Sharing::Shared,
-                false => Sharing::Exclusive,
-            };
+        for address in distinct(&self.settings.tls) {
+            let sharing = sharing(address, held.iter().chain(&self.tls).map(|socket| socket.address));
             let is_free = |socket: &&Arc<TcpSocket>| {
                 (socket.asked == address || socket.address == address)
                     && !self.tls.iter().any(|taken| taken.address == socket.address)
