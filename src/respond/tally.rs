@@ -3,7 +3,7 @@
 use std::array;
 use std::cell::Cell;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use thread_local::ThreadLocal;
@@ -12,7 +12,7 @@ use super::client::{Client, Transport};
 use super::reply::{RCODES, Reply, ReplyKind};
 use crate::dns::{Rcode, RecordType};
 use crate::observe::AnswerPath;
-use crate::telemetry::{Durations, Histogram, add_alone};
+use crate::telemetry::{Durations, Histogram, add_all, add_alone, subtract_all};
 use crate::zone::{NUMBERS, Snapshot, ViewId};
 
 /// The types that are counted by themselves. Clients choose types at will, and each label is a series.
@@ -208,14 +208,11 @@ impl Totals {
     /// What was counted after `earlier`.
     #[must_use]
     pub fn since(mut self, earlier: &Totals) -> Totals {
-        let subtract = |sums: &mut [u64], earlier: &[u64]| {
-            sums.iter_mut().zip(earlier).for_each(|(sum, earlier)| *sum = sum.saturating_sub(*earlier));
-        };
         let requests = self.requests.as_flattened_mut().as_flattened_mut();
-        subtract(requests, earlier.requests.as_flattened().as_flattened());
-        subtract(self.rcodes.as_flattened_mut(), earlier.rcodes.as_flattened());
-        subtract(&mut *self.zones, &*earlier.zones);
-        subtract(&mut *self.networks, &*earlier.networks);
+        subtract_all(requests, earlier.requests.as_flattened().as_flattened());
+        subtract_all(self.rcodes.as_flattened_mut(), earlier.rcodes.as_flattened());
+        subtract_all(&mut *self.zones, &*earlier.zones);
+        subtract_all(&mut *self.networks, &*earlier.networks);
         let durations = self.durations.iter_mut().zip(&earlier.durations);
         durations.for_each(|(sum, earlier)| *sum = sum.clone().since(earlier));
         self
@@ -271,10 +268,6 @@ impl Totals {
     pub fn durations(&self) -> impl Iterator<Item = (AnswerPath, &Durations)> {
         AnswerPath::ALL.into_iter().zip(&self.durations)
     }
-}
-
-fn add_all(sums: &mut [u64], counts: &[AtomicU64]) {
-    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.load(Ordering::Relaxed));
 }
 
 #[cfg(test)]

@@ -87,6 +87,16 @@ pub fn add_alone(counter: &AtomicU64, count: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
 }
 
+/// Adds each count to its sum.
+pub fn add_all(sums: &mut [u64], counts: &[AtomicU64]) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.load(Ordering::Relaxed));
+}
+
+/// Leaves of each sum what came after an earlier one.
+pub fn subtract_all(sums: &mut [u64], earlier: &[u64]) {
+    sums.iter_mut().zip(earlier).for_each(|(sum, earlier)| *sum = sum.saturating_sub(*earlier));
+}
+
 /// The place of the native bucket: above the bound before, up to its own.
 fn native_bucket(secs: f64) -> usize {
     let bits = secs.to_bits();
@@ -106,21 +116,15 @@ impl Default for Durations {
 impl Durations {
     /// Adds what a histogram has counted so far.
     pub fn add(&mut self, histogram: &Histogram) {
-        let add = |sums: &mut [u64], counters: &[AtomicU64]| {
-            sums.iter_mut().zip(counters).for_each(|(sum, it)| *sum += it.load(Ordering::Relaxed));
-        };
-        add(&mut self.classic, &histogram.classic);
-        add(&mut self.native, &histogram.native);
+        add_all(&mut self.classic, &histogram.classic);
+        add_all(&mut self.native, &histogram.native);
         self.sum_secs += histogram.nanos.load(Ordering::Relaxed) as f64 / 1e9;
     }
 
     /// What was counted after `earlier`, which are of the same histograms.
     pub fn since(mut self, earlier: &Durations) -> Durations {
-        let subtract = |sums: &mut [u64], earlier: &[u64]| {
-            sums.iter_mut().zip(earlier).for_each(|(sum, earlier)| *sum = sum.saturating_sub(*earlier));
-        };
-        subtract(&mut self.classic, &earlier.classic);
-        subtract(&mut self.native, &earlier.native);
+        subtract_all(&mut self.classic, &earlier.classic);
+        subtract_all(&mut self.native, &earlier.native);
         self.sum_secs -= earlier.sum_secs;
         self
     }

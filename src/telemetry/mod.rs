@@ -21,7 +21,7 @@ pub use counter::Counter;
 pub use exposition::Format;
 pub use families::{Audience, Families, Family, FamilyKind, Labels, Series, Value, label};
 pub use filter::{Filter, FilterError};
-pub use histogram::{Durations, Histogram, add_alone};
+pub use histogram::{Durations, Histogram, add_all, add_alone, subtract_all};
 pub use logging::{LogFormat, LoggingError, Settings};
 pub use nearest::{did_you_mean, nearest};
 pub use numbers::{Measured, Numbers};
