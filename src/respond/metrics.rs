@@ -1,8 +1,9 @@
 //! What answering tells `/metrics`, with the parts that it answers from.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::{Responder, Totals};
+use crate::dns::Name;
 use crate::telemetry::{Families, Measured, label};
 use crate::zone::{Numbering, OTHERS, Snapshot, UNNAMED};
 
@@ -19,9 +20,10 @@ impl Measured for Responder {
             .responses()
             .map(|(rcode, path, count)| (vec![("rcode", rcode), ("path", path.word().to_owned())], count));
         families.counters("responses", "Replies by code and by the way that they came to be", responses);
-        networks(&totals, &self.store().snapshot(), families);
+        let snapshot = self.store().snapshot();
+        networks(&totals, &snapshot, families);
         if families.names_zones() {
-            zones(&totals, &self.store().snapshot(), families);
+            zones(&totals, &snapshot, families);
         }
         let durations = totals.durations();
         let durations = durations.map(|(path, durations)| (label("path", path.word()), durations.clone()));
@@ -39,27 +41,31 @@ const OTHERS_WORD: &str = "(others)";
 const NONE_WORD: &str = "(none)";
 
 fn networks(totals: &Totals, snapshot: &Snapshot, families: &mut Families) {
-    let mut networks = named(snapshot.network_numbers(), |number| totals.of_network(number));
+    let is_there = |name: &Arc<str>| snapshot.networks().view_named(name).is_some();
+    let mut networks = named(snapshot.network_numbers(), is_there, |number| totals.of_network(number));
     networks.push((NONE_WORD.to_owned(), totals.of_network(UNNAMED)));
-    let is_there = |name: &str| snapshot.networks().view_named(name).is_some();
-    networks.retain(|(name, count)| *count > 0 || name == NONE_WORD || is_there(name));
     let networks = networks.into_iter().map(|(name, count)| (label("network", name), count));
     families.counters("network_requests", "Queries by the network that their client belongs to", networks);
 }
 
 fn zones(totals: &Totals, snapshot: &Snapshot, families: &mut Families) {
-    let mut zones = named(snapshot.zone_numbers(), |number| totals.of_zone(number));
-    let served: HashSet<String> =
-        snapshot.zones().filter(|(_, zone)| !zone.is_empty()).map(|(apex, _)| apex.to_string()).collect();
-    zones.retain(|(name, count)| *count > 0 || served.contains(name));
+    let is_there = |apex: &Name| snapshot.zone(apex.borrow()).is_some_and(|zone| !zone.is_empty());
+    let zones = named(snapshot.zone_numbers(), is_there, |number| totals.of_zone(number));
     let zones = zones.into_iter().map(|(name, count)| (label("zone", name), count));
     families.counters("zone_responses", "Replies with records of a zone served here", zones);
 }
 
-/// What was counted of each name, and of those that have no number of their own.
-fn named<N: ToString>(names: &Numbering<N>, count: impl Fn(u16) -> u64) -> Vec<(String, u64)> {
-    let mut named: Vec<_> = names.iter().map(|(name, number)| (name.to_string(), count(number))).collect();
+/// What was counted of each name that is there or was counted, and of those that have no number of their own.
+fn named<N: ToString>(
+    names: &Numbering<N>,
+    is_there: impl Fn(&N) -> bool,
+    count: impl Fn(u16) -> u64,
+) -> Vec<(String, u64)> {
+    let counted = names.iter().map(|(name, number)| (name, count(number)));
+    let shown = counted.filter(|(name, count)| *count > 0 || is_there(name));
+    let mut named: Vec<_> = shown.map(|(name, count)| (name.to_string(), count)).collect();
     named.sort();
-    named.push((OTHERS_WORD.to_owned(), count(OTHERS)));
+    let others = (OTHERS_WORD.to_owned(), count(OTHERS));
+    named.extend(Some(others).filter(|(_, count)| *count > 0));
     named
 }

@@ -1,6 +1,6 @@
 //! What clients ask now: rates since an earlier look, and what most queries are of.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -45,11 +45,9 @@ fn report(over: Duration, counted: &Totals, busiest: Busiest) -> TopReport {
         *report.transports.entry(transport.to_owned()).or_default() += rate(count);
     }
     report.queries_per_second = report.transports.values().sum();
-    let mut rcodes: BTreeMap<String, f64> = BTreeMap::new();
     for (rcode, _, count) in counted.responses().filter(|(_, _, count)| *count > 0) {
-        *rcodes.entry(rcode).or_default() += rate(count);
+        *report.rcodes.entry(rcode).or_default() += rate(count);
     }
-    report.rcodes = rcodes;
     let path = |(path, durations): (AnswerPath, &Durations)| PathReport {
         path: path.word().to_owned(),
         replies_per_second: rate(durations.count()),
