@@ -67,8 +67,8 @@ impl Dial {
         state.certificate = certificate.or(state.certificate.take());
         match connected {
             Ok((stream, is_resumed)) => {
-                *state =
-                    LinkState { took: Some(begun.elapsed()), is_resumed, trouble: None, ..state.clone() };
+                (state.took, state.is_resumed) = (Some(begun.elapsed()), is_resumed);
+                state.trouble = None;
                 Ok(stream)
             }
             Err(error) => {
