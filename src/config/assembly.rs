@@ -345,7 +345,7 @@ impl Assembly<'_> {
         }
     }
 
-    /// Who says that upstreams over TLS are who they must be.
+    /// The authorities that certificates of upstreams are verified against.
     fn trust(&mut self, ca_file: &str, rules: &[forward::RuleSettings]) -> Trust {
         const KEY: &str = "forward.ca_file";
         let trust = match ca_file {

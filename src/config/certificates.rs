@@ -65,7 +65,7 @@ impl Config {
 }
 
 impl Assembly<'_> {
-    /// That of the admin API.
+    /// The certificate of the admin API.
     pub(super) fn api_certificates(&self, api: &admin::Settings) -> Option<Named> {
         let (certificate, key) = (api.certificate.clone()?, api.key.clone()?);
         let place = |key| self.document().error_at(key, String::new());

@@ -41,7 +41,7 @@ const ROUNDS: u32 = 4;
 #[derive(Clone, Default)]
 pub(super) struct Served {
     pub addresses: Vec<SocketAddr>,
-    /// Who must say whom it speaks for; the server's own addresses may be among them, with a proxy beside it.
+    /// The ranges of `listen.proxy_from`, from which a header is required. With a proxy on this host they hold its own addresses.
     pub proxies: Vec<IpNet>,
 }
 
@@ -277,7 +277,7 @@ mod tests {
         let ((one, first), (other, second)) = (served("127.0.0.1:0"), served("0.0.0.0:0"));
         let (_watchdog, fed) = watchdog(&[first, second]);
         serve(&one, true);
-        // Who is silent is asked again, by the same port.
+        // A silent server is asked again, from the same port.
         let (silent, again) = (serve(&other, false), serve(&other, false));
         assert_eq!(silent, again);
         assert_eq!(fed.try_recv(), Err(mpsc::TryRecvError::Empty));

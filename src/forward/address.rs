@@ -76,7 +76,7 @@ impl UpstreamAddress {
         }
     }
 
-    /// Who it must prove to be; none if it is asked plainly.
+    /// The identity that it must prove; `None` if it is asked in plain text.
     pub fn peer(&self) -> Option<&Arc<Peer>> {
         match &self.over {
             Over::Tls(peer) => Some(peer),

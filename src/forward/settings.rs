@@ -19,7 +19,7 @@ pub struct Settings {
     /// Most questions asked upstream at one time: with 1.8 s for each at worst, 2000 a second until all is known to be
     /// down, and 20,000 from then on.
     pub questions_in_flight_max: usize,
-    /// Who says that upstreams over TLS are who they must be.
+    /// The authorities that certificates of upstreams are verified against.
     pub trust: Trust,
     /// Most callers that wait for one question (DNSBomb: what piles up comes back in one pulse).
     pub waiters_max: usize,

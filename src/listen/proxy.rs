@@ -24,7 +24,7 @@ const FIXED_BYTES: usize = 16;
 /// The longest rest: addresses of sockets in files take 216 bytes, and what else proxies add is short.
 const REST_BYTES_MAX: usize = 2048;
 
-/// Who must say whom they speak for.
+/// The ranges that proxies send from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proxies {
     ranges: AddressRanges<()>,

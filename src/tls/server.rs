@@ -152,8 +152,8 @@ impl Server {
         Ok(())
     }
 
-    /// Reads the files again whenever they change; what is wrong is said once and changes nothing. `whose` certificates
-    /// they are is told in the log.
+    /// Reads the files again whenever they change. What is wrong with them is logged once and changes nothing; the log names
+    /// `whose` certificates they are.
     pub async fn watch(&self, every: Duration, whose: &str) {
         loop {
             tokio::time::sleep(every).await;

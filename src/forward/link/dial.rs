@@ -31,7 +31,7 @@ pub(super) struct Dial {
     state: Mutex<LinkState>,
 }
 
-/// Who must be at the other end.
+/// How the other end proves its identity.
 struct Security {
     peer: Arc<Peer>,
     trust: Trust,

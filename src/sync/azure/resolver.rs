@@ -30,7 +30,7 @@ const CACHED_MAX: u64 = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostServer {
     pub socket: SocketAddr,
-    /// Who it must prove to be; it is asked over TLS alone then.
+    /// The identity that it must prove; with one it is asked over TLS alone.
     pub peer: Option<Arc<Peer>>,
 }
 
@@ -42,7 +42,7 @@ type HostClient = Client<HostSockets>;
 pub struct ResolverSettings {
     /// Domains, of which the longest wins, with those who are asked in the order of preference.
     pub rules: Vec<(Name, Vec<HostServer>)>,
-    /// Who says that those over TLS are who they must be.
+    /// The authorities that certificates of servers are verified against.
     pub trust: Trust,
     /// How long one upstream may take; meanwhile it is asked again, since datagrams are lost.
     pub timeout: Duration,
